@@ -1,0 +1,282 @@
+"""The results of a benchmark: the exchange format between `benchmark` and `reports`.
+
+`results.json` in the results folder holds a `Results`; `clips.jsonl` beside it holds one
+`ClipRow` for each clip and variant. Times are seconds, sizes bytes, `wer` a fraction (0.05 is
+5 %), intervals 95 % unless `confidence` says otherwise.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sottovoce.artifacts import Document
+from sottovoce.environment import Host
+from sottovoce.errors import InputError
+
+RESULTS_NAME = "results.json"
+CLIPS_NAME = "clips.jsonl"
+
+RESULTS_SCHEMA_VERSION = 1
+"""1: first version."""
+
+
+class Stage(StrEnum):
+    """The parts of a transcription that are timed apart."""
+
+    FEATURES = "features"
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    DECODER_WITH_PAST = "decoder_with_past"
+    OTHER = "other"
+
+
+class SpeedVerdict(StrEnum):
+    """What the interval of the speed-up says."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNDECIDED = "undecided"
+
+
+class AccuracyVerdict(StrEnum):
+    """Whether the WER increase stays within the margin: what its interval says."""
+
+    WITHIN = "within"
+    BEYOND = "beyond"
+    UNDECIDED = "undecided"
+
+
+class Interval(Document):
+    """A figure with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Latency(Document):
+    """Seconds from waveform to text, over clips; each clip counts with its median over passes."""
+
+    p50: float
+    p90: float
+    mean: float
+
+
+class WordErrors(Document):
+    """Counts of a word alignment; in Chinese, Japanese and Thai a character counts as a word."""
+
+    substitutions: int = Field(ge=0)
+    deletions: int = Field(ge=0)
+    insertions: int = Field(ge=0)
+    reference_words: int = Field(ge=0)
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def wer(self) -> float:
+        """Errors by reference words; 0 for no words and no errors, infinite for invented words."""
+        if self.reference_words == 0:
+            return 0.0 if self.errors == 0 else float("inf")
+        return self.errors / self.reference_words
+
+
+class ComponentPrecision(Document):
+    """What a compiled model really computes in, read back from it.
+
+    Attributes:
+        inference: `INFERENCE_PRECISION_HINT` of the compiled model.
+        kv_cache: `KV_CACHE_PRECISION`; only a stateful decoder uses it.
+        execution_mode: `EXECUTION_MODE_HINT`.
+        dynamic_quantization_group_size: 0 where activations are not quantized on the fly.
+        nodes: number of nodes of the execution graph by their run-time precision, those that
+            compute (convolution, matrix product, attention) only.
+    """
+
+    inference: str
+    kv_cache: str
+    execution_mode: str
+    dynamic_quantization_group_size: int
+    nodes: dict[str, int]
+
+
+class Precision(Document):
+    """The effective precision of a variant."""
+
+    label: str = Field(description="One word for tables: f32, bf16, int8+f32.")
+    components: dict[str, ComponentPrecision]
+    threads: int
+    streams: int
+
+
+class Stratum(Document):
+    """The errors on a part of the clips."""
+
+    by: str = Field(description="language or source.")
+    name: str
+    n_clips: int
+    audio_s: float
+    words: WordErrors
+    wer: float
+
+
+class VariantResult(Document):
+    """Everything measured of one variant."""
+
+    name: str
+    engine: str
+    size_bytes: int
+    component_size_bytes: dict[str, int] = Field(description="Graph and weights of each component.")
+    load_s: float = Field(description="From files on disk to compiled models, in a fresh process.")
+    warm_up_s: tuple[float, ...] = Field(description="The first transcriptions, which are not counted.")
+    peak_rss_bytes: int
+    rtfx: float = Field(description="Seconds of audio per second of work, over all clips.")
+    latency_s: Latency
+    stage_s: dict[Stage, float] = Field(description="Mean seconds per clip; a pass of the decoder with past is all its steps.")
+    call_s: dict[Stage, float] = Field(description="Mean seconds per call; of decoder_with_past: per token.")
+    tokens: int = Field(description="Tokens generated over all clips, prompt and end not counted.")
+    wer: float = Field(description="Under Whisper's normalizer.")
+    word_accuracy: float = Field(description="1 - wer.")
+    words: WordErrors
+    raw_wer: float = Field(description="Of the texts as they are, split at white space.")
+    raw_words: WordErrors
+    strata: tuple[Stratum, ...]
+    precision: Precision
+    int8_nodes: dict[str, int] = Field(description="FakeQuantize nodes and INT8 weights of each component.")
+
+
+class Verdict(Document):
+    """What the intervals of a comparison allow to say."""
+
+    speed: SpeedVerdict
+    accuracy: AccuracyVerdict
+    margin: float = Field(description="Largest tolerated WER increase, a fraction.")
+
+
+class Comparison(Document):
+    """A variant against the baseline, paired clip by clip."""
+
+    variant: str
+    speedup: Interval = Field(description="Ratio of total times, baseline by variant.")
+    stage_speedup: dict[Stage, Interval]
+    size_ratio: float = Field(description="Variant by baseline.")
+    component_size_ratio: dict[str, float]
+    wer_delta: Interval = Field(description="Variant minus baseline, a fraction.")
+    n_changed: int = Field(description="Clips whose normalized transcript differs.")
+    n_worse: int = Field(description="Clips with more errors than under the baseline.")
+    n_better: int
+    verdict: Verdict
+
+
+class Rejected(Document):
+    """A clip that was not used, and why."""
+
+    clip_id: str
+    reason: str
+
+
+class Dataset(Document):
+    """The clips that were measured."""
+
+    name: str
+    split: str | None
+    n_clips: int
+    audio_s: float
+    n_words: int
+    languages: dict[str, int]
+    sources: dict[str, int]
+    sha256: str = Field(description="Of the ids and references, to tell whether two results share their clips.")
+    synthetic: bool = Field(description="Spoken by a machine: its WER says nothing about real speech.")
+    left_out: tuple[Rejected, ...]
+
+
+class Method(Document):
+    """How it was measured."""
+
+    passes: int
+    warm_up_clips: int
+    threads: int
+    order: tuple[str, ...] = Field(description="The variants in the order in which passes were run.")
+    beam_size: int
+    normalizer: str
+    confidence: float
+    n_resamples: int
+    blocks: str = Field(description="What was resampled: speaker or clip.")
+    seed: int
+
+
+class Results(Document):
+    """All that one `sottovoce benchmark` measured."""
+
+    schema_version: Literal[1] = 1
+    created: datetime
+    model: str
+    recipe: dict[str, object]
+    recipe_sha256: str
+    calibration: dict[str, object] | None = Field(default=None, description="Facts of the calibration record.")
+    host: Host
+    versions: dict[str, str]
+    dataset: Dataset
+    method: Method
+    baseline: str
+    variants: tuple[VariantResult, ...]
+    comparisons: tuple[Comparison, ...]
+
+    def variant(self, name: str) -> VariantResult:
+        """Return a variant's results by its name."""
+        return next(variant for variant in self.variants if variant.name == name)
+
+
+class ClipRow(Document):
+    """One clip under one variant. Failed clips are kept with their error, never scored as empty."""
+
+    clip_id: str
+    variant: str
+    language: str | None
+    speaker: str | None
+    source: str | None
+    audio_s: float
+    reference: str
+    hypothesis: str
+    normalized_reference: str
+    normalized_hypothesis: str
+    words: WordErrors
+    tokens: int
+    latency_s: tuple[float, ...] = Field(description="One figure for each counted pass.")
+    stage_s: tuple[dict[Stage, float], ...]
+    error: str | None = None
+
+
+def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
+    """Read what `sottovoce benchmark --out` wrote.
+
+    Args:
+        folder: the results folder, or its `results.json`.
+
+    Raises:
+        InputError: it is no results folder, or damaged, or of another schema version.
+    """
+    path = folder if folder.name == RESULTS_NAME else folder / RESULTS_NAME
+    if not path.is_file():
+        raise InputError(f"{folder} holds no {RESULTS_NAME}; give the folder that `sottovoce benchmark --out` wrote")
+    clips = path.with_name(CLIPS_NAME)
+    if not clips.is_file():
+        raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")
+    try:
+        results = Results.model_validate_json(path.read_bytes())
+        rows = tuple(_read_rows(clips.read_text(encoding="utf-8").splitlines()))
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path.parent} is damaged or of another version: {where}: {first['msg']}") from cause
+    return results, rows
+
+
+def _read_rows(lines: Iterable[str]) -> Iterable[ClipRow]:
+    return (ClipRow.model_validate_json(line) for line in lines if line.strip())

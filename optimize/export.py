@@ -1,0 +1,134 @@
+"""Export a checkpoint to OpenVINO IR: every float variant that a recipe names.
+
+The stateless layout is exported once in float32; float16 weights are the same graphs saved with
+half the bytes. The stateful layout is exported on its own. Each variant is checked against
+PyTorch on real features and against the checkpoint's settings before it counts as made.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sottovoce.config import FloatVariant, Layout, Weights
+from sottovoce.errors import StageError
+from sottovoce.optimize.identity import Identity, check_identity
+from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
+from sottovoce.progress import Reporter
+from sottovoce.variants import COMPONENT_FILES, ComputeSpec, components_of, quiet_libraries
+
+logger = logging.getLogger(__name__)
+
+TASK = "automatic-speech-recognition-with-past"
+
+
+class TorchWhisper:
+    """A checkpoint in PyTorch, float32, with its processor."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+        with quiet_libraries():
+            self.model: Any = WhisperForConditionalGeneration.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+            ).eval()
+            self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
+
+    def references(self, clips: Sequence[ParityClip], weights: Weights) -> tuple[Reference, ...]:
+        """Run the clips with the weights as they are, or rounded to float16 as a variant has them."""
+        if weights is Weights.FP32:
+            return compute_references(self.model, self.processor, clips)
+        import copy
+
+        rounded = copy.deepcopy(self.model).half().float()
+        return compute_references(rounded, self.processor, clips)
+
+
+def export_variants(
+    whisper: TorchWhisper, variants: Sequence[FloatVariant], into: Path, reporter: Reporter
+) -> None:
+    """Write each variant's folder into `into`.
+
+    Raises:
+        StageError: the exporter left a component out.
+    """
+    made: dict[Layout, Path] = {}
+    with reporter.progress("export", len(variants)) as advance:
+        for variant in sorted(variants, key=lambda v: v.weights is not Weights.FP32):
+            folder = into / variant.name
+            source = made.get(variant.layout)
+            if source is None:
+                source = folder if variant.weights is Weights.FP32 else into / f".{variant.layout}-fp32"
+                export_fp32(whisper, variant.layout, source)
+                made[variant.layout] = source
+            if variant.weights is Weights.FP16:
+                save_fp16(source, folder)
+            advance()
+    for leftover in into.glob(".*-fp32"):
+        shutil.rmtree(leftover)
+
+
+def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
+    """Export one layout in float32 with processor and tokenizer graphs beside it."""
+    from optimum.exporters.openvino.convert import export_from_model, export_tokenizer
+    from optimum.intel import OVConfig
+
+    with quiet_libraries():
+        export_from_model(
+            whisper.model,
+            output=folder,
+            task=TASK,
+            ov_config=OVConfig(dtype="fp32"),
+            stateful=layout is Layout.STATEFUL,
+            preprocessors=[whisper.processor],
+        )
+        whisper.processor.feature_extractor.save_pretrained(folder)
+        whisper.processor.tokenizer.save_pretrained(folder)
+        whisper.model.generation_config.save_pretrained(folder)
+        export_tokenizer(whisper.processor.tokenizer, folder)
+    wanted = 2 if layout is Layout.STATEFUL else len(COMPONENT_FILES)
+    if len(components_of(folder)) != wanted or not (folder / "openvino_tokenizer.xml").is_file():
+        raise StageError(
+            f"the export of {folder.name} is incomplete: found {', '.join(components_of(folder)) or 'nothing'}; "
+            "check the versions of optimum-intel and openvino-tokenizers"
+        )
+
+
+def save_fp16(source: Path, folder: Path) -> None:
+    """Save a float32 variant's graphs with float16 weights, everything else copied."""
+    import openvino
+
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*"))
+    core = openvino.Core()
+    for component in components_of(source):
+        name = f"{COMPONENT_FILES[component]}.xml"
+        openvino.save_model(core.read_model(source / name), folder / name, compress_to_fp16=True)
+
+
+def check_variants(
+    whisper: TorchWhisper,
+    variants: Sequence[FloatVariant],
+    folder: Path,
+    *,
+    identity: Identity,
+    clips: Sequence[ParityClip],
+    compute: ComputeSpec,
+    reporter: Reporter,
+) -> Mapping[str, Parity]:
+    """Check what `export` ensures: settings kept, encoder and greedy tokens as in PyTorch.
+
+    Raises:
+        ParityError: a variant differs from the checkpoint.
+    """
+    found: dict[str, Parity] = {}
+    with reporter.progress("parity with PyTorch", len(variants)) as advance:
+        references = {weights: whisper.references(clips, weights) for weights in {v.weights for v in variants}}
+        for variant in variants:
+            check_identity(folder / variant.name, identity)
+            found[variant.name] = check_parity(folder / variant.name, references[variant.weights], compute)
+            logger.info("%s: %s", variant.name, asdict(found[variant.name]))
+            advance()
+    return found

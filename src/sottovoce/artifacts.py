@@ -1,0 +1,201 @@
+"""Artifacts: folders with a `manifest.json`, written whole or not at all.
+
+A stage reads artifacts and writes one. The work happens in a temporary sibling of the output,
+the manifest is written last, and one rename makes the artifact exist. Whatever interrupts the
+work leaves the output as it was.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sottovoce.environment import Host
+from sottovoce.errors import InputError, OutputExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_NAME = "manifest.json"
+
+MANIFEST_SCHEMA_VERSION = 1
+"""1: first version."""
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+class Document(BaseModel):
+    """Base of what a file says: frozen, strict, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
+
+
+class FileEntry(Document):
+    """One file of an artifact."""
+
+    path: str = Field(description="Path inside the artifact, with forward slashes.")
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Parent(Document):
+    """An input of the stage that made an artifact."""
+
+    role: str = Field(description="What it was to the stage: checkpoint, variant, calibration, speech.")
+    name: str = Field(description="Hub id, package or folder name; never an absolute path.")
+    revision: str | None = Field(default=None, description="Commit of a hub checkpoint.")
+    sha256: str | None = Field(default=None, description="Hash of its content, where one was computed.")
+
+
+class Manifest(Document):
+    """What an artifact is: what made it, of what, with what."""
+
+    schema_version: Literal[1] = 1
+    kind: str = Field(description="run, variant, calibration or results.")
+    name: str
+    created: datetime
+    made_by: str = Field(description="The stage and the version of sottovoce.")
+    recipe: dict[str, object] | None = Field(default=None, description="The resolved recipe.")
+    recipe_sha256: str | None = None
+    parents: tuple[Parent, ...] = ()
+    host: Host
+    versions: dict[str, str] = Field(description="Versions of the libraries that had a hand in it.")
+    facts: dict[str, object] = Field(default_factory=dict, description="What the stage measured or checked.")
+    files: tuple[FileEntry, ...] = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of the sizes of the files."""
+        return sum(entry.size_bytes for entry in self.files)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hash a file without reading it whole into memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def list_files(folder: Path) -> tuple[FileEntry, ...]:
+    """List a folder's files with size and hash, sorted by path, its own manifest left out."""
+    return tuple(
+        FileEntry(
+            path=path.relative_to(folder).as_posix(), size_bytes=path.stat().st_size, sha256=sha256_of_file(path)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST_NAME
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read an artifact's manifest.
+
+    Raises:
+        InputError: the folder is no artifact, or its manifest is damaged or of another version.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is no finished sottovoce folder: it has no {MANIFEST_NAME}. "
+            "Give the folder that `sottovoce optimize --out` wrote"
+        )
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path} is damaged or of another version: {where}: {first['msg']}") from cause
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into the folder that it describes."""
+    write_text(folder / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+
+
+def is_artifact(folder: Path) -> bool:
+    """Tell whether a folder is a finished artifact."""
+    return (folder / MANIFEST_NAME).is_file()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file through a temporary sibling, so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.write(text)
+    temporary = Path(file.name)
+    temporary.chmod(0o644)
+    temporary.replace(path)
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse an output that exists, unless it may be replaced.
+
+    Raises:
+        OutputExistsError: it exists and `force` is not set.
+        InputError: `force` is set, but it is a folder that sottovoce did not write.
+    """
+    if not path.exists():
+        return
+    if not force:
+        raise OutputExistsError(path)
+    if path.is_dir() and any(path.iterdir()) and not is_artifact(path):
+        raise InputError(
+            f"{path} exists and was not written by sottovoce (it has no {MANIFEST_NAME}); "
+            "--force does not delete it. Choose another --out"
+        )
+
+
+@contextmanager
+def new_folder(path: Path, *, force: bool = False) -> "Iterator[Path]":
+    """Yield a temporary sibling of `path` that becomes `path` when the block ends well.
+
+    An exception, Ctrl-C included, removes the sibling and leaves `path` as it was.
+
+    Raises:
+        OutputExistsError: `path` exists and `force` is not set.
+    """
+    check_output(path, force=force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        work.chmod(0o755)
+        yield work
+        _replace_folder(work, path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _replace_folder(work: Path, path: Path) -> None:
+    """Rename `work` to `path`; what was there goes away only after the new folder stands."""
+    if not path.exists():
+        work.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    path.rename(old / path.name)
+    try:
+        work.rename(path)
+    except OSError:
+        (old / path.name).rename(path)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def canonical_sha256(value: object) -> str:
+    """Hash a JSON value independently of the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,301 @@
+"""Recipes: what a person writes to say how a model is made small.
+
+A recipe is a YAML file, read into `Recipe`. Unknown keys, wrong types and bad choices are errors
+that name the file, the path of the key and the nearest valid name. Ready recipes are in
+`configs/`, with the JSON schema that editors use.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sottovoce.artifacts import canonical_sha256
+from sottovoce.errors import SpecError, nearest
+
+RECIPE_SUFFIX = ".yaml"
+
+
+class Spec(BaseModel):
+    """Base of what a person writes: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Component(StrEnum):
+    """The parts of a Whisper that are exported, quantized and timed apart."""
+
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    DECODER_WITH_PAST = "decoder_with_past"
+
+
+class Layout(StrEnum):
+    """How the decoder keeps what it has computed.
+
+    stateless: two decoders, the second takes and returns the keys and values.
+    stateful: one decoder that keeps them inside; what openvino-genai wants.
+    """
+
+    STATELESS = "stateless"
+    STATEFUL = "stateful"
+
+
+class Weights(StrEnum):
+    """The type of float weights on disk."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+class Scheme(StrEnum):
+    """How a component is quantized.
+
+    float: not at all.
+    w8a8: weights and activations in INT8, ranges from calibration.
+    """
+
+    FLOAT = "float"
+    W8A8 = "w8a8"
+
+
+class Preset(StrEnum):
+    """Which activations are asymmetric (`nncf.QuantizationPreset`)."""
+
+    PERFORMANCE = "performance"
+    MIXED = "mixed"
+
+
+class InferencePrecision(StrEnum):
+    """What float nodes compute in (`INFERENCE_PRECISION_HINT`)."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    F16 = "f16"
+
+
+class KeepFloat(Spec):
+    """Nodes that stay float, and why."""
+
+    reason: str
+    """Why these nodes are not quantized; printed by `sottovoce inspect`."""
+    names: tuple[str, ...] = ()
+    """Friendly names of nodes."""
+    types: tuple[str, ...] = ()
+    """Operation types, such as `ScaledDotProductAttention`."""
+    patterns: tuple[str, ...] = ()
+    """Regular expressions over friendly names."""
+
+
+class QuantizeSpec(Spec):
+    """How one component becomes INT8."""
+
+    scheme: Scheme = Scheme.FLOAT
+    """float, or w8a8: INT8 weights and activations."""
+    preset: Preset = Preset.MIXED
+    """mixed: asymmetric activations; performance: symmetric ones."""
+    smooth_quant_alpha: float | None = Field(default=0.5, ge=0, le=1)
+    """SmoothQuant's migration strength for matrix products; null turns SmoothQuant off."""
+    fast_bias_correction: bool = True
+    """Correct the biases from layer-wise statistics (fast) or by running the model (slow)."""
+    keep_float: tuple[KeepFloat, ...] = ()
+    """Nodes that stay float."""
+
+
+class ComponentSpecs(Spec):
+    """How each component of the INT8 variant is quantized."""
+
+    encoder: QuantizeSpec = QuantizeSpec()
+    decoder: QuantizeSpec = QuantizeSpec()
+    """The first pass over the prompt. The classic recipe leaves it float."""
+    decoder_with_past: QuantizeSpec = QuantizeSpec()
+    """Every later step: one token each."""
+
+    def of(self, component: Component) -> QuantizeSpec:
+        """Return the specification of a component."""
+        return {
+            Component.ENCODER: self.encoder,
+            Component.DECODER: self.decoder,
+            Component.DECODER_WITH_PAST: self.decoder_with_past,
+        }[component]
+
+
+class FloatVariant(Spec):
+    """A variant that is exported as it is."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    weights: Weights = Weights.FP32
+    layout: Layout = Layout.STATELESS
+
+
+class CalibrationSpec(Spec):
+    """What is recorded for the ranges of activations."""
+
+    n_clips: int = Field(default=64, ge=1, le=10_000)
+    """Clips recorded; each gives one call of the encoder and one of the decoder for each token."""
+    max_clip_s: float = Field(default=30.0, gt=0, le=30)
+    """Longer clips are left out: Whisper's window is 30 s."""
+    seed: int = 0
+    """Which clips of the set are chosen."""
+
+
+class Int8Variant(Spec):
+    """The variant that the recipe is about."""
+
+    name: str = Field(default="int8", pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    components: ComponentSpecs = ComponentSpecs()
+    weights: Weights = Weights.FP16
+    """The type on disk of the weights that stay float inside quantized components."""
+
+
+class Recipe(Spec):
+    """A way to make a Whisper small."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str
+    """One or two sentences for people."""
+    baseline: FloatVariant = FloatVariant(name="fp32")
+    """What the benchmark compares with, and what calibration records."""
+    exports: tuple[FloatVariant, ...] = ()
+    """Further float variants."""
+    calibration: CalibrationSpec = CalibrationSpec()
+    quantize: Int8Variant = Int8Variant()
+    inference_precision: InferencePrecision = InferencePrecision.F32
+    """What float nodes compute in, pinned for every variant alike."""
+
+    @property
+    def float_variants(self) -> tuple[FloatVariant, ...]:
+        """The baseline and the further float variants."""
+        return (self.baseline, *self.exports)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe with every default written out, as JSON values."""
+        return self.model_dump(mode="json")
+
+    def sha256(self) -> str:
+        """Hash the resolved recipe."""
+        return canonical_sha256(self.resolved())
+
+
+def ready_recipes() -> dict[str, str]:
+    """Return the text of each recipe that comes with sottovoce, by name."""
+    return {
+        entry.name.removesuffix(RECIPE_SUFFIX): entry.read_text(encoding="utf-8")
+        for entry in files("sottovoce").joinpath("configs").iterdir()
+        if entry.name.endswith(RECIPE_SUFFIX)
+    }
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or from a file, with single keys replaced.
+
+    Args:
+        name_or_path: a ready recipe (`int8`) or the path of a YAML file.
+        overrides: `key.path=value`, the value in YAML; the last one wins.
+
+    Raises:
+        SpecError: unknown recipe, YAML that cannot be read, or a key that means nothing.
+    """
+    text, where = _recipe_text(name_or_path)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as cause:
+        line = " ".join(str(cause).split())
+        raise SpecError(f"recipe {where} is not YAML: {line}") from cause
+    if not isinstance(raw, dict):
+        raise SpecError(f"recipe {where} holds no keys; want name, description, quantize and so on")
+    for override in overrides:
+        _override(raw, override)
+    return parse_recipe(raw, where)
+
+
+def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
+    """Check what a recipe file says.
+
+    Raises:
+        SpecError: an unknown key, a wrong type or a bad choice; all of them in one message.
+    """
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as cause:
+        told = "; ".join(_explain(error) for error in cause.errors())
+        raise SpecError(f"recipe {where}: {told}") from cause
+    names = [variant.name for variant in recipe.float_variants] + [recipe.quantize.name]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecError(f"recipe {where}: two variants are named {twice}; each needs a name of its own")
+    if recipe.baseline.layout is not Layout.STATELESS or recipe.baseline.weights is not Weights.FP32:
+        raise SpecError(f"recipe {where}: baseline must be stateless with fp32 weights; list others in exports")
+    return recipe
+
+
+def _recipe_text(name_or_path: str) -> tuple[str, str]:
+    ready = ready_recipes()
+    if name_or_path in ready:
+        return ready[name_or_path], name_or_path
+    path = Path(name_or_path)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8"), name_or_path
+        except UnicodeDecodeError as cause:
+            raise SpecError(f"recipe {name_or_path} is not a text file") from cause
+    names = ", ".join(sorted(ready))
+    raise SpecError(
+        f"unknown recipe {name_or_path}{nearest(name_or_path, ready)} "
+        f"(ready recipes: {names}; or give the path of a YAML file)"
+    )
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise SpecError(f"--set {override}: want KEY=VALUE, such as quantize.components.encoder.preset=mixed")
+    *parents, last = key.split(".")
+    here = raw
+    for parent in parents:
+        inner = here.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise SpecError(f"--set {override}: {parent} holds a value, not further keys")
+        here = inner
+    try:
+        here[last] = yaml.safe_load(value)
+    except yaml.YAMLError as cause:
+        raise SpecError(f"--set {override}: the value is not YAML") from cause
+
+
+def _explain(error: Any) -> str:
+    location = tuple(error["loc"])
+    path = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return f"unknown key {path}{nearest(str(location[-1]), known)}"
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    if error["type"] == "enum":
+        choices = [choice.strip(" '") for choice in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"{path} is {error['input']}, want {' or '.join(choices)}{nearest(str(error['input']), choices)}"
+    told = error["msg"].removeprefix("Input should be ").removeprefix("a ")
+    return f"{path} is {json.dumps(error['input'], default=str)}, want {told}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Name the keys that the schema allows at a place of the recipe."""
+    schema = Recipe.model_json_schema()
+    node: dict[str, Any] = schema
+    for step in location:
+        node = _resolve(node, schema)
+        node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+    return list(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    if reference is None:
+        return node
+    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]]
+    return found

@@ -1,0 +1,80 @@
+"""What people see: progress bars, notes, tables and errors, all on standard error.
+
+Data goes to standard output and is printed by `cli.py`. Progress and colour appear on a terminal
+only; elsewhere a long step is one line at its end.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sottovoce.progress import Advance
+
+
+class Terminal:
+    """Where notes, progress and errors of a command go."""
+
+    def __init__(self, *, quiet: bool = False, colour: bool = True) -> None:
+        self.console = Console(
+            file=sys.stderr, no_color=not colour, highlight=False, soft_wrap=True, quiet=quiet
+        )
+        self._errors = Console(file=sys.stderr, no_color=not colour, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Say something about the work, not its result."""
+        self.console.print(text, markup=False)
+
+    def error(self, text: str) -> None:
+        """Say in one line what went wrong."""
+        self._errors.print("[bold red]error:[/] ", end="")
+        self._errors.print(" ".join(text.split()), markup=False)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar while the block runs; without a terminal, one line when it has ended."""
+        if not self.console.is_terminal:
+            yield _nothing
+            self.note(f"{what}: done" if total is None else f"{what}: {total} done")
+            return
+        with self._bar() as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+            if total is None:
+                bar.update(task, total=1, completed=1)
+
+    def _bar(self) -> Progress:
+        return Progress(
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+
+
+def _nothing() -> None:
+    """Advance no bar."""
+
+
+def show_log(terminal: Terminal, verbosity: int) -> None:
+    """Send the log of sottovoce to the terminal: warnings, with -v steps, with -vv everything."""
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    handler = RichHandler(console=terminal.console, show_path=False, show_time=False, markup=False)
+    logger = logging.getLogger("sottovoce")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)

@@ -1,0 +1,253 @@
+"""A variant in optimum-intel: loaded with pinned precision, transcribing, and telling its precision.
+
+This is the reference pipeline that calibration records, export is checked with, and the
+benchmark times. It needs the extra `optimize`; devices run `sottovoce.runtime` instead.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.config import Component, InferencePrecision, Layout
+from sottovoce.errors import InputError, MissingExtraError
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE_HZ = 16_000
+
+COMPONENT_FILES: Mapping[Component, str] = {
+    Component.ENCODER: "openvino_encoder_model",
+    Component.DECODER: "openvino_decoder_model",
+    Component.DECODER_WITH_PAST: "openvino_decoder_with_past_model",
+}
+"""Names that optimum-intel and openvino-genai look for, without `.xml` and `.bin`."""
+
+COMPUTING_OPERATIONS = frozenset(
+    {"Convolution", "FullyConnected", "MatMul", "Gemm", "ScaledDotProductAttention", "ScaledDotProductAttentionWithKVCache"}
+)
+"""Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
+
+Tokens = tuple[int, ...]
+Wave = NDArray[np.float32]
+Features = NDArray[np.float32]
+Wrap = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeSpec:
+    """What a variant computes in and with how many threads.
+
+    f32 means f32: with only `INFERENCE_PRECISION_HINT` pinned OpenVINO would still keep a
+    stateful decoder's keys and values in 8 bits and quantize activations on the fly.
+    """
+
+    precision: InferencePrecision = InferencePrecision.F32
+    threads: int = 2
+
+    def properties(self) -> dict[str, str]:
+        """Return the properties to compile with."""
+        return {
+            "INFERENCE_PRECISION_HINT": self.precision.value,
+            "EXECUTION_MODE_HINT": "ACCURACY",
+            "KV_CACHE_PRECISION": self.precision.value,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+            "INFERENCE_NUM_THREADS": str(self.threads),
+            "NUM_STREAMS": "1",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcription:
+    """What a variant made of one wave."""
+
+    text: str
+    tokens: Tokens
+
+
+def component_path(folder: Path, component: Component) -> Path:
+    """Return where a component's graph lies in a variant's folder."""
+    return folder / f"{COMPONENT_FILES[component]}.xml"
+
+
+def components_of(folder: Path) -> tuple[Component, ...]:
+    """Name the components that a variant's folder holds."""
+    return tuple(part for part in Component if component_path(folder, part).is_file())
+
+
+def layout_of(folder: Path) -> Layout:
+    """Tell a variant's layout by its files."""
+    return Layout.STATELESS if Component.DECODER_WITH_PAST in components_of(folder) else Layout.STATEFUL
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep torch, transformers and optimum from writing warnings that a user cannot act on."""
+    from transformers.utils import logging as transformers_logging
+
+    noisy = [logging.getLogger(name) for name in ("optimum", "transformers", "nncf", "torch", "root", "openvino_tokenizers")]
+    levels = [log.level for log in noisy]
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    for log in noisy:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        for log, level in zip(noisy, levels, strict=True):
+            log.setLevel(level)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Leave the cores to OpenVINO while optimum-intel transcribes.
+
+    Between two steps transformers runs small torch operations. With torch's default of one
+    thread a core they wait for cores that OpenVINO's threads hold, and a step takes many times
+    as long (docs/lab-notes.md).
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class WhisperVariant:
+    """A variant loaded in optimum-intel."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model = model
+        self._processor = processor
+        self.is_multilingual = bool(getattr(model.generation_config, "is_multilingual", True))
+        self.languages = _languages(model.generation_config)
+
+    @classmethod
+    def load(cls, folder: Path, compute: ComputeSpec) -> "WhisperVariant":
+        """Load and compile a variant.
+
+        Raises:
+            InputError: the folder holds no Whisper that optimum-intel can load.
+            MissingExtraError: optimum-intel is not installed.
+        """
+        try:
+            from optimum.intel import OVModelForSpeechSeq2Seq
+            from transformers import WhisperProcessor
+        except ImportError as cause:
+            raise MissingExtraError("optimum-intel", needed_for="this command", extra="optimize") from cause
+        if Component.ENCODER not in components_of(folder) or Component.DECODER not in components_of(folder):
+            raise InputError(f"{folder} holds no encoder and decoder; give a variant of a run")
+        with quiet_libraries():
+            model = OVModelForSpeechSeq2Seq.from_pretrained(
+                folder, ov_config=compute.properties(), local_files_only=True
+            )
+            processor = WhisperProcessor.from_pretrained(folder, local_files_only=True)
+        return cls(model, processor)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The components that are loaded."""
+        return tuple(part for part in Component if getattr(self._model, part.value, None) is not None)
+
+    def compiled(self, component: Component) -> Any:
+        """Return a component's compiled model (`openvino.CompiledModel`)."""
+        request = getattr(self._model, component.value).request
+        return request.get_compiled_model() if hasattr(request, "get_compiled_model") else request
+
+    def wrap(self, component: Component, wrap: Wrap) -> None:
+        """Replace a component's infer request by what `wrap` makes of it."""
+        part = getattr(self._model, component.value)
+        part.request = wrap(part.request)
+
+    def features(self, wave: Wave) -> Features:
+        """Compute log-mel features.
+
+        Args:
+            wave: float32, shape (n_samples,), 16 kHz.
+
+        Returns:
+            float32, shape (1, n_mels, 3000).
+        """
+        extracted = self._processor.feature_extractor(wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="np")
+        features: Features = extracted.input_features
+        return features
+
+    def encode(self, features: Features) -> NDArray[np.float32]:
+        """Run the encoder.
+
+        Args:
+            features: float32, shape (1, n_mels, 3000).
+
+        Returns:
+            float32, shape (1, 1500, d_model).
+        """
+        import torch
+
+        states: NDArray[np.float32] = self._model.encoder(input_features=torch.from_numpy(features)).last_hidden_state.numpy()
+        return states
+
+    def generate(self, features: Features, language: str | None) -> Tokens:
+        """Decode greedily without timestamps.
+
+        Args:
+            features: float32, shape (1, n_mels, 3000).
+            language: code; None detects it. Without effect for an English-only model.
+
+        Returns:
+            The tokens after the prompt, without the end token.
+        """
+        import torch
+
+        asked = {"language": language, "task": "transcribe"} if self.is_multilingual else {}
+        with quiet_libraries():
+            output = self._model.generate(torch.from_numpy(features), num_beams=1, do_sample=False, **asked)
+        end = self._model.generation_config.eos_token_id
+        return tuple(int(token) for token in output[0] if int(token) != end)
+
+    def text(self, tokens: Tokens) -> str:
+        """Turn tokens into text, special tokens left out."""
+        text: str = self._processor.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text.strip()
+
+    def transcribe(self, wave: Wave, language: str | None) -> Transcription:
+        """Transcribe a wave of at most 30 s."""
+        tokens = self.generate(self.features(wave), language)
+        return Transcription(text=self.text(tokens), tokens=tokens)
+
+
+def _languages(generation_config: Any) -> frozenset[str]:
+    by_token = getattr(generation_config, "lang_to_id", None) or {}
+    return frozenset(token.strip("<|>") for token in by_token) or frozenset({"en"})
+
+
+def computing_nodes(compiled: Any) -> dict[str, int]:
+    """Count the computing nodes of a compiled model by the precision that they run in.
+
+    Source: `CompiledModel.get_runtime_model`, whose nodes carry `layerType` and
+    `runtimePrecision`.
+    """
+    counts: dict[str, int] = {}
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        if str(_told(info, "layerType")) in COMPUTING_OPERATIONS:
+            precision = str(_told(info, "runtimePrecision"))
+            counts[precision] = counts.get(precision, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _told(info: Any, key: str) -> Any:
+    value = info[key] if key in info else ""
+    return getattr(value, "value", value)

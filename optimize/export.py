@@ -17,7 +17,7 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.identity import Identity, check_identity
 from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
 from sottovoce.progress import Reporter
-from sottovoce.variants import COMPONENT_FILES, ComputeSpec, components_of, quiet_libraries
+from sottovoce.variants import COMPONENT_FILES, ComputeSpec, components_of, quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
     from optimum.exporters.openvino.convert import export_from_model, export_tokenizer
     from optimum.intel import OVConfig
 
-    with quiet_libraries():
+    with quiet_libraries(), quiet_output():
         export_from_model(
             whisper.model,
             output=folder,

@@ -4,6 +4,8 @@ This is the reference pipeline that calibration records, export is checked with,
 benchmark times. It needs the extra `optimize`; devices run `sottovoce.runtime` instead.
 """
 
+import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -106,6 +108,13 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         for log, level in zip(noisy, levels, strict=True):
             log.setLevel(level)
+
+
+@contextmanager
+def quiet_output() -> Iterator[None]:
+    """Keep libraries from printing to standard output, which belongs to our data."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 @contextmanager

@@ -1,0 +1,153 @@
+"""The engine `optimum-intel`: transformers' generation over OpenVINO infer requests."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from sottovoce.benchmark.engines.engine import Timed
+from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
+from sottovoce.config import Component, Layout
+from sottovoce.variants import ComputeSpec, Wave, WhisperVariant, computing_nodes, layout_of, one_torch_thread
+
+NAME = "optimum-intel"
+
+INT8_PRECISIONS = frozenset({"i8", "u8"})
+
+STAGES = {
+    Component.ENCODER: Stage.ENCODER,
+    Component.DECODER: Stage.DECODER,
+    Component.DECODER_WITH_PAST: Stage.DECODER_WITH_PAST,
+}
+
+
+class StageClock:
+    """Adds up seconds and calls by stage."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES.values(), 0.0)
+        self.calls = dict.fromkeys(STAGES.values(), 0)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count one call of a stage."""
+        self.seconds[stage] += seconds
+        self.calls[stage] += 1
+
+    def reset(self) -> None:
+        """Start from nothing."""
+        for stage in self.seconds:
+            self.seconds[stage] = 0.0
+            self.calls[stage] = 0
+
+
+class TimedRequest:
+    """An infer request, or a compiled model, whose calls are timed.
+
+    A stateful decoder does the work of both decoders: its first call after a reset is the first
+    pass, every other one a step.
+    """
+
+    def __init__(self, request: Any, clock: StageClock, stage: Stage, *, stateful: bool) -> None:
+        self._request = request
+        self._clock = clock
+        self._stage = stage
+        self._stateful = stateful
+        self._is_first = False
+        self._started = 0.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        outputs = self._request(*args, **kwargs)
+        self._count(started)
+        return outputs
+
+    def start_async(self, *args: Any, **kwargs: Any) -> None:
+        """Start an inference, and its clock."""
+        self._started = time.perf_counter()
+        self._request.start_async(*args, **kwargs)
+
+    def wait(self) -> None:
+        """Wait for the inference, and stop its clock."""
+        self._request.wait()
+        self._count(self._started)
+
+    def reset_state(self) -> None:
+        """Reset a stateful decoder: what follows is a first pass."""
+        self._request.reset_state()
+        self._is_first = True
+
+    def _count(self, started: float) -> None:
+        seconds = time.perf_counter() - started
+        step = self._stateful and not self._is_first
+        self._clock.add(Stage.DECODER_WITH_PAST if step else self._stage, seconds)
+        self._is_first = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+
+class OptimumIntelEngine:
+    """A variant in optimum-intel with a clock in front of each component."""
+
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        self._compute = compute
+        self._variant = WhisperVariant.load(folder, compute)
+        self._precision = self._read_precision()
+        self._clock = StageClock()
+        is_stateful = layout_of(folder) is Layout.STATEFUL
+        for component in self._variant.components:
+            self._wrap(component, stateful=is_stateful and component is Component.DECODER)
+
+    def _wrap(self, component: Component, *, stateful: bool) -> None:
+        self._variant.wrap(
+            component, lambda request: TimedRequest(request, self._clock, STAGES[component], stateful=stateful)
+        )
+
+    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+        """Transcribe a wave of at most 30 s, float32, 16 kHz."""
+        known = language if language in self._variant.languages else None
+        self._clock.reset()
+        with one_torch_thread():
+            started = time.perf_counter()
+            features = self._variant.features(wave)
+            featured = time.perf_counter()
+            tokens = self._variant.generate(features, known)
+            text = self._variant.text(tokens)
+            latency = time.perf_counter() - started
+        stages = {Stage.FEATURES: featured - started, **self._clock.seconds}
+        stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
+        return Timed(
+            text=text,
+            n_tokens=len(tokens),
+            latency_s=latency,
+            stage_s=stages,
+            calls={Stage.FEATURES: 1, **self._clock.calls},
+        )
+
+    def precision(self) -> Precision:
+        """Read back what the variant computes in."""
+        return self._precision
+
+    def _read_precision(self) -> Precision:
+        components = {
+            str(part): _component_precision(self._variant.compiled(part)) for part in self._variant.components
+        }
+        nodes = {kind for component in components.values() for kind in component.nodes}
+        floats = sorted(nodes - INT8_PRECISIONS)
+        label = "+".join((["int8"] if nodes & INT8_PRECISIONS else []) + floats)
+        first = self._variant.compiled(Component.ENCODER)
+        return Precision(
+            label=label,
+            components=components,
+            threads=int(first.get_property("INFERENCE_NUM_THREADS")),
+            streams=int(first.get_property("NUM_STREAMS")),
+        )
+
+
+def _component_precision(compiled: Any) -> ComponentPrecision:
+    return ComponentPrecision(
+        inference=compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
+        kv_cache=compiled.get_property("KV_CACHE_PRECISION").get_type_name(),
+        execution_mode=compiled.get_property("EXECUTION_MODE_HINT").name,
+        dynamic_quantization_group_size=int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")),
+        nodes=computing_nodes(compiled),
+    )

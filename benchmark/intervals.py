@@ -1,0 +1,112 @@
+"""Paired bootstrap intervals of differences and ratios.
+
+Clips are resampled with the results of both variants kept together, in blocks by speaker where
+the speakers are known, since errors of one speaker go together. Source: Bisani and Ney 2004,
+"Bootstrap estimates for confidence intervals in ASR performance evaluation"; percentile method,
+`scipy.stats.bootstrap` with `paired=True`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.benchmark.results import Interval
+
+N_RESAMPLES = 4_000
+CONFIDENCE = 0.95
+MIN_BLOCKS = 10
+"""With fewer speakers the blocks are clips: a bootstrap of a few blocks says nothing."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """Which block each clip belongs to.
+
+    Attributes:
+        kind: `speaker` or `clip`.
+        index: int, shape (n_clips,), 0 to n_blocks - 1.
+    """
+
+    kind: str
+    index: NDArray[np.intp]
+
+    def sums(self, values: Sequence[float]) -> Floats:
+        """Add up a clip's values by block: float, shape (n_blocks,)."""
+        return np.bincount(self.index, weights=np.asarray(values, dtype=np.float64))
+
+
+def make_blocks(speakers: Sequence[str | None]) -> Blocks:
+    """Make blocks by speaker where each clip has one and there are enough, else by clip."""
+    known = sorted({speaker for speaker in speakers if speaker is not None})
+    if None in speakers or len(known) < MIN_BLOCKS:
+        return Blocks(kind="clip", index=np.arange(len(speakers)))
+    place = {speaker: i for i, speaker in enumerate(known)}
+    return Blocks(kind="speaker", index=np.array([place[speaker] for speaker in speakers if speaker is not None]))
+
+
+def ratio_interval(numerator: Floats, denominator: Floats, *, rng: np.random.Generator) -> Interval:
+    """Estimate the ratio of two sums over blocks, such as a speed-up.
+
+    Args:
+        numerator: float, shape (n_blocks,); the baseline's seconds.
+        denominator: float, shape (n_blocks,); the variant's seconds.
+        rng: draws the resamples.
+    """
+
+    def statistic(top: Floats, bottom: Floats, axis: int = -1) -> Floats:
+        return np.asarray(top.sum(axis=axis) / bottom.sum(axis=axis))
+
+    return _interval((numerator, denominator), statistic, rng)
+
+
+def ratio_of_ratios_interval(
+    baseline: tuple[Floats, Floats], variant: tuple[Floats, Floats], *, rng: np.random.Generator
+) -> Interval:
+    """Estimate the ratio of two means, such as seconds per call of baseline and variant.
+
+    Args:
+        baseline: sums of seconds and of calls, each float, shape (n_blocks,).
+        variant: the same of the variant.
+        rng: draws the resamples.
+    """
+
+    def statistic(a: Floats, b: Floats, c: Floats, d: Floats, axis: int = -1) -> Floats:
+        return np.asarray(a.sum(axis=axis) / b.sum(axis=axis) * d.sum(axis=axis) / c.sum(axis=axis))
+
+    return _interval((*baseline, *variant), statistic, rng)
+
+
+def rate_delta_interval(
+    baseline_errors: Floats, variant_errors: Floats, words: Floats, *, rng: np.random.Generator
+) -> Interval:
+    """Estimate the difference of two error rates on the same words: variant minus baseline."""
+
+    def statistic(base: Floats, other: Floats, total: Floats, axis: int = -1) -> Floats:
+        return np.asarray((other.sum(axis=axis) - base.sum(axis=axis)) / total.sum(axis=axis))
+
+    return _interval((baseline_errors, variant_errors, words), statistic, rng)
+
+
+def _interval(data: tuple[Floats, ...], statistic: object, rng: np.random.Generator) -> Interval:
+    from scipy.stats import bootstrap
+
+    value = float(statistic(*data))  # type: ignore[operator]
+    if len(data[0]) < 2:  # noqa: PLR2004 - one block cannot be resampled
+        return Interval(value=value, low=value, high=value)
+    result = bootstrap(
+        data,
+        statistic,
+        paired=True,
+        vectorized=True,
+        n_resamples=N_RESAMPLES,
+        batch=500,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=rng,
+    )
+    interval = result.confidence_interval
+    return Interval(value=value, low=float(interval.low), high=float(interval.high))

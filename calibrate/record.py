@@ -1,0 +1,216 @@
+"""The stage `calibrate`: a stateless float32 variant and clips in, a calibration record out."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sottovoce import __version__
+from sottovoce.artifacts import (
+    Manifest,
+    Parent,
+    list_files,
+    read_manifest,
+    sha256_of_file,
+    write_manifest,
+)
+from sottovoce.artifacts import MANIFEST_NAME
+from sottovoce.calibrate.clips import ClipSet, count_by, select_clips
+from sottovoce.calibrate.forecast import Forecast, check_resources, forecast_recording, gib, read_shape
+from sottovoce.calibrate.loading import LoadedClip, LoadedClips, load_clips
+from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
+from sottovoce.calibrate.store import (
+    DecodedSequence,
+    SequenceEntry,
+    StepRebuilder,
+    write_index,
+    write_sequence,
+)
+from sottovoce.config import CalibrationSpec
+from sottovoce.environment import PeakMemory, library_versions, read_host
+from sottovoce.errors import StageError
+from sottovoce.progress import Reporter
+from sottovoce.variants import SAMPLE_RATE_HZ, ComputeSpec, WhisperVariant, one_torch_thread
+
+logger = logging.getLogger(__name__)
+
+MAX_REBUILD_DIFFERENCE = 1e-3
+"""Between recorded and rebuilt keys and values; rounding gives 1e-6 to 1e-5 (docs/lab-notes.md)."""
+
+CALIBRATION_SPLIT = "calib"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationClips:
+    """The clips that a recording uses, decoded, with what was left out."""
+
+    name: str
+    loaded: LoadedClips
+
+
+def choose_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, reporter: Reporter) -> CalibrationClips:
+    """Choose and decode the clips to record: of the split `calib`, by the recipe's seed.
+
+    Raises:
+        InputError: no clip is left, or more than half of those tried are broken.
+    """
+    candidates = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only)
+    chosen = select_clips(candidates.clips, None, seed=spec.seed)
+    with reporter.progress("decode calibration clips", min(spec.n_clips, len(chosen))) as advance:
+        loaded = load_clips(chosen, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
+    for rejected in loaded.rejected:
+        reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
+    if len(loaded.loaded) < spec.n_clips:
+        reporter.note(f"the speech set gives {len(loaded.loaded)} calibration clips, the recipe asks for {spec.n_clips}")
+    return CalibrationClips(name=speech.name, loaded=loaded)
+
+
+def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
+    """Keep the clips of a split that a model can transcribe.
+
+    Raises:
+        InputError: none is left; the message says which splits and languages there are.
+    """
+    from sottovoce.errors import InputError
+
+    of_split = speech.of_split(split)
+    if not of_split.clips:
+        raise InputError(f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}")
+    kept = tuple(clip for clip in of_split.clips if not english_only or clip.language in (None, "en"))
+    if not kept:
+        languages = ", ".join(count_by(clip.language for clip in of_split.clips))
+        raise InputError(f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only")
+    return ClipSet(name=speech.name, clips=kept)
+
+
+def forecast_for(baseline: Path, n_clips: int) -> Forecast:
+    """Forecast what recording a variant needs."""
+    return forecast_recording(read_shape(baseline), n_clips)
+
+
+def record(
+    baseline: Path, clips: CalibrationClips, into: Path, *, compute: ComputeSpec, reporter: Reporter
+) -> Manifest:
+    """Record what the components of a variant receive while it transcribes.
+
+    Args:
+        baseline: folder of a stateless float32 variant.
+        clips: what it transcribes.
+        into: a new folder, which becomes the calibration record.
+
+    Raises:
+        ResourceError: the machine has not the memory or disk that is forecast.
+        StageError: what is rebuilt from the record is not what was recorded.
+    """
+    forecast = forecast_for(baseline, len(clips.loaded.loaded))
+    check_resources(forecast, into)
+    reporter.note(
+        f"recording {len(clips.loaded.loaded)} clips: forecast {gib(forecast.peak_memory_bytes)} of memory, "
+        f"{gib(forecast.disk_bytes)} of disk (keeping every call would take {gib(forecast.naive_memory_bytes)})"
+    )
+    started = time.perf_counter()
+    with PeakMemory() as peak, one_torch_thread():
+        entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
+    write_index(entries, into)
+    manifest = _manifest(
+        baseline, clips, entries, into,
+        {
+            "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
+            "measured_peak_memory_bytes": peak.peak_bytes,
+            "forecast_disk_bytes": forecast.disk_bytes,
+            "recording_s": round(time.perf_counter() - started, 3),
+            "rebuild_max_difference": difference,
+            "precision": compute.precision.value,
+        },
+    )
+    write_manifest(into, manifest)
+    return manifest
+
+
+def _record_clips(
+    baseline: Path, clips: Sequence[LoadedClip], into: Path, compute: ComputeSpec, reporter: Reporter
+) -> tuple[tuple[SequenceEntry, ...], float]:
+    variant = WhisperVariant.load(baseline, compute)
+    recorder = Recorder(variant)
+    entries: list[SequenceEntry] = []
+    difference: float | None = None
+    with reporter.progress("record", len(clips)) as advance:
+        for clip in clips:
+            language = clip.clip.language if clip.clip.language in variant.languages else None
+            variant.transcribe(clip.wave, language)
+            sequences = recorder.take()
+            entries += [_write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)]
+            if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
+                difference = check_rebuild(baseline, sequences[-1], recorder)
+            advance()
+    if difference is None:
+        raise StageError("no clip gave a single decoder step; nothing can be calibrated with this speech")
+    return tuple(entries), difference
+
+
+def _write(sequence: DecodedSequence, clip: LoadedClip, number: int, into: Path) -> SequenceEntry:
+    file = f"sequences/{number:05d}.safetensors"
+    (into / "sequences").mkdir(exist_ok=True)
+    write_sequence(sequence, into / file)
+    return SequenceEntry(
+        file=file,
+        clip_id=clip.clip.clip_id,
+        language=clip.clip.language,
+        audio_s=len(clip.wave) / SAMPLE_RATE_HZ,
+        n_prompt=sequence.n_prompt,
+        n_tokens=int(sequence.token_ids.shape[1]),
+    )
+
+
+def check_rebuild(baseline: Path, sequence: DecodedSequence, recorder: Recorder) -> float:
+    """Check that the last step of a sequence can be rebuilt from what is stored.
+
+    Raises:
+        StageError: the rebuilt inputs are not those that the component received.
+    """
+    recorded = keep(recorder.last_step)
+    rebuilt = StepRebuilder(baseline).step(sequence, sequence.token_ids.shape[1] - 1)
+    difference = largest_difference(rebuilt, recorded)
+    if difference > MAX_REBUILD_DIFFERENCE:
+        raise StageError(
+            f"the keys and values rebuilt from the record differ from the recorded ones by {difference:.1e}, "
+            f"want at most {MAX_REBUILD_DIFFERENCE:.0e}; this version of optimum-intel is not supported"
+        )
+    return difference
+
+
+def _manifest(
+    baseline: Path,
+    clips: CalibrationClips,
+    entries: Sequence[SequenceEntry],
+    into: Path,
+    measured: dict[str, object],
+) -> Manifest:
+    loaded = clips.loaded.loaded
+    facts: dict[str, object] = {
+        "n_clips": len(loaded),
+        "n_sequences": len(entries),
+        "n_steps": sum(entry.n_steps for entry in entries),
+        "audio_s": round(sum(len(clip.wave) for clip in loaded) / SAMPLE_RATE_HZ, 3),
+        "languages": count_by(clip.clip.language for clip in loaded),
+        "speakers": len({clip.clip.speaker for clip in loaded if clip.clip.speaker}),
+        "left_out": {rejected.clip_id: rejected.reason for rejected in clips.loaded.rejected},
+        **measured,
+    }
+    origin = sha256_of_file(baseline / MANIFEST_NAME) if (baseline / MANIFEST_NAME).is_file() else None
+    return Manifest(
+        kind="calibration",
+        name=clips.name,
+        created=datetime.now(UTC),
+        made_by=f"sottovoce calibrate {__version__}",
+        parents=(
+            Parent(role="variant", name=read_manifest(baseline).name if origin else baseline.name, sha256=origin),
+            Parent(role="speech", name=clips.name),
+        ),
+        host=read_host(),
+        versions=library_versions(),
+        facts=facts,
+        files=list_files(into),
+    )

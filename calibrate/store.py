@@ -1,0 +1,210 @@
+"""Recorded calibration on disk, and the calls that are rebuilt from it.
+
+A step of the decoder with past receives the keys and values of everything before it: 37 MB a
+token for base. Of a decoded sequence only the features, the encoder's output and the token ids
+are stored; one pass of the first-step decoder over all tokens gives the keys and values of every
+step back, since a position's keys and values do not depend on later positions. The recorder
+checks that what is rebuilt is what was recorded.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.artifacts import Document, read_manifest
+from sottovoce.config import Component
+from sottovoce.errors import InputError
+from sottovoce.variants import ComputeSpec, component_path
+
+SEQUENCES_NAME = "sequences.jsonl"
+
+Call = Mapping[str, NDArray[Any]]
+"""The inputs of one inference by the names of the model's inputs."""
+
+
+class SequenceEntry(Document):
+    """One decoded sequence in the index of a calibration record.
+
+    Attributes:
+        file: safetensors with `input_features` (1, n_mels, 3000), `encoder_hidden_states`
+            (1, 1500, d_model), both float32, and `token_ids` (1, n_tokens), int64.
+        n_prompt: tokens that the first decoder pass received.
+        n_tokens: all tokens that a decoder received, the prompt included.
+    """
+
+    file: str
+    clip_id: str
+    language: str | None
+    audio_s: float
+    n_prompt: int
+    n_tokens: int
+
+    @property
+    def n_steps(self) -> int:
+        """Calls of the decoder with past."""
+        return self.n_tokens - self.n_prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedSequence:
+    """What the components received while one sequence was decoded.
+
+    Attributes:
+        features: float32, shape (1, n_mels, 3000); what the encoder received.
+        encoder_states: float32, shape (1, 1500, d_model); what both decoders received.
+        token_ids: int64, shape (1, n_tokens); prompt first.
+        n_prompt: tokens of the first decoder pass.
+    """
+
+    features: NDArray[np.float32]
+    encoder_states: NDArray[np.float32]
+    token_ids: NDArray[np.int64]
+    n_prompt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """The calls of one component, rebuilt anew at each iteration; NNCF iterates several times."""
+
+    length: int
+    make: Callable[[], Iterator[Call]]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Call]:
+        return self.make()
+
+
+class CalibrationStore:
+    """A calibration record on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a record.
+
+        Raises:
+            InputError: the folder is no finished calibration record.
+        """
+        manifest = read_manifest(folder)
+        if manifest.kind != "calibration":
+            raise InputError(f"{folder} is a {manifest.kind}, want a calibration record")
+        self.folder = folder
+        self.manifest = manifest
+        lines = (folder / SEQUENCES_NAME).read_text(encoding="utf-8").splitlines()
+        self.entries = tuple(SequenceEntry.model_validate(json.loads(line)) for line in lines)
+
+    def read(self, entry: SequenceEntry) -> DecodedSequence:
+        """Read one sequence."""
+        from safetensors.numpy import load_file
+
+        arrays = load_file(self.folder / entry.file)
+        return DecodedSequence(
+            features=arrays["input_features"],
+            encoder_states=arrays["encoder_hidden_states"],
+            token_ids=arrays["token_ids"],
+            n_prompt=entry.n_prompt,
+        )
+
+    def calls(self, component: Component, baseline: Path) -> Calls:
+        """Return every recorded call of a component.
+
+        Args:
+            component: whose calls.
+            baseline: folder of the stateless float32 variant that was recorded; its decoder
+                rebuilds the keys and values.
+        """
+        if component is Component.ENCODER:
+            return Calls(length=len(self.entries), make=self._encoder_calls)
+        if component is Component.DECODER:
+            return Calls(length=len(self.entries), make=self._decoder_calls)
+        n_steps = sum(entry.n_steps for entry in self.entries)
+        return Calls(length=n_steps, make=lambda: self._step_calls(baseline))
+
+    def _encoder_calls(self) -> Iterator[Call]:
+        for entry in self.entries:
+            yield {"input_features": self.read(entry).features}
+
+    def _decoder_calls(self) -> Iterator[Call]:
+        for entry in self.entries:
+            sequence = self.read(entry)
+            yield {
+                "input_ids": sequence.token_ids[:, : entry.n_prompt],
+                "encoder_hidden_states": sequence.encoder_states,
+            }
+
+    def _step_calls(self, baseline: Path) -> Iterator[Call]:
+        rebuild = StepRebuilder(baseline)
+        for entry in self.entries:
+            if entry.n_steps:
+                yield from rebuild.steps(self.read(entry))
+
+
+class StepRebuilder:
+    """Gives the calls of the decoder with past back from token ids and encoder output."""
+
+    def __init__(self, baseline: Path) -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(component_path(baseline, Component.DECODER))
+        self._decoder = core.compile_model(model, "CPU", ComputeSpec().properties())
+        stepped = core.read_model(component_path(baseline, Component.DECODER_WITH_PAST))
+        self._inputs = tuple(port.get_any_name() for port in stepped.inputs)
+
+    def steps(self, sequence: DecodedSequence) -> Iterator[Call]:
+        """Yield the call of each step: the token, and the keys and values before it."""
+        present = self._keys_and_values(sequence)
+        for step in range(sequence.n_prompt, sequence.token_ids.shape[1]):
+            yield self._call(sequence, present, step)
+
+    def step(self, sequence: DecodedSequence, step: int) -> Call:
+        """Return the call of one step."""
+        return self._call(sequence, self._keys_and_values(sequence), step)
+
+    def _keys_and_values(self, sequence: DecodedSequence) -> Call:
+        outputs = self._decoder(
+            {"input_ids": sequence.token_ids, "encoder_hidden_states": sequence.encoder_states}
+        )
+        return {
+            name.replace("present", "past_key_values"): outputs[port]
+            for port in self._decoder.outputs
+            for name in port.get_names()
+            if name.startswith("present")
+        }
+
+    def _call(self, sequence: DecodedSequence, present: Call, step: int) -> Call:
+        given = {
+            "input_ids": sequence.token_ids[:, step : step + 1],
+            "encoder_hidden_states": sequence.encoder_states,
+        }
+        return {name: given[name] if name in given else _past(name, present[name], step) for name in self._inputs}
+
+
+def _past(name: str, states: NDArray[Any], step: int) -> NDArray[Any]:
+    """Cut self-attention's states off before a step; cross-attention's are the same in all steps."""
+    return np.ascontiguousarray(states[:, :, :step]) if ".decoder." in name else states
+
+
+def write_sequence(sequence: DecodedSequence, path: Path) -> None:
+    """Write one sequence as safetensors."""
+    from safetensors.numpy import save_file
+
+    save_file(
+        {
+            "input_features": np.ascontiguousarray(sequence.features),
+            "encoder_hidden_states": np.ascontiguousarray(sequence.encoder_states),
+            "token_ids": np.ascontiguousarray(sequence.token_ids),
+        },
+        path,
+    )
+
+
+def write_index(entries: Sequence[SequenceEntry], folder: Path) -> None:
+    """Write the index of a record."""
+    text = "".join(entry.model_dump_json() + "\n" for entry in entries)
+    (folder / SEQUENCES_NAME).write_text(text, encoding="utf-8")

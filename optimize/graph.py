@@ -1,0 +1,87 @@
+"""Count what is INT8 in an OpenVINO graph."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WEIGHTED_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
+
+INT8_TYPES = ("i8", "u8")
+
+PASSING_OPERATIONS = ("Convert", "FakeQuantize", "Multiply", "Subtract", "Reshape", "Transpose")
+"""What stands between a weight and the operation that uses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Count:
+    """What is INT8 in a graph.
+
+    Attributes:
+        weights: convolutions and matrix products whose weight is an INT8 constant.
+        activations: `FakeQuantize` nodes on activations.
+        weighted: convolutions and matrix products that have a constant weight at all.
+        float_bytes_fp16: bytes of float constants, if stored as float16.
+        int8_bytes: bytes of INT8 constants.
+    """
+
+    weights: int
+    activations: int
+    weighted: int
+    float_bytes_fp16: int
+    int8_bytes: int
+
+
+def count_int8(model: Any) -> Int8Count:
+    """Count the INT8 weights and activations of an `openvino.Model`."""
+    weights = [weight for operation in weighted_operations(model) if (weight := constant_weight(operation)) is not None]
+    constants = [operation for operation in model.get_ops() if operation.get_type_name() == "Constant"]
+    int8 = [constant for constant in constants if _type(constant) in INT8_TYPES]
+    floats = [constant for constant in constants if _type(constant) in ("f32", "f16", "bf16")]
+    return Int8Count(
+        weights=sum(_type(weight) in INT8_TYPES for weight in weights),
+        activations=sum(
+            operation.get_type_name() == "FakeQuantize" and constant_weight(operation, port=0) is None
+            for operation in model.get_ops()
+        ),
+        weighted=len(weights),
+        float_bytes_fp16=2 * sum(_elements(constant) for constant in floats),
+        int8_bytes=sum(_elements(constant) for constant in int8),
+    )
+
+
+def count_int8_in_file(path: Path) -> Int8Count:
+    """Count the INT8 weights and activations of a graph on disk."""
+    import openvino
+
+    return count_int8(openvino.Core().read_model(path))
+
+
+def weighted_operations(model: Any) -> Iterator[Any]:
+    """Yield the convolutions and matrix products of a graph."""
+    return (operation for operation in model.get_ops() if operation.get_type_name() in WEIGHTED_OPERATIONS)
+
+
+def constant_weight(operation: Any, port: int = 1) -> Any | None:
+    """Return the constant behind an input, through scaling and conversion; None for an activation."""
+    queue = deque([operation.input_value(port).get_node()])
+    while queue:
+        node = queue.popleft()
+        if node.get_type_name() == "Constant":
+            return node
+        if node.get_type_name() in PASSING_OPERATIONS:
+            queue.append(node.input_value(0).get_node())
+    return None
+
+
+def _type(constant: Any) -> str:
+    name: str = constant.get_element_type().get_type_name()
+    return name
+
+
+def _elements(constant: Any) -> int:
+    count = 1
+    for size in constant.get_output_shape(0):
+        count *= int(size)
+    return count

@@ -1,0 +1,219 @@
+"""Quantize a variant with NNCF from a calibration record.
+
+Source: NNCF post-training quantization (`nncf.quantize`) with SmoothQuant (Xiao et al. 2022) and
+fast bias correction (Nagel et al. 2019).
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sottovoce.calibrate.store import CalibrationStore, Calls
+from sottovoce.config import Component, Int8Variant, Preset, QuantizeSpec, Scheme, Weights
+from sottovoce.errors import SpecError, StageError
+from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.progress import Advance, Reporter
+from sottovoce.variants import COMPONENT_FILES, component_path, quiet_libraries, quiet_output
+
+logger = logging.getLogger(__name__)
+
+SMOOTH_QUANT_OFF = -1.0
+"""NNCF takes a negative alpha for none; zero would be an alpha."""
+
+SIZE_SLACK = 1.05
+"""On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""
+
+
+def quantize_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+    """Quantize one component to INT8 weights and activations.
+
+    Args:
+        model: `openvino.Model` in float32; it is not changed.
+        calls: every recorded call; NNCF's `subset_size` counts calls, so it is their number.
+        spec: preset, SmoothQuant, nodes that stay float.
+        advance: called for each call that NNCF runs, in each of its passes.
+
+    Raises:
+        SpecError: `keep_float` names nodes that the graph does not have.
+    """
+    import nncf
+
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    try:
+        return nncf.quantize(
+            model,
+            nncf.Dataset(calls, transform),
+            preset=_preset(spec.preset),
+            subset_size=len(calls),
+            fast_bias_correction=spec.fast_bias_correction,
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=_ignored_scope(spec),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+                    matmul=SMOOTH_QUANT_OFF if spec.smooth_quant_alpha is None else spec.smooth_quant_alpha
+                )
+            ),
+        )
+    except nncf.ValidationError as cause:
+        told = " ".join(str(cause).split())
+        raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
+
+
+def _preset(preset: Preset) -> Any:
+    import nncf
+
+    return nncf.QuantizationPreset.MIXED if preset is Preset.MIXED else nncf.QuantizationPreset.PERFORMANCE
+
+
+def _ignored_scope(spec: QuantizeSpec) -> Any:
+    import nncf
+
+    return nncf.IgnoredScope(
+        names=[name for keep in spec.keep_float for name in keep.names],
+        types=[kind for keep in spec.keep_float for kind in keep.types],
+        patterns=[pattern for keep in spec.keep_float for pattern in keep.patterns],
+    )
+
+
+def quantize_variant(
+    baseline: Path, store: CalibrationStore, variant: Int8Variant, into: Path, reporter: Reporter
+) -> Mapping[Component, Int8Count]:
+    """Write the INT8 variant: quantized components, the float ones copied, settings and tokenizer.
+
+    Args:
+        baseline: folder of the stateless float32 variant that the record was made with.
+        store: the calibration record.
+        variant: what the recipe says of each component.
+        into: a folder that does not exist yet.
+
+    Raises:
+        StageError: a component holds other INT8 nodes or bytes than the recipe implies.
+    """
+    shutil.copytree(baseline, into, ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*", "manifest.json"))
+    counts = {}
+    for component in COMPONENT_FILES:
+        spec = variant.components.of(component)
+        if spec.scheme is Scheme.FLOAT:
+            _copy_component(baseline, into, component)
+            continue
+        counts[component] = _quantize_file(baseline, store, component, variant, into, reporter)
+    return counts
+
+
+def _copy_component(source: Path, into: Path, component: Component) -> None:
+    for suffix in (".xml", ".bin"):
+        shutil.copy2(source / f"{COMPONENT_FILES[component]}{suffix}", into)
+
+
+def _quantize_file(
+    baseline: Path,
+    store: CalibrationStore,
+    component: Component,
+    variant: Int8Variant,
+    into: Path,
+    reporter: Reporter,
+) -> Int8Count:
+    import openvino
+
+    spec = variant.components.of(component)
+    path = component_path(into, component)
+    model = openvino.Core().read_model(component_path(baseline, component))
+    calls = store.calls(component, baseline)
+    passes = 1 if spec.smooth_quant_alpha is None else 2
+    with reporter.progress(f"quantize {component}", passes * len(calls)) as advance, quiet_libraries(), quiet_output():
+        quantized = quantize_component(model, calls, spec, advance)
+    count = count_int8(quantized)
+    check_count(component, model, count, spec)
+    _store_float_weights(quantized, variant.weights)
+    openvino.save_model(quantized, path, compress_to_fp16=False)
+    if variant.weights is Weights.FP16:
+        check_size(component, path.with_suffix(".bin").stat().st_size, count)
+    return count
+
+
+def check_count(component: Component, model: Any, count: Int8Count, spec: QuantizeSpec) -> None:
+    """Check that every weight is INT8 which the recipe does not keep float.
+
+    Raises:
+        StageError: fewer, or more, than the recipe implies.
+    """
+    expected = sum(
+        constant_weight(operation) is not None and operation.get_friendly_name() not in kept_names(model, spec)
+        for operation in weighted_operations(model)
+    )
+    if count.weights != expected or count.activations == 0:
+        raise StageError(
+            f"{component}: {count.weights} INT8 weights and {count.activations} quantized activations after "
+            f"quantization, the recipe implies {expected} and more than 0; this version of NNCF is not supported"
+        )
+
+
+def kept_names(model: Any, spec: QuantizeSpec) -> frozenset[str]:
+    """Name the nodes that `keep_float` keeps float."""
+    import re
+
+    kept = set()
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        for keep in spec.keep_float:
+            if (
+                name in keep.names
+                or operation.get_type_name() in keep.types
+                or any(re.match(pattern, name) for pattern in keep.patterns)
+            ):
+                kept.add(name)
+    return frozenset(kept)
+
+
+def check_size(component: Component, size_bytes: int, count: Int8Count) -> None:
+    """Check that a component's weights take the bytes that its types imply.
+
+    Raises:
+        StageError: the file is larger; something stayed float32.
+    """
+    implied = count.int8_bytes + count.float_bytes_fp16
+    if size_bytes > SIZE_SLACK * implied:
+        raise StageError(
+            f"{component}: its weights take {size_bytes} bytes on disk, int8 and float16 imply {implied}; "
+            "something was written in float32"
+        )
+
+
+def _store_float_weights(model: Any, weights: Weights) -> None:
+    """Turn the float constants that are left into float16, decompressed when compiled.
+
+    `openvino.save_model(compress_to_fp16=True)` skips graphs with `FakeQuantize`: it takes them
+    for quantized already.
+    """
+    if weights is Weights.FP32:
+        return
+    import numpy as np
+    from openvino import opset13
+
+    for constant in [operation for operation in model.get_ops() if _is_large_float(operation)]:
+        values = constant.data.astype(np.float16)
+        targets = list(constant.output(0).get_target_inputs())
+        short = opset13.constant(values, name=f"{constant.get_friendly_name()}/fp16")
+        wide = opset13.convert(short, "f32", name=constant.get_friendly_name())
+        wide.get_rt_info()["decompression"] = ""
+        for target in targets:
+            target.replace_source_output(wide.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+LARGE_ELEMENTS = 16_384
+"""Smaller float constants are scales and biases: little to gain, more to lose."""
+
+
+def _is_large_float(operation: Any) -> bool:
+    if operation.get_type_name() != "Constant" or operation.get_element_type().get_type_name() != "f32":
+        return False
+    elements = 1
+    for size in operation.get_output_shape(0):
+        elements *= int(size)
+    return elements >= LARGE_ELEMENTS

@@ -1,0 +1,145 @@
+"""A run: the folder that `optimize` writes and every later stage reads.
+
+    RUN/manifest.json      what it is, of what, with what; the hashes of the manifests below
+    RUN/recipe.yaml        the resolved recipe
+    RUN/fp32/ int8/ ...    one folder for each variant, with a manifest of its own
+    RUN/calibration/       what was recorded, with a manifest of its own
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
+from sottovoce.config import Component, InferencePrecision, Layout, Recipe, Scheme, Weights, parse_recipe
+from sottovoce.errors import InputError, nearest
+
+RECIPE_NAME = "recipe.yaml"
+CALIBRATION_NAME = "calibration"
+
+
+class ComponentFacts(Document):
+    """What a component of a variant holds."""
+
+    scheme: Scheme
+    size_bytes: int
+    int8_weights: int
+    int8_activations: int
+    weighted_nodes: int
+
+
+class ParityFacts(Document):
+    """How far an exported variant was from PyTorch when it was made."""
+
+    n_clips: int
+    encoder_max_difference: float
+    identical_tokens: bool
+
+
+class VariantFacts(Document):
+    """What a variant is."""
+
+    layout: Layout
+    weights: Weights
+    inference_precision: InferencePrecision
+    is_multilingual: bool
+    components: dict[Component, ComponentFacts]
+    parity: ParityFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A variant of a run, as its manifest tells it."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+    facts: VariantFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run on disk."""
+
+    folder: Path
+    manifest: Manifest
+    recipe: Recipe
+    variants: tuple[Variant, ...]
+    calibration: Manifest | None
+
+    @property
+    def baseline(self) -> Variant:
+        """The variant that others are compared with."""
+        return self.variant(self.recipe.baseline.name)
+
+    def variant(self, name: str) -> Variant:
+        """Return a variant by name.
+
+        Raises:
+            InputError: the run has no such variant.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = [variant.name for variant in self.variants]
+        raise InputError(f"{self.folder} has no variant {name}{nearest(name, names)} (it has {', '.join(names)})")
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        InputError: the folder is no finished run, or a part of it is damaged or missing.
+    """
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist; make a run with `sottovoce optimize MODEL --out {folder}`")
+    manifest = read_manifest(folder)
+    if manifest.kind != "run":
+        raise InputError(f"{folder} is a {manifest.kind}, want the run folder above it")
+    recipe = parse_recipe(_read_yaml(folder / RECIPE_NAME), str(folder / RECIPE_NAME))
+    order = [*(variant.name for variant in recipe.float_variants), recipe.quantize.name]
+    variants = tuple(_read_variant(folder / name) for name in order if is_artifact(folder / name))
+    if not variants or variants[0].name != recipe.baseline.name:
+        raise InputError(f"{folder} has lost its baseline {recipe.baseline.name}; make the run again")
+    calibration = folder / CALIBRATION_NAME
+    return Run(
+        folder=folder,
+        manifest=manifest,
+        recipe=recipe,
+        variants=variants,
+        calibration=read_manifest(calibration) if is_artifact(calibration) else None,
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise InputError(f"{path} cannot be read ({cause}); make the run again") from cause
+    return told if isinstance(told, dict) else {}
+
+
+def _read_variant(folder: Path) -> Variant:
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return Variant(
+        name=manifest.name,
+        folder=folder,
+        manifest=manifest,
+        facts=VariantFacts.model_validate(manifest.facts, strict=False),
+    )
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Check that an artifact's files are there with their sizes; hashes are `verify`'s business.
+
+    Raises:
+        InputError: a file is missing or of another size.
+    """
+    for entry in manifest.files:
+        path = folder / entry.path
+        size = path.stat().st_size if path.is_file() else None
+        if size != entry.size_bytes:
+            told = "is missing" if size is None else f"has {size} bytes, {MANIFEST_NAME} says {entry.size_bytes}"
+            raise InputError(f"{path} {told}; the folder is damaged, make it again")

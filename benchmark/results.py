@@ -250,6 +250,7 @@ class ClipRow(Document):
     tokens: int
     latency_s: tuple[float, ...] = Field(description="One figure for each counted pass.")
     stage_s: tuple[dict[Stage, float], ...]
+    calls: dict[Stage, int] = Field(description="Inferences in each stage, the same in every pass.")
     error: str | None = None
 
 

@@ -14,7 +14,8 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import SottovoceError, StageError
-from sottovoce.variants import Wave, quiet_libraries
+from sottovoce.runtime.audio import Wave
+from sottovoce.variants import quiet_libraries
 
 STOP_TIMEOUT_S = 10.0
 

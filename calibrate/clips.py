@@ -5,7 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sottovoce.errors import InputError, SpecError, nearest
+
 DEFAULT_SEED = 0
+
+SYNTHETIC_SOURCE = "sottovoce-demo"
+"""Source of the clips that come with sottovoce: spoken by a machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,28 @@ class ClipSet:
         if not self.splits():
             return self
         return ClipSet(name=self.name, clips=tuple(clip for clip in self.clips if clip.split == split))
+
+
+FILTER_KEYS = ("language", "source", "speaker", "split")
+
+
+def filter_clips(clips: ClipSet, conditions: Sequence[str]) -> ClipSet:
+    """Keep the clips for which every `key=value` holds.
+
+    Raises:
+        SpecError: a condition of another form, or on a key that clips do not have.
+        InputError: no clip is left.
+    """
+    kept = clips.clips
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals or key not in FILTER_KEYS:
+            raise SpecError(f"--where {condition}: want KEY=VALUE with KEY one of {', '.join(FILTER_KEYS)}{nearest(key, FILTER_KEYS)}")
+        found = count_by(getattr(clip, key) for clip in kept)
+        kept = tuple(clip for clip in kept if getattr(clip, key) == value)
+        if not kept:
+            raise InputError(f"{clips.name} has no clip with {condition}{nearest(value, found)} (it has {', '.join(found)})")
+    return ClipSet(name=clips.name, clips=kept)
 
 
 def select_clips(clips: Sequence[Clip], n: int | None, *, seed: int = DEFAULT_SEED) -> tuple[Clip, ...]:

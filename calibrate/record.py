@@ -32,7 +32,8 @@ from sottovoce.config import CalibrationSpec
 from sottovoce.environment import PeakMemory, library_versions, read_host
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
-from sottovoce.variants import SAMPLE_RATE_HZ, ComputeSpec, WhisperVariant, one_torch_thread
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.variants import ComputeSpec, WhisperVariant, one_torch_thread
 
 logger = logging.getLogger(__name__)
 

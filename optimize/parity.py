@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
+from sottovoce.runtime.audio import Wave
 from sottovoce.variants import (
     ComputeSpec,
     Features,
     Tokens,
-    Wave,
     WhisperVariant,
     one_torch_thread,
     quiet_libraries,

@@ -23,10 +23,10 @@ from sottovoce.artifacts import (
     write_text,
 )
 from sottovoce.calibrate.clips import ClipSet
-from sottovoce.calibrate.forecast import check_disk, check_memory
+from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Layout, Recipe, Scheme, Weights
+from sottovoce.config import Component, Layout, Recipe, Scheme, Weights
 from sottovoce.environment import library_versions, read_host, usable_cores
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
@@ -111,6 +111,24 @@ def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
         for variant in recipe.float_variants
     )
     return int(floats + stateless)
+
+
+def describe(planned: Plan) -> list[str]:
+    """Tell in lines what a plan would do."""
+    recipe, identity = planned.recipe, planned.identity
+    n_calibration = len(planned.speech.of_split("calib"))
+    schemes = ", ".join(f"{part} {recipe.quantize.components.of(part).scheme}" for part in Component)
+    return [
+        f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
+        f"{identity.encoder_layers}+{identity.decoder_layers} layers, {identity.n_mels} mel bins, "
+        f"{'multilingual' if identity.is_multilingual else 'English-only'}",
+        f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
+        f"export: {', '.join(f'{v.name} ({v.layout}, {v.weights})' for v in recipe.float_variants)}",
+        f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"quantize: {recipe.quantize.name}: {schemes}",
+        f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",
+        f"would write {planned.out}",
+    ]
 
 
 def optimize(planned: Plan, *, force: bool, reporter: Reporter) -> Run:

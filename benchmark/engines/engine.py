@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.variants import ComputeSpec, Wave
+from sottovoce.runtime.audio import Wave
+from sottovoce.variants import ComputeSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from typing import Any
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
 from sottovoce.config import Component, Layout
-from sottovoce.variants import ComputeSpec, Wave, WhisperVariant, computing_nodes, layout_of, one_torch_thread
+from sottovoce.runtime.audio import Wave
+from sottovoce.variants import ComputeSpec, WhisperVariant, computing_nodes, layout_of, one_torch_thread
 
 NAME = "optimum-intel"
 

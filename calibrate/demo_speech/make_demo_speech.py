@@ -263,6 +263,7 @@ def make_clip(sentence: Sentence, folder: Path) -> dict[str, str | float]:
         "text": sentence.text,
         "language": "en",
         "speaker": sentence.speaker,
+        "source": SOURCE,
         "split": sentence.split,
         "duration_s": round(duration, 3),
     }

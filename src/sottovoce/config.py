@@ -214,6 +214,18 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(raw, where)
 
 
+def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return a recipe with single keys replaced (`key.path=value`, the value in YAML).
+
+    Raises:
+        SpecError: a key that means nothing, or a value that does not fit.
+    """
+    raw = recipe.resolved()
+    for override in overrides:
+        _override(raw, override)
+    return parse_recipe(raw, f"{recipe.name} with --set")
+
+
 def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
     """Check what a recipe file says.
 

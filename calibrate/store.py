@@ -7,7 +7,6 @@ step back, since a position's keys and values do not depend on later positions. 
 checks that what is rebuilt is what was recorded.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +94,8 @@ class CalibrationStore:
             raise InputError(f"{folder} is a {manifest.kind}, want a calibration record")
         self.folder = folder
         self.manifest = manifest
-        lines = (folder / SEQUENCES_NAME).read_text(encoding="utf-8").splitlines()
-        self.entries = tuple(SequenceEntry.model_validate(json.loads(line)) for line in lines)
+        lines = (folder / SEQUENCES_NAME).read_text(encoding="utf-8").split("\n")
+        self.entries = tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
 
     def read(self, entry: SequenceEntry) -> DecodedSequence:
         """Read one sequence."""

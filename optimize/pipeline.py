@@ -31,6 +31,7 @@ from sottovoce.environment import library_versions, read_host, usable_cores
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.export import TorchWhisper, check_variants, export_variants
+from sottovoce.optimize.fidelity import Fidelity
 from sottovoce.optimize.graph import count_int8_in_file
 from sottovoce.optimize.identity import Identity, check_identity, read_identity
 from sottovoce.optimize.parity import N_PARITY_CLIPS, Parity, ParityClip
@@ -205,6 +206,7 @@ def _export(
             work / variant.name,
             planned.recipe,
             {},
+            fidelities={},
             weights=variant.weights,
             parents=(planned.checkpoint.origin,),
             parity=parity[variant.name],
@@ -238,13 +240,14 @@ def _quantize(work: Path, recipe: Recipe, *, reporter: Reporter) -> None:
 
 def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter) -> None:
     baseline, calibration = run_folder / recipe.baseline.name, run_folder / CALIBRATION_NAME
-    quantize_variant(baseline, CalibrationStore(calibration), recipe.quantize, into, reporter)
+    fidelities = quantize_variant(baseline, CalibrationStore(calibration), recipe.quantize, into, reporter)
     check_identity(into, read_identity(baseline))
     schemes = {str(part): recipe.quantize.components.of(part).scheme for part in components_of(into)}
     _write_variant_manifest(
         into,
         recipe,
         schemes,
+        fidelities=fidelities,
         weights=recipe.quantize.weights,
         parents=(
             Parent(role="variant", name=recipe.baseline.name, sha256=sha256_of_file(baseline / MANIFEST_NAME)),
@@ -260,6 +263,7 @@ def _write_variant_manifest(
     recipe: Recipe,
     schemes: Mapping[str, Scheme],
     *,
+    fidelities: Mapping[Component, Fidelity],
     weights: Weights,
     parents: Sequence[Parent],
     parity: Parity | None,
@@ -271,7 +275,9 @@ def _write_variant_manifest(
         "inference_precision": recipe.inference_precision,
         "is_multilingual": read_identity(folder).is_multilingual,
         "components": {
-            str(component): _component_facts(component_path(folder, component), schemes.get(component, Scheme.FLOAT))
+            str(component): _component_facts(
+                component_path(folder, component), schemes.get(component, Scheme.FLOAT), fidelities.get(component)
+            )
             for component in components_of(folder)
         },
         "parity": None if parity is None else asdict(parity),
@@ -294,7 +300,7 @@ def _write_variant_manifest(
     )
 
 
-def _component_facts(path: Path, scheme: Scheme) -> dict[str, object]:
+def _component_facts(path: Path, scheme: Scheme, fidelity: Fidelity | None) -> dict[str, object]:
     count = count_int8_in_file(path)
     return {
         "scheme": scheme,
@@ -302,6 +308,7 @@ def _component_facts(path: Path, scheme: Scheme) -> dict[str, object]:
         "int8_weights": count.weights,
         "int8_activations": count.activations,
         "weighted_nodes": count.weighted,
+        "fidelity": None if fidelity is None else asdict(fidelity),
     }
 
 

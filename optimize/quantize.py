@@ -14,6 +14,7 @@ from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.config import Component, Int8Variant, Preset, QuantizeSpec, Scheme, Weights
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.progress import Advance, Reporter
 from sottovoce.variants import COMPONENT_FILES, component_path, quiet_libraries, quiet_output
 
@@ -82,7 +83,7 @@ def _ignored_scope(spec: QuantizeSpec) -> Any:
 
 def quantize_variant(
     baseline: Path, store: CalibrationStore, variant: Int8Variant, into: Path, reporter: Reporter
-) -> Mapping[Component, Int8Count]:
+) -> Mapping[Component, Fidelity]:
     """Write the INT8 variant: quantized components, the float ones copied, settings and tokenizer.
 
     Args:
@@ -92,17 +93,18 @@ def quantize_variant(
         into: a folder that does not exist yet.
 
     Raises:
-        StageError: a component holds other INT8 nodes or bytes than the recipe implies.
+        StageError: a component holds other INT8 nodes or bytes than the recipe implies, or no
+            longer computes what it is to compute.
     """
     shutil.copytree(baseline, into, ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*", "manifest.json"))
-    counts = {}
+    fidelities = {}
     for component in COMPONENT_FILES:
         spec = variant.components.of(component)
         if spec.scheme is Scheme.FLOAT:
             _copy_component(baseline, into, component)
             continue
-        counts[component] = _quantize_file(baseline, store, component, variant, into, reporter)
-    return counts
+        fidelities[component] = _quantize_file(baseline, store, component, variant, into, reporter)
+    return fidelities
 
 
 def _copy_component(source: Path, into: Path, component: Component) -> None:
@@ -117,7 +119,7 @@ def _quantize_file(
     variant: Int8Variant,
     into: Path,
     reporter: Reporter,
-) -> Int8Count:
+) -> Fidelity:
     import openvino
 
     spec = variant.components.of(component)
@@ -129,11 +131,13 @@ def _quantize_file(
         quantized = quantize_component(model, calls, spec, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
+    fidelity = measure_fidelity(model, quantized, calls)
+    check_fidelity(component, fidelity, spec)
     _store_float_weights(quantized, variant.weights)
     openvino.save_model(quantized, path, compress_to_fp16=False)
     if variant.weights is Weights.FP16:
         check_size(component, path.with_suffix(".bin").stat().st_size, count)
-    return count
+    return fidelity
 
 
 def check_count(component: Component, model: Any, count: Int8Count, spec: QuantizeSpec) -> None:

@@ -47,6 +47,7 @@ Mono = npt.NDArray[np.float32]
 LOG: Final = logging.getLogger("make_demo_speech")
 HERE: Final = Path(__file__).resolve().parent
 SAMPLE_RATE: Final = 16_000  # Hz, what Whisper hears
+SOURCE: Final = "sottovoce-demo"  # marks the clips as synthetic, for the report
 EDGE_S: Final = 0.15  # seconds of silence before and after a clip
 MIN_S: Final = 3.0
 MAX_S: Final = 20.0

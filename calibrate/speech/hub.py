@@ -106,6 +106,8 @@ def _load(hub: HubSpec, spec: str) -> tuple[Any, str]:
         raise MissingExtraError("datasets", needed_for=spec, extra="datasets") from error
     try:
         rows = datasets.load_dataset(hub.name, hub.config, split=hub.split)
+    except ImportError as error:
+        raise MissingExtraError("datasets[audio]", needed_for=spec, extra="datasets") from error
     except ConnectionError as error:
         raise InputError(
             f"{spec}: the hub could not be reached; check the network or give a local set"

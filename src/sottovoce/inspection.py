@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
 from sottovoce.config import Component, Layout, Scheme, Weights
-from sottovoce.runs import CALIBRATION_NAME, ParityFacts, Run, Variant
+from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
 
 
 class ComponentSummary(Document):
@@ -19,6 +19,7 @@ class ComponentSummary(Document):
     int8_weights: int
     int8_activations: int
     weighted_nodes: int
+    fidelity: FidelityFacts | None
 
 
 class VariantSummary(Document):

@@ -19,6 +19,14 @@ RECIPE_NAME = "recipe.yaml"
 CALIBRATION_NAME = "calibration"
 
 
+class FidelityFacts(Document):
+    """How near a quantized component is to the float one on recorded calls."""
+
+    n_calls: int
+    relative_error: float
+    token_agreement: float
+
+
 class ComponentFacts(Document):
     """What a component of a variant holds."""
 
@@ -27,6 +35,7 @@ class ComponentFacts(Document):
     int8_weights: int
     int8_activations: int
     weighted_nodes: int
+    fidelity: FidelityFacts | None = None
 
 
 class ParityFacts(Document):

@@ -1,0 +1,55 @@
+# `make demo` and `make test` each work as the first command on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+DEMO_DIR := sottovoce-demo
+
+.PHONY: demo test check format lock clean help
+
+help:
+	@echo "make demo    install, optimize whisper-tiny.en, benchmark it, write $(DEMO_DIR)/report.html"
+	@echo "make test    install what is missing and run the tests"
+	@echo "make check   format, lint and type checks"
+	@echo "make format  rewrite the code in the project's format"
+	@echo "make lock    resolve requirements/*.txt again"
+
+demo: $(VENV)/installed-demo
+	$(BIN)/sottovoce demo --out $(DEMO_DIR) --force
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# uv installs the pinned and hashed requirements; pip only brings uv.
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/installed-demo: requirements/demo.txt pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/demo.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+$(VENV)/installed-dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@ $(VENV)/installed-demo
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
+
+lock: | $(BIN)/uv
+	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models -o requirements/demo.txt
+	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models --extra peers --extra datasets --group dev \
+		-c requirements/demo.txt -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) $(DEMO_DIR) dist .mypy_cache .ruff_cache .pytest_cache

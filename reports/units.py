@@ -1,0 +1,81 @@
+"""Numbers as people read them. Units stand in headings; a function here returns the figure alone."""
+
+import math
+import unicodedata
+
+MINUS = "\N{MINUS SIGN}"
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
+NOT_MEASURED = "\N{EM DASH}"
+
+BYTES_PER_MB = 1e6
+BYTES_PER_GIB = 2**30
+MS_PER_S = 1e3
+_MINUTE_S = 60
+_HOUR_S = 3600
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Co"})
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """Format with a fixed number of decimals, thousands apart, a true minus sign, never `-0`."""
+    if not math.isfinite(value):
+        return "\N{INFINITY}" if value > 0 else NOT_MEASURED
+    text = f"{abs(value):,.{digits}f}"
+    is_negative = value < 0 and any(digit in text for digit in "123456789")
+    return MINUS + text if is_negative else text
+
+
+def three_figures(value: float) -> str:
+    """Format a positive measurement with about three significant figures: 1.23, 12.3, 123."""
+    size = abs(value)
+    return fixed(value, 2 if size < 10 else 1 if size < 100 else 0)  # noqa: PLR2004 the powers of ten
+
+
+def percent(fraction: float) -> str:
+    """Format a fraction as a percentage without its sign: 0.0547 becomes 5.47."""
+    return fixed(100 * fraction)
+
+
+def signed_points(fraction: float) -> str:
+    """Format a difference of two fractions in percentage points, sign first: +0.33."""
+    text = percent(fraction)
+    is_positive = fraction > 0 and any(digit in text for digit in "123456789")
+    return f"+{text}" if is_positive else text
+
+
+def milliseconds(seconds: float) -> str:
+    """Format seconds as milliseconds."""
+    return three_figures(seconds * MS_PER_S)
+
+
+def megabytes(size_bytes: float) -> str:
+    """Format bytes as MB (a million bytes)."""
+    return three_figures(size_bytes / BYTES_PER_MB)
+
+
+def gibibytes(size_bytes: float) -> str:
+    """Format bytes as GiB, with the unit."""
+    return f"{fixed(size_bytes / BYTES_PER_GIB, 1)} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Format a length of audio with the unit that suits it: 45 s, 8.2 min, 3.4 h."""
+    if seconds < 2 * _MINUTE_S:
+        return f"{fixed(seconds, 0)} s"
+    if seconds < 2 * _HOUR_S:
+        return f"{fixed(seconds / _MINUTE_S, 1)} min"
+    return f"{fixed(seconds / _HOUR_S, 1)} h"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Join a number and its noun: 1 clip, 2 clips, 1,204 words."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    """Replace characters that no page may hold (control characters, lone surrogates) by U+FFFD."""
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in _HIDDEN_CATEGORIES
+        else "\ufffd"
+        for character in text
+    )

@@ -1,0 +1,237 @@
+"""The report as data: everything formatted for people, nothing marked up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from sottovoce.benchmark.results import AccuracyVerdict, ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
+from sottovoce.reports.charts import Chart
+from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
+from sottovoce.reports.figures import build_charts
+from sottovoce.reports.tables import (
+    Table,
+    comparison_table,
+    describe_errors,
+    failures_table,
+    left_out_table,
+    precision_table,
+    span,
+    stage_table,
+    strata_table,
+)
+from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
+from sottovoce.reports.verdicts import describe_verdict
+
+N_CHANGES_SHOWN = 20
+"""Changed clips shown at once; the others open on demand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFigure:
+    """A figure large enough to be seen first, what it is, and what qualifies it."""
+
+    value: str
+    unit: str
+    label: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """A verdict in two or three words; `tone` is good, bad or open."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictView:
+    """The answer about one variant."""
+
+    variant: str
+    sentence: str
+    badges: tuple[Badge, ...]
+    figures: tuple[KeyFigure, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a reader must know before the figures."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """The changed transcripts: a sentence for each variant, then the clips."""
+
+    summaries: tuple[str, ...]
+    shown: tuple[ChangedClip, ...]
+    folded: tuple[ChangedClip, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportView:
+    """A whole report, in the order in which it is read."""
+
+    model: str
+    setting: str
+    opening: str | None
+    notices: tuple[Notice, ...]
+    verdicts: tuple[VerdictView, ...]
+    comparison: Table
+    charts: tuple[Chart, ...]
+    stages: Table
+    strata: Table | None
+    changes: Changes
+    left_out: Table | None
+    failures: Table | None
+    precision: Table
+    precision_notes: tuple[str, ...]
+    facts: tuple[FactSheet, ...]
+    recipe: str
+    recipe_sha256: str
+    glossary: tuple[Fact, ...]
+    created: str
+    made_by: str
+
+
+def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
+    """Format the results for people."""
+    return ReportView(
+        model=results.model,
+        setting=_describe_setting(results),
+        opening=None if results.comparisons else f"Only {results.baseline} was measured: nothing to compare.",
+        notices=_notices(results, rows),
+        verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
+        comparison=comparison_table(results),
+        charts=build_charts(results, rows),
+        stages=stage_table(results),
+        strata=strata_table(results),
+        changes=_changes(results, rows),
+        left_out=left_out_table(results),
+        failures=failures_table(rows),
+        precision=precision_table(results),
+        precision_notes=_describe_precision(results),
+        facts=fact_sheets(results),
+        recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
+        recipe_sha256=results.recipe_sha256,
+        glossary=glossary(results),
+        created=results.created.isoformat(sep=" ", timespec="minutes"),
+        made_by=f"sottovoce {results.versions.get('sottovoce', '(version not recorded)')}",
+    )
+
+
+def _describe_setting(results: Results) -> str:
+    dataset = results.dataset
+    return (
+        f"{count(dataset.n_clips, 'clip')}, {duration(dataset.audio_s)} of {dataset.name}, "
+        f"on {results.host.cpu} with {count(results.method.threads, 'thread')}"
+    )
+
+
+def _notices(results: Results, rows: Sequence[ClipRow]) -> tuple[Notice, ...]:
+    notices = []
+    if results.dataset.synthetic:
+        notices.append(
+            Notice(
+                title="Synthetic speech",
+                text="The demo speech is synthetic; its WER says nothing about real speech. "
+                "Speed, size and memory are measured all the same.",
+            )
+        )
+    failed = [row for row in rows if row.error is not None]
+    if failed:
+        names = ", ".join(dict.fromkeys(row.variant for row in failed))
+        clips = count(len({row.clip_id for row in failed}), "clip")
+        notices.append(
+            Notice(
+                title="Failures",
+                text=f"{clips} failed under {names}. What failed has no score; it is listed below.",
+            )
+        )
+    return tuple(notices)
+
+
+def _verdict_view(comparison: Comparison, results: Results) -> VerdictView:
+    return VerdictView(
+        variant=comparison.variant,
+        sentence=describe_verdict(comparison, results),
+        badges=(_speed_badge(comparison.verdict.speed), _accuracy_badge(comparison.verdict.accuracy)),
+        figures=_key_figures(comparison, results),
+    )
+
+
+def _speed_badge(verdict: SpeedVerdict) -> Badge:
+    match verdict:
+        case SpeedVerdict.FASTER:
+            return Badge(text="faster", tone="good")
+        case SpeedVerdict.SLOWER:
+            return Badge(text="slower", tone="bad")
+        case SpeedVerdict.UNDECIDED:
+            return Badge(text="speed undecided", tone="open")
+
+
+def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
+    match verdict:
+        case AccuracyVerdict.WITHIN:
+            return Badge(text="accuracy within margin", tone="good")
+        case AccuracyVerdict.BEYOND:
+            return Badge(text="accuracy beyond margin", tone="bad")
+        case AccuracyVerdict.UNDECIDED:
+            return Badge(text="accuracy undecided", tone="open")
+
+
+def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, ...]:
+    variant, baseline = results.variant(comparison.variant), results.variant(results.baseline)
+    return (
+        KeyFigure(
+            value=fixed(comparison.speedup.value),
+            unit="times",
+            label="as fast",
+            note=span(comparison.speedup, fixed),
+        ),
+        KeyFigure(
+            value=signed_points(comparison.wer_delta.value),
+            unit="points",
+            label="change in WER",
+            note=span(comparison.wer_delta, signed_points),
+        ),
+        KeyFigure(
+            value=percent(variant.word_accuracy),
+            unit="%",
+            label="word accuracy",
+            note=f"{describe_errors(variant.words)} words",
+        ),
+        KeyFigure(
+            value=megabytes(variant.size_bytes),
+            unit="MB",
+            label="on disk",
+            note=f"{fixed(comparison.size_ratio)} times {megabytes(baseline.size_bytes)} MB",
+        ),
+    )
+
+
+def _changes(results: Results, rows: Sequence[ClipRow]) -> Changes:
+    changes = find_changes(results, rows)
+    return Changes(
+        summaries=tuple(
+            summarize_changes(comparison, n_clips=results.dataset.n_clips)
+            for comparison in results.comparisons
+        ),
+        shown=changes[:N_CHANGES_SHOWN],
+        folded=changes[N_CHANGES_SHOWN:],
+    )
+
+
+def _describe_precision(results: Results) -> tuple[str, ...]:
+    """Say in how many threads and streams the variants run, once for those that agree."""
+    names: dict[str, list[str]] = {}
+    for variant in results.variants:
+        precision = variant.precision
+        way = f"{count(precision.threads, 'thread')} in {count(precision.streams, 'stream')}"
+        names.setdefault(way, []).append(variant.name)
+    return tuple(f"On {way}: {', '.join(variants)}." for way, variants in names.items())

@@ -1,0 +1,129 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from sottovoce.calibrate.clips import Clip
+from sottovoce.calibrate.loading import RejectedClip, load_clips
+from sottovoce.errors import InputError
+
+
+def clip(clip_id: str, *, duration_s: float = 0.5, peak: float = 0.3) -> Clip:
+    file = io.BytesIO()
+    sf.write(file, peak * np.sin(np.arange(int(duration_s * 8_000)) * 0.3), 8_000, format="WAV")
+    return Clip(clip_id=clip_id, audio=file.getvalue())
+
+
+def missing(clip_id: str) -> Clip:
+    return Clip(clip_id=clip_id, audio=Path("nowhere") / clip_id)
+
+
+def test_clips_are_loaded_in_their_order_until_there_are_enough() -> None:
+    clips = [clip("c"), clip("a"), clip("b")]
+    loaded = load_clips(clips, wanted=2)
+    assert [item.clip for item in loaded.loaded] == clips[:2]
+    assert [item.wave.shape for item in loaded.loaded] == [(8_000,), (8_000,)]
+    assert loaded.rejected == ()
+
+
+def test_all_clips_are_loaded_where_no_number_is_wanted() -> None:
+    assert len(load_clips([clip("a"), clip("b"), clip("c")], wanted=None).loaded) == 3
+
+
+def test_a_set_with_fewer_clips_than_wanted_gives_what_it_has() -> None:
+    assert len(load_clips([clip("a")], wanted=5).loaded) == 1
+
+
+def test_rejected_clips_are_replaced_by_the_next_and_named_with_their_reason() -> None:
+    clips = [
+        missing("gone.wav"),
+        Clip(clip_id="broken", audio=b"no audio"),
+        clip("quiet", peak=0.0),
+        clip("long", duration_s=31.7),
+        clip("one"),
+        clip("two"),
+    ]
+    loaded = load_clips(clips, wanted=2)
+    assert [item.clip.clip_id for item in loaded.loaded] == ["one", "two"]
+    reasons = {item.clip_id: item.reason for item in loaded.rejected}
+    assert reasons["gone.wav"] == "gone.wav does not exist; check the path"
+    assert reasons["broken"].startswith("broken is no audio that FFmpeg can read")
+    assert reasons["quiet"] == "silent, left out"
+    assert reasons["long"] == "31.70 s long; Whisper's window is 30 s, left out"
+    assert [item.is_broken for item in loaded.rejected] == [True, True, False, False]
+
+
+def test_a_clip_as_long_as_the_limit_is_kept() -> None:
+    assert len(load_clips([clip("a", duration_s=30.0)], wanted=1).loaded) == 1
+
+
+def test_another_limit_is_named_as_it_is() -> None:
+    loaded = load_clips([clip("a", duration_s=3.0), clip("b", duration_s=1.0)], wanted=None, max_clip_s=2.0)
+    assert loaded.rejected == (
+        RejectedClip(clip_id="a", reason="3.00 s long; the limit is 2 s, left out", is_broken=False),
+    )
+
+
+def test_without_a_limit_any_length_is_kept() -> None:
+    assert len(load_clips([clip("a", duration_s=40.0)], wanted=1, max_clip_s=None).loaded) == 1
+
+
+def test_a_clip_that_is_far_too_long_by_its_set_is_not_even_opened() -> None:
+    loaded = load_clips([replace(missing("a"), duration_s=60.0), clip("b")], wanted=None)
+    assert [item.reason for item in loaded.rejected] == ["60.00 s long; Whisper's window is 30 s, left out"]
+
+
+@pytest.mark.parametrize("declared_s", [0.1, 30.3])
+def test_the_real_length_decides(declared_s: float) -> None:
+    clips = [
+        replace(clip("short"), duration_s=declared_s),
+        replace(clip("long", duration_s=30.2), duration_s=1.0),
+    ]
+    loaded = load_clips(clips, wanted=None)
+    assert [item.clip.clip_id for item in loaded.loaded] == ["short"]
+    assert [item.reason for item in loaded.rejected] == ["30.20 s long; Whisper's window is 30 s, left out"]
+
+
+def test_every_clip_tried_is_told() -> None:
+    told: list[None] = []
+    load_clips([missing("x"), clip("a"), clip("b"), clip("c")], wanted=2, on_clip=lambda: told.append(None))
+    assert len(told) == 3
+
+
+def test_half_of_the_clips_may_be_broken() -> None:
+    assert len(load_clips([missing("x"), clip("a")], wanted=None).loaded) == 1
+
+
+def test_more_broken_clips_are_an_error_that_names_the_first_three() -> None:
+    clips = [clip("fine"), *(missing(f"{name}.wav") for name in "abcd")]
+    with pytest.raises(InputError, match=r"^4 of 5 clips tried are missing or broken: a\.wav") as caught:
+        load_clips(clips, wanted=None)
+    message = str(caught.value)
+    assert "c.wav (c.wav does not exist" in message
+    assert "d.wav" not in message
+    assert "and 1 more" in message
+    assert message.endswith("the first was looked for in nowhere")
+    assert "\n" not in message
+
+
+def test_broken_bytes_have_no_folder_to_look_in() -> None:
+    with pytest.raises(InputError, match=r"check where the audio lies$"):
+        load_clips([Clip(clip_id="a", audio=b"")], wanted=None)
+
+
+def test_silent_and_long_clips_do_not_count_as_broken() -> None:
+    clips = [clip("quiet", peak=0.0), clip("long", duration_s=31.0), clip("a")]
+    assert len(load_clips(clips, wanted=None).loaded) == 1
+
+
+def test_nothing_left_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"none of 2 clips can be used: q \(silent, left out\); r \(silent"):
+        load_clips([clip("q", peak=0.0), clip("r", peak=0.0)], wanted=1)
+
+
+def test_no_clips_at_all_are_an_error() -> None:
+    with pytest.raises(InputError, match=r"^no clips to load; choose other speech"):
+        load_clips([], wanted=1)

@@ -1,0 +1,194 @@
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sottovoce.benchmark.results import ClipRow, Results, VariantResult
+from sottovoce.reports.html import render_report
+from sottovoce.reports.view import build_view
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")
+PAYLOADS = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7 * 7 }}",
+    "</pre></style><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "\u202eevil\x00\x1b[31m",
+)
+
+
+class Page(HTMLParser):
+    """Collects tags and attributes, and checks that every element is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def has(self, tag: str) -> bool:
+        return any(name == tag for name, _ in self.tags)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def render(results: Results, rows: tuple[ClipRow, ...]) -> str:
+    return render_report(build_view(results, rows))
+
+
+@pytest.fixture(scope="module")
+def text(results: Results, rows: tuple[ClipRow, ...]) -> str:
+    return render(results, rows)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_every_element_is_closed_and_every_chart_is_well_formed(text: str, page: Page) -> None:
+    assert page.open == []
+    charts = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(charts) == 6
+    for chart in charts:
+        ET.fromstring(chart)  # noqa: S314 our own
+
+
+def test_the_page_asks_nothing_of_any_network_and_runs_no_script(text: str, page: Page) -> None:
+    assert not any(page.has(tag) for tag in ("script", "link", "iframe", "object", "embed", "base", "img"))
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert all(attributes[name].startswith("#") for name in LOADING if name in attributes)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+    assert "@import" not in text
+
+
+def test_a_content_security_policy_forbids_what_is_not_needed(page: Page) -> None:
+    policies = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert len(policies) == 1
+    assert policies[0].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+
+
+def test_the_page_names_its_language_and_ids_are_unique(page: Page) -> None:
+    assert page.tags[0] == ("html", {"lang": "en"})
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_tables_have_captions_and_scoped_headings(page: Page) -> None:
+    names = [name for name, _ in page.tags]
+    assert names.count("caption") == names.count("table") >= 4
+    assert all(attributes.get("scope") for name, attributes in page.tags if name == "th")
+
+
+def test_the_same_results_give_the_same_bytes(text: str, results: Results, rows: tuple[ClipRow, ...]) -> None:
+    assert render(results, rows) == text
+
+
+def test_the_verdicts_come_first(page: Page) -> None:
+    assert page.words.index("int8 is 1.90 times as fast as fp32") < page.words.index(
+        "The variants side by side"
+    )
+    assert "fp16 measured 1.03 times as fast as fp32, but" in page.words
+
+
+def test_synthetic_speech_is_announced_and_real_speech_is_not(
+    page: Page, results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    sentence = "its WER says nothing about real speech"
+    assert sentence not in page.words
+    dataset = results.dataset.model_copy(update={"synthetic": True})
+    demo = Page(render(results.model_copy(update={"dataset": dataset}), rows))
+    assert sentence in demo.words
+
+
+def test_failures_and_clips_left_out_are_listed_with_reasons(
+    results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    broken = rows[-1].model_copy(update={"error": "ran into a loop", "latency_s": ()})
+    page = Page(render(results, (*rows[:-1], broken)))
+    assert "1 clip failed under int8" in page.words
+    assert "ran into a loop" in page.words
+    assert "longer than 30 s" in page.words
+
+
+def test_marks_are_said_in_words_too(page: Page) -> None:
+    assert "harper (broken)" in page.words
+    assert "blue (broken: missing)" in page.words
+    assert "coast (fixed)" in page.words
+
+
+def test_only_the_first_twenty_changes_are_unfolded(results: Results, rows: tuple[ClipRow, ...]) -> None:
+    assert "<details>" not in render(results, rows)
+    many = tuple(
+        row.model_copy(update={"clip_id": f"{row.clip_id}-{copy}"}) for copy in range(5) for row in rows
+    )
+    n_changed = 5 * sum(comparison.n_changed for comparison in results.comparisons)
+    shown, folded = render(results, many).split("<details>")
+    assert shown.count('<article class="clip">') == 20
+    assert folded.count('<article class="clip">') == n_changed - 20
+
+
+def test_a_single_variant_makes_a_report_without_a_verdict(
+    results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    alone = results.model_copy(update={"variants": results.variants[:1], "comparisons": ()})
+    page = Page(render(alone, rows))
+    assert "Only fp32 was measured: nothing to compare." in page.words
+    assert "Changed transcripts" not in page.words
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_hostile_texts_are_inert(results: Results, rows: tuple[ClipRow, ...], payload: str) -> None:
+    poisoned = tuple(_poison(row, payload) for row in rows)
+    dataset = results.dataset.model_copy(update={"name": payload, "sources": {payload: 1}})
+    hostile = results.model_copy(
+        update={
+            "model": payload,
+            "dataset": dataset,
+            "recipe": {payload: payload},
+            "calibration": {payload: [payload]},
+            "baseline": payload,
+            "variants": tuple(_rename(variant, payload) for variant in results.variants),
+        }
+    )
+    text = render(hostile, poisoned)
+    page = Page(text)
+    assert page.open == []
+    assert not any(page.has(tag) for tag in ("script", "img"))
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert not any(attributes.get("href", "#")[0] != "#" for _, attributes in page.tags)
+    assert "49" not in "".join(re.findall(r"<h1>.*?</h1>", text))
+    assert not set("\x00\x1b") & set(text)
+
+
+def _poison(row: ClipRow, payload: str) -> ClipRow:
+    names = {"clip_id": payload + row.clip_id, "language": payload, "source": payload}
+    texts = {"normalized_hypothesis": f"{payload} {row.variant}", "normalized_reference": f"a {payload}"}
+    variant = payload if row.variant == "fp32" else row.variant
+    return row.model_copy(update={**names, **texts, "variant": variant})
+
+
+def _rename(variant: VariantResult, payload: str) -> VariantResult:
+    return variant.model_copy(update={"name": payload}) if variant.name == "fp32" else variant

@@ -1,0 +1,371 @@
+import io
+import subprocess
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile as sf
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+
+TONE_HZ = 440.0
+TONE_PEAK = 0.3
+
+
+def tone(rate_hz: int, *, duration_s: float = 2.0, hz: float = TONE_HZ) -> Wave:
+    time_s = np.arange(int(rate_hz * duration_s)) / rate_hz
+    return (TONE_PEAK * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+def noise(n_samples: int) -> Wave:
+    return (0.1 * np.random.default_rng(0).standard_normal(n_samples)).astype(np.float32)
+
+
+def pitch_hz(wave: Wave) -> float:
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(wave.size)))
+    return float(np.argmax(spectrum)) * SAMPLE_RATE_HZ / wave.size
+
+
+def as_file(
+    wave: NDArray[np.generic], rate_hz: int, *, kind: str = "WAV", subtype: str | None = None
+) -> bytes:
+    file = io.BytesIO()
+    sf.write(file, wave, rate_hz, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coding:
+    container: str
+    codec: str
+
+    def __str__(self) -> str:
+        return f"{self.container}-{self.codec}"
+
+
+CODINGS = (
+    Coding(container="wav", codec="pcm_u8"),
+    Coding(container="wav", codec="pcm_s16le"),
+    Coding(container="wav", codec="pcm_s24le"),
+    Coding(container="wav", codec="pcm_s32le"),
+    Coding(container="wav", codec="pcm_f32le"),
+    Coding(container="wav", codec="pcm_f64le"),
+    Coding(container="wav", codec="pcm_mulaw"),
+    Coding(container="aiff", codec="pcm_s16be"),
+    Coding(container="flac", codec="flac"),
+    Coding(container="mp3", codec="libmp3lame"),
+    Coding(container="ogg", codec="libopus"),
+    Coding(container="webm", codec="libopus"),
+    Coding(container="ipod", codec="aac"),
+    Coding(container="adts", codec="aac"),
+    Coding(container="mp4", codec="alac"),
+    Coding(container="matroska", codec="flac"),
+)
+
+
+def encode(
+    wave: Wave,
+    coding: Coding,
+    *,
+    rate_hz: int = 48_000,
+    with_video: bool = False,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """Encode a wave of shape (n_samples,), or (n_channels, n_samples) for two channels."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=coding.container, options=options or {}) as container:
+        video = new_video(container) if with_video else None
+        audio = container.add_stream(coding.codec, rate=rate_hz)
+        assert isinstance(audio, AudioStream)
+        audio.layout = "mono" if wave.ndim == 1 else "stereo"
+        if video is not None:
+            fill_video(container, video)
+        fill_audio(container, audio, np.atleast_2d(wave), rate_hz)
+    return file.getvalue()
+
+
+def new_video(container: OutputContainer) -> VideoStream:
+    video = container.add_stream("mpeg4", rate=25)
+    assert isinstance(video, VideoStream)
+    video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+    return video
+
+
+def fill_video(container: OutputContainer, video: VideoStream) -> None:
+    for _ in range(50):
+        container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+    container.mux(video.encode(None))
+
+
+def fill_audio(container: OutputContainer, audio: AudioStream, wave: Wave, rate_hz: int) -> None:
+    layout = audio.layout.name
+    frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout=layout)
+    frame.sample_rate, frame.pts = rate_hz, 0
+    frame_size = audio.codec_context.frame_size or 1024
+    fit = av.AudioResampler(format=audio.format.name, layout=layout, rate=rate_hz, frame_size=frame_size)
+    for piece in [*fit.resample(frame), *fit.resample(None)]:
+        container.mux(audio.encode(piece))
+    container.mux(audio.encode(None))
+
+
+@pytest.mark.parametrize("rate_hz", [4_000, 8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000])
+def test_a_tone_keeps_its_pitch_length_and_loudness_at_any_rate(tmp_path: Path, rate_hz: int) -> None:
+    path = tmp_path / "tone.wav"
+    sf.write(path, tone(rate_hz), rate_hz)
+    wave = decode_audio(path)
+    assert wave.dtype == np.float32
+    assert wave.shape == (2 * SAMPLE_RATE_HZ,)
+    assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
+    assert np.abs(wave[4000:-4000]).max() == pytest.approx(TONE_PEAK, rel=0.01)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 192_000])
+def test_resampling_agrees_with_scipy(rate_hz: int) -> None:
+    source = np.asarray(resample_poly(noise(16_000), rate_hz, 6_000), np.float32)  # up to 3 kHz
+    ratio = Fraction(SAMPLE_RATE_HZ, rate_hz)
+    theirs = resample_poly(source, ratio.numerator, ratio.denominator)
+    ours = decode_audio(as_file(source, rate_hz, subtype="FLOAT"))
+    assert abs(ours.size - theirs.size) <= 1
+    n_samples = min(ours.size, theirs.size)
+    assert np.corrcoef(ours[:n_samples], theirs[:n_samples])[0, 1] > 0.999
+
+
+def test_sounds_above_the_new_band_do_not_fold_back() -> None:
+    wave = decode_audio(as_file(tone(48_000, hz=11_000.0), 48_000))
+    assert np.abs(wave[2000:-2000]).max() < 1e-3
+
+
+def test_audio_at_16_khz_stays_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "noise.flac"
+    sf.write(path, noise(20_001), SAMPLE_RATE_HZ)
+    theirs, _ = sf.read(path, dtype="float32")
+    np.testing.assert_array_equal(decode_audio(path), theirs)
+
+
+@pytest.mark.parametrize("n_channels", [2, 3, 6, 8])
+def test_channels_are_averaged(n_channels: int) -> None:
+    channels = np.random.default_rng(1).uniform(-0.5, 0.5, (5000, n_channels)).astype(np.float32)
+    wave = decode_audio(as_file(channels, SAMPLE_RATE_HZ, subtype="FLOAT"))
+    np.testing.assert_allclose(wave, channels.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_planar_and_packed_channels_are_told_apart(codec: str) -> None:
+    left, right = tone(48_000), np.zeros(96_000, np.float32)
+    wave = decode_audio(encode(np.stack([left, right]), Coding(container="matroska", codec=codec)))
+    assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
+    assert np.abs(wave[4000:-4000]).max() == pytest.approx(TONE_PEAK / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("coding", CODINGS, ids=str)
+def test_every_coding_gives_the_tone_back(coding: Coding) -> None:
+    wave = decode_audio(encode(tone(48_000), coding))
+    assert wave.size == pytest.approx(2 * SAMPLE_RATE_HZ, abs=0.1 * SAMPLE_RATE_HZ)
+    assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
+    assert np.sqrt(np.mean(wave**2)) == pytest.approx(TONE_PEAK / np.sqrt(2), rel=0.05)
+
+
+def test_of_a_video_the_audio_is_taken() -> None:
+    wave = decode_audio(encode(tone(48_000), Coding(container="mp4", codec="aac"), with_video=True))
+    assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
+
+
+def test_a_file_and_its_bytes_decode_alike(tmp_path: Path) -> None:
+    path = tmp_path / "tone.mp3"
+    path.write_bytes(encode(tone(48_000), Coding(container="mp3", codec="libmp3lame")))
+    np.testing.assert_array_equal(decode_audio(path), decode_audio(path.read_bytes()))
+
+
+def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "tone.wav"
+    path.write_bytes(as_file(tone(16_000), 16_000, kind="FLAC"))
+    assert decode_audio(path).size == 32_000
+
+
+def test_values_over_full_scale_are_clipped() -> None:
+    wave = decode_audio(as_file(5 * tone(16_000), 16_000, subtype="FLOAT"))
+    assert wave.max() == 1.0
+    assert wave.min() == -1.0
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF024, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_whose_header_has_no_size_is_read_whole(size: int) -> None:
+    whole = bytearray(as_file(tone(16_000), 16_000))
+    whole[4:8] = size.to_bytes(4, "little")
+    at = whole.index(b"data") + 4
+    whole[at : at + 4] = size.to_bytes(4, "little")
+    assert decode_audio(bytes(whole)).size == 32_000
+
+
+def test_a_wav_whose_data_chunk_counts_the_header_too_is_read() -> None:
+    sloppy = bytearray(as_file(tone(16_000), 16_000))
+    at = sloppy.index(b"data") + 4
+    sloppy[at : at + 4] = len(sloppy).to_bytes(4, "little")
+    assert decode_audio(bytes(sloppy)).size == 32_000
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
+def test_rubbish_after_the_audio_costs_nothing(container: str) -> None:
+    coding = next(coding for coding in CODINGS if coding.container == container)
+    whole = encode(tone(48_000), coding)
+    rubbish = np.random.default_rng(2).bytes(300)
+    np.testing.assert_array_equal(decode_audio(whole + rubbish), decode_audio(whole))
+
+
+def test_an_mp3_without_a_header_for_its_length_is_read() -> None:
+    bare = encode(tone(48_000), Coding(container="mp3", codec="libmp3lame"), options={"write_xing": "0"})
+    assert decode_audio(bare).size == pytest.approx(32_000, abs=1600)
+
+
+@pytest.mark.parametrize("coding", [coding for coding in CODINGS if str(coding) != "ogg-libopus"], ids=str)
+def test_half_a_file_is_refused(coding: Coding) -> None:
+    whole = encode(noise(96_000), coding)
+    with pytest.raises(
+        InputError, match=r"x\.snd (is damaged: only \d\.\d s decode|is no audio that FFmpeg)"
+    ):
+        decode_audio(whole[: len(whole) // 2 + 3], name="x.snd")
+
+
+@pytest.mark.parametrize("container", ["flac", "mp3", "ogg", "webm", "ipod", "adts"])
+def test_a_hole_in_the_middle_is_refused(container: str) -> None:
+    coding = next(coding for coding in CODINGS if coding.container == container)
+    whole = encode(noise(96_000), coding)
+    middle = len(whole) // 2
+    with pytest.raises(InputError, match="damaged: only"):
+        decode_audio(whole[:middle] + bytes(500) + whole[middle + 500 :])
+
+
+def test_a_flipped_bit_in_flac_is_found_by_its_checksum() -> None:
+    flac = bytearray(encode(noise(96_000), Coding(container="flac", codec="flac")))
+    flac[len(flac) // 2] ^= 1
+    with pytest.raises(InputError, match=r"its header states 2\.0 s"):
+        decode_audio(bytes(flac))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        pytest.param(b"", "is no audio that FFmpeg can read", id="empty"),
+        pytest.param(b"hello, this is text and no sound\n" * 40, "is no audio", id="text"),
+        pytest.param(np.random.default_rng(3).bytes(4000), "is no audio", id="random"),
+        pytest.param(as_file(np.zeros(0, np.float32), 16_000), "0 samples", id="wav without samples"),
+        pytest.param(as_file(tone(500), 500), "sample rate of 500 Hz", id="rate too low"),
+        pytest.param(as_file(tone(900_000), 900_000), "sample rate of 900000 Hz", id="rate too high"),
+        pytest.param(as_file(np.zeros((10, 100)), 16_000), "100 channels", id="too many channels"),
+        pytest.param(as_file(np.array([0.1, np.nan]), 16_000, subtype="FLOAT"), "not finite", id="nan"),
+        pytest.param(as_file(np.array([0.1, -np.inf]), 16_000, subtype="DOUBLE"), "not finite", id="inf"),
+        pytest.param(
+            as_file(np.array([0.0, 12_000.0]), 16_000, subtype="FLOAT"),
+            "up to 1.2e\\+04",
+            id="integers as floats",
+        ),
+        pytest.param(encode(tone(48_000), Coding(container="wav", codec="pcm_s64le")), "kind s64", id="s64"),
+    ],
+)
+def test_what_is_no_sound_audio_is_refused_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "clip.wav"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=told) as caught:
+        decode_audio(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert ";" in message
+
+
+def test_a_header_that_promises_hours_allocates_nothing() -> None:
+    lying = bytearray(as_file(tone(16_000, duration_s=0.1), 16_000, kind="FLAC"))
+    lying[22:26] = b"\xff" * 4
+    with pytest.raises(InputError, match=r"only 0\.1 s decode"):
+        decode_audio(bytes(lying))
+
+
+def test_a_header_without_audio_is_refused() -> None:
+    whole = as_file(tone(16_000), 16_000, kind="AIFF")
+    head = whole[: whole.index(b"SSND") + 16]
+    with pytest.raises(InputError, match=r"^head cannot be decoded.*; get a whole copy of it$"):
+        decode_audio(head, name="head")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(InputError, match=r"^nowhere/clip\.wav does not exist; check the path$"):
+        decode_audio(Path("nowhere/clip.wav"))
+
+
+def test_a_folder_is_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; give an audio file"):
+        decode_audio(tmp_path)
+
+
+def test_a_path_that_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot be opened"):
+        decode_audio(Path("a\0b.wav"))
+
+
+def test_a_video_without_sound_is_refused() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        fill_video(container, new_video(container))
+    with pytest.raises(InputError, match=r"film has no audio to decode \(its streams: video\)"):
+        decode_audio(file.getvalue(), name="film")
+
+
+def test_a_playlist_cannot_make_another_file_be_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.wav").write_bytes(as_file(tone(16_000), 16_000))
+    playlist = tmp_path / "clip.wav"
+    playlist.write_text("ffconcat version 1.0\nfile secret.wav\n")
+    with pytest.raises(InputError, match="is no audio that FFmpeg can read"):
+        decode_audio(playlist)
+
+
+def test_a_rate_that_changes_midway_is_refused() -> None:
+    coding = Coding(container="adts", codec="aac")
+    joined = encode(tone(48_000), coding) + encode(tone(24_000), coding, rate_hz=24_000)
+    with pytest.raises(InputError, match="changes from 48000 to 24000 Hz midway"):
+        decode_audio(joined)
+
+
+def test_audio_longer_than_asked_for_is_refused() -> None:
+    with pytest.raises(InputError, match=r"is longer than 1\.5 s; cut it into pieces"):
+        decode_audio(as_file(tone(44_100), 44_100), max_s=1.5)
+
+
+def test_nothing_is_printed_about_broken_audio(capfd: pytest.CaptureFixture[str]) -> None:
+    whole = encode(noise(96_000), Coding(container="flac", codec="flac"))
+    with pytest.raises(InputError):
+        decode_audio(whole[: len(whole) // 2])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("level_dbfs", "expected"), [(-80.0, True), (-71.0, True), (-69.0, False), (-20.0, False)]
+)
+def test_silence_is_what_lies_below_70_dbfs(level_dbfs: float, *, expected: bool) -> None:
+    unit = np.sin(np.arange(16_000) * 0.3) * np.sqrt(2)
+    assert is_silent((unit * 10 ** (level_dbfs / 20)).astype(np.float32)) is expected
+
+
+def test_an_offset_is_no_sound() -> None:
+    assert is_silent(np.full(16_000, 0.2, np.float32))
+
+
+def test_an_empty_wave_is_silent() -> None:
+    assert is_silent(np.zeros(0, np.float32))
+
+
+def test_decoding_audio_loads_nothing_heavy() -> None:
+    told = (
+        "import sys, sottovoce.runtime.audio as a; print({'openvino', 'scipy', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -46,10 +46,12 @@ $(VENV)/installed-dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
 
+# The demo's requirements are a part of the developer's: one version of each package for both.
 lock: | $(BIN)/uv
-	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models -o requirements/demo.txt
 	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models --extra peers --extra datasets --group dev \
-		-c requirements/demo.txt -o requirements/dev.txt
+		-o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models -c requirements/dev.txt \
+		-o requirements/demo.txt
 
 clean:
 	rm -rf $(VENV) $(DEMO_DIR) dist .mypy_cache .ruff_cache .pytest_cache

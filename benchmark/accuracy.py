@@ -16,7 +16,9 @@ CHARACTER_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 CHINESE = frozenset({"zh", "yue"})
 
-NORMALIZER = "whisper-normalizer: English for en, basic else; characters for zh ja th lo my yue, zh simplified"
+NORMALIZER = (
+    "whisper-normalizer: English for en, basic else; characters for zh ja th lo my yue, zh simplified"
+)
 
 
 def normalize(text: str, language: str | None) -> str:

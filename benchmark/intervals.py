@@ -6,8 +6,9 @@ the speakers are known, since errors of one speaker go together. Source: Bisani 
 `scipy.stats.bootstrap` with `paired=True`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,9 @@ class Blocks:
 
     def sums(self, values: Sequence[float]) -> Floats:
         """Add up a clip's values by block: float, shape (n_blocks,)."""
-        return np.bincount(self.index, weights=np.asarray(values, dtype=np.float64))
+        return np.asarray(
+            np.bincount(self.index, weights=np.asarray(values, dtype=np.float64)), dtype=np.float64
+        )
 
 
 def make_blocks(speakers: Sequence[str | None]) -> Blocks:
@@ -45,7 +48,9 @@ def make_blocks(speakers: Sequence[str | None]) -> Blocks:
     if None in speakers or len(known) < MIN_BLOCKS:
         return Blocks(kind="clip", index=np.arange(len(speakers)))
     place = {speaker: i for i, speaker in enumerate(known)}
-    return Blocks(kind="speaker", index=np.array([place[speaker] for speaker in speakers if speaker is not None]))
+    return Blocks(
+        kind="speaker", index=np.array([place[speaker] for speaker in speakers if speaker is not None])
+    )
 
 
 def ratio_interval(numerator: Floats, denominator: Floats, *, rng: np.random.Generator) -> Interval:
@@ -91,13 +96,15 @@ def rate_delta_interval(
     return _interval((baseline_errors, variant_errors, words), statistic, rng)
 
 
-def _interval(data: tuple[Floats, ...], statistic: object, rng: np.random.Generator) -> Interval:
+def _interval(
+    data: tuple[Floats, ...], statistic: Callable[..., Floats], rng: np.random.Generator
+) -> Interval:
     from scipy.stats import bootstrap
 
-    value = float(statistic(*data))  # type: ignore[operator]
+    value = float(statistic(*data))
     if len(data[0]) < 2:  # noqa: PLR2004 - one block cannot be resampled
         return Interval(value=value, low=value, high=value)
-    result = bootstrap(
+    result: Any = bootstrap(
         data,
         statistic,
         paired=True,

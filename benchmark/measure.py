@@ -108,7 +108,9 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
         try:
             seconds.append(worker.transcribe(clip.wave, clip.clip.language).latency_s)
         except ClipError as cause:
-            logger.warning("%s failed on %s while warming up: %s", worker.spec.variant, clip.clip.clip_id, cause)
+            logger.warning(
+                "%s failed on %s while warming up: %s", worker.spec.variant, clip.clip.clip_id, cause
+            )
     return tuple(seconds)
 
 
@@ -136,7 +138,9 @@ def _transcribe(worker: Worker, clip: LoadedClip, tally: _Tally) -> None:
         tally.error = str(cause)
 
 
-def _check_failures(tallies: Mapping[tuple[str, int], _Tally], workers: Mapping[str, Worker], n_clips: int) -> None:
+def _check_failures(
+    tallies: Mapping[tuple[str, int], _Tally], workers: Mapping[str, Worker], n_clips: int
+) -> None:
     for name in workers:
         errors = [tallies[name, i].error for i in range(n_clips) if tallies[name, i].error is not None]
         if len(errors) > MAX_FAILED_SHARE * n_clips:

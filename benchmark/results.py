@@ -138,7 +138,9 @@ class VariantResult(Document):
     peak_rss_bytes: int
     rtfx: float = Field(description="Seconds of audio per second of work, over all clips.")
     latency_s: Latency
-    stage_s: dict[Stage, float] = Field(description="Mean seconds per clip; a pass of the decoder with past is all its steps.")
+    stage_s: dict[Stage, float] = Field(
+        description="Mean seconds per clip; a pass of the decoder with past is all its steps."
+    )
     call_s: dict[Stage, float] = Field(description="Mean seconds per call; of decoder_with_past: per token.")
     tokens: int = Field(description="Tokens generated over all clips, prompt and end not counted.")
     wer: float = Field(description="Under Whisper's normalizer.")
@@ -191,7 +193,9 @@ class Dataset(Document):
     n_words: int
     languages: dict[str, int]
     sources: dict[str, int]
-    sha256: str = Field(description="Of the ids and references, to tell whether two results share their clips.")
+    sha256: str = Field(
+        description="Of the ids and references, to tell whether two results share their clips."
+    )
     synthetic: bool = Field(description="Spoken by a machine: its WER says nothing about real speech.")
     left_out: tuple[Rejected, ...]
 
@@ -219,7 +223,9 @@ class Results(Document):
     model: str
     recipe: dict[str, object]
     recipe_sha256: str
-    calibration: dict[str, object] | None = Field(default=None, description="Facts of the calibration record.")
+    calibration: dict[str, object] | None = Field(
+        default=None, description="Facts of the calibration record."
+    )
     host: Host
     versions: dict[str, str]
     dataset: Dataset
@@ -265,7 +271,9 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     """
     path = folder if folder.name == RESULTS_NAME else folder / RESULTS_NAME
     if not path.is_file():
-        raise InputError(f"{folder} holds no {RESULTS_NAME}; give the folder that `sottovoce benchmark --out` wrote")
+        raise InputError(
+            f"{folder} holds no {RESULTS_NAME}; give the folder that `sottovoce benchmark --out` wrote"
+        )
     clips = path.with_name(CLIPS_NAME)
     if not clips.is_file():
         raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")
@@ -275,7 +283,9 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     except ValidationError as cause:
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path.parent} is damaged or of another version: {where}: {first['msg']}") from cause
+        raise InputError(
+            f"{path.parent} is damaged or of another version: {where}: {first['msg']}"
+        ) from cause
     return results, rows
 
 

@@ -27,8 +27,8 @@ from sottovoce.benchmark.results import (
 )
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runs import Variant
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 
 
 def clip_rows(
@@ -50,7 +50,10 @@ def clip_rows(
 def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | None) -> ClipRow:
     clip, first = loaded.clip, next(iter(measured.passes), None)
     reference, hypothesis = clip.text or "", "" if first is None else first.text
-    normalized_reference, normalized_hypothesis = normalize(reference, language), normalize(hypothesis, language)
+    normalized_reference, normalized_hypothesis = (
+        normalize(reference, language),
+        normalize(hypothesis, language),
+    )
     return ClipRow(
         clip_id=clip.clip_id,
         variant=variant,
@@ -71,7 +74,9 @@ def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | N
     )
 
 
-def summarize_variant(measurement: VariantMeasurement, rows: Sequence[ClipRow], variant: Variant) -> VariantResult:
+def summarize_variant(
+    measurement: VariantMeasurement, rows: Sequence[ClipRow], variant: Variant
+) -> VariantResult:
     """Summarize one variant over the clips that it transcribed."""
     good = [row for row in rows if row.error is None]
     raw = add_errors(word_errors(row.reference, row.hypothesis) for row in good)
@@ -94,14 +99,19 @@ def summarize_variant(measurement: VariantMeasurement, rows: Sequence[ClipRow], 
             mean=float(np.mean(latencies)),
         ),
         stage_s={stage: sum(stage_seconds(row, stage) for row in good) / len(good) for stage in Stage},
-        call_s={stage: _per_call(good, stage) for stage in Stage if any(row.calls.get(stage) for row in good)},
+        call_s={
+            stage: _per_call(good, stage) for stage in Stage if any(row.calls.get(stage) for row in good)
+        },
         tokens=sum(row.tokens for row in good),
         wer=words.wer,
         word_accuracy=1 - words.wer,
         words=words,
         raw_wer=raw.wer,
         raw_words=raw,
-        strata=(*_strata(good, "language", lambda row: row.language), *_strata(good, "source", lambda row: row.source)),
+        strata=(
+            *_strata(good, "language", lambda row: row.language),
+            *_strata(good, "source", lambda row: row.source),
+        ),
         precision=measurement.loaded.precision,
         int8_nodes={str(name): component.int8_weights for name, component in components.items()},
     )
@@ -128,7 +138,12 @@ def _strata(rows: Sequence[ClipRow], by: str, key: Callable[[ClipRow], str | Non
         part = [row for row in rows if key(row) == name]
         words = add_errors(row.words for row in part)
         yield Stratum(
-            by=by, name=name, n_clips=len(part), audio_s=sum(row.audio_s for row in part), words=words, wer=words.wer
+            by=by,
+            name=name,
+            n_clips=len(part),
+            audio_s=sum(row.audio_s for row in part),
+            words=words,
+            wer=words.wer,
         )
 
 
@@ -149,17 +164,24 @@ def compare(
         margin: largest tolerated WER increase, a fraction.
         rng: draws the resamples.
     """
-    pairs = [(a, b) for a, b in zip(baseline[1], variant[1], strict=True) if a.error is None and b.error is None]
+    pairs = [
+        (a, b) for a, b in zip(baseline[1], variant[1], strict=True) if a.error is None and b.error is None
+    ]
     before, after = [a for a, _ in pairs], [b for _, b in pairs]
     cut = blocks(before)
     words = cut.sums([row.words.reference_words for row in before])
     if words.sum() == 0:
         raise GateError("the references hold no words after normalizing; nothing can be compared")
     speedup = ratio_interval(
-        cut.sums([median_latency_s(row) for row in before]), cut.sums([median_latency_s(row) for row in after]), rng=rng
+        cut.sums([median_latency_s(row) for row in before]),
+        cut.sums([median_latency_s(row) for row in after]),
+        rng=rng,
     )
     delta = rate_delta_interval(
-        cut.sums([row.words.errors for row in before]), cut.sums([row.words.errors for row in after]), words, rng=rng
+        cut.sums([row.words.errors for row in before]),
+        cut.sums([row.words.errors for row in after]),
+        words,
+        rng=rng,
     )
     sizes = (baseline[0].component_size_bytes, variant[0].component_size_bytes)
     return Comparison(
@@ -187,8 +209,14 @@ def _stage_speedups(
     ]
     return {
         stage: ratio_of_ratios_interval(
-            (cut.sums([stage_seconds(row, stage) for row in before]), cut.sums([row.calls.get(stage, 0) for row in before])),
-            (cut.sums([stage_seconds(row, stage) for row in after]), cut.sums([row.calls.get(stage, 0) for row in after])),
+            (
+                cut.sums([stage_seconds(row, stage) for row in before]),
+                cut.sums([row.calls.get(stage, 0) for row in before]),
+            ),
+            (
+                cut.sums([stage_seconds(row, stage) for row in after]),
+                cut.sums([row.calls.get(stage, 0) for row in after]),
+            ),
             rng=rng,
         )
         for stage in timed
@@ -235,4 +263,3 @@ def check_baseline_precision(result: VariantResult) -> None:
                 f"{result.name} is to be the fp32 baseline, but its {name} computes in {component.inference} "
                 f"(nodes: {component.nodes}); no figure against it would be true"
             )
-

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import Self
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Timed
 from sottovoce.benchmark.engines.registry import make_engine
@@ -96,7 +97,7 @@ class Worker:
             self._process.join()
         self._ours.close()
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -73,11 +73,15 @@ def filter_clips(clips: ClipSet, conditions: Sequence[str]) -> ClipSet:
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals or key not in FILTER_KEYS:
-            raise SpecError(f"--where {condition}: want KEY=VALUE with KEY one of {', '.join(FILTER_KEYS)}{nearest(key, FILTER_KEYS)}")
+            raise SpecError(
+                f"--where {condition}: want KEY=VALUE with KEY one of {', '.join(FILTER_KEYS)}{nearest(key, FILTER_KEYS)}"
+            )
         found = count_by(getattr(clip, key) for clip in kept)
         kept = tuple(clip for clip in kept if getattr(clip, key) == value)
         if not kept:
-            raise InputError(f"{clips.name} has no clip with {condition}{nearest(value, found)} (it has {', '.join(found)})")
+            raise InputError(
+                f"{clips.name} has no clip with {condition}{nearest(value, found)} (it has {', '.join(found)})"
+            )
     return ClipSet(name=clips.name, clips=kept)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sottovoce.environment import available_memory_bytes
 from sottovoce.errors import ResourceError
-from sottovoce.variants import components_of, COMPONENT_FILES
+from sottovoce.variants import COMPONENT_FILES, components_of
 
 PROCESS_BYTES = 900 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
@@ -74,7 +74,9 @@ def read_shape(folder: Path) -> ModelShape:
         d_model=config.d_model,
         decoder_layers=config.decoder_layers,
         vocab_size=config.vocab_size,
-        weight_bytes=sum((folder / f"{COMPONENT_FILES[part]}.bin").stat().st_size for part in components_of(folder)),
+        weight_bytes=sum(
+            (folder / f"{COMPONENT_FILES[part]}.bin").stat().st_size for part in components_of(folder)
+        ),
     )
 
 
@@ -83,7 +85,9 @@ def forecast_recording(shape: ModelShape, n_clips: int) -> Forecast:
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * 1500 // (1500 + MAX_TOKENS)
     return Forecast(
-        peak_memory_bytes=int(PROCESS_BYTES + WEIGHT_COPIES * shape.weight_bytes + working + 2 * shape.sequence_bytes),
+        peak_memory_bytes=int(
+            PROCESS_BYTES + WEIGHT_COPIES * shape.weight_bytes + working + 2 * shape.sequence_bytes
+        ),
         disk_bytes=n_clips * shape.sequence_bytes,
         naive_memory_bytes=n_clips * TOKENS_PER_CLIP * naive_step,
     )

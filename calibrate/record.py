@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sottovoce import __version__
 from sottovoce.artifacts import (
+    MANIFEST_NAME,
     Manifest,
     Parent,
     list_files,
@@ -16,7 +17,6 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.artifacts import MANIFEST_NAME
 from sottovoce.calibrate.clips import ClipSet, count_by, select_clips
 from sottovoce.calibrate.forecast import Forecast, check_resources, forecast_recording, gib, read_shape
 from sottovoce.calibrate.loading import LoadedClip, LoadedClips, load_clips
@@ -51,7 +51,9 @@ class CalibrationClips:
     loaded: LoadedClips
 
 
-def choose_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, reporter: Reporter) -> CalibrationClips:
+def choose_clips(
+    speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, reporter: Reporter
+) -> CalibrationClips:
     """Choose and decode the clips to record: of the split `calib`, by the recipe's seed.
 
     Raises:
@@ -64,7 +66,9 @@ def choose_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, 
     for rejected in loaded.rejected:
         reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
     if len(loaded.loaded) < spec.n_clips:
-        reporter.note(f"the speech set gives {len(loaded.loaded)} calibration clips, the recipe asks for {spec.n_clips}")
+        reporter.note(
+            f"the speech set gives {len(loaded.loaded)} calibration clips, the recipe asks for {spec.n_clips}"
+        )
     return CalibrationClips(name=speech.name, loaded=loaded)
 
 
@@ -78,11 +82,15 @@ def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
 
     of_split = speech.of_split(split)
     if not of_split.clips:
-        raise InputError(f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}")
+        raise InputError(
+            f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}"
+        )
     kept = tuple(clip for clip in of_split.clips if not english_only or clip.language in (None, "en"))
     if not kept:
         languages = ", ".join(count_by(clip.language for clip in of_split.clips))
-        raise InputError(f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only")
+        raise InputError(
+            f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only"
+        )
     return ClipSet(name=speech.name, clips=kept)
 
 
@@ -116,7 +124,10 @@ def record(
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
     write_index(entries, into)
     manifest = _manifest(
-        baseline, clips, entries, into,
+        baseline,
+        clips,
+        entries,
+        into,
         {
             "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
             "measured_peak_memory_bytes": peak.peak_bytes,
@@ -142,7 +153,9 @@ def _record_clips(
             language = clip.clip.language if clip.clip.language in variant.languages else None
             variant.transcribe(clip.wave, language)
             sequences = recorder.take()
-            entries += [_write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)]
+            entries += [
+                _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
+            ]
             if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
                 difference = check_rebuild(baseline, sequences[-1], recorder)
             advance()
@@ -207,7 +220,9 @@ def _manifest(
         created=datetime.now(UTC),
         made_by=f"sottovoce calibrate {__version__}",
         parents=(
-            Parent(role="variant", name=read_manifest(baseline).name if origin else baseline.name, sha256=origin),
+            Parent(
+                role="variant", name=read_manifest(baseline).name if origin else baseline.name, sha256=origin
+            ),
             Parent(role="speech", name=clips.name),
         ),
         host=read_host(),

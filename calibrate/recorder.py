@@ -44,7 +44,9 @@ class Recorder:
 
     def _on_decoder(self, inputs: Call) -> None:
         if self._features is None:
-            raise StageError("the decoder ran before the encoder; this version of optimum-intel is not supported")
+            raise StageError(
+                "the decoder ran before the encoder; this version of optimum-intel is not supported"
+            )
         self._sequences.append(
             _Open(self._features, inputs["encoder_hidden_states"].copy(), inputs["input_ids"].copy())
         )

@@ -181,7 +181,8 @@ class StepRebuilder:
             "input_ids": sequence.token_ids[:, step : step + 1],
             "encoder_hidden_states": sequence.encoder_states,
         }
-        return {name: given[name] if name in given else _past(name, present[name], step) for name in self._inputs}
+        past = {name: _past(name, states, step) for name, states in present.items() if name in self._inputs}
+        return {**{name: value for name, value in given.items() if name in self._inputs}, **past}
 
 
 def _past(name: str, states: NDArray[Any], step: int) -> NDArray[Any]:

@@ -26,8 +26,18 @@ HUB_IDS: Mapping[str, str] = {
     **{
         size: f"openai/whisper-{size}"
         for size in (
-            "tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en",
-            "large", "large-v2", "large-v3", "large-v3-turbo",
+            "tiny",
+            "tiny.en",
+            "base",
+            "base.en",
+            "small",
+            "small.en",
+            "medium",
+            "medium.en",
+            "large",
+            "large-v2",
+            "large-v3",
+            "large-v3-turbo",
         )
     },
     "distil-small.en": "distil-whisper/distil-small.en",
@@ -47,7 +57,13 @@ NEEDED_FILES = (
 HUB_PATTERNS = ("*.json", "merges.txt", "*.safetensors")
 """What is fetched from the hub: data only, no pickles and no code."""
 
-PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "tf_model.h5", "flax_model.msgpack")
+PICKLED_WEIGHTS = (
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "model.pt",
+    "tf_model.h5",
+    "flax_model.msgpack",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +122,9 @@ def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
     _require_extra()
     cache = cache or default_cache()
     if name in PACKAGES and (files := _package_files(PACKAGES[name])) is not None:
-        return _converted(f"whisper-{name}", files, Parent(role="checkpoint", name=_distribution(name)), cache)
+        return _converted(
+            f"whisper-{name}", files, Parent(role="checkpoint", name=_distribution(name)), cache
+        )
     folder = Path(name).expanduser()
     if name not in HUB_IDS and folder.is_dir():
         return _from_folder(folder, cache)
@@ -140,7 +158,9 @@ def check_checkpoint(folder: Path) -> None:
         )
     for alternatives in NEEDED_FILES:
         if not any((folder / file).is_file() for file in alternatives):
-            raise InputError(f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint")
+            raise InputError(
+                f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
+            )
     if not any(folder.glob("*.safetensors")):
         pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
         if pickled is not None:
@@ -240,7 +260,9 @@ def _from_hub(name: str) -> Checkpoint:
     try:
         folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(HUB_PATTERNS)))
     except RepositoryNotFoundError as cause:
-        raise InputError(f"the hub has no model {hub_id}, or it is private: check the name, or run `hf auth login`") from cause
+        raise InputError(
+            f"the hub has no model {hub_id}, or it is private: check the name, or run `hf auth login`"
+        ) from cause
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as cause:
         raise InputError(
             f"{hub_id} is not in the local cache and the hub cannot be reached; "

@@ -9,9 +9,9 @@ Source of the format: `ctranslate2/specs/model_spec.py`, `ModelSpec.save` (versi
 `ctranslate2/converters/transformers.py`, read backwards.
 """
 
-import json
 import logging
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ DTYPES: dict[int, type[np.generic]] = {
 """Type ids of `ctranslate2::DataType`; 5 is bfloat16, which numpy does not have."""
 
 Weights = dict[str, "NDArray[np.generic]"]
+_Getter = Callable[[str], "NDArray[np.generic]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,9 @@ def _read_variable(reader: _Reader, path: "Path") -> "tuple[str, NDArray[np.gene
     return name, np.frombuffer(raw, dtype=dtype).reshape(shape)
 
 
-def _variable(variables: "Mapping[str, NDArray[np.generic]]", name: str, path: "Path") -> "NDArray[np.generic]":
+def _variable(
+    variables: "Mapping[str, NDArray[np.generic]]", name: str, path: "Path"
+) -> "NDArray[np.generic]":
     try:
         return variables[name]
     except KeyError:
@@ -181,14 +184,16 @@ def _refuse_quantized(variables: "Mapping[str, NDArray[np.generic]]", path: "Pat
 def count_layers(variables: "Mapping[str, NDArray[np.generic]]", side: str) -> int:
     """Count the layers of the encoder or the decoder: 4 for tiny, 2 in a distilled decoder."""
     prefix = f"{side}/layer_"
-    return len({name.split("/")[1] for name in variables if name.startswith(prefix) and name[len(prefix)].isdigit()})
+    return len(
+        {name.split("/")[1] for name in variables if name.startswith(prefix) and name[len(prefix)].isdigit()}
+    )
 
 
-def _norm(get: "_Getter", source: str, target: str) -> Weights:
+def _norm(get: _Getter, source: str, target: str) -> Weights:
     return {f"{target}.weight": get(f"{source}/gamma"), f"{target}.bias": get(f"{source}/beta")}
 
 
-def _linear(get: "_Getter", source: str, targets: "Sequence[str]") -> Weights:
+def _linear(get: _Getter, source: str, targets: "Sequence[str]") -> Weights:
     """Cut a stacked linear layer into its equal parts, in the order of `targets`."""
     weights = np.split(get(f"{source}/weight"), len(targets))
     biases = np.split(get(f"{source}/bias"), len(targets))
@@ -200,7 +205,7 @@ def _linear(get: "_Getter", source: str, targets: "Sequence[str]") -> Weights:
     return parts
 
 
-def _self_attention(get: "_Getter", source: str, target: str) -> Weights:
+def _self_attention(get: _Getter, source: str, target: str) -> Weights:
     attention = f"{target}.self_attn"
     return (
         _norm(get, f"{source}/layer_norm", f"{target}.self_attn_layer_norm")
@@ -209,7 +214,7 @@ def _self_attention(get: "_Getter", source: str, target: str) -> Weights:
     )
 
 
-def _cross_attention(get: "_Getter", source: str, target: str) -> Weights:
+def _cross_attention(get: _Getter, source: str, target: str) -> Weights:
     attention = f"{target}.encoder_attn"
     return (
         _norm(get, f"{source}/layer_norm", f"{target}.encoder_attn_layer_norm")
@@ -219,7 +224,7 @@ def _cross_attention(get: "_Getter", source: str, target: str) -> Weights:
     )
 
 
-def _feed_forward(get: "_Getter", source: str, target: str) -> Weights:
+def _feed_forward(get: _Getter, source: str, target: str) -> Weights:
     return (
         _norm(get, f"{source}/layer_norm", f"{target}.final_layer_norm")
         | _linear(get, f"{source}/linear_0", [f"{target}.fc1"])

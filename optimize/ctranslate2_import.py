@@ -99,7 +99,11 @@ def write_huggingface_checkpoint(files: CTranslate2Files, into: "Path") -> None:
     generation_config(config, special, told).save_pretrained(into)
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(into)
     _save_tokenizer(tokenizer, into)
-    save_file({name: _contiguous(value) for name, value in weights.items()}, into / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: _contiguous(value) for name, value in weights.items()},
+        into / "model.safetensors",
+        {"format": "pt"},
+    )
     logger.info("wrote %d tensors of %s as a Hugging Face checkpoint", len(weights), path)
 
 

@@ -125,7 +125,9 @@ def check_variants(
     """
     found: dict[str, Parity] = {}
     with reporter.progress("parity with PyTorch", len(variants)) as advance:
-        references = {weights: whisper.references(clips, weights) for weights in {v.weights for v in variants}}
+        references = {
+            weights: whisper.references(clips, weights) for weights in {v.weights for v in variants}
+        }
         for variant in variants:
             check_identity(folder / variant.name, identity)
             found[variant.name] = check_parity(folder / variant.name, references[variant.weights], compute)

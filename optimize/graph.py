@@ -35,7 +35,11 @@ class Int8Count:
 
 def count_int8(model: Any) -> Int8Count:
     """Count the INT8 weights and activations of an `openvino.Model`."""
-    weights = [weight for operation in weighted_operations(model) if (weight := constant_weight(operation)) is not None]
+    weights = [
+        weight
+        for operation in weighted_operations(model)
+        if (weight := constant_weight(operation)) is not None
+    ]
     constants = [operation for operation in model.get_ops() if operation.get_type_name() == "Constant"]
     int8 = [constant for constant in constants if _type(constant) in INT8_TYPES]
     floats = [constant for constant in constants if _type(constant) in ("f32", "f16", "bf16")]

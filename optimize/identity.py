@@ -70,7 +70,9 @@ def read_identity(folder: Path) -> Identity:
         previous_token=getattr(generation, "prev_sot_token_id", None),
         max_initial_timestamp_index=getattr(generation, "max_initial_timestamp_index", None),
         return_timestamps=bool(getattr(generation, "return_timestamps", False)),
-        alignment_heads=tuple((layer, head) for layer, head in getattr(generation, "alignment_heads", None) or ()),
+        alignment_heads=tuple(
+            (layer, head) for layer, head in getattr(generation, "alignment_heads", None) or ()
+        ),
         start_token=generation.decoder_start_token_id,
         end_token=generation.eos_token_id,
         pad_token=generation.pad_token_id,
@@ -78,7 +80,9 @@ def read_identity(folder: Path) -> Identity:
         window_samples=extractor.n_samples,
         hop_samples=extractor.hop_length,
         sampling_rate_hz=extractor.sampling_rate,
-        start_tokens=_start_tokens(tokenizer, {token.strip("<|>") for token in languages}, multilingual=multilingual),
+        start_tokens=_start_tokens(
+            tokenizer, {token.strip("<|>") for token in languages}, multilingual=multilingual
+        ),
         timestamp_tokens=tuple(tokenizer.convert_tokens_to_ids(["<|0.00|>", "<|30.00|>"])),
     )
 

@@ -81,7 +81,9 @@ def _reference(model: Any, processor: Any, clip: ParityClip) -> Reference:
     import torch
 
     extracted = processor.feature_extractor(clip.wave, sampling_rate=16_000, return_tensors="pt")
-    asked = {"language": clip.language, "task": "transcribe"} if model.generation_config.is_multilingual else {}
+    asked = (
+        {"language": clip.language, "task": "transcribe"} if model.generation_config.is_multilingual else {}
+    )
     with torch.no_grad(), quiet_libraries():
         states = model.model.encoder(extracted.input_features).last_hidden_state
         output = model.generate(extracted.input_features, num_beams=1, do_sample=False, **asked)

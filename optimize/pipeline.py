@@ -120,9 +120,11 @@ def describe(planned: Plan) -> list[str]:
     n_calibration = len(planned.speech.of_split("calib"))
     schemes = ", ".join(f"{part} {recipe.quantize.components.of(part).scheme}" for part in Component)
     return [
-        f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
-        f"{identity.encoder_layers}+{identity.decoder_layers} layers, {identity.n_mels} mel bins, "
-        f"{'multilingual' if identity.is_multilingual else 'English-only'}",
+        (
+            f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
+            f"{identity.encoder_layers}+{identity.decoder_layers} layers, {identity.n_mels} mel bins, "
+            f"{'multilingual' if identity.is_multilingual else 'English-only'}"
+        ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(f'{v.name} ({v.layout}, {v.weights})' for v in recipe.float_variants)}",
         f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
@@ -150,7 +152,9 @@ def optimize(planned: Plan, *, force: bool, reporter: Reporter) -> Run:
         _export(planned, clips, work, compute=compute, reporter=reporter)
         _record(work, planned.recipe, clips, compute=compute, reporter=reporter)
         _quantize(work, planned.recipe, reporter=reporter)
-        _write_run_manifest(work, planned.recipe, name=planned.checkpoint.name, origin=planned.checkpoint.origin)
+        _write_run_manifest(
+            work, planned.recipe, name=planned.checkpoint.name, origin=planned.checkpoint.origin
+        )
     return read_run(planned.out)
 
 
@@ -177,7 +181,9 @@ def quantize_again(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
             f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
         )
     if recipe.baseline != run.recipe.baseline:
-        raise InputError(f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it")
+        raise InputError(
+            f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"
+        )
     merged = recipe.model_copy(update={"exports": run.recipe.exports})
     with new_folder(run.folder / merged.quantize.name, force=True) as work:
         work.rmdir()
@@ -220,7 +226,9 @@ def _parity_clips(clips: CalibrationClips, identity: Identity) -> tuple[ParityCl
         ParityClip(
             clip_id=clip.clip.clip_id,
             wave=clip.wave,
-            language=(clip.clip.language if clip.clip.language in known else "en") if identity.is_multilingual else None,
+            language=(clip.clip.language if clip.clip.language in known else "en")
+            if identity.is_multilingual
+            else None,
         )
         for clip in clips.loaded.loaded[:N_PARITY_CLIPS]
     )
@@ -250,8 +258,12 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
         fidelities=fidelities,
         weights=recipe.quantize.weights,
         parents=(
-            Parent(role="variant", name=recipe.baseline.name, sha256=sha256_of_file(baseline / MANIFEST_NAME)),
-            Parent(role="calibration", name=CALIBRATION_NAME, sha256=sha256_of_file(calibration / MANIFEST_NAME)),
+            Parent(
+                role="variant", name=recipe.baseline.name, sha256=sha256_of_file(baseline / MANIFEST_NAME)
+            ),
+            Parent(
+                role="calibration", name=CALIBRATION_NAME, sha256=sha256_of_file(calibration / MANIFEST_NAME)
+            ),
         ),
         parity=None,
         name=recipe.quantize.name,
@@ -276,7 +288,9 @@ def _write_variant_manifest(
         "is_multilingual": read_identity(folder).is_multilingual,
         "components": {
             str(component): _component_facts(
-                component_path(folder, component), schemes.get(component, Scheme.FLOAT), fidelities.get(component)
+                component_path(folder, component),
+                schemes.get(component, Scheme.FLOAT),
+                fidelities.get(component),
             )
             for component in components_of(folder)
         },
@@ -331,7 +345,9 @@ def _write_run_manifest(work: Path, recipe: Recipe, *, name: str, origin: Parent
             facts={"variants": [child.name for child in children if read_manifest(child).kind == "variant"]},
             files=tuple(
                 FileEntry(
-                    path=path.relative_to(work).as_posix(), size_bytes=path.stat().st_size, sha256=sha256_of_file(path)
+                    path=path.relative_to(work).as_posix(),
+                    size_bytes=path.stat().st_size,
+                    sha256=sha256_of_file(path),
                 )
                 for path in own
             ),
@@ -342,4 +358,3 @@ def _write_run_manifest(work: Path, recipe: Recipe, *, name: str, origin: Parent
 def _refresh_run_manifest(run: Run, recipe: Recipe) -> None:
     """Write the run's manifest anew after one of its parts was replaced."""
     _write_run_manifest(run.folder, recipe, name=run.manifest.name, origin=run.manifest.parents[0])
-

@@ -13,8 +13,8 @@ from typing import Any
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.config import Component, Int8Variant, Preset, QuantizeSpec, Scheme, Weights
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.progress import Advance, Reporter
 from sottovoce.variants import COMPONENT_FILES, component_path, quiet_libraries, quiet_output
 
@@ -96,7 +96,11 @@ def quantize_variant(
         StageError: a component holds other INT8 nodes or bytes than the recipe implies, or no
             longer computes what it is to compute.
     """
-    shutil.copytree(baseline, into, ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*", "manifest.json"))
+    shutil.copytree(
+        baseline,
+        into,
+        ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*", "manifest.json"),
+    )
     fidelities = {}
     for component in COMPONENT_FILES:
         spec = variant.components.of(component)
@@ -127,7 +131,11 @@ def _quantize_file(
     model = openvino.Core().read_model(component_path(baseline, component))
     calls = store.calls(component, baseline)
     passes = 1 if spec.smooth_quant_alpha is None else 2
-    with reporter.progress(f"quantize {component}", passes * len(calls)) as advance, quiet_libraries(), quiet_output():
+    with (
+        reporter.progress(f"quantize {component}", passes * len(calls)) as advance,
+        quiet_libraries(),
+        quiet_output(),
+    ):
         quantized = quantize_component(model, calls, spec, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
@@ -147,7 +155,8 @@ def check_count(component: Component, model: Any, count: Int8Count, spec: Quanti
         StageError: fewer, or more, than the recipe implies.
     """
     expected = sum(
-        constant_weight(operation) is not None and operation.get_friendly_name() not in kept_names(model, spec)
+        constant_weight(operation) is not None
+        and operation.get_friendly_name() not in kept_names(model, spec)
         for operation in weighted_operations(model)
     )
     if count.weights != expected or count.activations == 0:

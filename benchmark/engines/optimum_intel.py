@@ -56,6 +56,7 @@ class TimedRequest:
         self._started = 0.0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run an inference, timed."""
         started = time.perf_counter()
         outputs = self._request(*args, **kwargs)
         self._count(started)
@@ -100,7 +101,8 @@ class OptimumIntelEngine:
 
     def _wrap(self, component: Component, *, stateful: bool) -> None:
         self._variant.wrap(
-            component, lambda request: TimedRequest(request, self._clock, STAGES[component], stateful=stateful)
+            component,
+            lambda request: TimedRequest(request, self._clock, STAGES[component], stateful=stateful),
         )
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:

@@ -16,4 +16,6 @@ def make_engine(spec: EngineSpec) -> Engine:
         from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
 
         return OptimumIntelEngine(spec.folder, spec.compute)
-    raise SpecError(f"unknown engine {spec.engine}{nearest(spec.engine, ENGINES)} (engines: {', '.join(ENGINES)})")
+    raise SpecError(
+        f"unknown engine {spec.engine}{nearest(spec.engine, ENGINES)} (engines: {', '.join(ENGINES)})"
+    )

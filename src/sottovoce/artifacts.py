@@ -91,7 +91,9 @@ def list_files(folder: Path) -> tuple[FileEntry, ...]:
     """List a folder's files with size and hash, sorted by path, its own manifest left out."""
     return tuple(
         FileEntry(
-            path=path.relative_to(folder).as_posix(), size_bytes=path.stat().st_size, sha256=sha256_of_file(path)
+            path=path.relative_to(folder).as_posix(),
+            size_bytes=path.stat().st_size,
+            sha256=sha256_of_file(path),
         )
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != folder / MANIFEST_NAME

@@ -44,7 +44,9 @@ def configure(
     context: typer.Context,
     *,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
-    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")] = 0,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")
+    ] = 0,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[  # noqa: ARG001 - handled by its callback
@@ -73,7 +75,9 @@ Data = Annotated[
         show_default=False,
     ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `sottovoce optimize` wrote.", show_default=False)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder that `sottovoce optimize` wrote.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Ready recipe, or the path of a YAML file.")]
@@ -100,7 +104,9 @@ def optimize(
     overrides: Overrides = None,
     *,
     force: Force = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
@@ -204,19 +210,35 @@ def benchmark(
     data: Data,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="RESULTS", help="Folder to write; RUN-results by default.", show_default=False),
+        typer.Option(
+            "--out", metavar="RESULTS", help="Folder to write; RUN-results by default.", show_default=False
+        ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="Split to measure, where the set has splits.")] = "eval",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Clips to measure, chosen by the seed.")] = None,
+    split: Annotated[
+        str, typer.Option("--split", help="Split to measure, where the set has splits.")
+    ] = "eval",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Clips to measure, chosen by the seed.")
+    ] = None,
     variants: Annotated[
         str | None, typer.Option("--variants", help="Names, with commas; the quantized one by default.")
     ] = None,
-    passes: Annotated[int, typer.Option("--passes", min=1, help="Counted passes over the clips, interleaved.")] = 2,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")] = None,
-    margin: Annotated[float, typer.Option("--margin", min=0, help="Tolerated WER increase, in points.")] = 0.5,
+    passes: Annotated[
+        int, typer.Option("--passes", min=1, help="Counted passes over the clips, interleaved.")
+    ] = 2,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0, help="Tolerated WER increase, in points.")
+    ] = 0.5,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="KEY=VALUE", help="Only clips of a language, source or speaker; may be repeated."),
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            help="Only clips of a language, source or speaker; may be repeated.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Chooses the clips and the resamples.")] = 0,
     *,
@@ -260,8 +282,15 @@ def benchmark(
 @app.command()
 def report(
     context: typer.Context,
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder that `sottovoce benchmark` wrote.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="HTML file to write.")] = Path("report.html"),
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS", help="Folder that `sottovoce benchmark` wrote.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="HTML file to write.")] = Path(
+        "report.html"
+    ),
     *,
     force: Force = False,
 ) -> None:
@@ -311,7 +340,9 @@ def inspect(
 @app.command()
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for run, results and report.")] = Path("sottovoce-demo"),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for run, results and report.")
+    ] = Path("sottovoce-demo"),
     *,
     force: Force = False,
 ) -> None:
@@ -335,7 +366,9 @@ def demo(
 
 
 def _recorded(facts: dict[str, object]) -> str:
-    return f"recorded {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
+    return (
+        f"recorded {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
+    )
 
 
 def _show(session: Session, what: object) -> None:

@@ -242,7 +242,9 @@ def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
     if twice is not None:
         raise SpecError(f"recipe {where}: two variants are named {twice}; each needs a name of its own")
     if recipe.baseline.layout is not Layout.STATELESS or recipe.baseline.weights is not Weights.FP32:
-        raise SpecError(f"recipe {where}: baseline must be stateless with fp32 weights; list others in exports")
+        raise SpecError(
+            f"recipe {where}: baseline must be stateless with fp32 weights; list others in exports"
+        )
     return recipe
 
 
@@ -290,7 +292,9 @@ def _explain(error: Any) -> str:
         return f"{path} is missing"
     if error["type"] == "enum":
         choices = [choice.strip(" '") for choice in error["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"{path} is {error['input']}, want {' or '.join(choices)}{nearest(str(error['input']), choices)}"
+        return (
+            f"{path} is {error['input']}, want {' or '.join(choices)}{nearest(str(error['input']), choices)}"
+        )
     told = error["msg"].removeprefix("Input should be ").removeprefix("a ")
     return f"{path} is {json.dumps(error['input'], default=str)}, want {told}"
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 import psutil
 from pydantic import BaseModel, ConfigDict
@@ -113,7 +114,7 @@ class PeakMemory:
 
     peak_bytes: int = 0
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> Self:
         """Set the mark back."""
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")

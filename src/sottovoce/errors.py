@@ -50,8 +50,7 @@ class MissingExtraError(SottovoceError):
 
     def __init__(self, module: str, *, needed_for: str, extra: str) -> None:
         super().__init__(
-            f"{module} is not installed; it is needed for {needed_for}. "
-            f'Run: pip install "sottovoce[{extra}]"'
+            f'{module} is not installed; it is needed for {needed_for}. Run: pip install "sottovoce[{extra}]"'
         )
         self.module = module
         self.extra = extra

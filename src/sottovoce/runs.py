@@ -1,9 +1,9 @@
 """A run: the folder that `optimize` writes and every later stage reads.
 
-    RUN/manifest.json      what it is, of what, with what; the hashes of the manifests below
-    RUN/recipe.yaml        the resolved recipe
-    RUN/fp32/ int8/ ...    one folder for each variant, with a manifest of its own
-    RUN/calibration/       what was recorded, with a manifest of its own
+RUN/manifest.json      what it is, of what, with what; the hashes of the manifests below
+RUN/recipe.yaml        the resolved recipe
+RUN/fp32/ int8/ ...    one folder for each variant, with a manifest of its own
+RUN/calibration/       what was recorded, with a manifest of its own
 """
 
 from dataclasses import dataclass
@@ -92,7 +92,9 @@ class Run:
             if variant.name == name:
                 return variant
         names = [variant.name for variant in self.variants]
-        raise InputError(f"{self.folder} has no variant {name}{nearest(name, names)} (it has {', '.join(names)})")
+        raise InputError(
+            f"{self.folder} has no variant {name}{nearest(name, names)} (it has {', '.join(names)})"
+        )
 
 
 def read_run(folder: Path) -> Run:
@@ -102,7 +104,9 @@ def read_run(folder: Path) -> Run:
         InputError: the folder is no finished run, or a part of it is damaged or missing.
     """
     if not folder.exists():
-        raise InputError(f"{folder} does not exist; make a run with `sottovoce optimize MODEL --out {folder}`")
+        raise InputError(
+            f"{folder} does not exist; make a run with `sottovoce optimize MODEL --out {folder}`"
+        )
     manifest = read_manifest(folder)
     if manifest.kind != "run":
         raise InputError(f"{folder} is a {manifest.kind}, want the run folder above it")
@@ -150,5 +154,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         path = folder / entry.path
         size = path.stat().st_size if path.is_file() else None
         if size != entry.size_bytes:
-            told = "is missing" if size is None else f"has {size} bytes, {MANIFEST_NAME} says {entry.size_bytes}"
+            told = (
+                "is missing" if size is None else f"has {size} bytes, {MANIFEST_NAME} says {entry.size_bytes}"
+            )
             raise InputError(f"{path} {told}; the folder is damaged, make it again")

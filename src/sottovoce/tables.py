@@ -10,7 +10,10 @@ MB = 1_000_000
 
 def results_table(results: Results) -> Table:
     """Compare the variants of a benchmark: one column each."""
-    table = Table(title=f"{results.model}: {results.dataset.n_clips} clips, {results.dataset.audio_s:.0f} s", title_justify="left")
+    table = Table(
+        title=f"{results.model}: {results.dataset.n_clips} clips, {results.dataset.audio_s:.0f} s",
+        title_justify="left",
+    )
     table.add_column("")
     for variant in results.variants:
         table.add_column(variant.name, justify="right")
@@ -45,7 +48,10 @@ def _stage_rows(results: Results) -> list[tuple[str, list[str]]]:
         Stage.DECODER: "decoder, first pass, ms",
         Stage.DECODER_WITH_PAST: "decoder with past, ms/token",
     }
-    return [(label, [_stage(results, variant, stage) for variant in results.variants]) for stage, label in labels.items()]
+    return [
+        (label, [_stage(results, variant, stage) for variant in results.variants])
+        for stage, label in labels.items()
+    ]
 
 
 def _stage(results: Results, variant: VariantResult, stage: Stage) -> str:
@@ -99,7 +105,9 @@ def run_lines(summary: RunSummary) -> list[str]:
     lines = [f"checkpoint: {origin.name}" + (f" @ {origin.revision}" if origin.revision else "")]
     for variant in summary.variants:
         made_of = " and ".join(f"{parent.role} {parent.name}" for parent in variant.parents)
-        lines.append(f"{variant.name}: made by {variant.made_by} from {made_of}; computes in {variant.inference_precision}")
+        lines.append(
+            f"{variant.name}: made by {variant.made_by} from {made_of}; computes in {variant.inference_precision}"
+        )
         if variant.parity is not None:
             lines.append(
                 f"  parity with PyTorch on {variant.parity.n_clips} clips: encoder within "
@@ -107,6 +115,8 @@ def run_lines(summary: RunSummary) -> list[str]:
             )
     if summary.calibration is not None:
         facts = summary.calibration
-        lines.append(f"calibration: {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio")
+        lines.append(
+            f"calibration: {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
+        )
     lines.append(f"recipe: {summary.recipe['name']}, sha256 {summary.recipe_sha256[:16]}")
     return lines

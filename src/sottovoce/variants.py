@@ -31,7 +31,14 @@ COMPONENT_FILES: Mapping[Component, str] = {
 """Names that optimum-intel and openvino-genai look for, without `.xml` and `.bin`."""
 
 COMPUTING_OPERATIONS = frozenset(
-    {"Convolution", "FullyConnected", "MatMul", "Gemm", "ScaledDotProductAttention", "ScaledDotProductAttentionWithKVCache"}
+    {
+        "Convolution",
+        "FullyConnected",
+        "MatMul",
+        "Gemm",
+        "ScaledDotProductAttention",
+        "ScaledDotProductAttentionWithKVCache",
+    }
 )
 """Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
 
@@ -91,7 +98,10 @@ def quiet_libraries() -> Iterator[None]:
     """Keep torch, transformers and optimum from writing warnings that a user cannot act on."""
     from transformers.utils import logging as transformers_logging
 
-    noisy = [logging.getLogger(name) for name in ("optimum", "transformers", "nncf", "torch", "root", "openvino_tokenizers")]
+    noisy = [
+        logging.getLogger(name)
+        for name in ("optimum", "transformers", "nncf", "torch", "root", "openvino_tokenizers")
+    ]
     levels = [log.level for log in noisy]
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
@@ -203,7 +213,9 @@ class WhisperVariant:
         """
         import torch
 
-        states: NDArray[np.float32] = self._model.encoder(input_features=torch.from_numpy(features)).last_hidden_state.numpy()
+        states: NDArray[np.float32] = self._model.encoder(
+            input_features=torch.from_numpy(features)
+        ).last_hidden_state.numpy()
         return states
 
     def generate(self, features: Features, language: str | None) -> Tokens:
@@ -256,5 +268,5 @@ def computing_nodes(compiled: Any) -> dict[str, int]:
 
 
 def _told(info: Any, key: str) -> Any:
-    value = info[key] if key in info else ""
+    value = info[key] if key in info else ""  # noqa: SIM401 - an OVDict has no get
     return getattr(value, "value", value)

@@ -177,7 +177,7 @@ class StepRebuilder:
         }
 
     def _call(self, sequence: DecodedSequence, present: Call, step: int) -> Call:
-        given = {
+        given: dict[str, NDArray[Any]] = {
             "input_ids": sequence.token_ids[:, step : step + 1],
             "encoder_hidden_states": sequence.encoder_states,
         }

@@ -315,3 +315,14 @@ def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         return node
     found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]]
     return found
+
+
+def recipe_schema() -> str:
+    """Return the JSON schema of recipes, for editors."""
+    return json.dumps(Recipe.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":  # writes configs/recipe.schema.json: python -m sottovoce.config
+    import sys
+
+    sys.stdout.write(recipe_schema())

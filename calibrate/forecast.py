@@ -11,11 +11,12 @@ from sottovoce.environment import available_memory_bytes
 from sottovoce.errors import ResourceError
 from sottovoce.variants import COMPONENT_FILES, components_of
 
-PROCESS_BYTES = 900 << 20
+PROCESS_BYTES = 1_229 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
 
-WEIGHT_COPIES = 2.5
-"""The graph's constants, the compiled model's repacked ones, and room for the compiler."""
+WEIGHT_COPIES = 4.0
+"""The graph's constants and the compiled model's repacked ones, for the recorded variant and once more for
+the check of what is rebuilt."""
 
 WINDOW_FRAMES = 3000
 FLOAT_BYTES = 4

@@ -30,8 +30,13 @@ TINY_MERGES = 120
 TINY_MAX_TOKENS = 24
 """A random model never says that it is done: what ends its transcripts."""
 
-WEIGHT_STD = 0.12
-"""Wide enough that what a random model says depends on what it hears."""
+WEIGHT_STD = 0.2
+EMBEDDING_STD = 0.2
+POSITION_STD = 0.3
+"""Wide enough that what a random model says depends on what it hears and on the place in the text."""
+
+SPECIAL_SHARE = 0.1
+"""Of the embeddings of special tokens and timestamps: small, so that a random model says text."""
 
 N_TIMESTAMPS = 1501
 """<|0.00|> to <|30.00|> in steps of 20 ms."""
@@ -73,6 +78,7 @@ def tiny_checkpoint(
     with torch.random.fork_rng(), quiet_libraries():
         torch.manual_seed(seed)
         model = WhisperForConditionalGeneration(config).eval()
+        _shape_embeddings(model.model.decoder, first_special=config.eos_token_id)
         model.generation_config = _generation_config(tokenizer, config, multilingual=multilingual)
         model.save_pretrained(folder, safe_serialization=True)
         WhisperFeatureExtractor(feature_size=n_mels).save_pretrained(folder)
@@ -80,6 +86,15 @@ def tiny_checkpoint(
             tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end, pad_token=end
         ).save_pretrained(folder)
     return folder
+
+
+def _shape_embeddings(decoder: Any, *, first_special: int) -> None:
+    import torch
+
+    with torch.no_grad():
+        decoder.embed_tokens.weight.mul_(EMBEDDING_STD / WEIGHT_STD)
+        decoder.embed_tokens.weight[first_special:].mul_(SPECIAL_SHARE)
+        decoder.embed_positions.weight.mul_(POSITION_STD / WEIGHT_STD)
 
 
 def tiny_tokenizer() -> "Tokenizer":

@@ -100,14 +100,14 @@ def quiet_libraries() -> Iterator[None]:
 
     noisy = [
         logging.getLogger(name)
-        for name in ("optimum", "transformers", "nncf", "torch", "root", "openvino_tokenizers")
+        for name in ("optimum", "transformers", "nncf", "torch", "openvino_tokenizers", "openvino.frontend.pytorch.utils")
     ]
     levels = [log.level for log in noisy]
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     for log in noisy:
-        log.setLevel(logging.ERROR)
+        log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

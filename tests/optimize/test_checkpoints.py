@@ -1,0 +1,134 @@
+"""Which checkpoint a name stands for."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sottovoce.errors import InputError
+from sottovoce.optimize.checkpoints import HUB_IDS, check_checkpoint, resolve_checkpoint
+from sottovoce.testing import tiny_checkpoint
+from sottovoce.variants import quiet_libraries, quiet_output
+
+
+@pytest.fixture(scope="module")
+def ctranslate2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    converters = pytest.importorskip("ctranslate2.converters", reason="comes with the extra peers")
+    folder = tmp_path_factory.mktemp("ctranslate2")
+    source = tiny_checkpoint(folder / "source", multilingual=False, decoder_layers=1)
+    with quiet_libraries(), quiet_output():
+        converter = converters.TransformersConverter(str(source), copy_files=["tokenizer.json"])
+        converter.convert(str(folder / "mine"), quantization="float16")
+    return folder / "mine"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "no-hub"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_folder_is_taken_where_it_lies(tiny: Path, tmp_path: Path) -> None:
+    found = resolve_checkpoint(str(tiny), cache=tmp_path / "cache")
+    assert (found.name, found.folder) == ("tiny", tiny)
+    assert (found.origin.role, found.origin.name) == ("checkpoint", "tiny")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_folder_is_named_without_its_place(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny)
+    assert resolve_checkpoint(".", cache=tmp_path).name == "tiny"
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_short_name_is_not_taken_for_a_folder_of_that_name(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "small")
+    with pytest.raises(InputError, match="openai/whisper-small is not in the local cache"):
+        resolve_checkpoint("small")
+    assert resolve_checkpoint("./small").folder.resolve() == tmp_path / "small"
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["nobody/nothing", "distil-large-v3", "nobody/nothing@v1"])
+def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
+    with pytest.raises(InputError, match="connect, or give a folder that holds the checkpoint"):
+        resolve_checkpoint(name)
+
+
+def test_an_unknown_name_lists_the_short_names() -> None:
+    with pytest.raises(InputError, match=r"^unknown model larg-v3: .*did you mean large-v3\?") as caught:
+        resolve_checkpoint("larg-v3")
+    assert all(name in str(caught.value) for name in HUB_IDS)
+
+
+def test_a_ctranslate2_folder_is_converted_once(ctranslate2: Path, tmp_path: Path) -> None:
+    first = resolve_checkpoint(str(ctranslate2), cache=tmp_path)
+    check_checkpoint(first.folder)
+    written = (first.folder / "model.safetensors").stat().st_mtime_ns
+    again = resolve_checkpoint(str(ctranslate2), cache=tmp_path)
+    assert again == first
+    assert (again.folder / "model.safetensors").stat().st_mtime_ns == written
+    assert first.name == "mine"
+    assert first.origin.sha256 is not None
+
+
+def test_other_settings_beside_the_same_weights_are_another_checkpoint(
+    ctranslate2: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(ctranslate2, tmp_path / "mine"))
+    before = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(told | {"suppress_ids": [5]}), encoding="utf-8")
+    after = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
+    settings = json.loads((after.folder / "generation_config.json").read_text(encoding="utf-8"))
+    assert settings["suppress_tokens"] == [5]
+    assert after.folder != before.folder
+
+
+def test_a_conversion_that_fails_leaves_nothing_that_looks_converted(
+    ctranslate2: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(ctranslate2, tmp_path / "cut"))
+    (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:-9])
+    with pytest.raises(InputError, match="cut off"):
+        resolve_checkpoint(str(folder), cache=tmp_path / "cache")
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("config.json", "has no config.json"),
+        ("generation_config.json", "has no generation_config.json"),
+        ("preprocessor_config.json", "has no preprocessor_config.json"),
+        ("tokenizer.json", "has no tokenizer.json"),
+        ("model.safetensors", "has no weights: want model.safetensors"),
+    ],
+)
+def test_a_missing_file_is_named(tiny: Path, tmp_path: Path, file: str, expected: str) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=expected):
+        resolve_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("pickled", ["pytorch_model.bin", "model.pt", "pytorch_model.bin.index.json"])
+def test_weights_that_can_run_code_are_refused(tiny: Path, tmp_path: Path, pickled: str) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    (folder / "model.safetensors").rename(folder / pickled)
+    with pytest.raises(InputError, match=f"in {pickled} only, which can run code"):
+        resolve_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b"\xff\xfe"])
+def test_a_damaged_config_is_named(tiny: Path, tmp_path: Path, damage: bytes) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    (folder / "config.json").write_bytes(damage)
+    with pytest.raises(InputError, match=r"config\.json .*copy it again"):
+        resolve_checkpoint(str(folder))

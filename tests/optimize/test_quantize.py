@@ -1,0 +1,187 @@
+"""What quantization makes of the tiny model, in golden numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import Component, KeepFloat, QuantizeSpec, Scheme
+from sottovoce.errors import SpecError, StageError
+from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.quantize import check_count, check_size, kept_names, quantize_component
+from sottovoce.runs import read_run
+from sottovoce.variants import component_path, quiet_libraries, quiet_output
+
+GOLDEN = {
+    Component.ENCODER: (14, 14),
+    Component.DECODER: (21, 25),
+    Component.DECODER_WITH_PAST: (17, 21),
+}
+"""INT8 weights and quantized activations of two layers each: every convolution and matrix product."""
+
+
+def graph(baseline: Path, component: Component) -> Any:
+    import openvino
+
+    return openvino.Core().read_model(component_path(baseline, component))
+
+
+def quantized(baseline: Path, record: Path, component: Component, **changed: object) -> Any:
+    spec = QuantizeSpec.model_validate({"scheme": Scheme.W8A8} | changed)
+    calls = CalibrationStore(record).calls(component, baseline)
+    with quiet_libraries(), quiet_output():
+        return quantize_component(graph(baseline, component), calls, spec, lambda: None)
+
+
+def names(model: Any) -> list[str]:
+    return [
+        operation.get_friendly_name()
+        for operation in weighted_operations(model)
+        if constant_weight(operation) is not None
+    ]
+
+
+@pytest.mark.parametrize("component", list(Component))
+def test_every_weight_becomes_int8(baseline: Path, record: Path, component: Component) -> None:
+    count = count_int8(quantized(baseline, record, component))
+    assert (count.weights, count.activations) == GOLDEN[component]
+    assert count.weights == count.weighted
+
+
+def test_the_model_that_is_quantized_stays_as_it_is(baseline: Path, record: Path) -> None:
+    model = graph(baseline, Component.ENCODER)
+    before = count_int8(model)
+    spec = QuantizeSpec(scheme=Scheme.W8A8)
+    with quiet_libraries(), quiet_output():
+        quantize_component(
+            model, CalibrationStore(record).calls(Component.ENCODER, baseline), spec, lambda: None
+        )
+    assert count_int8(model) == before
+
+
+def test_the_whole_record_is_used_in_every_pass(baseline: Path, record: Path) -> None:
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    advanced: list[None] = []
+    with quiet_libraries(), quiet_output():
+        quantize_component(
+            graph(baseline, Component.ENCODER),
+            calls,
+            QuantizeSpec(scheme=Scheme.W8A8, smooth_quant_alpha=None),
+            lambda: advanced.append(None),
+        )
+    assert len(advanced) % len(calls) == 0
+    assert len(advanced) >= len(calls)
+
+
+def test_types_that_are_kept_float_stay_float(baseline: Path, record: Path) -> None:
+    keep = KeepFloat(reason="test", types=("Convolution",))
+    model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
+    weights, _ = GOLDEN[Component.ENCODER]
+    assert count_int8(model).weights == weights - 2
+    spec = QuantizeSpec(scheme=Scheme.W8A8, keep_float=(keep,))
+    check_count(Component.ENCODER, graph(baseline, Component.ENCODER), count_int8(model), spec)
+
+
+def test_a_node_that_is_kept_float_by_name_stays_float(baseline: Path, record: Path) -> None:
+    first = next(name for name in names(graph(baseline, Component.ENCODER)) if "MatMul" in name)
+    keep = KeepFloat(reason="test", names=(first,))
+    model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
+    assert count_int8(model).weights == GOLDEN[Component.ENCODER][0] - 1
+
+
+def test_nodes_that_are_kept_float_by_pattern_stay_float(baseline: Path, record: Path) -> None:
+    keep = KeepFloat(reason="test", patterns=(".*fc1.*MatMul",))
+    source = graph(baseline, Component.ENCODER)
+    spec = QuantizeSpec(scheme=Scheme.W8A8, keep_float=(keep,))
+    kept = kept_names(source, spec) & set(names(source))
+    assert len(kept) == 2
+    model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
+    assert count_int8(model).weights == GOLDEN[Component.ENCODER][0] - 2
+
+
+def test_a_node_that_the_graph_does_not_have_is_an_error(baseline: Path, record: Path) -> None:
+    keep = KeepFloat(reason="test", names=("no_such_node",))
+    with pytest.raises(SpecError, match=r"keep_float of this component does not fit the graph: .*no_such_node"):
+        quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
+
+
+def test_smooth_quant_scales_activations_unless_it_is_off(baseline: Path, record: Path) -> None:
+    def scales(alpha: float | None) -> int:
+        model = quantized(baseline, record, Component.ENCODER, smooth_quant_alpha=alpha)
+        return sum(operation.get_type_name() == "Multiply" for operation in model.get_ops())
+
+    assert scales(0.5) > scales(None)
+
+
+def test_fewer_int8_weights_than_the_recipe_implies_are_an_error(baseline: Path, record: Path) -> None:
+    keep = KeepFloat(reason="test", types=("Convolution",))
+    count = count_int8(quantized(baseline, record, Component.ENCODER, keep_float=(keep,)))
+    with pytest.raises(StageError, match=r"encoder: 12 INT8 weights .*the recipe implies 14"):
+        check_count(
+            Component.ENCODER,
+            graph(baseline, Component.ENCODER),
+            count,
+            QuantizeSpec(scheme=Scheme.W8A8),
+        )
+
+
+def test_a_file_larger_than_its_types_imply_is_an_error() -> None:
+    count = Int8Count(weights=1, activations=1, weighted=1, float_bytes_fp16=1000, int8_bytes=1000)
+    check_size(Component.ENCODER, 2050, count)
+    with pytest.raises(StageError, match="something was written in float32"):
+        check_size(Component.ENCODER, 3000, count)
+
+
+def test_a_model_is_faithful_to_itself(baseline: Path, record: Path) -> None:
+    model = graph(baseline, Component.ENCODER)
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    assert measure_fidelity(model, model, calls) == Fidelity(
+        n_calls=4, relative_error=0.0, token_agreement=1.0
+    )
+
+
+def test_a_quantized_encoder_is_near_the_float_one_but_not_equal(baseline: Path, record: Path) -> None:
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    model = graph(baseline, Component.ENCODER)
+    fidelity = measure_fidelity(model, quantized(baseline, record, Component.ENCODER), calls)
+    assert 0.001 < fidelity.relative_error < 0.15
+
+
+@pytest.mark.parametrize(
+    ("component", "error", "agreement"),
+    [
+        (Component.ENCODER, 0.8, 1.0),
+        (Component.ENCODER, float("nan"), 0.0),
+        (Component.DECODER, 0.1, 0.5),
+        (Component.DECODER_WITH_PAST, 0.0, 0.79),
+    ],
+)
+def test_a_destroyed_component_is_an_error_that_says_what_to_change(
+    component: Component, error: float, agreement: float
+) -> None:
+    fidelity = Fidelity(n_calls=10, relative_error=error, token_agreement=agreement)
+    with pytest.raises(StageError, match=rf"destroyed the {component}.*smooth_quant_alpha=0\.7"):
+        check_fidelity(component, fidelity, QuantizeSpec(scheme=Scheme.W8A8))
+
+
+@pytest.mark.parametrize(
+    ("component", "error", "agreement"),
+    [(Component.ENCODER, 0.09, 0.1), (Component.DECODER_WITH_PAST, 0.9, 0.95)],
+)
+def test_a_working_component_passes(component: Component, error: float, agreement: float) -> None:
+    fidelity = Fidelity(n_calls=10, relative_error=error, token_agreement=agreement)
+    check_fidelity(component, fidelity, QuantizeSpec(scheme=Scheme.W8A8))
+
+
+def test_the_int8_variant_of_a_run_keeps_the_first_pass_float_and_halves_the_rest(tiny_run: Path) -> None:
+    run = read_run(tiny_run)
+    before, after = run.baseline.facts.components, run.variant("int8").facts.components
+    assert after[Component.DECODER].int8_weights == 0
+    assert after[Component.DECODER].size_bytes == before[Component.DECODER].size_bytes
+    for component in (Component.ENCODER, Component.DECODER_WITH_PAST):
+        assert (after[component].int8_weights, after[component].int8_activations) == GOLDEN[component]
+        name = f"openvino_{component}_model.bin"
+        sizes = [(tiny_run / variant / name).stat().st_size for variant in ("int8", "fp32")]
+        assert sizes[0] < 0.5 * sizes[1]

@@ -1,5 +1,6 @@
 """The documentation says what the code does."""
 
+import json
 import re
 import runpy
 import shlex
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -23,7 +25,7 @@ from sottovoce.artifacts import Manifest
 from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli import app
-from sottovoce.config import ComponentSpecs, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe
 from sottovoce.runs import VariantFacts
 
 ROOT = Path(__file__).parents[1]
@@ -68,9 +70,9 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
         if nested is not None and model is not ComponentSpecs:
             yield from keys_of(*nested)
     if model is ComponentSpecs:  # three components of one kind: told once
-        (kind,) = {field.annotation for field in model.model_fields.values()}
-        assert kind is not None
-        yield from keys_of(kind, f"{prefix}<component>.")
+        kinds_of_component = {field.annotation for field in model.model_fields.values()}
+        assert kinds_of_component == {QuantizeSpec}
+        yield from keys_of(QuantizeSpec, f"{prefix}<component>.")
 
 
 def nested_in(annotation: Any, path: str) -> tuple[type[BaseModel], str] | None:
@@ -93,32 +95,37 @@ SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", date
 
 def kind_of(annotation: Any) -> str:
     """Name a type as people do."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
+    if get_origin(annotation) is not None:
+        return generic_kind_of(get_origin(annotation), get_args(annotation))
     if annotation in SCALARS:
         return SCALARS[annotation]
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
-    if origin in {Union, UnionType}:
-        return " or ".join("null" if part is NoneType else kind_of(part) for part in arguments)
-    if origin in {tuple, list}:
-        return f"list of {kind_of(arguments[0])}"
-    if origin is dict:
-        return f"map of {kind_of(arguments[1])}"
     if issubclass(annotation, StrEnum):
         return " or ".join(f"`{choice}`" for choice in annotation)
     assert issubclass(annotation, BaseModel), annotation
     return "object"
 
 
+def generic_kind_of(origin: Any, arguments: Sequence[Any]) -> str:
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in {Union, UnionType}:
+        return " or ".join("null" if part is NoneType else kind_of(part) for part in arguments)
+    if origin is dict:
+        return f"map of {kind_of(arguments[1])}"
+    assert origin in {tuple, list}, origin
+    return f"list of {kind_of(arguments[0])}"
+
+
 def default_of(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=True)
     if field.is_required():
         return "required"
-    if isinstance(value, BaseModel):
-        return "see its keys"
-    if value is None or isinstance(value, bool | tuple):
-        return f"`{yaml.safe_dump(value if value is None else list(value) if value == () else value, default_flow_style=True).split()[0]}`"
-    return f"`{value}`"
+    match field.get_default(call_default_factory=True):
+        case BaseModel():
+            return "see its keys"
+        case str() as text:
+            return f"`{text}`"
+        case value:
+            return f"`{json.dumps(value)}`"
 
 
 def section(text: str, heading: str) -> str:
@@ -174,14 +181,15 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 
 
 def shell_commands(page: Path) -> Iterator[list[str]]:
-    """Yield each command of a page's shell blocks, split into words, without a prompt or variables."""
+    """Yield each command of a page's shell blocks, split into words, up to a pipe or redirection."""
     for body in blocks(page, "console", "sh", "bash", "shell"):
         for line in body.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.split("|")[0].removeprefix("$ "), comments=True)
-            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-                words = words[1:]
-            if words:
-                yield words
+            lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|<>;&")
+            lexer.whitespace_split = True
+            words = list(takewhile(lambda word: word[0] not in "|<>;&", lexer))
+            command = list(dropwhile(lambda word: re.fullmatch(r"[A-Z_]+=.*", word), words))
+            if command:
+                yield command
 
 
 def commands_named(program: str) -> list[tuple[Path, list[str]]]:
@@ -225,7 +233,10 @@ def test_pages_name_commands_that_exist() -> None:
 
 def test_pages_set_keys_that_recipes_have() -> None:
     overrides = [
-        words[i + 1] for _, words in commands_named("sottovoce") for i in range(len(words)) if words[i] == "--set"
+        words[i + 1]
+        for _, words in commands_named("sottovoce")
+        for i in range(len(words))
+        if words[i] == "--set"
     ]
     assert overrides
     for override in overrides:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from sottovoce import __version__
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     add_completion=False,
+    suggest_commands=False,  # click suggests already
 )
 
 
@@ -391,10 +393,12 @@ def main() -> None:
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except SottovoceError as error:
         _fail(terminal, str(error), error.exit_code, is_debug=is_debug)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        _fail(terminal, f"{error.format_message()} (--help shows what there is)", error.exit_code, is_debug=is_debug)
+    except (KeyboardInterrupt, click.Abort):
         terminal.note("interrupted; nothing was half-written")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the edge of the program

@@ -189,7 +189,8 @@ def tone(duration_s: float, *, pitch_hz: float = 220.0, noise: float = 0.01) -> 
     rng = np.random.default_rng(round(pitch_hz * 1000))
     phase = 2 * math.pi * pitch_hz * time_s + 3 * np.sin(2 * math.pi * 5 * time_s)
     loudness = 0.3 * (1 + 0.5 * np.sin(2 * math.pi * 2 * time_s))
-    return (loudness * np.sin(phase) + noise * rng.standard_normal(n_samples)).astype(np.float32)
+    samples = loudness * np.sin(phase) + noise * rng.standard_normal(n_samples)
+    return np.asarray(samples, dtype=np.float32)
 
 
 def write_tone_set(

@@ -71,12 +71,16 @@ def test_a_larger_model_never_needs_less(shape: ModelShape, grown: str) -> None:
 
 
 def test_too_little_memory_is_told_in_figures() -> None:
-    with pytest.raises(ResourceError, match=r"recording is forecast to need 1048576\.00 GiB of memory, [\d.]+ GiB are"):
+    with pytest.raises(
+        ResourceError, match=r"recording is forecast to need 1048576\.00 GiB of memory, [\d.]+ GiB are"
+    ):
         check_memory(1 << 50, "recording")
 
 
 def test_too_little_disk_is_told_in_figures_and_names_the_place(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match=r"need 1073741824\.00 GiB of disk, .* has [\d.]+ GiB free") as caught:
+    with pytest.raises(
+        ResourceError, match=r"need 1073741824\.00 GiB of disk, .* has [\d.]+ GiB free"
+    ) as caught:
         check_disk(1 << 60, tmp_path / "not" / "there" / "yet", "the run")
     assert str(tmp_path) in str(caught.value)
 

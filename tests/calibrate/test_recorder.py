@@ -44,12 +44,12 @@ def sequences(baseline: Path) -> tuple[DecodedSequence, ...]:
 
 
 def array(value: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(getattr(value, "data", value)) if hasattr(value, "get_element_type") else np.asarray(value)
+    return (
+        np.asarray(getattr(value, "data", value)) if hasattr(value, "get_element_type") else np.asarray(value)
+    )
 
 
-def test_a_sequence_is_recorded_for_each_wave(
-    sequences: tuple[DecodedSequence, ...], copies: Copies
-) -> None:
+def test_a_sequence_is_recorded_for_each_wave(sequences: tuple[DecodedSequence, ...], copies: Copies) -> None:
     assert len(sequences) == len(WAVES) == len(copies[Component.ENCODER])
     steps = sum(sequence.token_ids.shape[1] - sequence.n_prompt for sequence in sequences)
     assert steps == len(copies[Component.DECODER_WITH_PAST]) > 10
@@ -63,9 +63,7 @@ def test_what_the_encoder_and_the_first_pass_received_is_recorded_bit_for_bit(
     ):
         np.testing.assert_array_equal(sequence.features, array(encoder["input_features"]))
         np.testing.assert_array_equal(sequence.encoder_states, array(decoder["encoder_hidden_states"]))
-        np.testing.assert_array_equal(
-            sequence.token_ids[:, : sequence.n_prompt], array(decoder["input_ids"])
-        )
+        np.testing.assert_array_equal(sequence.token_ids[:, : sequence.n_prompt], array(decoder["input_ids"]))
 
 
 def test_every_rebuilt_step_is_the_step_that_was_taken(

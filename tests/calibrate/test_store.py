@@ -66,7 +66,10 @@ def test_calls_come_again_at_each_iteration(record: Path, baseline: Path, compon
 
 
 @given(
-    n_mels=st.sampled_from([80, 128]), d_model=st.integers(1, 8), n_prompt=st.integers(1, 4), n_steps=st.integers(0, 9)
+    n_mels=st.sampled_from([80, 128]),
+    d_model=st.integers(1, 8),
+    n_prompt=st.integers(1, 4),
+    n_steps=st.integers(0, 9),
 )
 def test_a_sequence_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory,

@@ -22,7 +22,9 @@ HEADER_BYTES = 4096
 
 @pytest.fixture(scope="module")
 def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_checkpoint(tmp_path_factory.mktemp("english") / "tiny.en", multilingual=False, decoder_layers=3)
+    return tiny_checkpoint(
+        tmp_path_factory.mktemp("english") / "tiny.en", multilingual=False, decoder_layers=3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,18 @@ def convert(source: Path, into: Path, kind: str) -> Path:
     from ctranslate2.converters import TransformersConverter
 
     with quiet_libraries(), quiet_output():
-        TransformersConverter(str(source), copy_files=["tokenizer.json"]).convert(str(into), quantization=kind)
+        TransformersConverter(str(source), copy_files=["tokenizer.json"]).convert(
+            str(into), quantization=kind
+        )
     return into
 
 
 def tensors(folder: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
     from safetensors.numpy import load_file
 
-    found: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = load_file(folder / "model.safetensors")
+    found: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = load_file(
+        folder / "model.safetensors"
+    )
     return found
 
 
@@ -136,7 +142,9 @@ def test_int8_weights_are_refused(converted: dict[str, Path], tmp_path: Path) ->
 @given(st.data())
 def test_a_file_cut_off_anywhere_is_an_input_error(model_bin: bytes, data: st.DataObject) -> None:
     size = data.draw(
-        st.integers(0, len(model_bin) - 1) | st.integers(0, HEADER_BYTES) | st.integers(1, 400).map(lambda n: len(model_bin) - n)
+        st.integers(0, len(model_bin) - 1)
+        | st.integers(0, HEADER_BYTES)
+        | st.integers(1, 400).map(lambda n: len(model_bin) - n)
     )
     with pytest.raises(InputError, match=r"cut\.bin"):
         read_model(model_bin[:size], Path("cut.bin"))
@@ -178,7 +186,9 @@ def test_a_missing_file_is_named(converted: dict[str, Path], tmp_path: Path, fil
         find_files(tmp_path)
 
 
-@pytest.mark.parametrize(("file", "damage"), [("config.json", b"{"), ("config.json", b"[]"), ("tokenizer.json", b"{}")])
+@pytest.mark.parametrize(
+    ("file", "damage"), [("config.json", b"{"), ("config.json", b"[]"), ("tokenizer.json", b"{}")]
+)
 def test_damaged_settings_are_named(
     converted: dict[str, Path], tmp_path: Path, file: str, damage: bytes
 ) -> None:

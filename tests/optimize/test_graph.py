@@ -24,7 +24,7 @@ def model(*, int8_weight: bool, fake_quantize: bool) -> Any:
     if fake_quantize:
         low, high = op.constant(np.float32(-1)), op.constant(np.float32(1))
         data = op.fake_quantize(x, low, high, low, high, 256)
-    return openvino.Model([op.matmul(data, weight, False, False)], [x], "model")
+    return openvino.Model([op.matmul(data, weight, transpose_a=False, transpose_b=False)], [x], "model")
 
 
 def test_a_float_graph_has_no_int8() -> None:
@@ -48,7 +48,7 @@ def test_a_product_of_two_activations_has_no_weight() -> None:
     from openvino import opset13 as op
 
     x, y = op.parameter([2, 2], np.float32), op.parameter([2, 2], np.float32)
-    product = op.matmul(x, y, False, False)
+    product = op.matmul(x, y, transpose_a=False, transpose_b=False)
     assert constant_weight(product) is None
     assert count_int8(openvino.Model([product], [x, y], "m")).weighted == 0
 
@@ -59,7 +59,7 @@ def test_a_fake_quantize_on_a_weight_is_no_activation() -> None:
     x = op.parameter([1, 4], np.float32)
     low, high = op.constant(np.float32(-1)), op.constant(np.float32(1))
     weight = op.fake_quantize(op.constant(np.ones((4, 4), np.float32)), low, high, low, high, 255)
-    count = count_int8(openvino.Model([op.matmul(x, weight, False, False)], [x], "m"))
+    count = count_int8(openvino.Model([op.matmul(x, weight, transpose_a=False, transpose_b=False)], [x], "m"))
     assert (count.activations, count.weighted) == (0, 1)
 
 

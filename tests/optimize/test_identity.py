@@ -19,8 +19,8 @@ def identity(tiny: Path) -> Identity:
     return read_identity(tiny)
 
 
-def set_to(key: str, value: object) -> Change:
-    return lambda told: told.update({key: value})
+def set_to(**changed: object) -> Change:
+    return lambda told: told.update(changed)
 
 
 def test_a_checkpoint_keeps_its_own_identity(tiny: Path, identity: Identity) -> None:
@@ -38,20 +38,20 @@ def test_every_variant_of_a_run_keeps_the_identity_of_its_checkpoint(
     ("file", "change", "field"),
     [
         ("generation_config.json", lambda told: told["suppress_tokens"].pop(), "suppress_tokens"),
-        ("generation_config.json", set_to("suppress_tokens", None), "suppress_tokens"),
-        ("generation_config.json", set_to("begin_suppress_tokens", []), "begin_suppress_tokens"),
+        ("generation_config.json", set_to(suppress_tokens=None), "suppress_tokens"),
+        ("generation_config.json", set_to(begin_suppress_tokens=[]), "begin_suppress_tokens"),
         ("generation_config.json", lambda told: told["lang_to_id"].pop("<|fr|>"), "languages"),
         ("generation_config.json", lambda told: told["task_to_id"].pop("translate"), "tasks"),
-        ("generation_config.json", set_to("decoder_start_token_id", 5), "start_token"),
-        ("generation_config.json", set_to("eos_token_id", 5), "end_token"),
-        ("generation_config.json", set_to("no_timestamps_token_id", 5), "no_timestamps_token"),
-        ("generation_config.json", set_to("is_multilingual", False), "is_multilingual"),
-        ("generation_config.json", set_to("alignment_heads", [[0, 0]]), "alignment_heads"),
-        ("generation_config.json", set_to("return_timestamps", True), "return_timestamps"),
-        ("config.json", set_to("num_mel_bins", 128), "n_mels"),
-        ("config.json", set_to("decoder_layers", 3), "decoder_layers"),
-        ("preprocessor_config.json", set_to("feature_size", 128), "feature_size"),
-        ("preprocessor_config.json", set_to("hop_length", 320), "hop_samples"),
+        ("generation_config.json", set_to(decoder_start_token_id=5), "start_token"),
+        ("generation_config.json", set_to(eos_token_id=5), "end_token"),
+        ("generation_config.json", set_to(no_timestamps_token_id=5), "no_timestamps_token"),
+        ("generation_config.json", set_to(is_multilingual=False), "is_multilingual"),
+        ("generation_config.json", set_to(alignment_heads=[[0, 0]]), "alignment_heads"),
+        ("generation_config.json", set_to(return_timestamps=True), "return_timestamps"),
+        ("config.json", set_to(num_mel_bins=128), "n_mels"),
+        ("config.json", set_to(decoder_layers=3), "decoder_layers"),
+        ("preprocessor_config.json", set_to(feature_size=128), "feature_size"),
+        ("preprocessor_config.json", set_to(hop_length=320), "hop_samples"),
     ],
 )
 def test_a_changed_setting_is_named(

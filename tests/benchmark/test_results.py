@@ -1,0 +1,141 @@
+"""A benchmark of the tiny run, written and read again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sottovoce.artifacts import read_manifest
+from sottovoce.benchmark.accuracy import word_errors
+from sottovoce.benchmark.results import (
+    CLIPS_NAME,
+    RESULTS_NAME,
+    ClipRow,
+    Results,
+    Stage,
+    Stratum,
+    read_results,
+)
+from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.errors import InputError, OutputExistsError
+from sottovoce.progress import Silent
+from sottovoce.runs import check_files, read_run
+from sottovoce.testing import write_tone_set
+
+REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"
+"""With what Python, but not JSON lines, takes for the end of a line."""
+
+
+@pytest.fixture(scope="module")
+def written(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    manifest = write_tone_set(tmp_path_factory.mktemp("eval"), n_clips=3, splits=())
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").split("\n") if line]
+    rows[0]["text"] = REFERENCE
+    manifest.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    out = tmp_path_factory.mktemp("results") / "tiny-int8"
+    spec = BenchmarkSpec(passes=2, warm_up_clips=1, threads=1)
+    results = benchmark(
+        read_run(tiny_run), read_speech(str(manifest)), spec, out, force=False, reporter=Silent()
+    )
+    return out, results
+
+
+def rows_of(rows: tuple[ClipRow, ...], variant: str) -> list[ClipRow]:
+    return [row for row in rows if row.variant == variant]
+
+
+def test_results_are_read_as_they_were_measured(written: tuple[Path, Results]) -> None:
+    folder, results = written
+    assert read_results(folder)[0] == results
+    assert read_results(folder / RESULTS_NAME)[0] == results
+    check_files(folder, read_manifest(folder))
+
+
+def test_a_reference_with_line_separators_stays_one_clip(written: tuple[Path, Results]) -> None:
+    _, rows = read_results(written[0])
+    assert len(rows) == 6
+    assert REFERENCE in {row.reference for row in rows}
+
+
+def test_every_clip_is_timed_in_every_pass_of_every_variant(written: tuple[Path, Results]) -> None:
+    folder, results = written
+    _, rows = read_results(folder)
+    for variant in ("fp32", "int8"):
+        for row in rows_of(rows, variant):
+            assert row.error is None
+            assert len(row.latency_s) == len(row.stage_s) == 2
+            assert row.calls[Stage.ENCODER] == row.calls[Stage.DECODER] == 1
+            assert row.calls[Stage.DECODER_WITH_PAST] > 1
+            for latency, stages in zip(row.latency_s, row.stage_s, strict=True):
+                assert sum(stages.values()) == pytest.approx(latency, rel=1e-6)
+    assert results.method.order == ("fp32", "int8", "int8", "fp32")
+
+
+def test_the_precision_is_what_the_variants_were_pinned_to(written: tuple[Path, Results]) -> None:
+    _, results = written
+    assert results.variant("fp32").precision.label == "f32"
+    assert results.variant("int8").precision.label == "int8+f32"
+    assert {variant.precision.threads for variant in results.variants} == {1}
+    assert {variant.precision.streams for variant in results.variants} == {1}
+
+
+def test_the_tones_are_not_taken_for_the_demo_speech(written: tuple[Path, Results]) -> None:
+    assert written[1].dataset.synthetic is False
+    assert written[1].dataset.sources == {"tones": 3}
+    assert written[1].dataset.split is None
+
+
+def test_results_tell_no_folder_of_this_machine(written: tuple[Path, Results], tiny_run: Path) -> None:
+    for name in (RESULTS_NAME, CLIPS_NAME, "manifest.json"):
+        text = (written[0] / name).read_text(encoding="utf-8")
+        assert str(tiny_run.parents[1]) not in text
+
+
+def test_results_are_not_replaced_without_force(written: tuple[Path, Results], tiny_run: Path) -> None:
+    speech = read_speech(str(write_tone_set(written[0].parent / "speech", n_clips=1)))
+    with pytest.raises(OutputExistsError):
+        benchmark(read_run(tiny_run), speech, BenchmarkSpec(), written[0], force=False, reporter=Silent())
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (RESULTS_NAME, b""),
+        (RESULTS_NAME, b"{}"),
+        (RESULTS_NAME, b'{"schema_version": 2}'),
+        (RESULTS_NAME, b"\xff"),
+        (CLIPS_NAME, b"{"),
+        (CLIPS_NAME, b'{"clip_id": "a"}\n'),
+        (CLIPS_NAME, b"\xff"),
+    ],
+)
+def test_damaged_results_are_an_input_error(
+    written: tuple[Path, Results], tmp_path: Path, file: str, damage: bytes
+) -> None:
+    folder = Path(shutil.copytree(written[0], tmp_path / "damaged"))
+    (folder / file).write_bytes(damage)
+    with pytest.raises(InputError, match="damaged"):
+        read_results(folder)
+
+
+def test_words_invented_in_a_language_without_reference_words_stay_readable(
+    written: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(written[0], tmp_path / "infinite"))
+    results = written[1]
+    words = word_errors("", "thank you")
+    stratum = Stratum(by="language", name="fr", n_clips=1, audio_s=1.0, words=words, wer=words.wer)
+    first = results.variants[0].model_copy(update={"strata": (stratum,)})
+    changed = results.model_copy(update={"variants": (first, *results.variants[1:])})
+    (folder / RESULTS_NAME).write_text(changed.model_dump_json(), encoding="utf-8")
+    assert read_results(folder)[0].variants[0].strata[0].words == words
+
+
+@pytest.mark.parametrize("file", [RESULTS_NAME, CLIPS_NAME])
+def test_results_without_a_part_name_it(written: tuple[Path, Results], tmp_path: Path, file: str) -> None:
+    folder = Path(shutil.copytree(written[0], tmp_path / "half"))
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=f"holds no {file}"):
+        read_results(folder)

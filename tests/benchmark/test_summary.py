@@ -1,0 +1,217 @@
+"""From measurements to results: what is scored, what is compared, what is refused."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.artifacts import Manifest
+from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.intervals import make_blocks
+from sottovoce.benchmark.measure import Measured, VariantMeasurement
+from sottovoce.benchmark.results import (
+    AccuracyVerdict,
+    ClipRow,
+    Interval,
+    SpeedVerdict,
+    Stage,
+    VariantResult,
+)
+from sottovoce.benchmark.summary import (
+    check_baseline_precision,
+    clip_rows,
+    compare,
+    dataset_sha256,
+    judge,
+    summarize_variant,
+)
+from sottovoce.benchmark.worker import Loaded
+from sottovoce.calibrate.clips import Clip
+from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.config import Component, InferencePrecision, Layout, Scheme, Weights
+from sottovoce.environment import read_host
+from sottovoce.errors import GateError
+from sottovoce.runs import ComponentFacts, Variant, VariantFacts
+from sottovoce.testing import FakeEngine, fake_precision, tone
+from sottovoce.variants import ComputeSpec
+
+Summary = tuple[VariantResult, tuple[ClipRow, ...]]
+BOUNDS = st.floats(-1, 3)
+
+
+def clips(texts: tuple[str, ...] = ("en", "en en", "en en en")) -> tuple[LoadedClip, ...]:
+    return tuple(
+        LoadedClip(
+            clip=Clip(clip_id=f"c{i}", audio=b"", text=text, language="en", source="tones"),
+            wave=tone(i + 1.0),
+        )
+        for i, text in enumerate(texts)
+    )
+
+
+def variant(name: str, size_bytes: int) -> Variant:
+    part = ComponentFacts(
+        scheme=Scheme.FLOAT, size_bytes=size_bytes, int8_weights=0, int8_activations=0, weighted_nodes=4
+    )
+    facts = VariantFacts(
+        layout=Layout.STATELESS,
+        weights=Weights.FP32,
+        inference_precision=InferencePrecision.F32,
+        is_multilingual=True,
+        components=dict.fromkeys(Component, part),
+    )
+    manifest = Manifest(
+        kind="variant",
+        name=name,
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        made_by="test",
+        host=read_host(),
+        versions={},
+    )
+    return Variant(name=name, folder=Path(name), manifest=manifest, facts=facts)
+
+
+def measured(
+    name: str, loaded: tuple[LoadedClip, ...], *, factor: float, failed: frozenset[int] = frozenset()
+) -> VariantMeasurement:
+    engine = FakeEngine(factor=factor)
+    return VariantMeasurement(
+        spec=EngineSpec(engine="fake", variant=name, folder=Path(name), compute=ComputeSpec()),
+        loaded=Loaded(load_s=1.0, precision=engine.precision()),
+        warm_up_s=(9.0,),
+        peak_rss_bytes=1000,
+        clips=tuple(
+            Measured(passes=(), error="cannot hear")
+            if i in failed
+            else Measured(passes=(engine.transcribe(clip.wave, "en"),) * 3)
+            for i, clip in enumerate(loaded)
+        ),
+    )
+
+
+def summary(
+    name: str, loaded: tuple[LoadedClip, ...], *, factor: float, failed: frozenset[int] = frozenset()
+) -> Summary:
+    measurement = measured(name, loaded, factor=factor, failed=failed)
+    rows = clip_rows(measurement, loaded, default_language=None)
+    return summarize_variant(measurement, rows, variant(name, 100)), rows
+
+
+def blocks(rows: object) -> object:
+    return make_blocks([row.speaker for row in rows])  # type: ignore[attr-defined]
+
+
+def test_seconds_of_audio_per_second_of_work_are_over_all_clips() -> None:
+    result, _ = summary("fp32", clips(), factor=0.25)
+    assert result.rtfx == pytest.approx(4)
+    assert result.latency_s.mean == pytest.approx(0.5)
+    assert result.latency_s.p50 == pytest.approx(0.5)
+
+
+def test_a_perfect_transcript_has_full_word_accuracy() -> None:
+    result, _ = summary("fp32", clips(), factor=0.1)
+    assert (result.wer, result.word_accuracy, result.words.reference_words) == (0, 1, 6)
+
+
+def test_warm_up_does_not_count() -> None:
+    result, _ = summary("fp32", clips(), factor=0.1)
+    assert result.warm_up_s == (9.0,)
+    assert result.latency_s.p90 < 1
+
+
+def test_a_step_of_the_decoder_is_timed_per_token() -> None:
+    result, rows = summary("fp32", clips(), factor=0.1)
+    calls = sum(row.calls[Stage.DECODER_WITH_PAST] for row in rows)
+    seconds = sum(row.stage_s[0][Stage.DECODER_WITH_PAST] for row in rows)
+    assert result.call_s[Stage.DECODER_WITH_PAST] == pytest.approx(seconds / calls)
+    assert Stage.OTHER not in result.call_s
+
+
+def test_a_failed_clip_is_kept_and_not_scored_as_empty() -> None:
+    result, rows = summary("fp32", clips(), factor=0.1, failed=frozenset({1}))
+    assert rows[1].error == "cannot hear"
+    assert (result.wer, result.words.reference_words) == (0, 4)
+    assert [stratum.n_clips for stratum in result.strata] == [2, 2]
+
+
+def test_clips_that_either_variant_failed_on_are_not_compared() -> None:
+    loaded = clips(("en", "something else", "en en en"))
+    base = summary("fp32", loaded, factor=0.2)
+    other = summary("int8", loaded, factor=0.1, failed=frozenset({1}))
+    comparison = compare(base, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    assert comparison.speedup.value == pytest.approx(2)
+    assert (comparison.wer_delta.value, comparison.n_worse, comparison.n_better) == (0, 0, 0)
+
+
+def test_a_variant_twice_as_quick_with_the_same_words_is_faster_and_within_the_margin() -> None:
+    loaded = clips()
+    comparison = compare(
+        summary("fp32", loaded, factor=0.2),
+        summary("int8", loaded, factor=0.1),
+        blocks,  # type: ignore[arg-type]
+        margin=0.005,
+        rng=np.random.default_rng(0),
+    )
+    assert (comparison.verdict.speed, comparison.verdict.accuracy) == (
+        SpeedVerdict.FASTER,
+        AccuracyVerdict.WITHIN,
+    )
+    assert comparison.stage_speedup[Stage.ENCODER].value == pytest.approx(2)
+    assert comparison.n_changed == 0
+
+
+def test_references_without_words_cannot_be_compared() -> None:
+    loaded = clips(("(noise)", "!", "-"))
+    base, other = summary("fp32", loaded, factor=0.2), summary("int8", loaded, factor=0.1)
+    with pytest.raises(GateError, match="hold no words"):
+        compare(base, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def test_no_clip_that_both_transcribed_is_an_error_that_says_so() -> None:
+    loaded = clips()
+    base = summary("fp32", loaded, factor=0.2, failed=frozenset({0}))
+    other = summary("int8", loaded, factor=0.1, failed=frozenset({1, 2}))
+    with pytest.raises(GateError):
+        compare(base, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+@given(BOUNDS, BOUNDS, BOUNDS, BOUNDS, st.floats(0, 0.5))
+def test_a_verdict_says_only_what_its_intervals_allow(
+    a: float, b: float, c: float, d: float, margin: float
+) -> None:
+    speed = Interval(value=(a + b) / 2, low=min(a, b), high=max(a, b))
+    delta = Interval(value=(c + d) / 2, low=min(c, d), high=max(c, d))
+    verdict = judge(speed, delta, margin=margin)
+    assert (verdict.speed is SpeedVerdict.FASTER) == (speed.low > 1)
+    assert (verdict.speed is SpeedVerdict.SLOWER) == (speed.high < 1)
+    assert (verdict.accuracy is AccuracyVerdict.WITHIN) == (delta.high <= margin)
+    assert (verdict.accuracy is AccuracyVerdict.BEYOND) == (delta.low > margin)
+    assert verdict.margin == margin
+
+
+@pytest.mark.parametrize("kind", ["bf16", "f16"])
+def test_a_baseline_with_a_node_that_is_not_f32_is_refused(kind: str) -> None:
+    result, _ = summary("fp32", clips(), factor=0.1)
+    check_baseline_precision(result)
+    part = result.precision.components["encoder"].model_copy(update={"nodes": {"f32": 9, kind: 1}})
+    precision = result.precision.model_copy(
+        update={"components": {**result.precision.components, "encoder": part}}
+    )
+    with pytest.raises(GateError, match=rf"its encoder computes in f32 \(nodes: .*'{kind}': 1"):
+        check_baseline_precision(result.model_copy(update={"precision": precision}))
+
+
+def test_a_baseline_that_is_hinted_to_bf16_is_refused() -> None:
+    result, _ = summary("fp32", clips(), factor=0.1)
+    with pytest.raises(GateError, match="computes in bf16"):
+        check_baseline_precision(result.model_copy(update={"precision": fake_precision("bf16")}))
+
+
+def test_two_sets_share_their_hash_where_they_share_their_clips() -> None:
+    loaded = clips()
+    assert dataset_sha256(loaded) == dataset_sha256(loaded[::-1])
+    assert dataset_sha256(loaded) != dataset_sha256(loaded[:2])
+    assert dataset_sha256(loaded) != dataset_sha256(clips(("en", "en en", "other")))

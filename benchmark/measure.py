@@ -1,7 +1,7 @@
 """Measure variants clip by clip, interleaved, each in a process of its own."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -63,17 +63,29 @@ def interleave(names: Sequence[str], passes: int) -> tuple[tuple[str, ...], ...]
 
 
 def measure(
-    specs: Sequence[EngineSpec], clips: Sequence[LoadedClip], spec: MeasureSpec, reporter: Reporter
+    specs: Sequence[EngineSpec],
+    clips: Sequence[LoadedClip],
+    spec: MeasureSpec,
+    reporter: Reporter,
+    *,
+    check: Callable[[EngineSpec, Loaded], None],
 ) -> tuple[VariantMeasurement, ...]:
     """Transcribe every clip with every variant, in turn.
 
     A pass goes through the clips once; on each clip the variants follow one another, so that
     what is compared lies seconds apart. Only one process works at a time.
 
+    Args:
+        specs: the variants, in the order of the first pass.
+        clips: at most 30 s each.
+        spec: passes and warm-up.
+        reporter: follows the work.
+        check: called with each loaded variant before anything is measured; raises to refuse it.
+
     Raises:
         StageError: a variant cannot be loaded, dies, or fails on more than half of the clips.
     """
-    with _workers(specs, reporter) as loaded:
+    with _workers(specs, reporter, check) as loaded:
         workers = {worker.spec.variant: worker for worker in loaded}
         warm_up = {name: _warm_up(worker, clips[: spec.warm_up_clips]) for name, worker in workers.items()}
         tallies = _passes(workers, clips, spec, reporter)
@@ -90,13 +102,16 @@ def measure(
 
 
 @contextmanager
-def _workers(specs: Sequence[EngineSpec], reporter: Reporter) -> Iterator[Mapping[Worker, Loaded]]:
+def _workers(
+    specs: Sequence[EngineSpec], reporter: Reporter, check: Callable[[EngineSpec, Loaded], None]
+) -> Iterator[Mapping[Worker, Loaded]]:
     """Start the workers one after another, so that no load disturbs another's load time."""
     with ExitStack() as stack, reporter.progress("load variants", len(specs)) as advance:
         loaded = {}
         for spec in specs:
             worker = stack.enter_context(Worker(spec))
             loaded[worker] = worker.load()
+            check(spec, loaded[worker])
             advance()
         yield loaded
 

@@ -19,6 +19,7 @@ from sottovoce.benchmark.results import (
     Comparison,
     Interval,
     Latency,
+    Precision,
     SpeedVerdict,
     Stage,
     Stratum,
@@ -137,6 +138,8 @@ def _strata(rows: Sequence[ClipRow], by: str, key: Callable[[ClipRow], str | Non
     for name in names:
         part = [row for row in rows if key(row) == name]
         words = add_errors(row.words for row in part)
+        if words.reference_words == 0:
+            continue  # a rate needs words to divide by
         yield Stratum(
             by=by,
             name=name,
@@ -248,7 +251,7 @@ def dataset_sha256(clips: Sequence[LoadedClip]) -> str:
     return digest.hexdigest()
 
 
-def check_baseline_precision(result: VariantResult) -> None:
+def check_baseline_precision(name: str, precision: Precision) -> None:
     """Refuse to call a baseline fp32 that computes in anything else.
 
     On CPUs with bf16 units OpenVINO runs float32 models in bf16 unless told otherwise.
@@ -256,10 +259,10 @@ def check_baseline_precision(result: VariantResult) -> None:
     Raises:
         GateError: a component's hint or one of its nodes is not f32.
     """
-    for name, component in result.precision.components.items():
+    for part, component in precision.components.items():
         other = {kind: count for kind, count in component.nodes.items() if kind != "f32"}
         if component.inference != "f32" or other:
             raise GateError(
-                f"{result.name} is to be the fp32 baseline, but its {name} computes in {component.inference} "
+                f"{name} is to be the fp32 baseline, but its {part} computes in {component.inference} "
                 f"(nodes: {component.nodes}); no figure against it would be true"
             )

@@ -94,9 +94,10 @@ def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
     return ClipSet(name=speech.name, clips=kept)
 
 
-def forecast_for(baseline: Path, n_clips: int) -> Forecast:
-    """Forecast what recording a variant needs."""
-    return forecast_recording(read_shape(baseline), n_clips)
+def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
+    """Forecast what recording a variant needs; detecting a language is a sequence of its own."""
+    n_sequences = sum(1 if clip.clip.language else 2 for clip in clips)
+    return forecast_recording(read_shape(baseline), n_sequences)
 
 
 def record(
@@ -113,7 +114,7 @@ def record(
         ResourceError: the machine has not the memory or disk that is forecast.
         StageError: what is rebuilt from the record is not what was recorded.
     """
-    forecast = forecast_for(baseline, len(clips.loaded.loaded))
+    forecast = forecast_for(baseline, clips.loaded.loaded)
     check_resources(forecast, into)
     reporter.note(
         f"recording {len(clips.loaded.loaded)} clips: forecast {gib(forecast.peak_memory_bytes)} of memory, "

@@ -97,6 +97,10 @@ class CalibrationStore:
         lines = (folder / SEQUENCES_NAME).read_text(encoding="utf-8").split("\n")
         self.entries = tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
 
+    def clip_ids(self) -> frozenset[str]:
+        """Name the clips that were recorded."""
+        return frozenset(entry.clip_id for entry in self.entries)
+
     def read(self, entry: SequenceEntry) -> DecodedSequence:
         """Read one sequence."""
         from safetensors.numpy import load_file

@@ -128,7 +128,7 @@ def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
     folder = Path(name).expanduser()
     if name not in HUB_IDS and folder.is_dir():
         return _from_folder(folder, cache)
-    if name in HUB_IDS or ("/" in name and not name.startswith((".", "/", "~"))):
+    if name.partition("@")[0] in HUB_IDS or ("/" in name and not name.startswith((".", "/", "~"))):
         return _from_hub(name)
     raise InputError(
         f"unknown model {name}: no such folder{nearest(name, HUB_IDS)} "
@@ -253,12 +253,21 @@ def _converted(name: str, files: CTranslate2Files, origin: Parent, cache: Path) 
 def _from_hub(name: str) -> Checkpoint:
     """Fetch a checkpoint from the hub, or take it from the hub's cache when offline."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     hub_id, _, revision = name.partition("@")
     hub_id = HUB_IDS.get(hub_id, hub_id)
     try:
         folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(HUB_PATTERNS)))
+    except RevisionNotFoundError as cause:
+        raise InputError(
+            f"{hub_id} has no revision {revision}: give a branch, a tag or a full commit hash"
+        ) from cause
     except RepositoryNotFoundError as cause:
         raise InputError(
             f"the hub has no model {hub_id}, or it is private: check the name, or run `hf auth login`"

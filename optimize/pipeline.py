@@ -26,8 +26,8 @@ from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component, Layout, Recipe, Scheme, Weights
-from sottovoce.environment import library_versions, read_host, usable_cores
+from sottovoce.config import Component, Layout, Recipe, Scheme, Weights, parse_recipe
+from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.export import TorchWhisper, check_variants, export_variants
@@ -141,7 +141,7 @@ def optimize(planned: Plan, *, force: bool, reporter: Reporter) -> Run:
         ParityError: an exported variant differs from the checkpoint.
         StageError: a stage did not do what it ensures.
     """
-    compute = ComputeSpec(precision=planned.recipe.inference_precision, threads=usable_cores())
+    compute = ComputeSpec()
     clips = choose_clips(
         planned.speech,
         planned.recipe.calibration,
@@ -163,10 +163,10 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
     clips = choose_clips(
         speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual, reporter=reporter
     )
-    compute = ComputeSpec(precision=recipe.inference_precision, threads=usable_cores())
+    compute = ComputeSpec()
     with new_folder(run.folder / CALIBRATION_NAME, force=True) as work:
         manifest = record(run.baseline.folder, clips, work, compute=compute, reporter=reporter)
-    _refresh_run_manifest(run, run.recipe)
+    _refresh_run_manifest(run, run.recipe.model_copy(update={"calibration": recipe.calibration}))
     return manifest
 
 
@@ -184,7 +184,10 @@ def quantize_again(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
         raise InputError(
             f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"
         )
-    merged = recipe.model_copy(update={"exports": run.recipe.exports})
+    kept = run.recipe.resolved()
+    merged = parse_recipe(
+        {**recipe.resolved(), "exports": kept["exports"], "calibration": kept["calibration"]}, recipe.name
+    )
     with new_folder(run.folder / merged.quantize.name, force=True) as work:
         work.rmdir()
         _quantize_into(run.folder, work, merged, reporter)
@@ -284,7 +287,7 @@ def _write_variant_manifest(
     facts = {
         "layout": layout_of(folder),
         "weights": weights,
-        "inference_precision": recipe.inference_precision,
+        "inference_precision": ComputeSpec().precision,
         "is_multilingual": read_identity(folder).is_multilingual,
         "components": {
             str(component): _component_facts(

@@ -4,7 +4,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import click
 import typer
@@ -32,7 +32,6 @@ class Session:
     """What the flags before the command say."""
 
     terminal: Terminal
-    is_debug: bool
 
 
 def _print_version(*, value: bool) -> None:
@@ -50,7 +49,9 @@ def configure(
         int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")
     ] = 0,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[  # noqa: ARG001 - read by main, which handles errors
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
     version: Annotated[  # noqa: ARG001 - handled by its callback
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -65,7 +66,7 @@ def configure(
     """
     terminal = Terminal(quiet=quiet, colour=not no_color)
     show_log(terminal, verbose)
-    context.obj = Session(terminal=terminal, is_debug=debug)
+    context.obj = Session(terminal=terminal)
 
 
 Data = Annotated[
@@ -239,7 +240,7 @@ def benchmark(
         typer.Option(
             "--where",
             metavar="KEY=VALUE",
-            help="Only clips of a language, source or speaker; may be repeated.",
+            help="Only clips of a language, source, speaker or split; may be repeated.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Chooses the clips and the resamples.")] = 0,
@@ -393,20 +394,31 @@ def main() -> None:
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
     try:
-        sys.exit(app(standalone_mode=False))
+        _leave(terminal, app(standalone_mode=False))
     except SottovoceError as error:
         _fail(terminal, str(error), error.exit_code, is_debug=is_debug)
     except click.ClickException as error:
-        _fail(terminal, f"{error.format_message()} (--help shows what there is)", error.exit_code, is_debug=is_debug)
+        _fail(
+            terminal,
+            f"{error.format_message()} (--help shows what there is)",
+            error.exit_code,
+            is_debug=is_debug,
+        )
     except (KeyboardInterrupt, click.Abort):
-        terminal.note("interrupted; nothing was half-written")
-        sys.exit(EXIT_INTERRUPTED)
+        _leave(terminal, EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the edge of the program
         told = f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)"
         _fail(terminal, told, EXIT_UNEXPECTED, is_debug=is_debug)
 
 
-def _fail(terminal: Terminal, message: str, code: int, *, is_debug: bool) -> None:
+def _leave(terminal: Terminal, code: int | None) -> NoReturn:
+    """Exit; typer turns Ctrl-C into an exit code."""
+    if code == EXIT_INTERRUPTED:
+        terminal.note("interrupted; nothing was half-written")
+    sys.exit(code)
+
+
+def _fail(terminal: Terminal, message: str, code: int, *, is_debug: bool) -> NoReturn:
     if is_debug:
         traceback.print_exc()
     terminal.error(message)

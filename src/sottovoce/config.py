@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sottovoce.artifacts import canonical_sha256
 from sottovoce.errors import SpecError, nearest
@@ -83,13 +83,19 @@ class KeepFloat(Spec):
     """Nodes that stay float, and why."""
 
     reason: str
-    """Why these nodes are not quantized; printed by `sottovoce inspect`."""
+    """Why these nodes are not quantized."""
     names: tuple[str, ...] = ()
     """Friendly names of nodes."""
     types: tuple[str, ...] = ()
     """Operation types, such as `ScaledDotProductAttention`."""
     patterns: tuple[str, ...] = ()
     """Regular expressions over friendly names."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.names or self.types or self.patterns):
+            raise ValueError("at least one of names, types and patterns")
+        return self
 
 
 class QuantizeSpec(Spec):
@@ -125,10 +131,23 @@ class ComponentSpecs(Spec):
         }[component]
 
 
+RESERVED_NAMES = frozenset({"calibration", "recipe.yaml", "manifest.json"})
+"""What else stands in a run folder beside its variants."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_NAMES:
+        raise ValueError(f"a name other than {name}, which a run folder uses itself")
+    return name
+
+
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$"), AfterValidator(_not_reserved)]
+
+
 class FloatVariant(Spec):
     """A variant that is exported as it is."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: VariantName
     weights: Weights = Weights.FP32
     layout: Layout = Layout.STATELESS
 
@@ -147,7 +166,7 @@ class CalibrationSpec(Spec):
 class Int8Variant(Spec):
     """The variant that the recipe is about."""
 
-    name: str = Field(default="int8", pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: VariantName = "int8"
     components: ComponentSpecs = ComponentSpecs()
     weights: Weights = Weights.FP16
     """The type on disk of the weights that stay float inside quantized components."""
@@ -165,8 +184,6 @@ class Recipe(Spec):
     """Further float variants."""
     calibration: CalibrationSpec = CalibrationSpec()
     quantize: Int8Variant = Int8Variant()
-    inference_precision: InferencePrecision = InferencePrecision.F32
-    """What float nodes compute in, pinned for every variant alike."""
 
     @property
     def float_variants(self) -> tuple[FloatVariant, ...]:
@@ -295,7 +312,7 @@ def _explain(error: Any) -> str:
         return (
             f"{path} is {error['input']}, want {' or '.join(choices)}{nearest(str(error['input']), choices)}"
         )
-    told = error["msg"].removeprefix("Input should be ").removeprefix("a ")
+    told = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a ")
     return f"{path} is {json.dumps(error['input'], default=str)}, want {told}"
 
 

@@ -111,8 +111,7 @@ def read_run(folder: Path) -> Run:
     if manifest.kind != "run":
         raise InputError(f"{folder} is a {manifest.kind}, want the run folder above it")
     recipe = parse_recipe(_read_yaml(folder / RECIPE_NAME), str(folder / RECIPE_NAME))
-    order = [*(variant.name for variant in recipe.float_variants), recipe.quantize.name]
-    variants = tuple(_read_variant(folder / name) for name in order if is_artifact(folder / name))
+    variants = tuple(_read_variant(folder / name) for name in _variant_names(folder, recipe))
     if not variants or variants[0].name != recipe.baseline.name:
         raise InputError(f"{folder} has lost its baseline {recipe.baseline.name}; make the run again")
     calibration = folder / CALIBRATION_NAME
@@ -123,6 +122,15 @@ def read_run(folder: Path) -> Run:
         variants=variants,
         calibration=read_manifest(calibration) if is_artifact(calibration) else None,
     )
+
+
+def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
+    """Name the variants of a run: those of its recipe in their order, then any other by name."""
+    found = {path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}")} - {CALIBRATION_NAME}
+    ordered = [
+        name for name in (*(v.name for v in recipe.float_variants), recipe.quantize.name) if name in found
+    ]
+    return ordered + sorted(found - set(ordered))
 
 
 def _read_yaml(path: Path) -> dict[str, object]:

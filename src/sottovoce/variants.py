@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.config import Component, InferencePrecision, Layout
+from sottovoce.environment import usable_cores
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 
@@ -56,7 +57,7 @@ class ComputeSpec:
     """
 
     precision: InferencePrecision = InferencePrecision.F32
-    threads: int = 2
+    threads: int = field(default_factory=usable_cores)
 
     def properties(self) -> dict[str, str]:
         """Return the properties to compile with."""
@@ -100,7 +101,14 @@ def quiet_libraries() -> Iterator[None]:
 
     noisy = [
         logging.getLogger(name)
-        for name in ("optimum", "transformers", "nncf", "torch", "openvino_tokenizers", "openvino.frontend.pytorch.utils")
+        for name in (
+            "optimum",
+            "transformers",
+            "nncf",
+            "torch",
+            "openvino_tokenizers",
+            "openvino.frontend.pytorch.utils",
+        )
     ]
     levels = [log.level for log in noisy]
     verbosity = transformers_logging.get_verbosity()

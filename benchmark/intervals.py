@@ -93,7 +93,9 @@ def rate_delta_interval(
     def statistic(base: Floats, other: Floats, total: Floats, axis: int = -1) -> Floats:
         return np.asarray((other.sum(axis=axis) - base.sum(axis=axis)) / total.sum(axis=axis))
 
-    return _interval((baseline_errors, variant_errors, words), statistic, rng)
+    has_words = words > 0  # errors by no words are no rate
+    kept = (baseline_errors[has_words], variant_errors[has_words], words[has_words])
+    return _interval(kept, statistic, rng)
 
 
 def _interval(

@@ -280,6 +280,8 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     try:
         results = Results.model_validate_json(path.read_bytes())
         rows = tuple(_read_rows(clips.read_text(encoding="utf-8").split("\n")))
+    except UnicodeDecodeError as cause:
+        raise InputError(f"{clips} is damaged: it is not UTF-8; run `sottovoce benchmark` again") from cause
     except ValidationError as cause:
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"]))

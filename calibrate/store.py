@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from sottovoce.artifacts import Document, read_manifest
 from sottovoce.config import Component
@@ -94,8 +95,7 @@ class CalibrationStore:
             raise InputError(f"{folder} is a {manifest.kind}, want a calibration record")
         self.folder = folder
         self.manifest = manifest
-        lines = (folder / SEQUENCES_NAME).read_text(encoding="utf-8").split("\n")
-        self.entries = tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
+        self.entries = _read_index(folder)
 
     def clip_ids(self) -> frozenset[str]:
         """Name the clips that were recorded."""
@@ -103,15 +103,20 @@ class CalibrationStore:
 
     def read(self, entry: SequenceEntry) -> DecodedSequence:
         """Read one sequence."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        arrays = load_file(self.folder / entry.file)
-        return DecodedSequence(
-            features=arrays["input_features"],
-            encoder_states=arrays["encoder_hidden_states"],
-            token_ids=arrays["token_ids"],
-            n_prompt=entry.n_prompt,
-        )
+        path = self.folder / entry.file
+        try:
+            arrays = load_file(path)
+            return DecodedSequence(
+                features=arrays["input_features"],
+                encoder_states=arrays["encoder_hidden_states"],
+                token_ids=arrays["token_ids"],
+                n_prompt=entry.n_prompt,
+            )
+        except (OSError, SafetensorError, KeyError) as cause:
+            raise _damaged(path, cause) from cause
 
     def calls(self, component: Component, baseline: Path) -> Calls:
         """Return every recorded call of a component.
@@ -145,6 +150,22 @@ class CalibrationStore:
         for entry in self.entries:
             if entry.n_steps:
                 yield from rebuild.steps(self.read(entry))
+
+
+def _read_index(folder: Path) -> tuple[SequenceEntry, ...]:
+    path = folder / SEQUENCES_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
+    except (OSError, UnicodeDecodeError, ValidationError) as cause:
+        raise _damaged(path, cause) from cause
+
+
+def _damaged(path: Path, cause: Exception) -> InputError:
+    told = " ".join(str(cause).split())[:120]
+    return InputError(
+        f"{path} is damaged ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
+    )
 
 
 class StepRebuilder:

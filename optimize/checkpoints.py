@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sottovoce.artifacts import Parent, sha256_of_file
+from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
 from sottovoce.optimize.ctranslate2_import import CTranslate2Files, find_files, write_huggingface_checkpoint
 
@@ -231,10 +231,10 @@ def _package_files(package: _Package) -> CTranslate2Files | None:
 
 
 def _converted(name: str, files: CTranslate2Files, origin: Parent, cache: Path) -> Checkpoint:
-    """Convert a CTranslate2 checkpoint once; its hash names its place in the cache."""
+    """Convert a CTranslate2 checkpoint once; the hash of all its files names its place in the cache."""
     from filelock import FileLock
 
-    digest = sha256_of_file(files.weights[0])
+    digest = _digest(files)
     folder = cache / f"{name}-{digest[:16]}"
     origin = origin.model_copy(update={"sha256": digest})
     cache.mkdir(parents=True, exist_ok=True)
@@ -248,6 +248,11 @@ def _converted(name: str, files: CTranslate2Files, origin: Parent, cache: Path) 
                 shutil.rmtree(work, ignore_errors=True)
                 raise
     return Checkpoint(name=name, folder=folder, origin=origin)
+
+
+def _digest(files: CTranslate2Files) -> str:
+    parts = (*files.weights, files.config, files.tokenizer)
+    return canonical_sha256([sha256_of_file(part) for part in parts])
 
 
 def _from_hub(name: str) -> Checkpoint:

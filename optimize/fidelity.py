@@ -77,6 +77,8 @@ def _same_token(expected: NDArray[np.float32], found: NDArray[np.float32]) -> bo
 def check_fidelity(component: Component, fidelity: Fidelity, spec: QuantizeSpec) -> None:
     """Refuse a component that quantization has destroyed.
 
+    Not a number is no fidelity, so the comparisons are written for it to fail them.
+
     Raises:
         StageError: names the component, its error and what to change.
     """
@@ -84,12 +86,12 @@ def check_fidelity(component: Component, fidelity: Fidelity, spec: QuantizeSpec)
         f"its SmoothQuant alpha is {spec.smooth_quant_alpha}: try another "
         f"(--set quantize.components.{component}.smooth_quant_alpha=0.7), other clips, or keep_float"
     )
-    if component is Component.ENCODER and fidelity.relative_error > MAX_ENCODER_ERROR:
+    if component is Component.ENCODER and not fidelity.relative_error <= MAX_ENCODER_ERROR:
         raise StageError(
             f"quantization destroyed the encoder: its output is off by {fidelity.relative_error:.0%} on the "
             f"recorded clips, want at most {MAX_ENCODER_ERROR:.0%}; {advice}"
         )
-    if component is not Component.ENCODER and fidelity.token_agreement < MIN_TOKEN_AGREEMENT:
+    if component is not Component.ENCODER and not fidelity.token_agreement >= MIN_TOKEN_AGREEMENT:
         raise StageError(
             f"quantization destroyed the {component}: only {fidelity.token_agreement:.0%} of its tokens are those "
             f"of the float one, want at least {MIN_TOKEN_AGREEMENT:.0%}; {advice}"

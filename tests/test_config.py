@@ -30,7 +30,7 @@ QUANTIZE = st.fixed_dictionaries(
         "smooth_quant_alpha": st.none() | st.floats(0, 1),
         "fast_bias_correction": st.booleans(),
         "keep_float": st.lists(
-            st.fixed_dictionaries({"reason": TEXT, "names": st.lists(TEXT, max_size=3)}),
+            st.fixed_dictionaries({"reason": TEXT, "names": st.lists(TEXT, min_size=1, max_size=3)}),
             max_size=2,
         ),
     }
@@ -43,7 +43,6 @@ RECIPES = st.fixed_dictionaries(
         "quantize": st.fixed_dictionaries(
             {"components": st.fixed_dictionaries({"encoder": QUANTIZE, "decoder_with_past": QUANTIZE})}
         ),
-        "inference_precision": st.sampled_from(["f32", "bf16", "f16"]),
     }
 )
 
@@ -110,7 +109,7 @@ def test_an_unknown_recipe_lists_the_ready_ones_and_the_nearest() -> None:
             {"quantize": {"components": {"decoder": {"smooth_quant_alpha": 1.5}}}},
             "quantize.components.decoder.smooth_quant_alpha is 1.5, want less than or equal to 1",
         ),
-        ({"inference_precision": "int8"}, "inference_precision is int8, want f32 or bf16 or f16"),
+        ({"baseline": {"name": "fp32", "weights": "int8"}}, "baseline.weights is int8, want fp32 or fp16"),
     ],
 )
 def test_what_means_nothing_is_named_with_file_key_and_what_was_expected(

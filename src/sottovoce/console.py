@@ -29,9 +29,11 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False, colour: bool = True) -> None:
         self.console = Console(
-            file=sys.stderr, no_color=not colour, highlight=False, soft_wrap=True, quiet=quiet
+            file=sys.stderr, no_color=None if colour else True, highlight=False, soft_wrap=True, quiet=quiet
         )
-        self._errors = Console(file=sys.stderr, no_color=not colour, highlight=False, soft_wrap=True)
+        self._errors = Console(
+            file=sys.stderr, no_color=None if colour else True, highlight=False, soft_wrap=True
+        )
 
     def note(self, text: str) -> None:
         """Say something about the work, not its result."""

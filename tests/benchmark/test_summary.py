@@ -195,19 +195,19 @@ def test_a_verdict_says_only_what_its_intervals_allow(
 @pytest.mark.parametrize("kind", ["bf16", "f16"])
 def test_a_baseline_with_a_node_that_is_not_f32_is_refused(kind: str) -> None:
     result, _ = summary("fp32", clips(), factor=0.1)
-    check_baseline_precision(result)
+    check_baseline_precision(result.name, result.precision)
     part = result.precision.components["encoder"].model_copy(update={"nodes": {"f32": 9, kind: 1}})
     precision = result.precision.model_copy(
         update={"components": {**result.precision.components, "encoder": part}}
     )
     with pytest.raises(GateError, match=rf"its encoder computes in f32 \(nodes: .*'{kind}': 1"):
-        check_baseline_precision(result.model_copy(update={"precision": precision}))
+        check_baseline_precision(result.name, precision)
 
 
 def test_a_baseline_that_is_hinted_to_bf16_is_refused() -> None:
     result, _ = summary("fp32", clips(), factor=0.1)
     with pytest.raises(GateError, match="computes in bf16"):
-        check_baseline_precision(result.model_copy(update={"precision": fake_precision("bf16")}))
+        check_baseline_precision(result.name, fake_precision("bf16"))
 
 
 def test_two_sets_share_their_hash_where_they_share_their_clips() -> None:
@@ -215,3 +215,10 @@ def test_two_sets_share_their_hash_where_they_share_their_clips() -> None:
     assert dataset_sha256(loaded) == dataset_sha256(loaded[::-1])
     assert dataset_sha256(loaded) != dataset_sha256(loaded[:2])
     assert dataset_sha256(loaded) != dataset_sha256(clips(("en", "en en", "other")))
+
+
+def test_a_language_without_reference_words_gets_no_error_rate() -> None:
+    english = clips(("en",))
+    silent = LoadedClip(clip=Clip(clip_id="s", audio=b"", text="...", language="fr"), wave=tone(1.0))
+    result, _ = summary("fp32", (*english, silent), factor=0.1)
+    assert [stratum.name for stratum in result.strata if stratum.by == "language"] == ["en"]

@@ -43,8 +43,7 @@ class StageClock:
 class TimedRequest:
     """An infer request, or a compiled model, whose calls are timed.
 
-    A decoder's time is OpenVINO's own latency of the inference; handing 20 tensors over from Python
-    takes 0.5 to 1 ms more and counts as `other`, with the rest of what is not inference.
+    A decoder's time is OpenVINO's own latency of the inference (`InferRequest.latency`).
 
     A stateful decoder does the work of both decoders: its first call after a reset is the first
     pass, every other one a step.

@@ -42,18 +42,22 @@ class Fidelity:
     token_agreement: float
 
 
-def measure_fidelity(model: Any, quantized: Any, calls: Calls) -> Fidelity:
+def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeSpec) -> Fidelity:
     """Run both models on calls spread over the record.
 
     Args:
         model: `openvino.Model` in float32.
         quantized: the same, quantized.
         calls: every recorded call of the component.
+        compute: what the quantized model is to run in; the float one runs in f32.
     """
     import openvino
 
     core = openvino.Core()
-    compiled = [core.compile_model(each, "CPU", ComputeSpec().properties()) for each in (model, quantized)]
+    compiled = [
+        core.compile_model(model, "CPU", ComputeSpec().properties()),
+        core.compile_model(quantized, "CPU", compute.properties()),
+    ]
     stride = max(1, len(calls) // N_CALLS)
     pairs = [_outputs(compiled, call) for call in islice(calls, 0, None, stride)]
     error = sum(float(np.abs(found - expected).mean()) for expected, found in pairs)

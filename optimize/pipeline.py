@@ -26,7 +26,7 @@ from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component, Layout, Recipe, Scheme, Weights, parse_recipe
+from sottovoce.config import Component, InferencePrecision, Layout, Recipe, Scheme, Weights, parse_recipe
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
@@ -216,7 +216,7 @@ def _export(
             planned.recipe,
             {},
             fidelities={},
-            weights=variant.weights,
+            arithmetic=_Arithmetic(weights=variant.weights, inference_precision=ComputeSpec().precision),
             parents=(planned.checkpoint.origin,),
             parity=parity[variant.name],
         )
@@ -259,7 +259,9 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
         recipe,
         schemes,
         fidelities=fidelities,
-        weights=recipe.quantize.weights,
+        arithmetic=_Arithmetic(
+            weights=recipe.quantize.weights, inference_precision=recipe.quantize.inference_precision
+        ),
         parents=(
             Parent(
                 role="variant", name=recipe.baseline.name, sha256=sha256_of_file(baseline / MANIFEST_NAME)
@@ -273,21 +275,28 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arithmetic:
+    """What a variant's float numbers are, on disk and when it runs."""
+
+    weights: Weights
+    inference_precision: InferencePrecision
+
+
 def _write_variant_manifest(
     folder: Path,
     recipe: Recipe,
     schemes: Mapping[str, Scheme],
     *,
     fidelities: Mapping[Component, Fidelity],
-    weights: Weights,
+    arithmetic: _Arithmetic,
     parents: Sequence[Parent],
     parity: Parity | None,
     name: str | None = None,
 ) -> None:
     facts = {
         "layout": layout_of(folder),
-        "weights": weights,
-        "inference_precision": ComputeSpec().precision,
+        **asdict(arithmetic),
         "is_multilingual": read_identity(folder).is_multilingual,
         "components": {
             str(component): _component_facts(

@@ -13,10 +13,11 @@ from typing import Any
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.config import Component, Int8Variant, Preset, QuantizeSpec, Scheme, Weights
 from sottovoce.errors import SpecError, StageError
+from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.progress import Advance, Reporter
-from sottovoce.variants import COMPONENT_FILES, component_path, quiet_libraries, quiet_output
+from sottovoce.variants import COMPONENT_FILES, ComputeSpec, component_path, quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,27 @@ def quantize_variant(
             _copy_component(baseline, into, component)
             continue
         fidelities[component] = _quantize_file(baseline, store, component, variant, into, reporter)
+    if variant.int8_cross_keys:
+        _hand_over_int8_keys(into)
     return fidelities
+
+
+def _hand_over_int8_keys(folder: Path) -> None:
+    """Rewrite both decoders of a variant; without effect where the steps' keys are float."""
+    import openvino
+
+    core = openvino.Core()
+    paths = [component_path(folder, part) for part in (Component.DECODER, Component.DECODER_WITH_PAST)]
+    models = [core.read_model(path) for path in paths]
+    if hand_over_int8_keys(*models) == 0:
+        return
+    rewritten = [path.with_name(f"int8-keys-{path.name}") for path in paths]
+    for model, path in zip(models, rewritten, strict=True):
+        openvino.save_model(model, path, compress_to_fp16=False)
+    del models, model, core  # they map the files that are replaced now
+    for old, new in zip(paths, rewritten, strict=True):
+        for suffix in (".bin", ".xml"):
+            new.with_suffix(suffix).replace(old.with_suffix(suffix))
 
 
 def _copy_component(source: Path, into: Path, component: Component) -> None:
@@ -139,7 +160,7 @@ def _quantize_file(
         quantized = quantize_component(model, calls, spec, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
-    fidelity = measure_fidelity(model, quantized, calls)
+    fidelity = measure_fidelity(model, quantized, calls, ComputeSpec(precision=variant.inference_precision))
     check_fidelity(component, fidelity, spec)
     _store_float_weights(quantized, variant.weights)
     openvino.save_model(quantized, path, compress_to_fp16=False)

@@ -170,6 +170,10 @@ class Int8Variant(Spec):
     components: ComponentSpecs = ComponentSpecs()
     weights: Weights = Weights.FP16
     """The type on disk of the weights that stay float inside quantized components."""
+    inference_precision: InferencePrecision = InferencePrecision.F32
+    """What the nodes that stay float compute in; f32 where the CPU cannot compute in bf16 or f16."""
+    int8_cross_keys: bool = True
+    """Quantize the keys of cross-attention once a clip, in the first decoder pass, not in each step."""
 
 
 class Recipe(Spec):

@@ -54,7 +54,7 @@ from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.variants import ComputeSpec
+from sottovoce.runtime.compute import ComputeSpec
 
 logger = logging.getLogger(__name__)
 

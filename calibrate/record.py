@@ -33,7 +33,8 @@ from sottovoce.environment import PeakMemory, library_versions, read_host
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.variants import ComputeSpec, WhisperVariant, one_torch_thread
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.variants import WhisperVariant, one_torch_thread
 
 logger = logging.getLogger(__name__)
 

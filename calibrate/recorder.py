@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, DecodedSequence
-from sottovoce.config import Component
 from sottovoce.errors import StageError
+from sottovoce.terms import Component
 from sottovoce.variants import WhisperVariant
 
 

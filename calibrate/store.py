@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sottovoce.artifacts import Document, read_manifest
-from sottovoce.config import Component
 from sottovoce.errors import InputError
-from sottovoce.variants import ComputeSpec, component_path
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path
+from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"
 

@@ -12,12 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sottovoce.config import FloatVariant, Layout, Weights
+from sottovoce.config import FloatVariant
 from sottovoce.errors import StageError
 from sottovoce.optimize.identity import Identity, check_identity
 from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
 from sottovoce.progress import Reporter
-from sottovoce.variants import COMPONENT_FILES, ComputeSpec, components_of, quiet_libraries, quiet_output
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import COMPONENT_FILES, components_of
+from sottovoce.terms import Layout, Weights
+from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 

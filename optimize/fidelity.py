@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, Calls
-from sottovoce.config import Component, QuantizeSpec
+from sottovoce.config import QuantizeSpec
 from sottovoce.errors import StageError
-from sottovoce.variants import ComputeSpec
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.terms import Component
 
 MAX_ENCODER_ERROR = 0.25
 """Mean absolute error by mean absolute value. Working INT8 encoders measured 0.04 to 0.09, a

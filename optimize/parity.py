@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
 from sottovoce.runtime.audio import Wave
-from sottovoce.variants import (
-    ComputeSpec,
-    Features,
-    Tokens,
-    WhisperVariant,
-    one_torch_thread,
-    quiet_libraries,
-)
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.features import Features
+from sottovoce.runtime.tokens import Tokens
+from sottovoce.variants import WhisperVariant, one_torch_thread, quiet_libraries
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component, InferencePrecision, Layout, Recipe, Scheme, Weights, parse_recipe
+from sottovoce.config import Recipe, parse_recipe
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
@@ -38,7 +38,9 @@ from sottovoce.optimize.parity import N_PARITY_CLIPS, Parity, ParityClip
 from sottovoce.optimize.quantize import quantize_variant
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, RECIPE_NAME, Run, VariantFacts, read_run
-from sottovoce.variants import ComputeSpec, component_path, components_of, layout_of
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path, components_of, layout_of
+from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
 
 logger = logging.getLogger(__name__)
 

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
-from sottovoce.config import Component, Int8Variant, Preset, QuantizeSpec, Scheme, Weights
+from sottovoce.config import Int8Variant, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.progress import Advance, Reporter
-from sottovoce.variants import COMPONENT_FILES, ComputeSpec, component_path, quiet_libraries, quiet_output
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import COMPONENT_FILES, component_path
+from sottovoce.terms import Component, Preset, Scheme, Weights
+from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 

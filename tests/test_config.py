@@ -8,16 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.config import (
-    Component,
-    Recipe,
-    Scheme,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-    ready_recipes,
-)
+from sottovoce.config import Recipe, load_recipe, override_recipe, parse_recipe, ready_recipes
 from sottovoce.errors import SpecError
+from sottovoce.terms import Component, Scheme
 
 SCHEMA = Path(__file__).parents[1] / "configs" / "recipe.schema.json"
 MINIMAL = {"name": "mine", "description": "Mine."}

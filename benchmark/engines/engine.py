@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import Wave
-from sottovoce.variants import ComputeSpec
+from sottovoce.runtime.compute import ComputeSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,11 @@ from typing import Any
 
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
-from sottovoce.config import Component, Layout
 from sottovoce.runtime.audio import Wave
-from sottovoce.variants import ComputeSpec, WhisperVariant, computing_nodes, layout_of, one_torch_thread
+from sottovoce.runtime.compute import ComputeSpec, computing_nodes
+from sottovoce.runtime.layout import layout_of
+from sottovoce.terms import Component, Layout
+from sottovoce.variants import WhisperVariant, one_torch_thread
 
 NAME = "optimum-intel"
 

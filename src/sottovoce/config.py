@@ -7,7 +7,6 @@ that name the file, the path of the key and the nearest valid name. Ready recipe
 
 import json
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sottovoce.artifacts import canonical_sha256
 from sottovoce.errors import SpecError, nearest
+from sottovoce.terms import Component, InferencePrecision, Layout, Preset, Scheme, Weights
 
 RECIPE_SUFFIX = ".yaml"
 
@@ -25,58 +25,6 @@ class Spec(BaseModel):
     """Base of what a person writes: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Component(StrEnum):
-    """The parts of a Whisper that are exported, quantized and timed apart."""
-
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    DECODER_WITH_PAST = "decoder_with_past"
-
-
-class Layout(StrEnum):
-    """How the decoder keeps what it has computed.
-
-    stateless: two decoders, the second takes and returns the keys and values.
-    stateful: one decoder that keeps them inside; what openvino-genai wants.
-    """
-
-    STATELESS = "stateless"
-    STATEFUL = "stateful"
-
-
-class Weights(StrEnum):
-    """The type of float weights on disk."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-
-
-class Scheme(StrEnum):
-    """How a component is quantized.
-
-    float: not at all.
-    w8a8: weights and activations in INT8, ranges from calibration.
-    """
-
-    FLOAT = "float"
-    W8A8 = "w8a8"
-
-
-class Preset(StrEnum):
-    """Which activations are asymmetric (`nncf.QuantizationPreset`)."""
-
-    PERFORMANCE = "performance"
-    MIXED = "mixed"
-
-
-class InferencePrecision(StrEnum):
-    """What float nodes compute in (`INFERENCE_PRECISION_HINT`)."""
-
-    F32 = "f32"
-    BF16 = "bf16"
-    F16 = "f16"
 
 
 class KeepFloat(Spec):
@@ -102,7 +50,7 @@ class QuantizeSpec(Spec):
     """How one component becomes INT8."""
 
     scheme: Scheme = Scheme.FLOAT
-    """float, or w8a8: INT8 weights and activations."""
+    """float; w8a8: INT8 weights and activations; w8: INT8 weights only."""
     preset: Preset = Preset.MIXED
     """mixed: asymmetric activations; performance: symmetric ones."""
     smooth_quant_alpha: float | None = Field(default=0.5, ge=0, le=1)
@@ -111,6 +59,16 @@ class QuantizeSpec(Spec):
     """Correct the biases from layer-wise statistics (fast) or by running the model (slow)."""
     keep_float: tuple[KeepFloat, ...] = ()
     """Nodes that stay float."""
+    int8_activations: tuple[str, ...] = ()
+    """Of a w8 component: regular expressions over friendly names, of nodes whose activations are INT8 too."""
+
+    @model_validator(mode="after")
+    def _fits_its_scheme(self) -> Self:
+        if self.int8_activations and self.scheme is not Scheme.W8:
+            raise ValueError("int8_activations only where scheme is w8")
+        if self.keep_float and self.scheme is Scheme.W8:
+            raise ValueError("keep_float only where scheme is w8a8; of w8 every weight is INT8")
+        return self
 
 
 class ComponentSpecs(Spec):
@@ -163,10 +121,25 @@ class CalibrationSpec(Spec):
     """Which clips of the set are chosen."""
 
 
+class ElasticSection(Spec):
+    """How an elastic encoder cuts a window: encode the speech, append what silence would have given."""
+
+    margin_s: float = Field(default=0.5, ge=0, le=30)
+    """Padding that is encoded behind the speech, in seconds."""
+    tail_s: float = Field(default=10.0, ge=0, le=30)
+    """States of silence that are appended, in seconds of audio."""
+    bucket_s: float = Field(default=0.5, gt=0, le=30)
+    """Lengths are rounded up to a multiple, so that kernels are prepared once for each."""
+
+
 class Int8Variant(Spec):
     """The variant that the recipe is about."""
 
     name: VariantName = "int8"
+    layout: Layout = Layout.STATELESS
+    """stateless, as the baseline; stateful needs a stateful export with fp32 weights."""
+    elastic: ElasticSection | None = None
+    """Encode the speech of a window only; null encodes 30 s. Needs the runtime of sottovoce."""
     components: ComponentSpecs = ComponentSpecs()
     weights: Weights = Weights.FP16
     """The type on disk of the weights that stay float inside quantized components."""
@@ -188,6 +161,17 @@ class Recipe(Spec):
     """Further float variants."""
     calibration: CalibrationSpec = CalibrationSpec()
     quantize: Int8Variant = Int8Variant()
+
+    @property
+    def quantized_from(self) -> FloatVariant:
+        """The float variant that is quantized: the baseline, or the stateful export."""
+        if self.quantize.layout is Layout.STATELESS:
+            return self.baseline
+        return next(
+            variant
+            for variant in self.exports
+            if variant.layout is Layout.STATEFUL and variant.weights is Weights.FP32
+        )
 
     @property
     def float_variants(self) -> tuple[FloatVariant, ...]:
@@ -266,7 +250,37 @@ def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
         raise SpecError(
             f"recipe {where}: baseline must be stateless with fp32 weights; list others in exports"
         )
+    _check_layout(recipe, where)
     return recipe
+
+
+def _check_layout(recipe: Recipe, where: str) -> None:
+    """Check that there is a variant to quantize, and that the scheme of each component fits its layout."""
+    components = recipe.quantize.components
+    if recipe.quantize.layout is Layout.STATELESS:
+        odd = next((part for part in Component if components.of(part).scheme is Scheme.W8), None)
+        if odd is not None:
+            raise SpecError(
+                f"recipe {where}: quantize.components.{odd}.scheme is w8, which the stateless layout does not have; "
+                "set quantize.layout to stateful"
+            )
+        return
+    if not any(v.layout is Layout.STATEFUL and v.weights is Weights.FP32 for v in recipe.exports):
+        raise SpecError(
+            f"recipe {where}: quantize.layout is stateful, but exports has no stateful variant with fp32 weights"
+        )
+    if components.decoder_with_past.scheme is not Scheme.FLOAT:
+        raise SpecError(
+            f"recipe {where}: a stateful variant has one decoder; say quantize.components.decoder.scheme, "
+            "not decoder_with_past"
+        )
+    if components.decoder.scheme is Scheme.W8A8:
+        raise SpecError(
+            f"recipe {where}: the decoder of a stateful variant is w8 or float; name the nodes with INT8 "
+            "activations in quantize.components.decoder.int8_activations"
+        )
+    if components.encoder.scheme is Scheme.W8:
+        raise SpecError(f"recipe {where}: quantize.components.encoder.scheme is w8, want float or w8a8")
 
 
 def _recipe_text(name_or_path: str) -> tuple[str, str]:

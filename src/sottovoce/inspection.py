@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
-from sottovoce.config import Component, Layout, Scheme, Weights
 from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
+from sottovoce.terms import Component, Layout, Scheme, Weights
 
 
 class ComponentSummary(Document):

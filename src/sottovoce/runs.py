@@ -12,8 +12,9 @@ from pathlib import Path
 import yaml
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
-from sottovoce.config import Component, InferencePrecision, Layout, Recipe, Scheme, Weights, parse_recipe
+from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, nearest
+from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
 
 RECIPE_NAME = "recipe.yaml"
 CALIBRATION_NAME = "calibration"

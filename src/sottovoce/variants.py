@@ -8,67 +8,26 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.config import Component, InferencePrecision, Layout
-from sottovoce.environment import usable_cores
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.features import Features
+from sottovoce.runtime.layout import components_of
+from sottovoce.runtime.tokens import Tokens
+from sottovoce.terms import Component
 
 logger = logging.getLogger(__name__)
 
-COMPONENT_FILES: Mapping[Component, str] = {
-    Component.ENCODER: "openvino_encoder_model",
-    Component.DECODER: "openvino_decoder_model",
-    Component.DECODER_WITH_PAST: "openvino_decoder_with_past_model",
-}
-"""Names that optimum-intel and openvino-genai look for, without `.xml` and `.bin`."""
-
-COMPUTING_OPERATIONS = frozenset(
-    {
-        "Convolution",
-        "FullyConnected",
-        "MatMul",
-        "Gemm",
-        "ScaledDotProductAttention",
-        "ScaledDotProductAttentionWithKVCache",
-    }
-)
-"""Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
-
-Tokens = tuple[int, ...]
-Features = NDArray[np.float32]
 Wrap = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComputeSpec:
-    """What a variant computes in and with how many threads.
-
-    f32 means f32: with only `INFERENCE_PRECISION_HINT` pinned OpenVINO would still keep a
-    stateful decoder's keys and values in 8 bits and quantize activations on the fly.
-    """
-
-    precision: InferencePrecision = InferencePrecision.F32
-    threads: int = field(default_factory=usable_cores)
-
-    def properties(self) -> dict[str, str]:
-        """Return the properties to compile with."""
-        return {
-            "INFERENCE_PRECISION_HINT": self.precision.value,
-            "EXECUTION_MODE_HINT": "ACCURACY",
-            "KV_CACHE_PRECISION": self.precision.value,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
-            "INFERENCE_NUM_THREADS": str(self.threads),
-            "NUM_STREAMS": "1",
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +36,6 @@ class Transcription:
 
     text: str
     tokens: Tokens
-
-
-def component_path(folder: Path, component: Component) -> Path:
-    """Return where a component's graph lies in a variant's folder."""
-    return folder / f"{COMPONENT_FILES[component]}.xml"
-
-
-def components_of(folder: Path) -> tuple[Component, ...]:
-    """Name the components that a variant's folder holds."""
-    return tuple(part for part in Component if component_path(folder, part).is_file())
-
-
-def layout_of(folder: Path) -> Layout:
-    """Tell a variant's layout by its files."""
-    return Layout.STATELESS if Component.DECODER_WITH_PAST in components_of(folder) else Layout.STATEFUL
 
 
 @contextmanager
@@ -258,23 +202,3 @@ class WhisperVariant:
 def _languages(generation_config: Any) -> frozenset[str]:
     by_token = getattr(generation_config, "lang_to_id", None) or {}
     return frozenset(token.strip("<|>") for token in by_token) or frozenset({"en"})
-
-
-def computing_nodes(compiled: Any) -> dict[str, int]:
-    """Count the computing nodes of a compiled model by the precision that they run in.
-
-    Source: `CompiledModel.get_runtime_model`, whose nodes carry `layerType` and
-    `runtimePrecision`.
-    """
-    counts: dict[str, int] = {}
-    for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        if str(_told(info, "layerType")) in COMPUTING_OPERATIONS:
-            precision = str(_told(info, "runtimePrecision"))
-            counts[precision] = counts.get(precision, 0) + 1
-    return dict(sorted(counts.items()))
-
-
-def _told(info: Any, key: str) -> Any:
-    value = info[key] if key in info else ""  # noqa: SIM401 - an OVDict has no get
-    return getattr(value, "value", value)

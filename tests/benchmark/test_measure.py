@@ -11,8 +11,8 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.measure import interleave
 from sottovoce.benchmark.worker import ClipError, Worker
 from sottovoce.errors import SpecError, StageError
+from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, fake_precision, tone
-from sottovoce.variants import ComputeSpec
 
 
 def spec(variant: str, engine: str = "fake") -> EngineSpec:

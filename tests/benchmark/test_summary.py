@@ -31,12 +31,12 @@ from sottovoce.benchmark.summary import (
 from sottovoce.benchmark.worker import Loaded
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
-from sottovoce.config import Component, InferencePrecision, Layout, Scheme, Weights
 from sottovoce.environment import read_host
 from sottovoce.errors import GateError
 from sottovoce.runs import ComponentFacts, Variant, VariantFacts
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
 from sottovoce.testing import FakeEngine, fake_precision, tone
-from sottovoce.variants import ComputeSpec
 
 Summary = tuple[VariantResult, tuple[ClipRow, ...]]
 BOUNDS = st.floats(-1, 3)

@@ -8,9 +8,10 @@ import pytest
 
 from sottovoce.calibrate.recorder import Recorder, largest_difference
 from sottovoce.calibrate.store import DecodedSequence, StepRebuilder
-from sottovoce.config import Component
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.terms import Component
 from sottovoce.testing import tone
-from sottovoce.variants import ComputeSpec, WhisperVariant
+from sottovoce.variants import WhisperVariant
 
 WAVES = (tone(1.0, pitch_hz=150), tone(4.0, pitch_hz=420))
 

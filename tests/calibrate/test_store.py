@@ -17,9 +17,9 @@ from sottovoce.calibrate.store import (
     write_index,
     write_sequence,
 )
-from sottovoce.config import Component
 from sottovoce.errors import InputError
 from sottovoce.runs import check_files
+from sottovoce.terms import Component
 
 ENTRIES = st.builds(
     SequenceEntry,

@@ -11,11 +11,11 @@ import pytest
 from sottovoce.benchmark.results import Stage, read_results
 from sottovoce.calibrate.loading import load_clips
 from sottovoce.calibrate.speech import read_speech
-from sottovoce.config import Component
 from sottovoce.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio import Wave
-from sottovoce.variants import COMPONENT_FILES
+from sottovoce.runtime.layout import COMPONENT_FILES
+from sottovoce.terms import Component
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component
 from sottovoce.runs import read_run
+from sottovoce.terms import Component
 
 pytestmark = pytest.mark.slow
 

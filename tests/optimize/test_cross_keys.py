@@ -9,10 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component, KeepFloat, QuantizeSpec, Scheme
+from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.quantize import quantize_component
-from sottovoce.variants import ComputeSpec, component_path, quiet_libraries, quiet_output
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path
+from sottovoce.terms import Component, Scheme
+from sottovoce.variants import quiet_libraries, quiet_output
 
 N_LAYERS = 2
 

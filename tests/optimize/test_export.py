@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.config import FloatVariant, Layout, Weights
+from sottovoce.config import FloatVariant
 from sottovoce.errors import ParityError
 from sottovoce.optimize.export import TorchWhisper, check_variants, export_variants
 from sottovoce.optimize.identity import read_identity
 from sottovoce.optimize.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import components_of, layout_of
+from sottovoce.terms import Layout, Weights
 from sottovoce.testing import tiny_checkpoint, tone
-from sottovoce.variants import ComputeSpec, WhisperVariant, components_of, layout_of
+from sottovoce.variants import WhisperVariant
 
 
 def clips(language: str | None) -> tuple[ParityClip, ...]:

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Component, KeepFloat, QuantizeSpec, Scheme
+from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.quantize import check_count, check_size, kept_names, quantize_component
 from sottovoce.runs import read_run
-from sottovoce.variants import ComputeSpec, component_path, quiet_libraries, quiet_output
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path
+from sottovoce.terms import Component, Scheme
+from sottovoce.variants import quiet_libraries, quiet_output
 
 GOLDEN = {
     Component.ENCODER: (14, 14),

@@ -1,0 +1,62 @@
+"""What a model computes in: told to OpenVINO, and read back from it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sottovoce.environment import usable_cores
+from sottovoce.terms import InferencePrecision
+
+COMPUTING_OPERATIONS = frozenset(
+    {
+        "Convolution",
+        "FullyConnected",
+        "MatMul",
+        "Gemm",
+        "ScaledDotProductAttention",
+        "ScaledDotProductAttentionWithKVCache",
+    }
+)
+"""Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputeSpec:
+    """What a variant computes in and with how many threads.
+
+    f32 means f32: with only `INFERENCE_PRECISION_HINT` pinned OpenVINO would still keep a
+    stateful decoder's keys and values in 8 bits and quantize activations on the fly.
+    """
+
+    precision: InferencePrecision = InferencePrecision.F32
+    threads: int = field(default_factory=usable_cores)
+
+    def properties(self) -> dict[str, str]:
+        """Return the properties to compile with."""
+        return {
+            "INFERENCE_PRECISION_HINT": self.precision.value,
+            "EXECUTION_MODE_HINT": "ACCURACY",
+            "KV_CACHE_PRECISION": self.precision.value,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+            "INFERENCE_NUM_THREADS": str(self.threads),
+            "NUM_STREAMS": "1",
+        }
+
+
+def computing_nodes(compiled: Any) -> dict[str, int]:
+    """Count the computing nodes of a compiled model by the precision that they run in.
+
+    Source: `CompiledModel.get_runtime_model`, whose nodes carry `layerType` and
+    `runtimePrecision`.
+    """
+    counts: dict[str, int] = {}
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        if str(_told(info, "layerType")) in COMPUTING_OPERATIONS:
+            precision = str(_told(info, "runtimePrecision"))
+            counts[precision] = counts.get(precision, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _told(info: Any, key: str) -> Any:
+    value = info[key] if key in info else ""  # noqa: SIM401 - an OVDict has no get
+    return getattr(value, "value", value)

@@ -1,0 +1,190 @@
+"""Run a Whisper decoder on OpenVINO, in either layout, without copying what does not change.
+
+Both decoders are called the same way: `start` gives the encoder's states, `run` feeds tokens and
+returns logits. What was fed before is remembered until the next `start`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path, layout_of
+from sottovoce.terms import Component, Layout
+
+Logits = NDArray[np.float32]
+States = NDArray[np.float32]
+TokenArray = NDArray[np.int64]
+
+
+class Decoder(Protocol):
+    """A decoder that remembers the tokens that it was fed."""
+
+    can_continue: bool
+    """Whether several tokens at once may follow the first pass."""
+
+    def start(self, states: States) -> None:
+        """Forget everything; decode from encoder states from now on.
+
+        Args:
+            states: float32, shape (batch, n_positions, d_model); not copied, not to be changed
+                until the first `run` is over.
+        """
+
+    def run(self, tokens: TokenArray) -> Logits:
+        """Feed tokens that follow those fed before.
+
+        Args:
+            tokens: int64, shape (batch, n_tokens).
+
+        Returns:
+            float32, shape (batch, n_tokens, n_vocabulary); the decoder's own memory, valid until
+            the next call, and free to be changed.
+        """
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Let row i continue what row `rows[i]` was fed (beam search)."""
+
+
+def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
+    """Compile a variant's decoder."""
+    import openvino
+
+    core = openvino.Core()
+    properties = compute.properties()
+    if layout_of(folder) is Layout.STATEFUL:
+        compiled = core.compile_model(component_path(folder, Component.DECODER), "CPU", properties)
+        return StatefulDecoder(compiled.create_infer_request())
+    first, steps = (
+        core.compile_model(component_path(folder, part), "CPU", properties)
+        for part in (Component.DECODER, Component.DECODER_WITH_PAST)
+    )
+    return StatelessDecoder(first, steps)
+
+
+class StatefulDecoder:
+    """One graph that keeps keys and values inside; cross-attention's are computed once a start."""
+
+    can_continue = True
+
+    def __init__(self, request: Any) -> None:
+        import openvino
+
+        self._request = request
+        self._tensor = openvino.Tensor
+        self._one = np.zeros((1, 1), dtype=np.int64)
+        self._one_tensor = openvino.Tensor(self._one, shared_memory=True)
+        self._is_one = False
+        self._rows = np.zeros(0, dtype=np.int32)
+        self._states: States | None = None
+        self._logits = request.get_compiled_model().output("logits")
+
+    def start(self, states: States) -> None:
+        """Forget everything; decode from encoder states from now on."""
+        self._states = states  # kept alive: the tensor shares its memory
+        self._request.reset_state()
+        self._request.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
+        self._set_rows(np.arange(len(states), dtype=np.int32))
+
+    def run(self, tokens: TokenArray) -> Logits:
+        """Feed tokens that follow those fed before."""
+        if tokens.shape == (1, 1):
+            self._feed_one(int(tokens[0, 0]))
+        else:
+            self._request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
+            self._is_one = False
+        self._request.infer()
+        logits: Logits = self._request.get_tensor(self._logits).data
+        return logits
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Let row i continue what row `rows[i]` was fed."""
+        self._set_rows(np.asarray(rows, dtype=np.int32))
+
+    def _feed_one(self, token: int) -> None:
+        self._one[0, 0] = token
+        if not self._is_one:
+            self._request.set_tensor("input_ids", self._one_tensor)
+            self._is_one = True
+
+    def _set_rows(self, rows: NDArray[np.int32]) -> None:
+        if not np.array_equal(rows, self._rows):
+            self._rows = rows
+            self._request.set_tensor("beam_idx", self._tensor(rows, shared_memory=True))
+
+
+class StatelessDecoder:
+    """Two graphs; the second takes and returns keys and values, handed over without a copy."""
+
+    can_continue = False
+
+    def __init__(self, first: Any, steps: Any) -> None:
+        import openvino
+
+        self._tensor = openvino.Tensor
+        self._first = first.create_infer_request()
+        # Two requests take turns: the output of one is the input of the other, where it lies.
+        self._steps = (steps.create_infer_request(), steps.create_infer_request())
+        self._turn = 0
+        self._past: Any = None
+        self._takes_states = _has_input(steps, "encoder_hidden_states")
+        self._cross = [name for name in _names(first.outputs) if ".encoder." in name]
+        self._own = [name for name in _names(first.outputs) if ".decoder." in name]
+        self._states: States | None = None
+        self._rows: NDArray[np.int64] | None = None
+
+    def start(self, states: States) -> None:
+        """Forget everything; decode from encoder states from now on."""
+        self._states = states
+        self._past = None
+        self._rows = None
+        self._first.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
+
+    def run(self, tokens: TokenArray) -> Logits:
+        """Feed tokens that follow those fed before."""
+        request = self._first if self._past is None else self._prepare_step()
+        request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
+        request.infer()
+        if self._past is None:
+            self._hand_over_cross()
+        self._past = request
+        logits: Logits = request.get_tensor("logits").data
+        return logits
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Let row i continue what row `rows[i]` was fed."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        self._rows = None if np.array_equal(chosen, np.arange(len(chosen))) else chosen
+
+    def _prepare_step(self) -> Any:
+        request = self._steps[self._turn]
+        self._turn = 1 - self._turn
+        for name in self._own:
+            past = self._past.get_tensor(name)
+            if self._rows is not None:
+                past = self._tensor(np.ascontiguousarray(past.data[self._rows]))
+            request.set_tensor(_past_name(name), past)
+        self._rows = None
+        return request
+
+    def _hand_over_cross(self) -> None:
+        for request in self._steps:
+            for name in self._cross:
+                request.set_tensor(_past_name(name), self._first.get_tensor(name))
+            if self._takes_states:
+                request.set_tensor("encoder_hidden_states", self._tensor(self._states, shared_memory=True))
+
+
+def _past_name(name: str) -> str:
+    return name.replace("present", "past_key_values", 1)
+
+
+def _names(ports: Sequence[Any]) -> list[str]:
+    return [port.any_name for port in ports]
+
+
+def _has_input(compiled: Any, name: str) -> bool:
+    return any(name in port.get_names() for port in compiled.inputs)

@@ -1,0 +1,122 @@
+"""The elastic encoder's plan: encode the speech, append what silence would have given.
+
+Whisper pads each clip to 30 s and encodes the padding too. Encoding only the speech makes the
+decoder run on: it was trained to see silence after it. So the encoder gets the speech and a short
+margin, and the states that the encoder gives for pure silence at the positions behind are appended,
+from a table made once for each level of silence. The decoder sees what it was trained to see.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.features import FRAMES_PER_S, HOP_SAMPLES, WINDOW_FRAMES
+
+SILENCE_NAME = "silence_states.safetensors"
+
+FRAMES_PER_POSITION = 2
+"""The encoder's second convolution has stride 2."""
+
+WINDOW_POSITIONS = WINDOW_FRAMES // FRAMES_PER_POSITION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticPlan:
+    """How much of a window is encoded, and how much silence follows.
+
+    Attributes:
+        n_frames: frames of 10 ms to encode, even.
+        n_positions: encoder positions that they give.
+        n_silent: positions of silence appended.
+    """
+
+    n_frames: int
+    n_positions: int
+    n_silent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticSpec:
+    """The settings of an elastic variant.
+
+    Attributes:
+        margin_s: seconds of padding encoded behind the speech.
+        tail_s: seconds of silence states appended.
+        bucket_s: lengths are rounded up to a multiple, so that kernels are prepared once for each.
+    """
+
+    margin_s: float
+    tail_s: float
+    bucket_s: float
+
+
+def plan_window(n_samples: int, spec: ElasticSpec) -> ElasticPlan:
+    """Plan the encoding of a clip of at most 30 s.
+
+    Args:
+        n_samples: of the clip, 16 kHz.
+        spec: margin, tail and bucket.
+    """
+    bucket = max(FRAMES_PER_POSITION, round(spec.bucket_s * FRAMES_PER_S / FRAMES_PER_POSITION) * 2)
+    wanted = -(-n_samples // HOP_SAMPLES) + round(spec.margin_s * FRAMES_PER_S)
+    n_frames = min(WINDOW_FRAMES, -(-wanted // bucket) * bucket)
+    n_positions = n_frames // FRAMES_PER_POSITION
+    tail = round(spec.tail_s * FRAMES_PER_S / FRAMES_PER_POSITION)
+    return ElasticPlan(
+        n_frames=n_frames, n_positions=n_positions, n_silent=min(tail, WINDOW_POSITIONS - n_positions)
+    )
+
+
+FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_silent=0)
+
+
+class SilenceStates:
+    """Encoder states of pure silence, by the feature value that silence has."""
+
+    def __init__(self, spec: ElasticSpec, floors: NDArray[np.float32], states: NDArray[np.float16]) -> None:
+        self.spec = spec
+        self._floors = floors
+        self._states = states
+
+    @classmethod
+    def load(cls, folder: Path) -> "SilenceStates | None":
+        """Read a variant's silence states; None where the variant is not elastic.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = folder / SILENCE_NAME
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                facts = stored.metadata()
+                spec = ElasticSpec(**{name: float(facts[name]) for name in ElasticSpec.__slots__})
+                return cls(spec, stored.get_tensor("floors"), stored.get_tensor("states"))
+        except (SafetensorError, KeyError, TypeError, ValueError) as cause:
+            raise InputError(f"{path} is no silence states: {cause}; make the variant again") from cause
+
+    def save(self, folder: Path) -> None:
+        """Write them into a variant's folder."""
+        from safetensors.numpy import save_file
+
+        facts = {name: repr(getattr(self.spec, name)) for name in ElasticSpec.__slots__}
+        save_file({"floors": self._floors, "states": self._states}, folder / SILENCE_NAME, metadata=facts)
+
+    def behind(self, plan: ElasticPlan, floor: float) -> NDArray[np.float16]:
+        """Return the states of silence behind the encoded positions.
+
+        Args:
+            plan: where the encoded positions end and how much follows.
+            floor: the value that silence has in the clip's features.
+
+        Returns:
+            float16, shape (n_silent, d_model).
+        """
+        nearest = int(np.abs(self._floors - floor).argmin())
+        return self._states[nearest, plan.n_positions : plan.n_positions + plan.n_silent]

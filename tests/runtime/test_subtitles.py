@@ -1,0 +1,433 @@
+import csv
+import html
+import io
+import json
+import math
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import accumulate, pairwise
+
+import av
+import pytest
+import srt
+import webvtt
+from av.subtitles.subtitle import AssSubtitle
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sottovoce.errors import SpecError
+from sottovoce.runtime.subtitles import MIN_CUE_MS, CueLimits, TranscriptFormat, format_transcript
+from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
+
+LONG = "She counted seventeen boats and wrote the number in a small blue book, then closed it and went home."
+CHINESE = "我们今天要讨论的是语音识别模型的量化方法，它可以让模型在普通的处理器上运行得更快。" * 2  # noqa: RUF001
+
+TIMESTAMP = re.compile(r"(\d{2,}):([0-5]\d):([0-5]\d)[.,](\d{3})")
+UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufeff]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A cue as a parser that is not ours reads it."""
+
+    start_ms: int
+    end_ms: int
+    text: str
+
+
+def segment(start_s: float, end_s: float, text: str, *words: Word) -> Segment:
+    return Segment(
+        start_s=start_s,
+        end_s=end_s,
+        text=text,
+        tokens=(1, 2),
+        mean_log_probability=-0.25,
+        no_speech_probability=0.01,
+        compression_ratio=1.1,
+        words=words,
+    )
+
+
+def transcript(*segments: Segment) -> Transcript:
+    timings = Timings(total_s=0.5, phase_s={Phase.ENCODER: 0.2}, calls={Phase.ENCODER: 1})
+    return Transcript(
+        segments=segments, language="en", language_probability=1.0, duration_s=30.0, timings=timings
+    )
+
+
+def spoken(*texts: str, start_s: float = 0.0, word_s: float = 0.5) -> Segment:
+    """Say words in even time."""
+    words = tuple(
+        Word(text=text, start_s=start_s + i * word_s, end_s=start_s + (i + 1) * word_s, probability=0.9)
+        for i, text in enumerate(texts)
+    )
+    return segment(words[0].start_s, words[-1].end_s, "".join(texts).strip(), *words)
+
+
+def said(text: str, *, word_s: float = 0.5) -> Segment:
+    """Say a text with the words that Whisper would make of it."""
+    return spoken(*re.findall(r" ?[^ ]+", text), word_s=word_s)
+
+
+def milliseconds(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)
+
+
+def shown_srt(text: str) -> list[Shown]:
+    return [
+        Shown(start_ms=milliseconds(cue.start), end_ms=milliseconds(cue.end), text=cue.content)
+        for cue in srt.parse(text)
+    ]
+
+
+def from_timestamp(text: str) -> int:
+    found = TIMESTAMP.fullmatch(text)
+    assert found, text
+    hours, minutes, seconds, rest = map(int, found.groups())
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000 + rest
+
+
+def shown_vtt(text: str) -> list[Shown]:
+    return [
+        Shown(
+            start_ms=from_timestamp(cue.start),
+            end_ms=from_timestamp(cue.end),
+            text=html.unescape(cue.raw_text),
+        )
+        for cue in webvtt.from_string(text, strict=True).captions
+    ]
+
+
+def shown(kind: TranscriptFormat, text: str) -> list[Shown]:
+    return shown_srt(text) if kind is TranscriptFormat.SRT else shown_vtt(text)
+
+
+def shown_by_ffmpeg(kind: TranscriptFormat, text: str) -> list[Shown]:
+    """Read cues as most players do."""
+    demuxer = "webvtt" if kind is TranscriptFormat.VTT else "srt"
+    cues = []
+    with av.open(io.BytesIO(text.encode()), "r", format=demuxer) as container:
+        for packet in container.demux(subtitles=0):
+            if packet.pts is not None and packet.duration is not None:
+                parts = [part for part in packet.decode() if isinstance(part, AssSubtitle)]
+                lines = "".join(part.dialogue.decode() for part in parts)
+                cues.append(Shown(start_ms=packet.pts, end_ms=packet.pts + packet.duration, text=lines))
+    return cues
+
+
+def essence(text: str) -> str:
+    """Strip what formats may change: blanks, control characters, arrows."""
+    return re.sub(r"-{2,}>", "->", UNSEEN.sub("", readable(text)))
+
+
+def readable(text: str) -> str:
+    return re.sub(r"[\ud800-\udfff]", "\ufffd", text)
+
+
+def not_empty(what: Transcript) -> list[Segment]:
+    return [one for one in what.segments if essence(one.text)]
+
+
+CUES = pytest.mark.parametrize("kind", [TranscriptFormat.SRT, TranscriptFormat.VTT])
+
+PIECES = (
+    *'\n\r\t\x00\x1c\x85\u2028\u2029\xa0\ufeff\ud800>" ',
+    *("-->", "--", "<b>", "&amp;", "\n\n", "00:00:01,000", "1", "NOTE", "WEBVTT", "STYLE"),
+    *(LONG, CHINESE, "สวัสดีครับ" * 9, "e\u0301" * 60, "x" * 100, "👩‍👩‍👧" * 30),
+)
+PIECE = st.sampled_from(PIECES) | st.text(st.characters(), max_size=20)
+ANY_TEXT = st.lists(PIECE, max_size=8).map("".join)
+# Parsers read up to 10 digits of hours, and timedelta no more than this either.
+ANY_TIME = st.floats(0, 1e7) | st.sampled_from([-1.0, math.nan, math.inf, -math.inf, 59.9996, 3599.9999])
+PAUSE_S = st.floats(0, 4000)
+LENGTH_S = st.floats((MIN_CUE_MS + 2) / 1000, 4000)
+
+
+@st.composite
+def in_order(draw: st.DrawFn) -> Transcript:
+    """Say anything in segments that do not overlap and last long enough to be seen."""
+    steps = draw(st.lists(st.tuples(PAUSE_S, LENGTH_S, ANY_TEXT), max_size=6))
+    edges = list(accumulate(time for pause, length, _ in steps for time in (pause, length)))
+    texts = [text for _, _, text in steps]
+    return transcript(*map(segment, edges[::2], edges[1::2], texts))
+
+
+@st.composite
+def in_any_order(draw: st.DrawFn) -> Transcript:
+    """Say anything at any time, words included."""
+    word = st.builds(Word, text=ANY_TEXT, start_s=ANY_TIME, end_s=ANY_TIME, probability=st.just(0.5))
+    segments = []
+    for words in draw(st.lists(st.lists(word, max_size=30), max_size=4)):
+        text = draw(ANY_TEXT) if draw(st.booleans()) else "".join(word.text for word in words).strip()
+        segments.append(segment(draw(ANY_TIME), draw(ANY_TIME), text, *words))
+    return transcript(*segments)
+
+
+@st.composite
+def in_words(draw: st.DrawFn) -> Segment:
+    """Say up to 60 words of Latin letters, each long enough to be a cue of its own."""
+    letters = st.text("abcdefghijklmnopqrstuvwxyzé,.", min_size=1, max_size=42)
+    texts = draw(st.lists(letters, min_size=1, max_size=60))
+    return said(" " + " ".join(texts), word_s=draw(st.floats(0.03, 2)))
+
+
+@CUES
+@given(what=in_order())
+def test_parsers_read_each_segment_as_a_cue_with_its_text_and_times(
+    kind: TranscriptFormat, what: Transcript
+) -> None:
+    cues = shown(kind, format_transcript(what, kind))
+    segments = not_empty(what)
+    assert len(cues) == len(segments)
+    for cue, one in zip(cues, segments, strict=True):
+        assert essence(cue.text) == essence(one.text)
+        assert cue.start_ms == pytest.approx(one.start_s * 1000, abs=1)
+        assert cue.end_ms == pytest.approx(one.end_s * 1000, abs=1)
+
+
+@CUES
+@given(what=in_any_order())
+def test_cues_are_valid_in_order_and_complete_whatever_the_times(
+    kind: TranscriptFormat, what: Transcript
+) -> None:
+    text = format_transcript(what, kind)
+    cues = shown(kind, text)
+    assert all(cue.end_ms - cue.start_ms >= MIN_CUE_MS for cue in cues)
+    assert all(cue.end_ms <= following.start_ms for cue, following in pairwise(cues))
+    said_in_all = "".join(one.text for one in not_empty(what))
+    assert essence("".join(cue.text for cue in cues)) == essence(said_in_all)
+    assert text.count("-->") == len(cues)
+    assert all(line.strip() for cue in cues for line in cue.text.split("\n"))
+
+
+@CUES
+@given(one=in_words())
+@example(one=said(LONG * 3))
+def test_a_long_segment_is_split_at_words_with_their_times(kind: TranscriptFormat, one: Segment) -> None:
+    cues = shown(kind, format_transcript(transcript(one), kind))
+    words = list(one.words)
+    for cue in cues:
+        assert all(len(line) <= 42 for line in cue.text.split("\n"))
+        assert cue.text.count("\n") <= 1
+        mine, words = words[: len(cue.text.split())], words[len(cue.text.split()) :]
+        assert cue.text.split() == [word.text.strip() for word in mine]
+        assert cue.start_ms == pytest.approx(mine[0].start_s * 1000, abs=1)
+        assert cue.end_ms == pytest.approx(mine[-1].end_s * 1000, abs=1)
+    assert not words
+
+
+@given(what=in_any_order(), source=st.none() | ANY_TEXT)
+def test_json_says_everything_and_never_nan(what: Transcript, source: str | None) -> None:
+    text = format_transcript(what, TranscriptFormat.JSON, source=source)
+    read = json.loads(text, parse_constant=pytest.fail)
+    assert text.encode().count(b"\n") == 1
+    assert text.endswith("\n")
+    assert read["text"] == readable(what.text)
+    assert read["source"] == (None if source is None else readable(source))
+    for got, one in zip(read["segments"], what.segments, strict=True):
+        assert got["text"] == readable(one.text)
+        assert got["start_s"] == pytest.approx(one.start_s if math.isfinite(one.start_s) else None, abs=1e-3)
+        assert [word["text"] for word in got.get("words", [])] == [readable(word.text) for word in one.words]
+
+
+@given(what=in_order())
+def test_tsv_has_a_row_for_each_segment_with_text(what: Transcript) -> None:
+    text = format_transcript(what, TranscriptFormat.TSV)
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
+    segments = not_empty(what)
+    assert rows[0] == ["start", "end", "text"]
+    for (start_ms, end_ms, row_text), one in zip(rows[1:], segments, strict=True):
+        assert int(start_ms) == pytest.approx(one.start_s * 1000, abs=1)
+        assert int(end_ms) == pytest.approx(one.end_s * 1000, abs=1)
+        assert essence(row_text) == essence(one.text)
+
+
+@given(what=in_any_order())
+def test_txt_has_a_line_for_each_segment_with_text(what: Transcript) -> None:
+    text = format_transcript(what, TranscriptFormat.TXT)
+    segments = [one.text for one in not_empty(what)]
+    assert list(map(essence, text.splitlines())) == list(map(essence, segments))
+
+
+@pytest.mark.parametrize("kind", TranscriptFormat)
+@given(what=in_any_order())
+def test_every_format_can_be_written_as_utf_8(kind: TranscriptFormat, what: Transcript) -> None:
+    assert format_transcript(what, kind).encode().decode() == format_transcript(what, kind)
+
+
+TWO = transcript(segment(0.0, 1.25, "Hello there."), segment(1.5, 3.0, "It's me & you <3."))
+EXPECTED = {
+    TranscriptFormat.TXT: "Hello there.\nIt's me & you <3.\n",
+    TranscriptFormat.SRT: "1\n00:00:00,000 --> 00:00:01,250\nHello there.\n\n"
+    "2\n00:00:01,500 --> 00:00:03,000\nIt's me & you <3.\n\n",
+    TranscriptFormat.VTT: "WEBVTT\n\n00:00:00.000 --> 00:00:01.250\nHello there.\n\n"
+    "00:00:01.500 --> 00:00:03.000\nIt's me &amp; you &lt;3.\n\n",
+    TranscriptFormat.TSV: "start\tend\ttext\n0\t1250\tHello there.\n1500\t3000\tIt's me & you <3.\n",
+}
+SILENCE = {
+    TranscriptFormat.TXT: "",
+    TranscriptFormat.SRT: "",
+    TranscriptFormat.VTT: "WEBVTT\n\n",
+    TranscriptFormat.TSV: "start\tend\ttext\n",
+}
+
+
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_text_formats_are_laid_out_as_by_openai_whisper(kind: TranscriptFormat) -> None:
+    assert format_transcript(TWO, kind) == EXPECTED[kind]
+
+
+@pytest.mark.parametrize("kind", SILENCE)
+def test_silence_has_no_cues(kind: TranscriptFormat) -> None:
+    assert format_transcript(transcript(), kind) == SILENCE[kind]
+    assert format_transcript(transcript(segment(0.0, 1.0, " \n ")), kind) == SILENCE[kind]
+
+
+SAID_IN_JSON = """
+{"schema_version": 1, "source": "a.mp3", "language": "en", "language_probability": 1.0, "duration_s": 30.0,
+ "text": "Grüße", "segments": [
+  {"start_s": 0.0, "end_s": 1.0, "text": "Grüße", "tokens": [1, 2], "mean_log_probability": null,
+   "no_speech_probability": 0.01, "compression_ratio": 1.1, "temperature": 0.2,
+   "words": [{"text": " Grüße", "start_s": 0.0, "end_s": 0.333, "probability": 0.6667}]},
+  {"start_s": 2.0, "end_s": 3.0, "text": "", "tokens": [1, 2], "mean_log_probability": -0.25,
+   "no_speech_probability": 0.01, "compression_ratio": 1.1, "temperature": 0.0}],
+ "timings": {"total_s": 0.5, "phase_s": {"encoder": 0.2}, "calls": {"encoder": 1}, "n_redone": 0}}
+"""
+
+
+def test_json_has_the_documented_fields_in_readable_letters() -> None:
+    word = Word(text=" Grüße", start_s=0.0, end_s=1 / 3, probability=2 / 3)
+    first = replace(segment(0.0, 1.0004, "Grüße", word), temperature=0.2, mean_log_probability=math.nan)
+    text = format_transcript(transcript(first, segment(2.0, 3.0, "")), TranscriptFormat.JSON, source="a.mp3")
+    assert (
+        text
+        == " ".join(line.strip() for line in SAID_IN_JSON.strip().splitlines()).replace("[ {", "[{") + "\n"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instant:
+    time_s: float
+    shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+INSTANTS = (
+    Instant(time_s=0.0004, shown="00:00:00,000"),
+    Instant(time_s=59.9996, shown="00:01:00,000"),
+    Instant(time_s=3599.9996, shown="01:00:00,000"),
+    Instant(time_s=3661.001, shown="01:01:01,001"),
+    Instant(time_s=99 * 3600 + 59 * 60 + 59.9999, shown="100:00:00,000"),
+    Instant(time_s=1234 * 3600 + 5.5, shown="1234:00:05,500"),
+)
+
+
+@pytest.mark.parametrize("instant", INSTANTS, ids=str)
+def test_timestamps_carry_over_and_know_more_than_99_hours(instant: Instant) -> None:
+    what = transcript(segment(instant.time_s, instant.time_s + 2, "Hello"))
+    assert f"\n{instant.shown} --> " in format_transcript(what, TranscriptFormat.SRT)
+    assert f"\n{instant.shown.replace(',', '.')} --> " in format_transcript(what, TranscriptFormat.VTT)
+
+
+def times(*segments: Segment) -> list[tuple[int, int]]:
+    cues = shown_srt(format_transcript(transcript(*segments), TranscriptFormat.SRT))
+    return [(cue.start_ms, cue.end_ms) for cue in cues]
+
+
+def test_a_cue_ends_where_the_next_starts() -> None:
+    assert times(segment(0, 2.1, "one"), segment(2, 3, "two")) == [(0, 2000), (2000, 3000)]
+
+
+def test_a_segment_without_length_is_a_short_cue_and_the_next_waits() -> None:
+    overlapping = (segment(2, 2, "one"), segment(2, 3, "two"), segment(3, 4, "three"))
+    assert times(*overlapping) == [(2000, 2020), (2020, 3000), (3000, 4000)]
+
+
+def test_one_wrong_time_does_not_move_the_rest() -> None:
+    wrong = (segment(0, 1, "one"), segment(1, 9999, "two"), segment(0.5, 0.6, "three"), segment(2, 3, "four"))
+    assert times(*wrong)[-1] == (2000, 3000)
+
+
+def test_a_segment_that_fits_keeps_its_own_times() -> None:
+    one = replace(said("Hello there."), start_s=0.2, end_s=5.0)
+    assert times(one) == [(200, 5000)]
+
+
+def test_a_long_segment_without_words_stays_one_cue_of_short_lines() -> None:
+    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, LONG)), TranscriptFormat.SRT))
+    assert cue.text.split("\n") == [
+        "She counted seventeen boats and wrote the",
+        "number in a small blue book, then closed",
+        "it and went home.",
+    ]
+
+
+def test_words_that_do_not_spell_the_text_lose_none_of_it() -> None:
+    one = replace(said(LONG), text=LONG + " Or so they say.")
+    (cue,) = shown_srt(format_transcript(transcript(one), TranscriptFormat.SRT))
+    assert essence(cue.text) == essence(one.text)
+
+
+def test_the_limits_of_a_cue_can_be_chosen() -> None:
+    limits = CueLimits(max_chars_per_line=20, max_lines=1)
+    text = format_transcript(
+        transcript(said("Hello over there, my old friend.")), TranscriptFormat.SRT, limits=limits
+    )
+    assert [cue.text for cue in shown_srt(text)] == ["Hello over there, my", "old friend."]
+
+
+@pytest.mark.parametrize("limits", [(0, 2), (42, 0)])
+def test_limits_without_room_are_refused(limits: tuple[int, int]) -> None:
+    with pytest.raises(SpecError, match="want integers >= 1"):
+        CueLimits(max_chars_per_line=limits[0], max_lines=limits[1])
+
+
+def test_chinese_is_split_between_characters_which_count_twice() -> None:
+    text = format_transcript(transcript(spoken(*CHINESE, word_s=0.2)), TranscriptFormat.VTT)
+    cues = shown_vtt(text)
+    lines = [line for cue in cues for line in cue.text.split("\n")]
+    assert "".join(lines) == CHINESE
+    assert max(map(len, lines)) <= 21
+    assert max(cue.text.count("\n") for cue in cues) == 1
+
+
+def test_wrapped_lines_neither_start_with_a_closing_mark_nor_cut_foreign_words() -> None:
+    text = "大家好，我们今天来看一看「OpenVINO」是怎么工作的。" * 4  # noqa: RUF001
+    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
+    lines = cue.text.split("\n")
+    assert not [line for line in lines if line[0] in "，。」" or line[-1] == "「"]  # noqa: RUF001
+    assert "".join(lines) == text
+    assert sum(line.count("OpenVINO") for line in lines) == 4
+
+
+def test_a_line_break_leaves_accents_on_their_letters() -> None:
+    text = "e\u0301" * 100
+    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
+    assert [len(line) for line in cue.text.split("\n")] == [84, 84, 32]
+
+
+def test_an_arrow_of_any_length_is_no_timing() -> None:
+    what = transcript(segment(0, 1, "a ----> b"))
+    assert "\na -> b\n" in format_transcript(what, TranscriptFormat.SRT)
+    assert "\na ----&gt; b\n" in format_transcript(what, TranscriptFormat.VTT)
+
+
+@CUES
+def test_ffmpeg_shows_the_same_cues(kind: TranscriptFormat) -> None:
+    what = transcript(
+        segment(0, 1, "Hello\r\n\r\nthere."),
+        segment(1, 1, "你好。"),
+        said(LONG),
+        segment(400_000, 400_001.5, "Bye."),
+    )
+    text = format_transcript(what, kind)
+    assert shown_by_ffmpeg(kind, text) == shown(kind, text)
+
+
+def test_ffmpeg_shows_escaped_characters_as_they_were_said() -> None:
+    text = format_transcript(transcript(segment(0, 1, "a<b> & &lt; --> c")), TranscriptFormat.VTT)
+    (cue,) = shown_by_ffmpeg(TranscriptFormat.VTT, text)
+    assert cue.text == "a<b> & &lt; --> c"

@@ -24,6 +24,9 @@ from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"
 
+PREFIX_STRIDE = 7
+"""Steps by which the lengths of prefixes differ from clip to clip."""
+
 Call = Mapping[str, NDArray[Any]]
 """The inputs of one inference by the names of the model's inputs."""
 
@@ -133,6 +136,24 @@ class CalibrationStore:
             return Calls(length=len(self.entries), make=self._decoder_calls)
         n_steps = sum(entry.n_steps for entry in self.entries)
         return Calls(length=n_steps, make=lambda: self._step_calls(baseline))
+
+    def prefixes(self) -> Calls:
+        """Return one call for each sequence of a stateful decoder that has forgotten everything.
+
+        Each feeds a part of its sequence, the prompt at least: parts of all lengths, so that the token
+        that follows is now an early one, now a late one.
+        """
+        return Calls(length=len(self.entries), make=self._prefix_calls)
+
+    def _prefix_calls(self) -> Iterator[Call]:
+        for i, entry in enumerate(self.entries):
+            sequence = self.read(entry)
+            n_tokens = entry.n_prompt + (PREFIX_STRIDE * i) % max(1, entry.n_steps)
+            yield {
+                "input_ids": np.ascontiguousarray(sequence.token_ids[:, :n_tokens]),
+                "encoder_hidden_states": sequence.encoder_states,
+                "beam_idx": np.zeros(1, dtype=np.int32),
+            }
 
     def _encoder_calls(self) -> Iterator[Call]:
         for entry in self.entries:

@@ -1,13 +1,18 @@
 """Make an encoder elastic: any number of frames, and the states of silence behind them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
-from sottovoce.runtime.elastic import WINDOW_POSITIONS, ElasticSpec, SilenceStates
-from sottovoce.runtime.features import WINDOW_FRAMES
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.elastic import WINDOW_POSITIONS, ElasticSpec, SilenceStates, plan_window
+from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, Features
+from sottovoce.runtime.layout import component_path
+from sottovoce.terms import Component
 
 FLOORS = np.round(np.arange(-1.5, 0.05, 0.1), 1).astype(np.float32)
 """Feature values of silence: -1.5 for a digital silence, 0 for a clip whose peak fills the scale."""
@@ -15,6 +20,12 @@ FLOORS = np.round(np.arange(-1.5, 0.05, 0.1), 1).astype(np.float32)
 
 TABLE_RANK = 3
 """Of the position embedding: (1, 1500, d_model)."""
+
+
+SILENCE_FLOOR = -0.8
+"""Of the call of silence: what a clip of usual loudness has."""
+
+FLOOR_TOLERANCE = 1e-6
 
 
 def make_elastic(model: Any) -> None:
@@ -83,6 +94,32 @@ def _insert_slice(add: Any, port: int) -> None:
     add.input(port).replace_source_output(cut.output(0))
 
 
+def elastic_calls(calls: Calls, spec: ElasticSpec) -> Calls:
+    """Cut recorded encoder calls to the frames that an elastic encoder receives, and add one of silence.
+
+    Args:
+        calls: with `input_features`, float32, shape (1, n_mels, 3000).
+        spec: margin and bucket.
+    """
+
+    def make() -> Iterator[Call]:
+        for call in calls:
+            yield {"input_features": _cut(call["input_features"], spec)}
+        shape = next(iter(calls))["input_features"].shape
+        yield {"input_features": np.full(shape, SILENCE_FLOOR, dtype=np.float32)}
+
+    return Calls(length=len(calls) + 1, make=make)
+
+
+def _cut(features: Features, spec: ElasticSpec) -> Features:
+    """Leave out the frames behind the speech that hold what silence holds."""
+    floor = features.min()
+    loud = np.flatnonzero((features[0] > floor + FLOOR_TOLERANCE).any(axis=0))
+    n_frames = int(loud[-1]) + 1 if loud.size else 0
+    plan = plan_window(n_frames * HOP_SAMPLES, spec)
+    return np.ascontiguousarray(features[:, :, : plan.n_frames])
+
+
 def compute_silence_states(encoder: Any, spec: ElasticSpec) -> SilenceStates:
     """Encode pure silence at each level.
 
@@ -98,6 +135,16 @@ def compute_silence_states(encoder: Any, spec: ElasticSpec) -> SilenceStates:
     return SilenceStates(spec, FLOORS, np.stack(states))
 
 
-def add_silence_states(folder: Path, encoder: Any, spec: ElasticSpec) -> None:
-    """Write the silence states of a variant's encoder into its folder."""
+def add_silence_states(folder: Path, spec: ElasticSpec, compute: ComputeSpec) -> None:
+    """Write the silence states of a variant's encoder into its folder.
+
+    Args:
+        folder: of the variant.
+        spec: stored with the states.
+        compute: what the variant is to run in.
+    """
+    import openvino
+
+    path = component_path(folder, Component.ENCODER)
+    encoder = openvino.Core().compile_model(path, "CPU", compute.properties())
     compute_silence_states(encoder, spec).save(folder)

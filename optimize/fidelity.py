@@ -71,7 +71,8 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
 
 
 def _outputs(compiled: list[Any], call: Call) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    expected, found = (model(dict(call))[0] for model in compiled)
+    # A new request each: a stateful decoder starts without a past.
+    expected, found = (model.create_infer_request().infer(dict(call))[0] for model in compiled)
     return expected, found
 
 

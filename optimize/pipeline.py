@@ -252,9 +252,9 @@ def _quantize(work: Path, recipe: Recipe, *, reporter: Reporter) -> None:
 
 
 def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter) -> None:
-    baseline, calibration = run_folder / recipe.baseline.name, run_folder / CALIBRATION_NAME
-    fidelities = quantize_variant(baseline, CalibrationStore(calibration), recipe.quantize, into, reporter)
-    check_identity(into, read_identity(baseline))
+    source, calibration = run_folder / recipe.quantized_from.name, run_folder / CALIBRATION_NAME
+    fidelities = quantize_variant(source, CalibrationStore(calibration), recipe.quantize, into, reporter)
+    check_identity(into, read_identity(source))
     schemes = {str(part): recipe.quantize.components.of(part).scheme for part in components_of(into)}
     _write_variant_manifest(
         into,
@@ -265,9 +265,7 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
             weights=recipe.quantize.weights, inference_precision=recipe.quantize.inference_precision
         ),
         parents=(
-            Parent(
-                role="variant", name=recipe.baseline.name, sha256=sha256_of_file(baseline / MANIFEST_NAME)
-            ),
+            Parent(role="variant", name=source.name, sha256=sha256_of_file(source / MANIFEST_NAME)),
             Parent(
                 role="calibration", name=CALIBRATION_NAME, sha256=sha256_of_file(calibration / MANIFEST_NAME)
             ),

@@ -5,27 +5,35 @@ fast bias correction (Nagel et al. 2019).
 """
 
 import logging
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
-from sottovoce.config import Int8Variant, QuantizeSpec
+from sottovoce.config import ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
+from sottovoce.optimize.elastic import add_silence_states, elastic_calls, make_elastic
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import COMPONENT_FILES, component_path
-from sottovoce.terms import Component, Preset, Scheme, Weights
+from sottovoce.runtime.elastic import ElasticSpec
+from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.terms import Component, Layout, Preset, Scheme, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 
 SMOOTH_QUANT_OFF = -1.0
 """NNCF takes a negative alpha for none; zero would be an alpha."""
+
+QUANTIZABLE_OPERATIONS = frozenset(
+    {"Add", "Convolution", "Gather", "MatMul", "Multiply", "ScaledDotProductAttention"}
+)
+"""Of a Whisper decoder: those whose inputs NNCF quantizes."""
 
 SIZE_SLACK = 1.05
 """On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""
@@ -69,6 +77,41 @@ def quantize_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Ad
         raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
 
 
+def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+    """Turn the weights of one component into INT8, and the activations of some nodes too.
+
+    Args:
+        model: `openvino.Model` in float32; it is changed where no activations are INT8.
+        calls: recorded calls, for the ranges of those activations.
+        spec: which nodes have INT8 activations.
+        advance: called for each call that NNCF runs.
+
+    Raises:
+        SpecError: `int8_activations` fits no node.
+
+    Source: NNCF weight compression (`nncf.compress_weights`), symmetric, one scale a channel.
+    """
+    import nncf
+
+    if spec.int8_activations:
+        others = _names_of_others(model, spec.int8_activations)
+        narrowed = spec.model_copy(
+            update={"scheme": Scheme.W8A8, "keep_float": (KeepFloat(reason="w8", names=others),)}
+        )
+        model = quantize_component(model, calls, narrowed, advance)
+    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+
+
+def _names_of_others(model: Any, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Name the nodes that NNCF could quantize and the patterns do not fit."""
+    operations = [o for o in model.get_ops() if o.get_type_name() in QUANTIZABLE_OPERATIONS]
+    names = [operation.get_friendly_name() for operation in operations]
+    chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)}
+    if not chosen:
+        raise SpecError(f"int8_activations fits no node of the graph: {', '.join(patterns)}")
+    return tuple(name for name in names if name not in chosen)
+
+
 def _preset(preset: Preset) -> Any:
     import nncf
 
@@ -86,35 +129,48 @@ def _ignored_scope(spec: QuantizeSpec) -> Any:
 
 
 def quantize_variant(
-    baseline: Path, store: CalibrationStore, variant: Int8Variant, into: Path, reporter: Reporter
+    source: Path, store: CalibrationStore, variant: Int8Variant, into: Path, reporter: Reporter
 ) -> Mapping[Component, Fidelity]:
     """Write the INT8 variant: quantized components, the float ones copied, settings and tokenizer.
 
     Args:
-        baseline: folder of the stateless float32 variant that the record was made with.
+        source: folder of the float32 variant in the layout of the variant; the baseline, which the
+            record was made with, where that is stateless.
         store: the calibration record.
         variant: what the recipe says of each component.
         into: a folder that does not exist yet.
+        reporter: follows the work.
 
     Raises:
         StageError: a component holds other INT8 nodes or bytes than the recipe implies, or no
             longer computes what it is to compute.
     """
     shutil.copytree(
-        baseline,
+        source,
         into,
         ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*", "manifest.json"),
     )
     fidelities = {}
-    for component in COMPONENT_FILES:
-        spec = variant.components.of(component)
-        if spec.scheme is Scheme.FLOAT:
-            _copy_component(baseline, into, component)
+    for component in components_of(source):
+        if variant.components.of(component).scheme is Scheme.FLOAT and not _is_elastic(component, variant):
+            _copy_component(source, into, component)
             continue
-        fidelities[component] = _quantize_file(baseline, store, component, variant, into, reporter)
-    if variant.int8_cross_keys:
+        fidelities[component] = _quantize_file(source, store, component, variant, into, reporter)
+    if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
+    if variant.elastic is not None:
+        compute = ComputeSpec(precision=variant.inference_precision)
+        add_silence_states(into, elastic_spec(variant.elastic), compute)
     return fidelities
+
+
+def _is_elastic(component: Component, variant: Int8Variant) -> bool:
+    return component is Component.ENCODER and variant.elastic is not None
+
+
+def elastic_spec(section: ElasticSection) -> ElasticSpec:
+    """Take a recipe's word for the runtime's."""
+    return ElasticSpec(margin_s=section.margin_s, tail_s=section.tail_s, bucket_s=section.bucket_s)
 
 
 def _hand_over_int8_keys(folder: Path) -> None:
@@ -141,7 +197,7 @@ def _copy_component(source: Path, into: Path, component: Component) -> None:
 
 
 def _quantize_file(
-    baseline: Path,
+    source: Path,
     store: CalibrationStore,
     component: Component,
     variant: Int8Variant,
@@ -152,15 +208,16 @@ def _quantize_file(
 
     spec = variant.components.of(component)
     path = component_path(into, component)
-    model = openvino.Core().read_model(component_path(baseline, component))
-    calls = store.calls(component, baseline)
-    passes = 1 if spec.smooth_quant_alpha is None else 2
+    model = openvino.Core().read_model(component_path(source, component))
+    calls = _calls(store, component, variant, source)
+    if _is_elastic(component, variant):
+        make_elastic(model)
     with (
-        reporter.progress(f"quantize {component}", passes * len(calls)) as advance,
+        reporter.progress(f"quantize {component}", _n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),
         quiet_output(),
     ):
-        quantized = quantize_component(model, calls, spec, advance)
+        quantized = _quantize(model, calls, spec, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
     fidelity = measure_fidelity(model, quantized, calls, ComputeSpec(precision=variant.inference_precision))
@@ -170,6 +227,31 @@ def _quantize_file(
     if variant.weights is Weights.FP16:
         check_size(component, path.with_suffix(".bin").stat().st_size, count)
     return fidelity
+
+
+def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, source: Path) -> Calls:
+    """Return the calls that a component of the variant receives."""
+    if component is Component.DECODER and variant.layout is Layout.STATEFUL:
+        return store.prefixes()
+    calls = store.calls(component, source)
+    if component is Component.ENCODER and variant.elastic is not None:
+        return elastic_calls(calls, elastic_spec(variant.elastic))
+    return calls
+
+
+def _n_passes(spec: QuantizeSpec) -> int:
+    """Return how often NNCF goes through the calls."""
+    return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
+
+
+def _quantize(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+    match spec.scheme:
+        case Scheme.FLOAT:
+            return model
+        case Scheme.W8A8:
+            return quantize_component(model, calls, spec, advance)
+        case Scheme.W8:
+            return compress_component(model, calls, spec, advance)
 
 
 def check_count(component: Component, model: Any, count: Int8Count, spec: QuantizeSpec) -> None:
@@ -183,17 +265,19 @@ def check_count(component: Component, model: Any, count: Int8Count, spec: Quanti
         and operation.get_friendly_name() not in kept_names(model, spec)
         for operation in weighted_operations(model)
     )
-    if count.weights != expected or count.activations == 0:
+    if spec.scheme is Scheme.FLOAT:
+        expected = 0
+    with_activations = spec.scheme is Scheme.W8A8 or bool(spec.int8_activations)
+    if count.weights != expected or (count.activations > 0) != with_activations:
         raise StageError(
             f"{component}: {count.weights} INT8 weights and {count.activations} quantized activations after "
-            f"quantization, the recipe implies {expected} and more than 0; this version of NNCF is not supported"
+            f"quantization, the recipe implies {expected} and {'more than' if with_activations else 'exactly'} 0; "
+            "this version of NNCF is not supported"
         )
 
 
 def kept_names(model: Any, spec: QuantizeSpec) -> frozenset[str]:
     """Name the nodes that `keep_float` keeps float."""
-    import re
-
     kept = set()
     for operation in model.get_ops():
         name = operation.get_friendly_name()

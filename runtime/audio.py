@@ -72,6 +72,33 @@ def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float 
             return _join(_blocks(frames, label), label, max_s=max_s)
 
 
+def stream_audio(source: Path | bytes, *, name: str | None = None) -> Iterator[Wave]:
+    """Decode a file, or the bytes of one, block by block, in memory that does not grow with it.
+
+    Args:
+        source: as for `decode_audio`.
+        name: how errors call it; by default the path.
+
+    Yields:
+        float32, shape (n_samples,), 16 kHz, values in [-1, 1]; together the wave of `decode_audio`.
+
+    Raises:
+        InputError: as `decode_audio`; damage may show only after some blocks.
+    """
+    label = name or (str(source) if isinstance(source, Path) else "the audio given")
+    n_samples = 0
+    with _open_source(source, label) as file:
+        is_whole = _is_whole_riff(file)
+        with _open_container(file, label) as container:
+            stream = _audio_stream(container, label)
+            frames = _frames(container, stream, label=label, is_whole=is_whole)
+            for block in _blocks(frames, label):
+                n_samples += block.size
+                yield np.clip(block, -1.0, 1.0)
+    if not n_samples:
+        raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
+
+
 def is_silent(wave: Wave) -> bool:
     """Tell whether a wave holds nothing that could be speech: RMS under -70 dBFS, any offset removed."""
     if wave.size == 0:

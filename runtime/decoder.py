@@ -4,7 +4,7 @@ Both decoders are called the same way: `start` gives the encoder's states, `run`
 returns logits. What was fed before is remembered until the next `start`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ TokenArray = NDArray[np.int64]
 class Decoder(Protocol):
     """A decoder that remembers the tokens that it was fed."""
 
+    compiled: Mapping[Component, Any]
+    """The compiled models (`openvino.CompiledModel`) by the component that they are."""
     can_continue: bool
     """Whether several tokens at once may follow the first pass."""
 
@@ -80,7 +82,8 @@ class StatefulDecoder:
         self._is_one = False
         self._rows = np.zeros(0, dtype=np.int32)
         self._states: States | None = None
-        self._logits = request.get_compiled_model().output("logits")
+        self.compiled: Mapping[Component, Any] = {Component.DECODER: request.get_compiled_model()}
+        self._logits = self.compiled[Component.DECODER].output("logits")
 
     def start(self, states: States) -> None:
         """Forget everything; decode from encoder states from now on."""
@@ -124,6 +127,10 @@ class StatelessDecoder:
     def __init__(self, first: Any, steps: Any) -> None:
         import openvino
 
+        self.compiled: Mapping[Component, Any] = {
+            Component.DECODER: first,
+            Component.DECODER_WITH_PAST: steps,
+        }
         self._tensor = openvino.Tensor
         self._first = first.create_infer_request()
         # Two requests take turns: the output of one is the input of the other, where it lies.

@@ -29,6 +29,7 @@ class Attempt:
         no_speech_probability: of the no-speech token where the transcript starts; 0 to 1.
         has_looped: it was stopped because it repeated itself or went on too long.
         temperature: 0 for greedy.
+        log_probabilities: natural logarithm, of each of the tokens.
     """
 
     tokens: Tokens
@@ -36,6 +37,7 @@ class Attempt:
     no_speech_probability: float
     has_looped: bool
     temperature: float = 0.0
+    log_probabilities: tuple[float, ...] = ()
 
     @property
     def mean_log_probability(self) -> float:
@@ -87,14 +89,14 @@ def decode_greedily(decoder: Decoder, begin: Start, rules: Rules, *, end: int, l
         limit: tokens at most; reaching it is a loop.
     """
     tokens: list[int] = []
-    total = 0.0
+    logs: list[float] = []
     row = begin.row
     step = np.zeros((1, 1), dtype=np.int64)
     has_looped = False
     while True:
         rules.apply(row, tokens)
         token = int(row.argmax())
-        total += float(row[token]) - log_sum_exp(row)
+        logs.append(float(row[token]) - log_sum_exp(row))
         if token == end:
             break
         tokens.append(token)
@@ -105,9 +107,10 @@ def decode_greedily(decoder: Decoder, begin: Start, rules: Rules, *, end: int, l
         row = decoder.run(step)[0, -1]
     return Attempt(
         tokens=tuple(tokens),
-        sum_log_probability=total,
+        sum_log_probability=sum(logs),
         no_speech_probability=begin.no_speech_probability,
         has_looped=has_looped,
+        log_probabilities=tuple(logs[: len(tokens)]),
     )
 
 

@@ -6,7 +6,7 @@ margin, and the states that the encoder gives for pure silence at the positions 
 from a table made once for each level of silence. The decoder sees what it was trained to see.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.features import FRAMES_PER_S, HOP_SAMPLES, WINDOW_FRAMES
 
 SILENCE_NAME = "silence_states.safetensors"
+
+STATES_RANK = 3
 
 FRAMES_PER_POSITION = 2
 """The encoder's second convolution has stride 2."""
@@ -36,6 +38,10 @@ class ElasticPlan:
     n_frames: int
     n_positions: int
     n_silent: int
+
+    def filled_to(self, n_positions: int) -> "ElasticPlan":
+        """Return the plan with as much silence behind it as makes a number of positions."""
+        return replace(self, n_silent=n_positions - self.n_positions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +80,16 @@ FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, 
 
 
 class SilenceStates:
-    """Encoder states of pure silence, by the feature value that silence has."""
+    """Encoder states of pure silence, by the feature value that silence has.
 
-    def __init__(self, spec: ElasticSpec, floors: NDArray[np.float32], states: NDArray[np.float16]) -> None:
+    A level is read from the file when a clip first has it: most recordings keep to one or two.
+    """
+
+    def __init__(self, path: Path, spec: ElasticSpec, floors: NDArray[np.float32]) -> None:
         self.spec = spec
+        self._path = path
         self._floors = floors
-        self._states = states
+        self._levels: dict[int, NDArray[np.float16]] = {}
 
     @classmethod
     def load(cls, folder: Path) -> "SilenceStates | None":
@@ -97,16 +107,30 @@ class SilenceStates:
             with safe_open(path, framework="numpy") as stored:
                 facts = stored.metadata()
                 spec = ElasticSpec(**{name: float(facts[name]) for name in ElasticSpec.__slots__})
-                return cls(spec, stored.get_tensor("floors"), stored.get_tensor("states"))
-        except (SafetensorError, KeyError, TypeError, ValueError) as cause:
+                floors = stored.get_tensor("floors")
+                shape = stored.get_slice("states").get_shape()
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as cause:
             raise InputError(f"{path} is no silence states: {cause}; make the variant again") from cause
+        if len(shape) != STATES_RANK or shape[:2] != [len(floors), WINDOW_POSITIONS]:
+            raise InputError(f"{path} holds silence states of shape {shape}; make the variant again")
+        return cls(path, spec, floors)
 
-    def save(self, folder: Path) -> None:
-        """Write them into a variant's folder."""
-        from safetensors.numpy import save_file
+    @staticmethod
+    def save(
+        folder: Path, spec: ElasticSpec, floors: NDArray[np.float32], states: NDArray[np.float16]
+    ) -> None:
+        """Write silence states into a variant's folder.
 
-        facts = {name: repr(getattr(self.spec, name)) for name in ElasticSpec.__slots__}
-        save_file({"floors": self._floors, "states": self._states}, folder / SILENCE_NAME, metadata=facts)
+        Args:
+            folder: of the variant.
+            spec: the variant's settings.
+            floors: float32, shape (n_levels,).
+            states: float16, shape (n_levels, 1500, d_model).
+        """
+        from safetensors.numpy import save
+
+        facts = {name: repr(getattr(spec, name)) for name in ElasticSpec.__slots__}
+        (folder / SILENCE_NAME).write_bytes(save({"floors": floors, "states": states}, metadata=facts))
 
     def behind(self, plan: ElasticPlan, floor: float) -> NDArray[np.float16]:
         """Return the states of silence behind the encoded positions.
@@ -118,5 +142,14 @@ class SilenceStates:
         Returns:
             float16, shape (n_silent, d_model).
         """
-        nearest = int(np.abs(self._floors - floor).argmin())
-        return self._states[nearest, plan.n_positions : plan.n_positions + plan.n_silent]
+        level = int(np.abs(self._floors - floor).argmin())
+        if level not in self._levels:
+            self._levels[level] = self._read(level)
+        return self._levels[level][plan.n_positions : plan.n_positions + plan.n_silent]
+
+    def _read(self, level: int) -> NDArray[np.float16]:
+        from safetensors import safe_open
+
+        with safe_open(self._path, framework="numpy") as stored:
+            states: NDArray[np.float16] = stored.get_slice("states")[level]
+            return states

@@ -22,7 +22,8 @@ class Encoder:
         self._request = request
         self._tensor = openvino.Tensor
         self._silence = silence
-        features = request.get_compiled_model().input("input_features").get_partial_shape()
+        self.compiled = request.get_compiled_model()
+        features = self.compiled.input("input_features").get_partial_shape()
         self.n_mels = int(features[1].get_length())
 
     @classmethod

@@ -14,6 +14,7 @@ class Task(StrEnum):
 class Phase(StrEnum):
     """Where a transcription's time goes."""
 
+    AUDIO = "audio"
     FEATURES = "features"
     ENCODER = "encoder"
     FIRST_PASS = "first_pass"  # noqa: S105 - a pass of the decoder

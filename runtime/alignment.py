@@ -1,0 +1,360 @@
+"""Word times from the decoder's cross-attention.
+
+Some heads look at the sound of the word that comes next. Their weights, cleaned, are the price list
+of a path through tokens and time; the cheapest path tells when each token begins.
+
+Source: `find_alignment` in `whisper/timing.py` of openai/whisper.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.decoder import States
+from sottovoce.runtime.elastic import FRAMES_PER_POSITION
+from sottovoce.runtime.features import HOP_SAMPLES
+from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.transcript import Word
+from sottovoce.runtime.words import place_words, split_words
+from sottovoce.terms import Component
+
+Weights = NDArray[np.float32]
+Heads = Sequence[tuple[int, int]]
+
+POSITION_SAMPLES = HOP_SAMPLES * FRAMES_PER_POSITION
+POSITION_S = POSITION_SAMPLES / SAMPLE_RATE_HZ
+
+MEDIAN_WIDTH = 7
+"""Positions; `medfilt_width` in openai/whisper, `median_filter_width` in transformers."""
+
+LOWEST = np.finfo(np.float32).tiny
+"""Divides what is 0 everywhere without a warning."""
+
+
+SCALE_INPUT = 4
+"""Of `ScaledDotProductAttention`, optional. Source: OpenVINO's specification of opset 13."""
+
+
+class Aligner:
+    """Finds when the words of a known text are spoken.
+
+    The first `align` compiles the decoder once more, down to its last alignment head and without
+    its output layer. That takes a second copy of these weights: 14 MB of whisper-tiny's 118 MB in
+    float32, where the embedding is looked up only.
+    """
+
+    def __init__(self, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer) -> None:
+        self._folder = folder
+        self._compute = compute
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, compute: ComputeSpec) -> "Aligner":
+        """Read the tokenizer of a variant, of either layout; nothing is compiled yet.
+
+        Raises:
+            InputError: the tokenizer is missing or is no Whisper's.
+        """
+        return cls(folder, compute, WhisperTokenizer.load(folder))
+
+    def align(
+        self,
+        states: States,
+        prompt: Tokens,
+        *,
+        segments: Sequence[Tokens],
+        probabilities: Sequence[float],
+        language: str,
+        n_samples: int,
+    ) -> tuple[tuple[Word, ...], ...]:
+        """Find the words of a window's segments.
+
+        Args:
+            states: float32, shape (1, n_positions, d_model); what the segments were decoded from.
+            prompt: ends with the no-timestamps token; without text that came before.
+            segments: text tokens of each segment, without timestamps.
+            probabilities: of each text token of all segments, 0 to 1.
+            language: code, of what is written.
+            n_samples: of the window's audio, 16 kHz; what lies behind is not listened to.
+
+        Returns:
+            The words of each segment, in order and without overlap. Times are seconds from the
+            window's start, within the audio, in steps of 0.02 s but where long words are cut.
+            Texts joined are the segment's text.
+
+        Raises:
+            InputError: the decoder or its alignment heads are not Whisper's, prompt and text are
+                longer than the decoder can take, or probabilities are not one for each token.
+        """
+        tokens = tuple(token for segment in segments for token in segment)
+        if len(probabilities) != len(tokens):
+            raise InputError(f"{len(probabilities)} probabilities of {len(tokens)} tokens; give one for each")
+        n_positions = min(states.shape[1], -(-n_samples // POSITION_SAMPLES))
+        if not tokens or n_positions == 0:
+            return tuple(() for _ in segments)
+        weights = self.attention(states, (*prompt, *tokens, self._tokenizer.special.end))
+        heard = alignment_matrix(weights[:, :, :n_positions])
+        # The row of a token says where the next one begins: the end token's says nothing.
+        starts_s = first_positions(-heard[len(prompt) - 1 : -1]) * POSITION_S
+        chunks = [split_words(self._tokenizer, segment, language) for segment in segments]
+        return place_words(chunks, starts_s.tolist(), probabilities)
+
+    def attention(self, states: States, tokens: Tokens) -> Weights:
+        """Return what the alignment heads attend to when tokens are fed all at once.
+
+        Args:
+            states: float32, shape (1, n_positions, d_model).
+            tokens: prompt, text and end token.
+
+        Returns:
+            float32, shape (n_heads, n_tokens, n_positions); sums to 1 over positions; heads by
+            layer and number; valid until the next call.
+
+        Raises:
+            InputError: the decoder or its alignment heads are not Whisper's, or the tokens are too
+                many.
+        """
+        if len(tokens) > MAX_TOKENS:
+            raise InputError(
+                f"{len(tokens)} tokens to align, the decoder takes {MAX_TOKENS}; shorten the text"
+            )
+        inputs = {"encoder_hidden_states": states, "input_ids": np.array([tokens], dtype=np.int64)}
+        request = self._request
+        for port in request.get_compiled_model().inputs:
+            request.set_tensor(port, self._tensor(inputs[port.any_name]))
+        request.infer()
+        weights: Weights = request.get_output_tensor().data[0]
+        return weights
+
+    @cached_property
+    def _request(self) -> Any:
+        import openvino
+
+        core = openvino.Core()
+        path = component_path(self._folder, Component.DECODER)
+        model = attention_model(core.read_model(path), _alignment_heads(self._folder))
+        return core.compile_model(model, "CPU", self._compute.properties()).create_infer_request()
+
+    @cached_property
+    def _tensor(self) -> Any:
+        import openvino
+
+        return openvino.Tensor
+
+
+def alignment_matrix(weights: Weights) -> NDArray[np.float32]:
+    """Turn attention into how well each token fits each position.
+
+    Args:
+        weights: float32, shape (n_heads, n_tokens, n_positions), not negative.
+
+    Returns:
+        float32, shape (n_tokens, n_positions); the higher, the better.
+    """
+    # What is left after the cut sums to 1 again, as if nothing but the audio had been attended to.
+    shares = weights / np.maximum(weights.sum(axis=2, keepdims=True), LOWEST)
+    spread = shares.std(axis=1, keepdims=True)
+    shares -= shares.mean(axis=1, keepdims=True)
+    shares /= np.maximum(spread, LOWEST)
+    total = np.zeros(weights.shape[1:], dtype=np.float32)
+    for head in shares:
+        total += median_filter(head, MEDIAN_WIDTH)
+    return total / np.float32(len(weights))
+
+
+def median_filter(values: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Replace each value by the median of its neighbourhood along the last axis.
+
+    Args:
+        values: float32, shape (n_rows, n_columns); mirrored at the edges, the edge not repeated.
+        width: of the neighbourhood, odd.
+
+    Returns:
+        float32, same shape; `values` themselves where half a neighbourhood is wider than they are.
+    """
+    half = width // 2
+    n_columns = values.shape[1]
+    if n_columns <= half:
+        return values
+    padded = np.pad(values, ((0, 0), (half, half)), mode="reflect")
+    shifted = [padded[:, i : i + n_columns] for i in range(width)]
+    # Of half the values and two more, the least and the greatest cannot be the median.
+    held, rest = shifted[: half + 2], shifted[half + 2 :]
+    while len(held) > 1:
+        held = _without_extremes(held) + rest[:1]
+        rest = rest[1:]
+    return held[0]
+
+
+def first_positions(cost: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Find where each row begins on the cheapest path: dynamic time warping.
+
+    The path runs from the first cell to the last by steps to the next row, the next column or both.
+    Of equally cheap ways to a cell it takes that from both before that from the column, and that
+    before that from the row.
+
+    Args:
+        cost: shape (n_rows, n_columns), finite; none of them 0.
+
+    Returns:
+        int64, shape (n_rows,): the first column of each row; never falling.
+    """
+    n_rows, n_columns = cost.shape
+    # Cells of one antidiagonal do not depend on each other: each is a row of the skewed arrays.
+    rows = np.arange(n_rows)[:, None]
+    skewed = np.full((n_rows + n_columns - 1, n_rows), np.inf)
+    skewed[rows + np.arange(n_columns), rows] = cost
+    # Entry [i + j, i] is the cheapest way to cell (i, j), counted from 1; 0 is outside.
+    totals = np.full((n_rows + n_columns + 1, n_rows + 1), np.inf)
+    totals[0, 0] = 0.0
+    for diagonal in range(2, n_rows + n_columns + 1):
+        way = totals[diagonal, 1:]
+        np.minimum(totals[diagonal - 1, 1:], totals[diagonal - 1, :-1], out=way)
+        np.minimum(way, totals[diagonal - 2, :-1], out=way)
+        way += skewed[diagonal - 2]
+    return _trace_back(totals, n_rows, n_columns)
+
+
+def attention_model(decoder: Any, heads: Heads | None) -> Any:
+    """Make a graph that gives a decoder's cross-attention weights.
+
+    Args:
+        decoder: `openvino.Model` of a first pass, of either layout; taken apart by this.
+        heads: (layer, head) of those wanted; by default all of the later half of the layers, as in
+            openai/whisper.
+
+    Returns:
+        `openvino.Model` of `input_ids` and `encoder_hidden_states`, without states. Its output has
+        the shape (batch, n_heads, n_tokens, n_positions).
+
+    Raises:
+        InputError: the graph has no cross-attention, or not these heads.
+    """
+    import openvino
+
+    _forget_states(decoder)
+    layers = _cross_attentions(decoder)
+    chosen = _later_half(layers) if heads is None else sorted(set(heads))
+    if not chosen or not all(0 <= layer < len(layers) for layer, _ in chosen):
+        raise InputError(
+            f"the alignment heads {chosen} do not fit a decoder with {len(layers)} cross-attentions"
+        )
+    weights = [
+        _attention_weights(layers[layer], [head for of, head in chosen if of == layer])
+        for layer in sorted({layer for layer, _ in chosen})
+    ]
+    joined = openvino.opset13.concat(weights, axis=1)
+    # beam_idx has nothing left to reorder.
+    inputs = [node for node in decoder.get_parameters() if "beam_idx" not in node.output(0).get_names()]
+    return openvino.Model([joined.output(0)], inputs, "alignment")
+
+
+def _without_extremes(arrays: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Order arrays elementwise as far as it takes to leave out the least and the greatest."""
+    least, *others = arrays
+    for i, other in enumerate(others):
+        others[i] = np.maximum(least, other)
+        least = np.minimum(least, other)
+    greatest, *between = others
+    for i, other in enumerate(between):
+        between[i] = np.minimum(greatest, other)
+        greatest = np.maximum(greatest, other)
+    return between
+
+
+def _trace_back(totals: NDArray[np.float64], n_rows: int, n_columns: int) -> NDArray[np.int64]:
+    first = np.zeros(n_rows, dtype=np.int64)
+    i, j = n_rows, n_columns
+    while i > 0:
+        first[i - 1] = j - 1
+        both, column, row = totals[i + j - 2, i - 1], totals[i + j - 1, i], totals[i + j - 1, i - 1]
+        if both <= column and both <= row:
+            i, j = i - 1, j - 1
+        elif column <= row:
+            j -= 1
+        else:
+            i -= 1
+    return first
+
+
+def _alignment_heads(folder: Path) -> Heads | None:
+    path = folder / GENERATION_NAME
+    try:
+        told = json.loads(path.read_text(encoding="utf-8")).get("alignment_heads")
+        return [(int(layer), int(head)) for layer, head in told] if told else None
+    except (OSError, TypeError, ValueError) as cause:
+        raise InputError(f"{path} names no alignment heads: {cause}; give a variant of a run") from cause
+
+
+def _forget_states(decoder: Any) -> None:
+    """Let each state be what it is at the start of a text: one pass needs no memory."""
+    beams = [node for node in decoder.get_parameters() if "beam_idx" in node.output(0).get_names()]
+    for node in decoder.get_ordered_ops():
+        if node.get_type_name() == "ReadValue":
+            node.output(0).replace(node.input_value(0))
+    for beam in beams:
+        for target in beam.output(0).get_target_inputs():
+            gather = target.get_node()
+            gather.output(0).replace(gather.input_value(0))
+
+
+def _cross_attentions(decoder: Any) -> list[Any]:
+    """Return the attention nodes whose keys do not depend on the tokens, by layer."""
+    dependent: set[str] = set()
+    found = []
+    for node in decoder.get_ordered_ops():
+        sources = [value.get_node().get_name() for value in node.input_values()]
+        kind = node.get_type_name()
+        is_tokens = kind == "Parameter" and "input_ids" in node.output(0).get_names()
+        # A shape depends on how many tokens there are, not on which.
+        if is_tokens or (kind != "ShapeOf" and not dependent.isdisjoint(sources)):
+            dependent.add(node.get_name())
+        if kind == "ScaledDotProductAttention" and sources[1] not in dependent:
+            found.append(node)
+    return found
+
+
+def _later_half(layers: list[Any]) -> list[tuple[int, int]]:
+    return [
+        (layer, head)
+        for layer in range(len(layers) // 2, len(layers))
+        for head in range(_count_heads(layers[layer]))
+    ]
+
+
+def _count_heads(attention: Any) -> int:
+    return int(attention.input_value(0).get_partial_shape()[1].get_length())
+
+
+def _attention_weights(attention: Any, heads: list[int]) -> Any:
+    from openvino import opset13 as ops
+
+    n_heads = _count_heads(attention)
+    if not all(0 <= head < n_heads for head in heads):
+        raise InputError(f"the alignment heads {heads} do not fit a layer with {n_heads} heads")
+    inputs = attention.input_values()
+    axis, wanted = ops.constant(np.int64(1)), ops.constant(np.array(heads, dtype=np.int64))
+    queries, keys = (ops.gather(value, wanted, axis) for value in inputs[:2])
+    products = ops.matmul(queries, keys, transpose_a=False, transpose_b=True)
+    return ops.softmax(ops.multiply(products, _scale(attention)), axis=-1)
+
+
+def _scale(attention: Any) -> Any:
+    """Return the scale that the node was given, or its default: one by the root of the head's size."""
+    from openvino import opset13 as ops
+
+    inputs = attention.input_values()
+    given = inputs[SCALE_INPUT:]
+    if given:
+        return given[0]
+    size = int(inputs[0].get_partial_shape()[3].get_length())
+    return ops.constant(np.float32(size**-0.5))

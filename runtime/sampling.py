@@ -1,0 +1,69 @@
+"""Sampled decoding: what a window is tried with after greedy decoding looped or was unlikely.
+
+Source: `GreedyDecoder` in `whisper/decoding.py` of openai/whisper, with one sample.
+"""
+
+import numpy as np
+
+from sottovoce.runtime.decoder import Decoder
+from sottovoce.runtime.decoding import Attempt, Start, repeats_itself
+from sottovoce.runtime.rules import Row, Rules, log_sum_exp
+
+
+def decode_sampled(
+    decoder: Decoder,
+    begin: Start,
+    rules: Rules,
+    *,
+    end: int,
+    limit: int,
+    temperature: float,
+    generator: np.random.Generator,
+) -> Attempt:
+    """Draw tokens until the end token, a loop or the limit.
+
+    Args:
+        decoder: fed with the prompt.
+        begin: what the prompt gave.
+        rules: what may follow.
+        end: the end token.
+        limit: tokens at most; reaching it is a loop.
+        temperature: above 0; logits are divided by it before one is drawn. Log-probabilities are
+            told without it.
+        generator: the chance; one seed for each window makes transcripts repeatable.
+    """
+    tokens: list[int] = []
+    total = 0.0
+    row = begin.row
+    has_looped = False
+    while not has_looped:
+        rules.apply(row, tokens)
+        token = draw(row, temperature, generator)
+        total += float(row[token]) - log_sum_exp(row)
+        if token == end:
+            break
+        tokens.append(token)
+        has_looped = len(tokens) >= limit or repeats_itself(tokens)
+        if not has_looped:
+            row = decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
+    return Attempt(
+        tokens=tuple(tokens),
+        sum_log_probability=total,
+        no_speech_probability=begin.no_speech_probability,
+        has_looped=has_looped,
+        temperature=temperature,
+    )
+
+
+def draw(row: Row, temperature: float, generator: np.random.Generator) -> int:
+    """Draw a token from softmax(logits / temperature).
+
+    Args:
+        row: logits, shape (n_vocabulary,); minus infinity is never drawn.
+        temperature: above 0.
+        generator: the chance; one number is taken from it.
+    """
+    weights = np.exp((row - row.max()) / temperature)
+    reached = np.cumsum(weights, dtype=np.float64)
+    # 1 - random() is above 0 and at most 1: neither a token without weight nor one too far is found.
+    return int(np.searchsorted(reached, (1.0 - generator.random()) * reached[-1]))

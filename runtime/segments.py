@@ -1,0 +1,59 @@
+"""Segments from a window's tokens: where the model's timestamps say that they start and end.
+
+Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
+"""
+
+from dataclasses import dataclass
+
+from sottovoce.runtime.tokens import TIMESTAMP_STEP_S, SpecialTokens, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A stretch of a window with its text tokens.
+
+    Attributes:
+        start_s: seconds from the start of the window.
+        end_s: seconds; not before `start_s`.
+        tokens: text tokens.
+        is_closed: the model said where it ends.
+    """
+
+    start_s: float
+    end_s: float
+    tokens: Tokens
+    is_closed: bool
+
+
+def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tuple[Piece, ...]:
+    """Cut tokens at their timestamps.
+
+    Args:
+        tokens: of a window, after the prompt; without timestamps they are one piece.
+        special: tells timestamps from text.
+        window_s: of the window's audio; no piece reaches beyond it.
+
+    Returns:
+        Pieces with text, in order of time.
+    """
+    pieces: list[Piece] = []
+    start_s, text = 0.0, []
+    for token in tokens:
+        if token < special.first_timestamp:
+            text.append(token)
+            continue
+        time_s = min((token - special.first_timestamp) * TIMESTAMP_STEP_S, window_s)
+        if text:
+            pieces.append(_piece(start_s, time_s, text, special, is_closed=True))
+            text = []
+        start_s = time_s
+    if text:
+        pieces.append(_piece(start_s, window_s, text, special, is_closed=False))
+    return tuple(piece for piece in pieces if piece.tokens)
+
+
+def _piece(
+    start_s: float, end_s: float, tokens: list[int], special: SpecialTokens, *, is_closed: bool
+) -> Piece:
+    text = tuple(token for token in tokens if token < special.end)
+    return Piece(start_s=start_s, end_s=max(start_s, end_s), tokens=text, is_closed=is_closed)

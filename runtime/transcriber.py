@@ -1,0 +1,427 @@
+"""Audio to text with one variant: the Python API of the runtime.
+
+from sottovoce.runtime import Transcriber
+
+transcriber = Transcriber.load("runs/base")
+transcript = transcriber.transcribe("talk.mp3")
+for segment in transcript.segments:
+print(segment.start_s, segment.end_s, segment.text)
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sottovoce.errors import InputError, SpecError
+from sottovoce.runtime.alignment import Aligner
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent, stream_audio
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.decoder import load_decoder
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
+from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.long_form import Reader, TimedWave, speech_windows
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.segments import Piece, split_pieces
+from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
+from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
+from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, speech_spans
+from sottovoce.runtime.windows import Detected, Heard, WindowDecoder
+from sottovoce.terms import Component, InferencePrecision
+
+Progress = Callable[[float], None]
+"""Is told the seconds of audio that are done."""
+
+MANIFEST_NAME = "manifest.json"
+
+DOUBTFUL_NO_SPEECH = 0.2
+DOUBTFUL_LOG_PROBABILITY = -0.7
+"""A short clip beyond one of them is looked through for speech before its text counts."""
+
+DEFAULT_OPTIONS = TranscribeOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What a transcription settles before its first window."""
+
+    options: TranscribeOptions
+    detected: Detected
+    hint: Tokens
+
+
+class Transcriber:
+    """A variant, loaded; not to be shared between threads."""
+
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        self._folder = folder
+        self._compute = compute
+        self._tokenizer = WhisperTokenizer.load(folder)
+        self._encoder = Encoder.load(folder, compute)
+        self._decoder = load_decoder(folder, compute)
+        self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
+
+    @classmethod
+    def load(cls, path: Path | str, *, compute: ComputeSpec | None = None) -> "Transcriber":
+        """Load a variant.
+
+        Args:
+            path: folder of a variant, or of a run: its quantized variant then.
+            compute: precision and threads; by default what the variant was made for and all cores.
+
+        Raises:
+            InputError: the folder holds no variant, or a damaged one.
+        """
+        folder = find_variant(Path(path))
+        return cls(folder, compute or ComputeSpec(precision=_precision(folder)))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model knows."""
+        return tuple(self._tokenizer.special.languages) or ("en",)
+
+    def compiled(self, component: Component) -> Any:
+        """Return a component's compiled model (`openvino.CompiledModel`)."""
+        if component is Component.ENCODER:
+            return self._encoder.compiled
+        return self._decoder.compiled[component]
+
+    def transcribe(
+        self,
+        audio: Path | str | bytes | Wave,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Transcript:
+        """Transcribe audio of any length.
+
+        Args:
+            audio: a file, the bytes of one, or a wave: float32, shape (n_samples,), 16 kHz.
+            options: language, task, timestamps and so on.
+            name: how errors call the audio; by default the path.
+            progress: is told the seconds of audio that are done.
+
+        Raises:
+            InputError: the audio cannot be read.
+            SpecError: the model does not know the language or the task.
+        """
+        self._check(options)
+        clock = PhaseClock()
+        stream = _Counted(_blocks(audio, name), clock)
+        first = stream.read(WINDOW_SAMPLES + 1)
+        is_long = len(first) > WINDOW_SAMPLES
+        told = progress or _tell_nobody
+        if not is_long and options.use_voice_activity is not True:
+            segments, detected = self._transcribe_short(first, options, clock)
+        else:
+            segments, detected = self._transcribe_long(stream.again_with(first), options, clock, told)
+        duration_s = stream.n_samples / SAMPLE_RATE_HZ
+        told(duration_s)
+        return Transcript(
+            segments=tuple(segments),
+            language=detected.language,
+            language_probability=detected.probability,
+            duration_s=duration_s,
+            timings=clock.timings(),
+        )
+
+    def _check(self, options: TranscribeOptions) -> None:
+        """Refuse a language or task that the model does not know before any work."""
+        language = options.language or ("en" if not self._tokenizer.is_multilingual else self.languages[0])
+        self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
+        if options.condition_on_previous and not options.with_timestamps:
+            raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
+
+    def _transcribe_short(
+        self, wave: Wave, options: TranscribeOptions, clock: PhaseClock
+    ) -> tuple[list[Segment], Detected]:
+        if len(wave) < HOP_SAMPLES or is_silent(wave):
+            return [], self._default_language(options)
+        asked = self._settle(wave, options, clock)
+        prompt = self._prompt(asked, asked.hint)
+        (heard,) = self._windows.decode([wave], prompt, options, clock)
+        if heard.is_silent or (_is_doubtful(heard) and not self._has_speech(wave, options, clock)):
+            return [], asked.detected
+        return self._segments(TimedWave(start_s=0.0, wave=wave), heard, asked, clock), asked.detected
+
+    def _transcribe_long(
+        self, blocks: Iterable[Wave], options: TranscribeOptions, clock: PhaseClock, told: Progress
+    ) -> tuple[list[Segment], Detected]:
+        if options.condition_on_previous:
+            return self._transcribe_in_sequence(Reader(blocks), options, clock, told)
+        windows = _timed(speech_windows(blocks, self._activity), clock)
+        segments: list[Segment] = []
+        asked: _Asked | None = None
+        while batch := list(islice(windows, options.batch_size)):
+            asked = asked or self._settle(batch[0].wave, options, clock)
+            prompt = self._prompt(asked, asked.hint)
+            heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
+            for window, what in zip(batch, heard, strict=True):
+                if not what.is_silent:
+                    segments += self._segments(window, what, asked, clock)
+            told(batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
+        return segments, asked.detected if asked else self._default_language(options)
+
+    def _transcribe_in_sequence(
+        self, reader: Reader, options: TranscribeOptions, clock: PhaseClock, told: Progress
+    ) -> tuple[list[Segment], Detected]:
+        """Let each window start where the model said that the one before ended, and know its text."""
+        segments: list[Segment] = []
+        asked: _Asked | None = None
+        previous: Tokens = ()
+        while (wave := reader.window()).size >= HOP_SAMPLES:
+            window = TimedWave(start_s=reader.position_s, wave=wave)
+            n_done = len(wave)
+            if not is_silent(wave) and self._has_speech(wave, options, clock):
+                asked = asked or self._settle(wave, options, clock)
+                (heard,) = self._windows.decode(
+                    [wave], self._prompt(asked, asked.hint + previous), options, clock
+                )
+                pieces = self._pieces(window, heard)
+                if heard.is_silent:
+                    pieces = ()
+                n_done = _samples_done(pieces, len(wave))
+                kept = tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1)
+                segments += self._told(window, kept, heard, asked, clock)
+                is_sure = heard.attempt.temperature <= SURE_TEMPERATURE
+                previous = tuple(t for piece in kept for t in piece.tokens) if is_sure else ()
+            reader.advance(n_done)
+            told(reader.position_s)
+        return segments, asked.detected if asked else self._default_language(options)
+
+    def _settle(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> _Asked:
+        """Detect the language where it is not given; turn hints into tokens."""
+        if options.language or not self._tokenizer.is_multilingual:
+            detected = self._default_language(options)
+        else:
+            detected = self._windows.detect(wave[:WINDOW_SAMPLES], clock)
+        hints = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
+        hint = self._tokenizer.encode(f" {hints.strip()}") if hints.strip() else ()
+        return _Asked(options=options, detected=detected, hint=hint)
+
+    def _default_language(self, options: TranscribeOptions) -> Detected:
+        """Return the language that is given or the only one; of silence nothing is known."""
+        is_known = options.language is not None or not self._tokenizer.is_multilingual
+        return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
+
+    def _prompt(self, asked: _Asked, previous: Tokens) -> Tokens:
+        return self._tokenizer.prompt(
+            language=asked.detected.language,
+            task=asked.options.task,
+            with_timestamps=asked.options.with_timestamps,
+            previous=previous,
+        )
+
+    @cached_property
+    def _activity(self) -> VoiceActivity:
+        return load_voice_activity()
+
+    @cached_property
+    def _aligner(self) -> Aligner:
+        return Aligner.load(self._folder, self._compute)
+
+    def _has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
+        if options.use_voice_activity is False:
+            return True
+        with clock.time(Phase.VOICE_ACTIVITY):
+            self._activity.reset()
+            probabilities = self._activity.probabilities(wave, is_last=True)
+        return bool(speech_spans(probabilities))
+
+    def _segments(self, window: TimedWave, heard: Heard, asked: _Asked, clock: PhaseClock) -> list[Segment]:
+        return self._told(window, self._pieces(window, heard), heard, asked, clock)
+
+    def _pieces(self, window: TimedWave, heard: Heard) -> tuple[Piece, ...]:
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
+
+    def _told(
+        self, window: TimedWave, pieces: Sequence[Piece], heard: Heard, asked: _Asked, clock: PhaseClock
+    ) -> list[Segment]:
+        attempt = heard.attempt
+        segments = [
+            Segment(
+                start_s=window.start_s + piece.start_s,
+                end_s=window.start_s + piece.end_s,
+                text=self._tokenizer.text(piece.tokens).strip(),
+                tokens=piece.tokens,
+                mean_log_probability=attempt.mean_log_probability,
+                no_speech_probability=attempt.no_speech_probability,
+                compression_ratio=heard.compression_ratio,
+                temperature=attempt.temperature,
+            )
+            for piece in pieces
+        ]
+        if asked.options.word_timestamps and segments:
+            return self._with_words(window, segments, heard, asked, clock)
+        return segments
+
+    def _with_words(
+        self,
+        window: TimedWave,
+        segments: Sequence[Segment],
+        heard: Heard,
+        asked: _Asked,
+        clock: PhaseClock,
+    ) -> list[Segment]:
+        """Place the words; segments that the model gave no times get those of their words."""
+        attempt, special = heard.attempt, self._tokenizer.special
+        logs = zip(attempt.tokens, attempt.log_probabilities, strict=True)
+        probabilities = [math.exp(log) for token, log in logs if token < special.end]
+        texts = [segment.tokens for segment in segments]
+        language = "en" if asked.options.task is Task.TRANSLATE else asked.detected.language
+        with clock.time(Phase.ALIGNMENT):
+            placed = self._aligner.align(
+                heard.states,
+                self._tokenizer.prompt(
+                    language=asked.detected.language, task=asked.options.task, with_timestamps=False
+                ),
+                segments=texts,
+                probabilities=probabilities[: sum(map(len, texts))],
+                language=language,
+                n_samples=len(window.wave),
+            )
+        return [
+            _with_times(segment, words, window.start_s, keep=asked.options.with_timestamps)
+            for segment, words in zip(segments, placed, strict=True)
+        ]
+
+
+def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, keep: bool) -> Segment:
+    moved = tuple(
+        replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in words
+    )
+    if keep or not moved:
+        return replace(segment, words=moved)
+    return replace(segment, words=moved, start_s=moved[0].start_s, end_s=moved[-1].end_s)
+
+
+SURE_TEMPERATURE = 0.5
+"""Text that was drawn at more is no ground for the next window."""
+
+
+def find_variant(path: Path) -> Path:
+    """Return the folder of the variant that a path means.
+
+    Args:
+        path: folder of a variant, or of a run.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if component_path(path, Component.ENCODER).is_file():
+        return path
+    manifest = _read_manifest(path)
+    if manifest.get("kind") != "run":
+        raise InputError(f"{path} holds no variant; give the folder of a run or of a variant in it")
+    name = str(manifest.get("recipe", {}).get("quantize", {}).get("name", ""))
+    if not component_path(path / name, Component.ENCODER).is_file():
+        raise InputError(f"{path} has no variant {name or 'that is quantized'}; name one of its folders")
+    return path / name
+
+
+def _precision(folder: Path) -> InferencePrecision:
+    """Return what a variant was made to compute in; f32 where nothing says."""
+    told = _read_manifest(folder).get("facts", {}).get("inference_precision", InferencePrecision.F32)
+    return InferencePrecision(told)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST_NAME
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist; give the folder of a run or of a variant in it")
+    if not path.is_file():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
+        raise InputError(f"{path} cannot be read ({cause}); make the variant again") from cause
+    return told if isinstance(told, dict) else {}
+
+
+def _blocks(audio: Path | str | bytes | Wave, name: str | None) -> Iterator[Wave]:
+    if isinstance(audio, np.ndarray):
+        yield _checked(audio, name or "the wave given")
+        return
+    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name)
+
+
+def _checked(wave: Wave, label: str) -> Wave:
+    if wave.ndim != 1 or wave.dtype != np.float32:
+        raise InputError(
+            f"{label} has shape {wave.shape} and type {wave.dtype}, want (n_samples,) and float32 at 16 kHz"
+        )
+    if not np.isfinite(wave).all():
+        raise InputError(f"{label} holds samples that are not finite numbers")
+    return wave
+
+
+class _Counted:
+    """A stream of blocks that can be read from the start, counted and timed."""
+
+    def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
+        self._blocks = blocks
+        self._clock = clock
+        self.n_samples = 0
+
+    def __iter__(self) -> Iterator[Wave]:
+        return self
+
+    def __next__(self) -> Wave:
+        with self._clock.time(Phase.AUDIO, 0):
+            block = next(self._blocks)
+        self.n_samples += block.size
+        return block
+
+    def read(self, n_samples: int) -> Wave:
+        """Return the first blocks that have a number of samples, all where there are fewer."""
+        waves: list[Wave] = []
+        while self.n_samples < n_samples and (block := next(self, None)) is not None:
+            waves.append(block)
+        return np.concatenate([np.zeros(0, np.float32), *waves])
+
+    def again_with(self, first: Wave) -> Iterator[Wave]:
+        """Yield what was read, then the rest."""
+        yield first
+        yield from self
+
+
+def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWave]:
+    while True:
+        with clock.time(Phase.VOICE_ACTIVITY):
+            window = next(windows, None)
+        if window is None:
+            return
+        yield window
+
+
+def _is_doubtful(heard: Heard) -> bool:
+    attempt = heard.attempt
+    return (
+        attempt.no_speech_probability > DOUBTFUL_NO_SPEECH
+        or attempt.mean_log_probability < DOUBTFUL_LOG_PROBABILITY
+    )
+
+
+def _samples_done(pieces: Sequence[Piece], n_samples: int) -> int:
+    """Return where the next window starts: a piece that the model did not see end is heard again.
+
+    Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
+    """
+    closed_s = [piece.end_s for piece in pieces if piece.is_closed]
+    if n_samples < WINDOW_SAMPLES or not closed_s or pieces[-1].is_closed:
+        return n_samples
+    return max(HOP_SAMPLES, round(closed_s[-1] * SAMPLE_RATE_HZ))
+
+
+def _tell_nobody(_: float) -> None:
+    pass

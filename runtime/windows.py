@@ -1,0 +1,233 @@
+"""Windows of at most 30 s to tokens: encode, decode, and decode again what went wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.batches import decode_batch, feed_prompts
+from sottovoce.runtime.beam import decode_by_beams
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoder import Decoder, States
+from sottovoce.runtime.decoding import Attempt, Start, compression_ratio, decode_greedily, token_limit
+from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import log_mel
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.rules import Rules, log_sum_exp
+from sottovoce.runtime.sampling import decode_sampled
+from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
+from sottovoce.runtime.transcript import Phase
+
+SAMPLING_SEED = 0
+"""The same audio gives the same transcript."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a window gave.
+
+    Attributes:
+        attempt: the decoding that was taken.
+        states: encoder states that it was decoded from, float32, shape (1, n_positions, d_model).
+        compression_ratio: of its text.
+        is_silent: the model takes the window for silence.
+    """
+
+    attempt: Attempt
+    states: States
+    compression_ratio: float
+    is_silent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    """The likeliest language of a window.
+
+    Attributes:
+        language: code.
+        probability: among the languages that the model knows.
+    """
+
+    language: str
+    probability: float
+
+
+class WindowDecoder:
+    """An encoder and a decoder that turn windows into tokens."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, tokenizer: WhisperTokenizer) -> None:
+        self.encoder = encoder
+        self._decoder = decoder
+        self._tokenizer = tokenizer
+
+    def decode(
+        self, waves: Sequence[Wave], prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
+    ) -> tuple[Heard, ...]:
+        """Decode windows, several at once where that is greedy.
+
+        Args:
+            waves: float32, shape (n_samples,) each, at most 30 s.
+            prompt: the same for all.
+            options: beams, temperatures and limits.
+            clock: is told what the work took.
+        """
+        states = self._encode(waves, clock)
+        if len(waves) == 1 or options.beam_size > 1:
+            return tuple(
+                self._decode_one(wave, state[None], prompt, options, clock)
+                for wave, state in zip(waves, states, strict=True)
+            )
+        attempts = self._decode_together(waves, states, prompt, clock)
+        return tuple(
+            self._mend(wave, state[None], attempt, prompt, options, clock)
+            for wave, state, attempt in zip(waves, states, attempts, strict=True)
+        )
+
+    def detect(self, wave: Wave, clock: PhaseClock) -> Detected:
+        """Detect the language of a window.
+
+        Args:
+            wave: float32, shape (n_samples,), at most 30 s.
+            clock: is told what the work took.
+        """
+        special = self._tokenizer.special
+        states = self._encode([wave], clock)
+        with clock.time(Phase.FIRST_PASS):
+            self._decoder.start(states)
+            row = self._decoder.run(np.array([[special.start]], dtype=np.int64))[0, -1]
+        codes, tokens = list(special.languages), np.array(list(special.languages.values()))
+        among = row[tokens]
+        best = int(among.argmax())
+        return Detected(language=codes[best], probability=float(np.exp(among[best] - log_sum_exp(among))))
+
+    def _encode(self, waves: Sequence[Wave], clock: PhaseClock) -> States:
+        """Encode windows; all get as many positions as the longest one needs."""
+        plans = [self.encoder.plan(len(wave)) for wave in waves]
+        n_positions = max(plan.n_positions + plan.n_silent for plan in plans)
+        states = [
+            self._encode_one(wave, plan.filled_to(n_positions), clock)
+            for wave, plan in zip(waves, plans, strict=True)
+        ]
+        return states[0] if len(states) == 1 else np.concatenate(states)
+
+    def _encode_one(self, wave: Wave, plan: ElasticPlan, clock: PhaseClock) -> States:
+        with clock.time(Phase.FEATURES):
+            features = log_mel(wave, n_mels=self.encoder.n_mels, n_frames=plan.n_frames)
+        with clock.time(Phase.ENCODER):
+            return self.encoder.encode(features, plan)
+
+    def _begin(self, states: States, prompt: Tokens, clock: PhaseClock) -> tuple[Start, ...]:
+        special = self._tokenizer.special
+        with clock.time(Phase.FIRST_PASS):
+            self._decoder.start(states)
+            return feed_prompts(
+                self._decoder,
+                prompt,
+                len(states),
+                start=special.start,
+                no_speech=special.no_speech,
+            )
+
+    def _rules(self, prompt: Tokens) -> Rules:
+        special = self._tokenizer.special
+        return Rules(special, with_timestamps=prompt[-1] != special.no_timestamps)
+
+    def _decode_together(
+        self,
+        waves: Sequence[Wave],
+        states: States,
+        prompt: Tokens,
+        clock: PhaseClock,
+    ) -> tuple[Attempt, ...]:
+        begins = self._begin(states, prompt, clock)
+        limits = [token_limit(len(wave) / SAMPLE_RATE_HZ, prompt) for wave in waves]
+        with clock.time(Phase.STEPS, 0):
+            attempts = decode_batch(
+                self._decoder, begins, self._rules(prompt), end=self._tokenizer.special.end, limits=limits
+            )
+        clock.count(Phase.STEPS, max(len(attempt.tokens) for attempt in attempts))
+        return attempts
+
+    def _decode_one(
+        self, wave: Wave, states: States, prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
+    ) -> Heard:
+        attempt = self._attempt(wave, states, prompt, options, clock, temperature=options.temperatures[0])
+        return self._mend(wave, states, attempt, prompt, options, clock)
+
+    def _mend(
+        self,
+        wave: Wave,
+        states: States,
+        attempt: Attempt,
+        prompt: Tokens,
+        options: TranscribeOptions,
+        clock: PhaseClock,
+    ) -> Heard:
+        """Decode again what looped or is unlikely: with all 30 s encoded, then at higher temperatures."""
+        heard = self._judge(attempt, states, options)
+        is_cut = self.encoder.plan(len(wave)) != FULL_WINDOW
+        if is_cut and self._repeats(heard, options):
+            clock.n_redone += 1
+            whole = self._encode_one(wave, FULL_WINDOW, clock)
+            again = self._attempt(wave, whole, prompt, options, clock, temperature=options.temperatures[0])
+            heard = self._judge(again, whole, options)
+        for temperature in options.temperatures[1:]:
+            if not self._is_doubtful(heard, options):
+                break
+            clock.n_redone += 1
+            again = self._attempt(wave, heard.states, prompt, options, clock, temperature=temperature)
+            heard = self._judge(again, heard.states, options)
+        return heard
+
+    def _attempt(
+        self,
+        wave: Wave,
+        states: States,
+        prompt: Tokens,
+        options: TranscribeOptions,
+        clock: PhaseClock,
+        *,
+        temperature: float,
+    ) -> Attempt:
+        (begin,) = self._begin(states, prompt, clock)
+        rules, end = self._rules(prompt), self._tokenizer.special.end
+        limit = token_limit(len(wave) / SAMPLE_RATE_HZ, prompt)
+        with clock.time(Phase.STEPS, 0):
+            if temperature > 0:
+                attempt = decode_sampled(
+                    self._decoder,
+                    begin,
+                    rules,
+                    end=end,
+                    limit=limit,
+                    temperature=temperature,
+                    generator=np.random.default_rng(SAMPLING_SEED),
+                )
+            elif options.beam_size > 1:
+                attempt = decode_by_beams(
+                    self._decoder, begin, rules, end=end, limit=limit, n_beams=options.beam_size
+                )
+            else:
+                attempt = decode_greedily(self._decoder, begin, rules, end=end, limit=limit)
+        clock.count(Phase.STEPS, len(attempt.tokens))
+        return attempt
+
+    def _judge(self, attempt: Attempt, states: States, options: TranscribeOptions) -> Heard:
+        is_unlikely = attempt.mean_log_probability < options.log_probability_limit
+        return Heard(
+            attempt=attempt,
+            states=states,
+            compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
+            is_silent=is_unlikely and attempt.no_speech_probability > options.no_speech_limit,
+        )
+
+    def _repeats(self, heard: Heard, options: TranscribeOptions) -> bool:
+        return heard.attempt.has_looped or heard.compression_ratio > options.compression_ratio_limit
+
+    def _is_doubtful(self, heard: Heard, options: TranscribeOptions) -> bool:
+        if heard.is_silent:
+            return False
+        is_unlikely = heard.attempt.mean_log_probability < options.log_probability_limit
+        return is_unlikely or self._repeats(heard, options)

@@ -99,6 +99,19 @@ def stream_audio(source: Path | bytes, *, name: str | None = None) -> Iterator[W
         raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
 
 
+def stated_duration_s(source: Path | bytes) -> float | None:
+    """Return the length that a file's header states, for progress only; None where it tells none."""
+    try:
+        with (
+            _open_source(source, "") as file,
+            av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="ignore") as container,
+        ):
+            stream = next(iter(container.streams.audio), None)
+            return None if stream is None else _stated_s(container, stream)
+    except (InputError, av.FFmpegError, OSError):
+        return None  # decoding will say what is wrong
+
+
 def is_silent(wave: Wave) -> bool:
     """Tell whether a wave holds nothing that could be speech: RMS under -70 dBFS, any offset removed."""
     if wave.size == 0:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sottovoce.environment import usable_cores
+from sottovoce.cores import usable_cores
 from sottovoce.terms import InferencePrecision
 
 COMPUTING_OPERATIONS = frozenset(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from sottovoce.cores import usable_cores
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime.alignment import Aligner
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent, stream_audio
@@ -70,18 +71,24 @@ class Transcriber:
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
 
     @classmethod
-    def load(cls, path: Path | str, *, compute: ComputeSpec | None = None) -> "Transcriber":
+    def load(
+        cls, path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None
+    ) -> "Transcriber":
         """Load a variant.
 
         Args:
             path: folder of a variant, or of a run: its quantized variant then.
             compute: precision and threads; by default what the variant was made for and all cores.
+            threads: of inference, where `compute` is not given.
 
         Raises:
             InputError: the folder holds no variant, or a damaged one.
         """
         folder = find_variant(Path(path))
-        return cls(folder, compute or ComputeSpec(precision=_precision(folder)))
+        return cls(
+            folder,
+            compute or ComputeSpec(precision=_precision(folder), threads=threads or usable_cores()),
+        )
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
+from sottovoce.cores import usable_cores
 from sottovoce.environment import (
     INSTRUCTION_SETS,
     Host,
@@ -18,7 +19,6 @@ from sottovoce.environment import (
     library_versions,
     peak_rss_bytes,
     read_host,
-    usable_cores,
 )
 
 MIB = 1 << 20
@@ -48,7 +48,7 @@ def test_the_host_tells_no_name_of_the_machine() -> None:
 @needs_linux
 def test_a_process_that_may_use_one_core_counts_one() -> None:
     code = (
-        "import os, sottovoce.environment as e; "
+        "import os, sottovoce.cores as e; "
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(e.usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

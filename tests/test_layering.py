@@ -17,7 +17,7 @@ import sottovoce
 PACKAGE = Path(sottovoce.__file__).parent
 STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
 LAYERS = (
-    ("errors", "terms"),
+    ("cores", "errors", "terms"),
     ("progress", "artifacts", "config", "environment", "configs"),
     ("runtime",),
     ("variants", "runs"),

@@ -11,6 +11,8 @@ from typing import Self
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from sottovoce.cores import usable_cores
+
 VERSIONS_OF = (
     "sottovoce",
     "openvino",
@@ -70,13 +72,6 @@ def read_host() -> Host:
         instruction_sets=_instruction_sets(),
         python=platform.python_version(),
     )
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use, affinity included."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return psutil.cpu_count() or 1
 
 
 def available_memory_bytes() -> int:

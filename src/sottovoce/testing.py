@@ -8,12 +8,13 @@ import math
 import wave as wav
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import EngineSpec, Timed
+from sottovoce.benchmark.engines.engine import EngineSpec, Load, Timed
 from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.variants import quiet_libraries
@@ -303,24 +304,25 @@ DEATH_EXIT_CODE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeEngines:
-    """Makes a `FakeEngine` for each variant; a worker takes it to its process.
+    """Makes a `FakeEngine` for each entry; a worker takes it to its process.
 
     Attributes:
-        factors: pretended seconds of work per second of audio, by variant; 0.1 where none is told.
-        fails_on: lengths in samples of the clips that engines fail on, by variant.
-        dies_on: lengths in samples of the clips that end the process, by variant.
+        factors: pretended seconds of work per second of audio, by entry; 0.1 where none is told.
+        fails_on: lengths in samples of the clips that engines fail on, by entry.
+        dies_on: lengths in samples of the clips that end the process, by entry.
     """
 
     factors: dict[str, float] = field(default_factory=dict)
     fails_on: dict[str, frozenset[int]] = field(default_factory=dict)
     dies_on: dict[str, frozenset[int]] = field(default_factory=dict)
 
-    def __call__(self, spec: EngineSpec) -> FakeEngine:
-        """Make the engine of a variant."""
-        return FakeEngine(
-            factor=self.factors.get(spec.variant, 0.1),
-            fails_on=self.fails_on.get(spec.variant, frozenset()),
-            dies_on=self.dies_on.get(spec.variant, frozenset()),
+    def __call__(self, spec: EngineSpec) -> Load:
+        """Return what makes the engine of an entry."""
+        return partial(
+            FakeEngine,
+            factor=self.factors.get(spec.name, 0.1),
+            fails_on=self.fails_on.get(spec.name, frozenset()),
+            dies_on=self.dies_on.get(spec.name, frozenset()),
         )
 
 

@@ -54,6 +54,14 @@ def speech_windows(blocks: Iterable[Wave], activity: VoiceActivity) -> Iterator[
     yield from stretch.take(is_last=True)
 
 
+def plain_windows(blocks: Iterable[Wave]) -> Iterator[TimedWave]:
+    """Yield a stream in windows of 30 s, speech or not, cut wherever that falls."""
+    reader = Reader(blocks)
+    while (wave := reader.window()).size:
+        yield TimedWave(start_s=reader.position_s, wave=wave)
+        reader.advance(wave.size)
+
+
 def _regrouped(blocks: Iterable[Wave]) -> Iterator[Wave]:
     """Join the small blocks of a decoder to such as voice activity takes at once."""
     waiting: list[Wave] = []
@@ -75,6 +83,7 @@ class _Stretch:
         activity.reset()
         self._activity = activity
         self._start = 0
+        self._n_given = 0
         self._waves: list[Wave] = []
         self._probabilities: list[Probabilities] = []
         self.n_samples = 0
@@ -98,6 +107,7 @@ class _Stretch:
             windows = windows[:-1]
         for window in windows:
             begin, end = (round(edge_s * SAMPLE_RATE_HZ) for edge_s in (window.start_s, window.end_s))
+            begin = max(begin, self._n_given)
             yield TimedWave(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end])
         self._keep_from(max(0, cut), wave, probabilities)
 
@@ -109,6 +119,8 @@ class _Stretch:
         self._probabilities = [probabilities[first_frame:].copy()]
         self.n_samples = wave.size - begin
         self._start += begin
+        # A window may end within a frame: the next one starts behind it.
+        self._n_given = cut - begin
 
 
 class Reader:

@@ -30,7 +30,7 @@ class TranscribeOptions:
             timestamps, each told the text before it. Otherwise windows are cut at pauses and
             decoded in batches.
         use_voice_activity: look for speech before decoding; None does where audio is longer than
-            a window, or where a short text is doubtful.
+            a window, or where a short text is doubtful. Without it long audio is cut every 30 s.
         batch_size: windows decoded together.
     """
 

@@ -33,13 +33,13 @@ def decode_sampled(
         generator: the chance; one seed for each window makes transcripts repeatable.
     """
     tokens: list[int] = []
-    total = 0.0
+    logs: list[float] = []
     row = begin.row
     has_looped = False
     while not has_looped:
         rules.apply(row, tokens)
         token = draw(row, temperature, generator)
-        total += float(row[token]) - log_sum_exp(row)
+        logs.append(float(row[token]) - log_sum_exp(row))
         if token == end:
             break
         tokens.append(token)
@@ -48,10 +48,11 @@ def decode_sampled(
             row = decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
     return Attempt(
         tokens=tuple(tokens),
-        sum_log_probability=total,
+        sum_log_probability=sum(logs),
         no_speech_probability=begin.no_speech_probability,
         has_looped=has_looped,
         temperature=temperature,
+        log_probabilities=tuple(logs[: len(tokens)]),
     )
 
 

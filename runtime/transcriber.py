@@ -29,7 +29,7 @@ from sottovoce.runtime.decoder import load_decoder
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
 from sottovoce.runtime.layout import component_path
-from sottovoce.runtime.long_form import Reader, TimedWave, speech_windows
+from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.segments import Piece, split_pieces
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
@@ -165,7 +165,8 @@ class Transcriber:
     ) -> tuple[list[Segment], Detected]:
         if options.condition_on_previous:
             return self._transcribe_in_sequence(Reader(blocks), options, clock, told)
-        windows = _timed(speech_windows(blocks, self._activity), clock)
+        cut = plain_windows(blocks) if options.use_voice_activity is False else self._cut(blocks)
+        windows = _timed(cut, clock)
         segments: list[Segment] = []
         asked: _Asked | None = None
         while batch := list(islice(windows, options.batch_size)):
@@ -177,6 +178,9 @@ class Transcriber:
                     segments += self._segments(window, what, asked, clock)
             told(batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
         return segments, asked.detected if asked else self._default_language(options)
+
+    def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
+        return speech_windows(blocks, self._activity)
 
     def _transcribe_in_sequence(
         self, reader: Reader, options: TranscribeOptions, clock: PhaseClock, told: Progress

@@ -1,0 +1,62 @@
+"""Pieces of a window, by the timestamps in its tokens."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.runtime.segments import split_pieces
+from sottovoce.runtime.tokens import SpecialTokens
+
+SPECIAL = SpecialTokens(
+    start=101,
+    end=100,
+    previous=102,
+    no_timestamps=103,
+    no_speech=104,
+    first_timestamp=110,
+    tasks={},
+    languages={},
+    suppressed=(),
+    suppressed_at_start=(),
+)
+
+
+def at(time_s: float) -> int:
+    return SPECIAL.first_timestamp + round(time_s / 0.02)
+
+
+def test_a_pair_of_timestamps_ends_one_piece_and_starts_the_next() -> None:
+    pieces = split_pieces((at(0), 1, 2, at(1.5), at(2), 3, at(4)), SPECIAL, 6.0)
+    assert [(p.start_s, p.end_s, p.tokens, p.is_closed) for p in pieces] == [
+        (0.0, 1.5, (1, 2), True),
+        (2.0, 4.0, (3,), True),
+    ]
+
+
+def test_without_timestamps_a_window_is_one_piece_that_nobody_saw_end() -> None:
+    (piece,) = split_pieces((1, 2), SPECIAL, 6.0)
+    assert (piece.start_s, piece.end_s, piece.tokens, piece.is_closed) == (0.0, 6.0, (1, 2), False)
+
+
+def test_a_piece_that_was_not_seen_to_end_reaches_to_the_end_of_the_window() -> None:
+    pieces = split_pieces((at(0), 1, at(2), at(2), 2), SPECIAL, 6.0)
+    assert [(p.end_s, p.is_closed) for p in pieces] == [(2.0, True), (6.0, False)]
+
+
+def test_no_piece_reaches_beyond_the_audio() -> None:
+    (piece,) = split_pieces((at(0), 1, at(29)), SPECIAL, 6.0)
+    assert piece.end_s == 6.0
+
+
+def test_silence_has_no_pieces() -> None:
+    assert split_pieces((), SPECIAL, 6.0) == ()
+    assert split_pieces((at(0), at(3)), SPECIAL, 6.0) == ()
+
+
+@given(
+    tokens=st.lists(st.integers(0, SPECIAL.first_timestamp + 1500), max_size=60),
+    window_s=st.floats(0.1, 30.0),
+)
+def test_every_text_token_is_in_one_piece_within_the_window(tokens: list[int], window_s: float) -> None:
+    pieces = split_pieces(tuple(tokens), SPECIAL, window_s)
+    assert [t for p in pieces for t in p.tokens] == [t for t in tokens if t < SPECIAL.end]
+    assert all(0 <= p.start_s <= p.end_s <= window_s for p in pieces)

@@ -1,0 +1,303 @@
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sottovoce.demo import demo_speech
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio import MAX_PEAK, SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.silero import SileroSource, SileroVoiceActivity, find_silero
+from sottovoce.runtime.voice_activity import (
+    FRAME_SAMPLES,
+    Probabilities,
+    SpeechSpan,
+    VoiceActivity,
+    load_voice_activity,
+    speech_spans,
+)
+
+SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech"
+NOISE = SPEECH / "noise"
+ROUNDING = 1e-5
+PLACES = {
+    "silero_vad": "data/silero_vad_16k_sequence.onnx",
+    "faster_whisper": "assets/silero_vad_v6.onnx",
+}
+
+
+@pytest.fixture(scope="module")
+def source() -> SileroSource:
+    found = find_silero()
+    if found is None:
+        pytest.skip("neither silero-vad 6.2.2 nor faster-whisper 1.2.1 is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def detector(source: SileroSource) -> SileroVoiceActivity:
+    return SileroVoiceActivity(source)
+
+
+@pytest.fixture(scope="module")
+def spoken() -> Wave:
+    """Read half a minute of the synthetic speech that comes with sottovoce."""
+    manifest = demo_speech()
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    waves = [decode_audio(manifest.parent / row["audio"]) for row in rows[:8]]
+    return np.concatenate(waves)[: 30 * SAMPLE_RATE_HZ]
+
+
+def silence(duration_s: float) -> Wave:
+    return np.zeros(round(duration_s * SAMPLE_RATE_HZ), np.float32)
+
+
+def noise(duration_s: float, *, rms: float) -> Wave:
+    n_samples = round(duration_s * SAMPLE_RATE_HZ)
+    return (rms * np.random.default_rng(0).standard_normal(n_samples)).astype(np.float32)
+
+
+def spans_of(detector: VoiceActivity, wave: Wave) -> tuple[SpeechSpan, ...]:
+    heard = detector.probabilities(wave, is_last=True)
+    return speech_spans(heard, duration_s=wave.size / SAMPLE_RATE_HZ)
+
+
+def length_s(spans: Sequence[SpeechSpan]) -> float:
+    return sum(span.end_s - span.start_s for span in spans)
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the packages be looked for again, even if another test has imported them."""
+    for module in PLACES:
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    importlib.invalidate_caches()
+
+
+def install(site: Path, module: str, place: str, *, data: bytes = b"no graph") -> Path:
+    """Write a package that must not be imported, with a file in it."""
+    path = site / module / place
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    (site / module / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
+    return path
+
+
+def reference(path: Path, wave: Wave) -> Probabilities:
+    """Let faster-whisper run its graph with onnxruntime."""
+    vad: Any = pytest.importorskip("faster_whisper.vad", reason="faster-whisper is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    heard: Probabilities = vad.SileroVADModel(str(path))(wave.copy()).reshape(-1)
+    return heard
+
+
+def test_it_computes_what_faster_whisper_computes(spoken: Wave) -> None:
+    package: Any = pytest.importorskip("faster_whisper", reason="faster-whisper is not installed")
+    path = Path(package.__file__).parent / PLACES["faster_whisper"]
+    if not path.is_file():
+        pytest.skip("this faster-whisper is older than 1.2.1")
+    # The reference takes whole frames, and clears the end of the last.
+    wave = np.concatenate([spoken, 0.3 * spoken + noise(30.0, rms=0.02)[: spoken.size], silence(1.0)])
+    wave = wave[: wave.size // FRAME_SAMPLES * FRAME_SAMPLES]
+
+    ours = SileroVoiceActivity(SileroSource(module="faster_whisper", path=path))
+
+    np.testing.assert_allclose(
+        ours.probabilities(wave, is_last=True), reference(path, wave), rtol=0, atol=1e-3
+    )
+
+
+def test_it_computes_what_silero_computes_frame_by_frame(spoken: Wave) -> None:
+    package: Any = pytest.importorskip("silero_vad", reason="silero-vad is not installed")
+    path = Path(package.__file__).parent / PLACES["silero_vad"]
+    if not path.is_file():
+        pytest.skip("this silero-vad is older than 6.2.2")
+    torch: Any = pytest.importorskip("torch", reason="torch is not installed")
+    stock = package.load_silero_vad(onnx=True).audio_forward(torch.from_numpy(spoken[None]), SAMPLE_RATE_HZ)
+
+    ours = SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+
+    np.testing.assert_allclose(
+        ours.probabilities(spoken, is_last=True), stock.numpy().reshape(-1), rtol=0, atol=1e-3
+    )
+
+
+def test_the_name_tells_the_package_and_its_version(detector: SileroVoiceActivity) -> None:
+    assert detector.name.startswith(("silero of silero_vad 6.", "silero of faster_whisper 1."))
+
+
+def test_speech_is_found_where_it_is(detector: SileroVoiceActivity, spoken: Wave) -> None:
+    wave = np.concatenate([silence(3.0), spoken, silence(3.0)])
+
+    spans = spans_of(detector, wave)
+
+    assert spans[0].start_s == pytest.approx(3.0, abs=0.5)
+    assert spans[-1].end_s == pytest.approx(3.0 + spoken.size / SAMPLE_RATE_HZ, abs=0.7)
+    assert length_s(spans) > 0.7 * spoken.size / SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [silence(20.0), silence(20.0) + np.float32(0.2), noise(20.0, rms=0.001), noise(20.0, rms=0.1)],
+    ids=["silence", "offset", "soft noise", "loud noise"],
+)
+def test_nothing_is_heard_where_nobody_speaks(detector: SileroVoiceActivity, wave: Wave) -> None:
+    assert spans_of(detector, wave) == ()
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_chunks_do_not_change_the_probabilities(
+    detector: SileroVoiceActivity, spoken: Wave, data: st.DataObject
+) -> None:
+    wave = np.concatenate([spoken[: 20 * SAMPLE_RATE_HZ], silence(0.01)])
+    cuts = data.draw(st.lists(st.integers(0, wave.size), max_size=30))
+    whole = detector.probabilities(wave, is_last=True)
+
+    heard = [detector.probabilities(piece) for piece in np.split(wave, sorted(cuts))]
+    heard.append(detector.probabilities(silence(0.0), is_last=True))
+
+    np.testing.assert_allclose(np.concatenate(heard), whole, rtol=0, atol=ROUNDING)
+
+
+def test_a_stream_does_not_hear_the_one_before(detector: SileroVoiceActivity, spoken: Wave) -> None:
+    first = detector.probabilities(spoken, is_last=True)
+    detector.probabilities(spoken[5_000:100_003])
+    detector.reset()
+
+    np.testing.assert_array_equal(detector.probabilities(spoken, is_last=True), first)
+
+
+def test_probabilities_stay_probabilities_at_the_loudest_that_is_decoded(
+    detector: SileroVoiceActivity, spoken: Wave
+) -> None:
+    heard = detector.probabilities(spoken / np.abs(spoken).max() * np.float32(MAX_PEAK), is_last=True)
+
+    assert heard.dtype == np.float32
+    assert heard.shape == (-(-spoken.size // FRAME_SAMPLES),)
+    assert np.all((heard >= 0.0) & (heard <= 1.0))
+
+
+def test_samples_that_are_no_numbers_are_refused_and_the_stream_goes_on(
+    detector: SileroVoiceActivity, spoken: Wave
+) -> None:
+    whole = detector.probabilities(spoken, is_last=True)
+    broken = spoken.copy()
+    broken[-1] = np.nan
+
+    before = detector.probabilities(spoken[:50_000])
+    with pytest.raises(InputError, match="not finite"):
+        detector.probabilities(broken)
+    after = detector.probabilities(spoken[50_000:], is_last=True)
+
+    np.testing.assert_allclose(np.concatenate([before, after]), whole, rtol=0, atol=ROUNDING)
+
+
+def test_memory_does_not_grow_with_the_stream(detector: SileroVoiceActivity, spoken: Wave) -> None:
+    random = np.random.default_rng(0)
+    process = psutil.Process()
+
+    def hear(n_chunks: int) -> int:
+        for size in random.integers(1, spoken.size, n_chunks):
+            detector.probabilities(spoken[:size])
+        return int(process.memory_info().rss)
+
+    early = hear(20)
+    late = hear(60)
+    detector.reset()
+
+    assert late - early < 16e6
+
+
+def test_a_graph_is_found_without_importing_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (install(tmp_path, module, place) for module, place in PLACES.items())
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    forget(monkeypatch)
+
+    found = find_silero()
+    assert found == SileroSource(module="silero_vad", path=first)
+    assert found.name == "silero of silero_vad"
+
+    first.unlink()
+    assert find_silero() == SileroSource(module="faster_whisper", path=second)
+
+
+def test_without_a_package_energy_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "silero_vad", "data/silero_vad.onnx")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    forget(monkeypatch)
+
+    assert find_silero() is None
+    assert load_voice_activity().name == "energy"
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
+    path = install(tmp_path, "silero_vad", PLACES["silero_vad"])
+
+    with pytest.raises(InputError, match=r"silero_vad_16k_sequence\.onnx is no graph .*install silero_vad"):
+        SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+
+
+def test_a_graph_of_another_network_is_refused(tmp_path: Path) -> None:
+    import openvino
+    from openvino import opset13
+
+    taken = opset13.parameter([1, 576], np.float32, name="input")
+    path = tmp_path / "other.xml"
+    openvino.save_model(openvino.Model([opset13.relu(taken)], [taken]), path)
+
+    with pytest.raises(InputError, match="is no graph of Silero's network"):
+        SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+
+
+@pytest.mark.usefixtures("source")
+def test_it_loads_without_torch_and_without_the_package() -> None:
+    code = (
+        "import sys\n"
+        "from sottovoce.runtime.voice_activity import load_voice_activity\n"
+        "print(load_voice_activity().name)\n"
+        "heavy = ('torch', 'onnxruntime', 'ctranslate2', 'faster_whisper', 'silero_vad')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    name, loaded = done.stdout.splitlines()
+    assert name.startswith("silero")
+    assert loaded == "[]"
+
+
+def test_recordings_of_noise_have_hardly_any_speech(detector: SileroVoiceActivity) -> None:
+    if not NOISE.is_dir():
+        pytest.skip("recordings of noise are not on this machine: ../shared/speech/noise is missing")
+    waves = [decode_audio(path) for path in sorted(NOISE.glob("*.wav"))]
+
+    found = [spans_of(detector, wave) for wave in waves]
+
+    assert max(len(spans) for spans in found) <= 1
+    assert sum(map(length_s, found)) < 0.02 * sum(wave.size for wave in waves) / SAMPLE_RATE_HZ
+
+
+def test_real_speech_is_found(detector: SileroVoiceActivity) -> None:
+    manifest = SPEECH / "manifest.jsonl"
+    if not manifest.is_file():
+        pytest.skip("real speech is not on this machine: ../shared/speech/manifest.jsonl is missing")
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    clips = [row for row in rows if row["split"] == "calib"][::3]
+
+    shares = {
+        clip["id"]: length_s(spans_of(detector, decode_audio(SPEECH / clip["audio"]))) / clip["duration_s"]
+        for clip in clips
+    }
+
+    assert min(shares.values()) > 0.6, min(shares, key=lambda clip: shares[clip])
+    assert float(np.median(list(shares.values()))) > 0.9

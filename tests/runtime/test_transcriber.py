@@ -1,0 +1,191 @@
+"""The runtime's API on the tiny model: what goes in, what comes out, what is refused."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sottovoce.errors import InputError, SpecError
+from sottovoce.runtime import Task, TranscribeOptions, Transcriber
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.batches import decode_batch, feed_prompts
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.decoder import load_decoder
+from sottovoce.runtime.decoding import decode_greedily, feed_prompt
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import log_mel
+from sottovoce.runtime.rules import Rules
+from sottovoce.runtime.tokens import WhisperTokenizer
+
+GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
+LAYOUTS = ("fp32", "fp32-stateful")
+
+
+def tone(seconds: float, hz: float = 440.0) -> Wave:
+    times = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def transcriber(tiny_run: Path) -> Transcriber:
+    return Transcriber.load(tiny_run / "fp32-stateful")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name: str) -> None:
+    folder, compute = tiny_run / name, ComputeSpec()
+    encoder, decoder = Encoder.load(folder, compute), load_decoder(folder, compute)
+    tokenizer = WhisperTokenizer.load(folder)
+    special = tokenizer.special
+    prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
+    rules = Rules(special, with_timestamps=False)
+    states = [
+        encoder.encode(log_mel(tone(2.0, hz), n_mels=80), encoder.plan(32_000)) for hz in (220, 440, 3_000)
+    ]
+    limits = (18, 7, 30)
+
+    alone = []
+    for state, limit in zip(states, limits, strict=True):
+        decoder.start(state)
+        begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
+    decoder.start(np.concatenate(states))
+    begins = feed_prompts(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
+    together = decode_batch(decoder, begins, rules, end=special.end, limits=limits)
+
+    assert [attempt.tokens for attempt in together] == [attempt.tokens for attempt in alone]
+    assert [attempt.has_looped for attempt in together] == [attempt.has_looped for attempt in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.mean_log_probability == pytest.approx(other.mean_log_probability, abs=1e-4)
+
+
+def test_both_layouts_say_the_same(tiny_run: Path) -> None:
+    texts = {
+        name: Transcriber.load(tiny_run / name).transcribe(tone(3.0), GREEDY).text for name in LAYOUTS
+    }
+    assert texts["fp32"] == texts["fp32-stateful"] != ""
+
+
+def test_a_run_means_its_quantized_variant(tiny_run: Path) -> None:
+    by_run = Transcriber.load(tiny_run).transcribe(tone(3.0), GREEDY)
+    by_name = Transcriber.load(tiny_run / "int8").transcribe(tone(3.0), GREEDY)
+    assert by_run.segments == by_name.segments
+
+
+@pytest.mark.parametrize(
+    "wave", [np.zeros(0, np.float32), np.ones(1, np.float32), np.zeros(48_000, np.float32)]
+)
+def test_nothing_and_silence_have_no_text(transcriber: Transcriber, wave: Wave) -> None:
+    transcript = transcriber.transcribe(wave)
+    assert transcript.segments == ()
+    assert transcript.text == ""
+    assert transcript.duration_s == len(wave) / SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize(
+    ("wave", "told"),
+    [
+        (np.full(32_000, np.nan, np.float32), "not finite"),
+        (np.zeros((2, 16_000), np.float32), "shape"),
+        (np.zeros(16_000, np.float64), "float64"),
+    ],
+)
+def test_waves_that_are_none_are_refused(transcriber: Transcriber, wave: Wave, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        transcriber.transcribe(wave)
+
+
+def test_an_unknown_language_is_refused_before_the_audio_is_read(transcriber: Transcriber) -> None:
+    with pytest.raises(SpecError, match="klingon"):
+        transcriber.transcribe("not-there.wav", TranscribeOptions(language="klingon"))
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_long_audio_gives_segments_in_order_within_the_audio(
+    transcriber: Transcriber, *, sequential: bool
+) -> None:
+    options = TranscribeOptions(
+        language="en", temperatures=(0.0,), use_voice_activity=False, condition_on_previous=sequential
+    )
+    done: list[float] = []
+    wave = np.concatenate([tone(20), np.zeros(80_000, np.float32), tone(45, 300.0)])
+    transcript = transcriber.transcribe(wave, options, progress=done.append)
+    assert transcript.segments
+    starts = [segment.start_s for segment in transcript.segments]
+    assert starts == sorted(starts)
+    assert all(0 <= s.start_s <= s.end_s <= 70 for s in transcript.segments)
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(70)
+
+
+def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:
+    options = TranscribeOptions(temperatures=(0.0,), use_voice_activity=False)
+    transcript = transcriber.transcribe(tone(3.0), options)
+    assert transcript.language in transcriber.languages
+    assert 0 < transcript.language_probability <= 1
+
+
+def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) -> None:
+    timings = transcriber.transcribe(tone(3.0), GREEDY).timings
+    assert sum(timings.phase_s.values()) == pytest.approx(timings.total_s, rel=1e-6)
+    assert timings.calls["encoder"] == timings.calls["first_pass"] == 1
+
+
+def test_words_lie_in_their_segments_order(transcriber: Transcriber) -> None:
+    options = TranscribeOptions(
+        language="en", temperatures=(0.0,), use_voice_activity=False, word_timestamps=True
+    )
+    transcript = transcriber.transcribe(tone(3.0), options)
+    words = [word for segment in transcript.segments for word in segment.words]
+    assert "".join("".join(word.text for word in words).split()) == "".join(transcript.text.split())
+    assert all(0 <= word.start_s <= word.end_s <= 3.0 and 0 <= word.probability <= 1 for word in words)
+
+
+@pytest.mark.parametrize("made", ["nothing", "an empty folder", "a damaged manifest"])
+def test_a_folder_without_a_variant_is_refused_in_one_line(tmp_path: Path, made: str) -> None:
+    folder = tmp_path / "run"
+    if made != "nothing":
+        folder.mkdir()
+    if made == "a damaged manifest":
+        (folder / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="run") as raised:
+        Transcriber.load(folder)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_variant_without_its_tokenizer_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run / "int8", tmp_path / "int8", ignore=shutil.ignore_patterns("tokenizer.json"))
+    with pytest.raises(InputError, match=r"tokenizer\.json"):
+        Transcriber.load(tmp_path / "int8")
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "transformers", "optimum", "nncf", "pydantic", "scipy"}:
+            raise ImportError(f"{name} is not on a device")
+
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+from sottovoce.runtime import TranscribeOptions, Transcriber
+wave = (0.3 * np.sin(np.arange(48_000))).astype(np.float32)
+options = TranscribeOptions(language="en", use_voice_activity=False, word_timestamps=True)
+print(len(Transcriber.load(sys.argv[1]).transcribe(wave, options).segments))
+"""
+
+
+@pytest.mark.parametrize("name", ["int8", "fp32-stateful"])
+def test_a_device_needs_no_torch_and_no_transformers(tiny_run: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(tiny_run / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 1

@@ -238,7 +238,7 @@ class Transcriber:
 
     @cached_property
     def _aligner(self) -> Aligner:
-        return Aligner.load(self._folder, self._compute)
+        return Aligner.load(self._folder, self._compute, self._tokenizer)
 
     def _has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
         if options.use_voice_activity is False:

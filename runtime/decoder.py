@@ -48,7 +48,7 @@ class Decoder(Protocol):
         """
 
     def select(self, rows: Sequence[int]) -> None:
-        """Let row i continue what row `rows[i]` was fed (beam search)."""
+        """Let row i continue what row `rows[i]` was fed, in the next `run` (beam search)."""
 
 
 def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
@@ -100,6 +100,7 @@ class StatefulDecoder:
             self._request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
             self._is_one = False
         self._request.infer()
+        self._set_rows(np.arange(len(tokens), dtype=np.int32))
         logits: Logits = self._request.get_tensor(self._logits).data
         return logits
 

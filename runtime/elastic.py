@@ -68,7 +68,7 @@ def plan_window(n_samples: int, spec: ElasticSpec) -> ElasticPlan:
     """
     bucket = max(FRAMES_PER_POSITION, round(spec.bucket_s * FRAMES_PER_S / FRAMES_PER_POSITION) * 2)
     wanted = -(-n_samples // HOP_SAMPLES) + round(spec.margin_s * FRAMES_PER_S)
-    n_frames = min(WINDOW_FRAMES, -(-wanted // bucket) * bucket)
+    n_frames = min(WINDOW_FRAMES, max(1, -(-wanted // bucket)) * bucket)
     n_positions = n_frames // FRAMES_PER_POSITION
     tail = round(spec.tail_s * FRAMES_PER_S / FRAMES_PER_POSITION)
     return ElasticPlan(

@@ -44,12 +44,11 @@ def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES) -> Featur
         float32, shape (1, n_mels, n_frames). Frames of padding hold `mel_floor` of the result.
     """
     n_samples = n_frames * HOP_SAMPLES
-    power = _mel_power(wave[:n_samples], n_mels)
+    power = _mel_power(wave[:n_samples], n_mels, n_frames)
     logs = np.log10(np.maximum(power, LOWEST_POWER))
     lowest = np.float32(max(float(logs.max(initial=np.log10(LOWEST_POWER))) - DYNAMIC_RANGE_DECADES, -10.0))
     features = np.full((1, n_mels, n_frames), lowest, dtype=np.float32)
-    n_known = min(n_frames, logs.shape[1])
-    np.maximum(logs[:, :n_known], lowest, out=features[0, :, :n_known])
+    np.maximum(logs, lowest, out=features[0, :, : logs.shape[1]])
     features += 4.0
     features /= 4.0
     return features
@@ -60,17 +59,18 @@ def mel_floor(features: Features) -> float:
     return max(float(features.max()) - DYNAMIC_RANGE_DECADES / 4.0, LOWEST_FEATURE)
 
 
-def _mel_power(wave: Wave, n_mels: int) -> NDArray[np.float32]:
-    """Return mel power, shape (n_mels, n_frames), of the frames that touch the wave."""
-    n_frames = len(wave) // HOP_SAMPLES + 2
-    # transformers pads the 30 s window by reflection; at its start that mirrors the wave, at its end zeros.
-    padded = np.zeros(n_frames * HOP_SAMPLES + N_FFT, dtype=np.float32)
+def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:
+    """Return mel power, shape (n_mels, at most n_frames), of the frames that touch the wave."""
     half = N_FFT // 2
+    n_frames = min(n_frames, -(-(len(wave) + half) // HOP_SAMPLES))
+    # transformers pads the 30 s window by reflection; at its start that mirrors the wave, at its end
+    # what the window ends with. Its 3,001st frame is dropped and does not count for the peak.
+    padded = np.zeros(n_frames * HOP_SAMPLES + N_FFT, dtype=np.float32)
     padded[half : half + len(wave)] = wave
     mirrored = wave[1 : half + 1][::-1]
     padded[half - len(mirrored) : half] = mirrored
-    if len(wave) == WINDOW_SAMPLES:
-        padded[half + len(wave) : 2 * half + len(wave)] = wave[-half - 1 : -1][::-1]
+    if n_frames == WINDOW_FRAMES:
+        padded[-half:] = padded[-2 * half - 1 : -half - 1][::-1]
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_SAMPLES][:n_frames]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2

@@ -59,7 +59,7 @@ class Rules:
 
     def _keep_order(self, row: Row, generated: Sequence[int], *, may_repeat: bool) -> None:
         first = self._special.first_timestamp
-        latest = max((token for token in generated if token >= first), default=first - 1)
+        latest = next((token for token in reversed(generated) if token >= first), first - 1)
         row[first : latest + (0 if may_repeat else 1)] = NEVER
 
 

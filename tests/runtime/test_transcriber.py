@@ -19,6 +19,7 @@ from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.rules import Rules
 from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.transcript import Phase
 
 GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
 LAYOUTS = ("fp32", "fp32-stateful")
@@ -63,9 +64,7 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
 
 
 def test_both_layouts_say_the_same(tiny_run: Path) -> None:
-    texts = {
-        name: Transcriber.load(tiny_run / name).transcribe(tone(3.0), GREEDY).text for name in LAYOUTS
-    }
+    texts = {name: Transcriber.load(tiny_run / name).transcribe(tone(3.0), GREEDY).text for name in LAYOUTS}
     assert texts["fp32"] == texts["fp32-stateful"] != ""
 
 
@@ -131,7 +130,7 @@ def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) 
 def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) -> None:
     timings = transcriber.transcribe(tone(3.0), GREEDY).timings
     assert sum(timings.phase_s.values()) == pytest.approx(timings.total_s, rel=1e-6)
-    assert timings.calls["encoder"] == timings.calls["first_pass"] == 1
+    assert timings.calls[Phase.ENCODER] == timings.calls[Phase.FIRST_PASS] == 1
 
 
 def test_words_lie_in_their_segments_order(transcriber: Transcriber) -> None:

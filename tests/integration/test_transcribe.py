@@ -1,0 +1,258 @@
+"""The runtime on a real checkpoint: against transformers, as subtitles, on noise and on bad files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+import srt
+import webvtt
+
+from sottovoce.benchmark.accuracy import normalize
+from sottovoce.calibrate.clips import Clip, filter_clips
+from sottovoce.calibrate.loading import load_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.demo import demo_speech
+from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.terms import Component
+from sottovoce.variants import WhisperVariant
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
+
+
+@pytest.fixture(scope="module")
+def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+    """The run with the variant int8-fast as well."""
+    run = tmp_path_factory.mktemp("fast") / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16"))
+    command("quantize", run, "--recipe", "int8-fast")
+    return run
+
+
+@pytest.fixture(scope="module")
+def fast(fast_run: Path) -> Transcriber:
+    return Transcriber.load(fast_run)
+
+
+@pytest.fixture(scope="module")
+def demo_clips() -> list[tuple[Clip, Wave]]:
+    loaded = load_clips(filter_clips(read_speech(str(demo_speech())), ["split=eval"]).clips, wanted=8)
+    return [(clip.clip, clip.wave) for clip in loaded.loaded]
+
+
+def wer(references: list[str], hypotheses: list[str]) -> float:
+    rate: float = jiwer.wer(
+        [normalize(r, "en") for r in references], [normalize(h, "en") for h in hypotheses]
+    )
+    return rate
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
+def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
+    tiny_run: Path, demo_clips: list[tuple[Clip, Wave]], name: str
+) -> None:
+    expected = WhisperVariant.load(tiny_run / "fp32", ComputeSpec())
+    found = Transcriber.load(tiny_run / name)
+    for clip, wave in demo_clips:
+        tokens = found.transcribe(wave, PLAIN).segments[0].tokens
+        assert tokens == expected.generate(expected.features(wave), None), clip.clip_id
+
+
+def test_the_elastic_variant_hears_what_fp32_hears(
+    tiny_run: Path, fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
+) -> None:
+    references = [clip.text or "" for clip, _ in demo_clips]
+    reference = Transcriber.load(tiny_run / "fp32")
+    rates = [
+        wer(references, [engine.transcribe(wave, PLAIN).text for _, wave in demo_clips])
+        for engine in (reference, fast)
+    ]
+    assert rates[1] <= rates[0] + 0.03
+    frames = fast.compiled(Component.ENCODER).input(0).get_partial_shape()
+    assert frames[2].is_dynamic
+
+
+def test_words_are_where_they_are_spoken(fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]) -> None:
+    """Put two clips one after the other: the words of the second come behind the first."""
+    (_, first), (_, second) = demo_clips[:2]
+    pause = np.zeros(SAMPLE_RATE_HZ, np.float32)
+    transcript = fast.transcribe(
+        np.concatenate([first, pause, second]), TranscribeOptions(word_timestamps=True)
+    )
+    words = [word for segment in transcript.segments for word in segment.words]
+    boundary_s = (len(first) + len(pause)) / SAMPLE_RATE_HZ
+    n_first = len(fast.transcribe(first, PLAIN).text.split())
+    n_before = sum((word.start_s + word.end_s) / 2 < boundary_s for word in words)
+    assert abs(n_before - n_first) <= 1
+    assert [word.start_s for word in words] == sorted(word.start_s for word in words)
+
+
+def test_subtitles_of_a_long_recording_are_whole_and_in_order(
+    fast_run: Path, real_speech: Path, command: Command, tmp_path: Path
+) -> None:
+    clip = filter_clips(read_speech(str(real_speech)), ["source=librispeech-test-clean-long"]).clips[0]
+    assert isinstance(clip.audio, Path)
+    duration_s = len(decode_audio(clip.audio)) / SAMPLE_RATE_HZ
+    for kind in ("srt", "vtt", "json"):
+        command("transcribe", fast_run, clip.audio, "--format", kind, "--output-dir", tmp_path)
+    cues = list(srt.parse((tmp_path / f"{clip.audio.stem}.srt").read_text(encoding="utf-8")))
+    captions = webvtt.read(tmp_path / f"{clip.audio.stem}.vtt").captions
+    told = json.loads((tmp_path / f"{clip.audio.stem}.json").read_text(encoding="utf-8"))
+
+    assert len(cues) == len(captions) > 10
+    assert all(a.end <= b.start for a, b in pairwise(cues))
+    assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
+    assert cues[-1].end > timedelta(seconds=duration_s - 10)
+    assert " ".join(cue.content for cue in cues).split() == told["text"].split()
+    assert wer([clip.text or ""], [told["text"]]) < 0.12
+
+
+@pytest.mark.parametrize(
+    "name", ["picovoice-kitchen.wav", "speechbrain-noise3.wav", "speechbrain-noise4.wav"]
+)
+def test_noise_has_no_text(fast: Transcriber, real_speech: Path, name: str) -> None:
+    pytest.importorskip("faster_whisper", reason="without Silero's network noise is taken for speech")
+    assert fast.transcribe(real_speech.parent / "noise" / name).text == ""
+
+
+def write_sound(path: Path, wave: Wave, rate_hz: int = SAMPLE_RATE_HZ, **how: str) -> Path:
+    soundfile.write(path, wave, rate_hz, **how)
+    return path
+
+
+def as_video(path: Path, wave: Wave) -> Path:
+    """Write black pictures with a voice."""
+    with av.open(path, "w") as container:
+        pictures = container.add_stream("mpeg4", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        voice = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        for _ in range(len(wave) * 10 // SAMPLE_RATE_HZ):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        sound = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        sound.sample_rate = SAMPLE_RATE_HZ
+        container.mux(voice.encode(sound))
+        container.mux(voice.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def spoken(demo_clips: list[tuple[Clip, Wave]]) -> tuple[str, Wave]:
+    clip, wave = demo_clips[0]
+    return clip.text or "", wave
+
+
+def resampled(wave: Wave, rate_hz: int) -> Wave:
+    import soxr
+
+    moved: Wave = soxr.resample(wave, SAMPLE_RATE_HZ, rate_hz)
+    return moved
+
+
+def test_every_shape_of_audio_with_speech_gives_its_text(
+    fast: Transcriber, spoken: tuple[str, Wave], tmp_path: Path
+) -> None:
+    text, wave = spoken
+    files = [
+        write_sound(tmp_path / "8khz.wav", resampled(wave, 8_000), 8_000),
+        write_sound(tmp_path / "192khz.flac", resampled(wave, 192_000), 192_000),
+        write_sound(tmp_path / "8channels.wav", np.repeat(wave[:, None], 8, axis=1)),
+        write_sound(tmp_path / "clipped.wav", np.clip(wave * 30, -1, 1)),
+        as_video(tmp_path / "video.mp4", wave),
+    ]
+    for path in files:
+        assert wer([text], [fast.transcribe(path).text]) < 0.35, path.name
+
+
+def test_bad_files_are_named_and_the_others_are_still_transcribed(
+    fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path
+) -> None:
+    _, wave = spoken
+    good = write_sound(tmp_path / "good.wav", wave)
+    whole = good.read_bytes()
+    (tmp_path / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("no audio", encoding="utf-8")
+    write_sound(tmp_path / "nan.wav", np.full(16_000, np.nan, np.float32), subtype="FLOAT")
+    write_sound(tmp_path / "silent.wav", np.zeros(32_000, np.float32))
+    write_sound(tmp_path / "one.wav", np.ones(1, np.float32))
+    bad = ("truncated", "empty", "text", "nan", "missing")
+    named = [tmp_path / f"{name}.wav" for name in (*bad, "silent", "one", "good")]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "sottovoce", "transcribe", fast_run, *named, "--output-dir", out],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == len(bad)
+    for name, line in zip(bad, errors, strict=True):
+        assert f"{name}.wav" in line
+    assert {path.name for path in out.iterdir()} == {"silent.txt", "one.txt", "good.txt"}
+    assert (out / "silent.txt").read_text(encoding="utf-8") == ""
+    assert len((out / "good.txt").read_text(encoding="utf-8").split()) > 3
+
+
+def test_standard_input_is_transcribed(fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path) -> None:
+    text, wave = spoken
+    path = write_sound(tmp_path / "good.flac", wave)
+    done = subprocess.run(
+        [sys.executable, "-m", "sottovoce", "--quiet", "transcribe", fast_run, "-"],
+        input=path.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert wer([text], [done.stdout.decode()]) < 0.3
+
+
+PEAK = """
+import resource, sys
+from sottovoce.runtime import Transcriber
+transcript = Transcriber.load(sys.argv[1]).transcribe(sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, len(transcript.segments))
+"""
+
+
+def write_hours(path: Path, wave: Wave, minutes: int) -> Path:
+    """Write a clip once in five minutes, and quiet hiss between."""
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE_HZ, 1, "PCM_16") as file:
+        for minute in range(minutes):
+            hiss = (1e-4 * rng.standard_normal(60 * SAMPLE_RATE_HZ)).astype(np.float32)
+            if minute % 5 == 0:
+                hiss[: len(wave)] += wave
+            file.write(hiss)
+    return path
+
+
+def test_two_hours_take_the_memory_of_ten_minutes(
+    fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path
+) -> None:
+    peaks = {}
+    for minutes in (10, 120):
+        path = write_hours(tmp_path / f"{minutes}.flac", spoken[1], minutes)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(fast_run), str(path)], capture_output=True, text=True, check=True
+        )
+        peak_mib, n_segments = map(int, done.stdout.split())
+        assert n_segments >= minutes // 5
+        peaks[minutes] = peak_mib
+    assert peaks[120] < peaks[10] + 60

@@ -1,0 +1,167 @@
+"""How much is encoded, what follows it, and the file that holds it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.elastic import (
+    FULL_WINDOW,
+    SILENCE_NAME,
+    WINDOW_POSITIONS,
+    ElasticPlan,
+    ElasticSpec,
+    SilenceStates,
+    plan_window,
+)
+from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
+
+SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, bucket_s=0.5)
+WIDTH = 4
+FLOORS = np.array([-1.5, -1.0, -0.5], dtype=np.float32)
+
+SPECS = st.builds(
+    ElasticSpec,
+    margin_s=st.floats(0, 3),
+    tail_s=st.floats(0, 30),
+    bucket_s=st.floats(0, 10),
+)
+
+
+def states() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    """Name level and position in each state."""
+    table = np.zeros((len(FLOORS), WINDOW_POSITIONS, WIDTH), dtype=np.float16)
+    table[..., 0] = np.arange(len(FLOORS))[:, None]
+    table[..., 1] = np.arange(WINDOW_POSITIONS)
+    return table
+
+
+@pytest.fixture
+def silence(tmp_path: Path) -> SilenceStates:
+    SilenceStates.save(tmp_path, SPEC, FLOORS, states())
+    loaded = SilenceStates.load(tmp_path)
+    assert loaded is not None
+    return loaded
+
+
+@given(n_samples=st.integers(0, WINDOW_SAMPLES), spec=SPECS)
+def test_a_plan_holds_the_clip_and_its_margin_and_never_more_than_a_window(
+    n_samples: int, spec: ElasticSpec
+) -> None:
+    plan = plan_window(n_samples, spec)
+    wanted = -(-n_samples // HOP_SAMPLES) + round(100 * spec.margin_s)
+    bucket = max(2, 2 * round(50 * spec.bucket_s))
+    assert plan.n_frames >= min(wanted, WINDOW_FRAMES)
+    assert plan.n_frames % 2 == 0
+    assert plan.n_frames % bucket == 0 or plan.n_frames == WINDOW_FRAMES
+    assert 0 < plan.n_frames < max(1, wanted) + bucket
+    assert plan.n_positions == plan.n_frames // 2
+    assert plan.n_silent >= 0
+    assert plan.n_positions + plan.n_silent <= WINDOW_POSITIONS
+
+
+@given(spec=SPECS, shorter=st.integers(0, WINDOW_SAMPLES), longer=st.integers(0, WINDOW_SAMPLES))
+def test_a_longer_clip_is_never_encoded_in_fewer_frames(spec: ElasticSpec, shorter: int, longer: int) -> None:
+    shorter, longer = sorted((shorter, longer))
+    assert plan_window(shorter, spec).n_frames <= plan_window(longer, spec).n_frames
+
+
+def test_a_clip_of_a_window_is_encoded_whole() -> None:
+    assert plan_window(WINDOW_SAMPLES, SPEC) == FULL_WINDOW
+
+
+def test_a_clip_of_three_seconds_has_its_margin_and_its_tail() -> None:
+    assert plan_window(48000, SPEC) == ElasticPlan(n_frames=350, n_positions=175, n_silent=100)
+
+
+def test_of_an_empty_clip_the_margin_is_encoded() -> None:
+    assert plan_window(0, SPEC) == ElasticPlan(n_frames=50, n_positions=25, n_silent=100)
+
+
+def test_silence_states_come_back_from_disk(silence: SilenceStates) -> None:
+    assert silence.spec == SPEC
+    whole = ElasticPlan(n_frames=0, n_positions=0, n_silent=WINDOW_POSITIONS)
+    for level, floor in enumerate(FLOORS):
+        np.testing.assert_array_equal(silence.behind(whole, float(floor)), states()[level])
+
+
+@given(spec=SPECS)
+def test_settings_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, spec: ElasticSpec) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    SilenceStates.save(folder, spec, FLOORS, states())
+    loaded = SilenceStates.load(folder)
+    assert loaded is not None
+    assert loaded.spec == spec
+
+
+@pytest.mark.parametrize(
+    ("floor", "level"), [(-9.0, 0), (-1.5, 0), (-1.3, 0), (-1.2, 1), (-0.8, 1), (-0.7, 2), (0.4, 2)]
+)
+def test_the_nearest_level_of_silence_follows_the_speech(
+    silence: SilenceStates, floor: float, level: int
+) -> None:
+    plan = plan_window(48000, SPEC)
+    behind = silence.behind(plan, floor)
+    assert behind.shape == (plan.n_silent, WIDTH)
+    assert behind.dtype == np.float16
+    assert (behind[:, 0] == level).all()
+    assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_silent))
+
+
+@given(n_samples=st.integers(0, WINDOW_SAMPLES), spec=SPECS)
+def test_silence_can_be_filled_up_to_a_number_of_positions(n_samples: int, spec: ElasticSpec) -> None:
+    filled = plan_window(n_samples, spec).filled_to(WINDOW_POSITIONS)
+    assert filled.n_positions + filled.n_silent == WINDOW_POSITIONS
+    assert filled.n_frames == plan_window(n_samples, spec).n_frames
+
+
+def test_a_variant_without_silence_states_is_not_elastic(tmp_path: Path) -> None:
+    assert SilenceStates.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 7, 40, 400])
+def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_bytes: int) -> None:
+    assert silence.spec == SPEC
+    path = tmp_path / SILENCE_NAME
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    with pytest.raises(InputError, match=r"silence states.*make the variant again"):
+        SilenceStates.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        None,
+        {},
+        {"margin_s": "0.5", "tail_s": "2.0"},
+        {"margin_s": "0.5", "tail_s": "long", "bucket_s": "0.5"},
+    ],
+)
+def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, str] | None) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"floors": FLOORS, "states": states()}, tmp_path / SILENCE_NAME, metadata=facts)
+    with pytest.raises(InputError, match="make the variant again"):
+        SilenceStates.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"states": states()},
+        {"floors": FLOORS},
+        {"floors": FLOORS[:2], "states": states()},
+        {"floors": FLOORS, "states": states()[:, :100].copy()},
+        {"floors": FLOORS, "states": states()[0].copy()},
+    ],
+)
+def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save_file
+
+    facts = {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5"}
+    save_file(tensors, tmp_path / SILENCE_NAME, metadata=facts)
+    with pytest.raises(InputError, match="make the variant again"):
+        SilenceStates.load(tmp_path)

@@ -1,0 +1,144 @@
+"""Our features against those of transformers, which openai-whisper's equal."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from transformers import WhisperFeatureExtractor
+
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.features import (
+    HOP_SAMPLES,
+    LOWEST_FEATURE,
+    WINDOW_FRAMES,
+    WINDOW_SAMPLES,
+    Features,
+    log_mel,
+    mel_floor,
+)
+from sottovoce.testing import tone
+
+TOLERANCE = 1e-4
+REACH_FRAMES = 3
+"""Frames behind a wave's last whole one that can still touch it."""
+
+LONGEST = WINDOW_SAMPLES + SAMPLE_RATE_HZ
+
+N_MELS = (80, 128)
+
+
+@cache
+def extractor(n_mels: int) -> WhisperFeatureExtractor:
+    return WhisperFeatureExtractor(feature_size=n_mels)
+
+
+def expected(wave: Wave, n_mels: int) -> Features:
+    extracted: Features = extractor(n_mels)(
+        wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="np"
+    ).input_features
+    return extracted
+
+
+def noise(loudness: float) -> Wave:
+    samples = loudness * np.random.default_rng(0).standard_normal(LONGEST)
+    return np.asarray(samples, dtype=np.float32)
+
+
+def speechlike() -> Wave:
+    """Say syllables of a voice with harmonics, pauses between them and a murmur behind."""
+    time_s = np.arange(LONGEST) / SAMPLE_RATE_HZ
+    pitch = 2 * np.pi * 120 * time_s + np.sin(2 * np.pi * 3 * time_s)
+    voice = sum(np.sin(k * pitch) / k for k in range(1, 12))
+    samples = 0.2 * voice * np.maximum(0, np.sin(2 * np.pi * 1.7 * time_s)) + noise(1e-3)
+    return np.asarray(samples, dtype=np.float32)
+
+
+WAVES: dict[str, Wave] = {
+    "noise": noise(0.1),
+    "murmur": noise(1e-5),
+    "speechlike": speechlike(),
+    "tone": tone(LONGEST / SAMPLE_RATE_HZ),
+    "silence": np.zeros(LONGEST, dtype=np.float32),
+    "constant": np.ones(LONGEST, dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("n_mels", N_MELS)
+@pytest.mark.parametrize("kind", WAVES)
+@pytest.mark.parametrize("n_samples", [0, 1, 2, 121, 159, 199, 200, 201, 16000, 23999])
+def test_features_are_those_of_transformers(kind: str, n_samples: int, n_mels: int) -> None:
+    wave = WAVES[kind][:n_samples]
+    features = log_mel(wave, n_mels=n_mels)
+    assert features.dtype == np.float32
+    assert features.shape == (1, n_mels, WINDOW_FRAMES)
+    np.testing.assert_allclose(features, expected(wave, n_mels), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", ["speechlike", "constant"])
+@pytest.mark.parametrize("missing", [201, 41, 40, 1, 0, -1, -SAMPLE_RATE_HZ])
+def test_the_end_of_a_full_window_is_that_of_transformers(kind: str, missing: int) -> None:
+    wave = WAVES[kind][: WINDOW_SAMPLES - missing]
+    np.testing.assert_allclose(log_mel(wave, n_mels=80), expected(wave, 80), atol=TOLERANCE)
+
+
+def test_a_click_behind_the_last_frame_does_not_raise_the_peak() -> None:
+    wave = 0.01 * WAVES["noise"][:WINDOW_SAMPLES]
+    wave[-3:] = 1.0
+    np.testing.assert_allclose(log_mel(wave, n_mels=80), expected(wave, 80), atol=TOLERANCE)
+
+
+@settings(max_examples=15)
+@given(n_samples=st.integers(0, LONGEST), kind=st.sampled_from(sorted(WAVES)), n_mels=st.sampled_from(N_MELS))
+@example(n_samples=WINDOW_SAMPLES - 1, kind="noise", n_mels=128)
+def test_features_of_any_length_are_those_of_transformers(n_samples: int, kind: str, n_mels: int) -> None:
+    wave = WAVES[kind][:n_samples]
+    np.testing.assert_allclose(log_mel(wave, n_mels=n_mels), expected(wave, n_mels), atol=TOLERANCE)
+
+
+@settings(max_examples=15)
+@given(
+    n_samples=st.integers(0, WINDOW_SAMPLES - REACH_FRAMES * HOP_SAMPLES),
+    extra=st.integers(0, 300),
+    kind=st.sampled_from(sorted(WAVES)),
+)
+def test_fewer_frames_hold_the_same_values_where_they_cover_the_wave(
+    n_samples: int, extra: int, kind: str
+) -> None:
+    wave = WAVES[kind][:n_samples]
+    n_frames = min(WINDOW_FRAMES, n_samples // HOP_SAMPLES + REACH_FRAMES + extra)
+    full = log_mel(wave, n_mels=80)
+    short = log_mel(wave, n_mels=80, n_frames=n_frames)
+    np.testing.assert_array_equal(short, full[:, :, :n_frames])
+    assert mel_floor(short) == pytest.approx(mel_floor(full), abs=1e-6)
+
+
+@settings(max_examples=15)
+@given(n_samples=st.integers(0, 5 * SAMPLE_RATE_HZ), kind=st.sampled_from(sorted(WAVES)))
+def test_frames_of_padding_hold_the_floor(n_samples: int, kind: str) -> None:
+    features = log_mel(WAVES[kind][:n_samples], n_mels=80)
+    behind = features[:, :, n_samples // HOP_SAMPLES + REACH_FRAMES :]
+    np.testing.assert_allclose(behind, mel_floor(features), atol=1e-6)
+    assert features.min() >= mel_floor(features) - 1e-6
+
+
+def test_silence_has_the_lowest_feature() -> None:
+    silence = np.zeros(16000, dtype=np.float32)
+    features = log_mel(silence, n_mels=80)
+    np.testing.assert_allclose(features, LOWEST_FEATURE)
+    assert mel_floor(features) == LOWEST_FEATURE
+
+
+def test_a_wave_longer_than_the_frames_is_cut() -> None:
+    wave = WAVES["speechlike"][:32000]
+    np.testing.assert_array_equal(
+        log_mel(wave, n_mels=80, n_frames=100), log_mel(wave[:16000], n_mels=80, n_frames=100)
+    )
+
+
+def test_the_wave_is_left_as_it_is() -> None:
+    wave = WAVES["speechlike"][:WINDOW_SAMPLES]
+    before = wave.copy()
+    log_mel(wave, n_mels=80)
+    np.testing.assert_array_equal(wave, before)

@@ -1,7 +1,8 @@
 """The results of a benchmark: the exchange format between `benchmark` and `reports`.
 
 `results.json` in the results folder holds a `Results`; `clips.jsonl` beside it holds one
-`ClipRow` for each clip and variant. Times are seconds, sizes bytes, `wer` a fraction (0.05 is
+`ClipRow` for each clip and entry. An entry is a variant in an engine; it is named by the variant
+alone in our own engine, else `ENGINE:VARIANT`. Times are seconds, sizes bytes, `wer` a fraction (0.05 is
 5 %), intervals 95 % unless `confidence` says otherwise.
 """
 
@@ -20,8 +21,9 @@ from sottovoce.errors import InputError
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 1
-"""1: first version."""
+RESULTS_SCHEMA_VERSION = 2
+"""1: first version; every variant ran in optimum-intel.
+2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read."""
 
 
 class Stage(StrEnum):
@@ -48,6 +50,13 @@ class AccuracyVerdict(StrEnum):
     WITHIN = "within"
     BEYOND = "beyond"
     UNDECIDED = "undecided"
+
+
+class CeilingPart(StrEnum):
+    """The parts that are compared with the machine's ceiling."""
+
+    ENCODER_WINDOW = "encoder_window"
+    DECODE_STEP = "decode_step"
 
 
 class Interval(Document):
@@ -110,7 +119,9 @@ class Precision(Document):
     """The effective precision of a variant."""
 
     label: str = Field(description="One word for tables: f32, bf16, int8+f32.")
-    components: dict[str, ComponentPrecision]
+    components: dict[str, ComponentPrecision] = Field(
+        description="Empty where an engine shows no compiled models; the label then is what it was told."
+    )
     threads: int
     streams: int
 
@@ -126,10 +137,36 @@ class Stratum(Document):
     wer: float
 
 
-class VariantResult(Document):
-    """Everything measured of one variant."""
+class ColdStart(Document):
+    """The first transcript of a fresh process: imports, loading and the first clip."""
 
-    name: str
+    seconds: tuple[float, ...] = Field(description="One figure for each process, from its start.")
+    median_s: float
+    peak_rss_bytes: int = Field(description="Largest resident set of such a process, median.")
+
+
+class Ceiling(Document):
+    """A part of the work against what this machine can do at most."""
+
+    part: CeilingPart
+    ceiling_s: float = Field(description="Of arithmetic or memory traffic alone, at the measured rates.")
+    achieved_s: float = Field(description="Median of several calls.")
+    share: float = Field(description="Ceiling by achieved: 1 leaves nothing to gain.")
+
+
+class MachineRates(Document):
+    """What this machine reaches at most with the threads of the run."""
+
+    macs_per_s: dict[str, float] = Field(
+        description="Multiply-accumulates of a large matrix product by type."
+    )
+    bytes_per_s: float = Field(description="Read from memory, of weights used once.")
+
+
+class VariantResult(Document):
+    """Everything measured of one entry: a variant in an engine."""
+
+    name: str = Field(description="VARIANT in our own engine, else ENGINE:VARIANT.")
     engine: str
     size_bytes: int
     component_size_bytes: dict[str, int] = Field(description="Graph and weights of each component.")
@@ -151,6 +188,8 @@ class VariantResult(Document):
     strata: tuple[Stratum, ...]
     precision: Precision
     int8_nodes: dict[str, int] = Field(description="FakeQuantize nodes and INT8 weights of each component.")
+    cold_start: ColdStart | None = Field(default=None, description="Null where it was not asked for.")
+    ceilings: tuple[Ceiling, ...] = ()
 
 
 class Verdict(Document):
@@ -174,6 +213,15 @@ class Comparison(Document):
     n_worse: int = Field(description="Clips with more errors than under the baseline.")
     n_better: int
     verdict: Verdict
+
+
+class PeerComparison(Document):
+    """An entry of our engine against one of another, paired clip by clip."""
+
+    subject: str
+    peer: str
+    speedup: Interval = Field(description="Ratio of total times, peer by subject.")
+    wer_delta: Interval = Field(description="Subject minus peer, a fraction.")
 
 
 class Rejected(Document):
@@ -213,12 +261,13 @@ class Method(Document):
     n_resamples: int
     blocks: str = Field(description="What was resampled: speaker or clip.")
     seed: int
+    long: bool = Field(default=False, description="Only recordings over 30 s were taken.")
 
 
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     created: datetime
     model: str
     recipe: dict[str, object]
@@ -233,6 +282,8 @@ class Results(Document):
     baseline: str
     variants: tuple[VariantResult, ...]
     comparisons: tuple[Comparison, ...]
+    peers: tuple[PeerComparison, ...] = ()
+    machine: MachineRates | None = Field(default=None, description="Null where ceilings were not asked for.")
 
     def variant(self, name: str) -> VariantResult:
         """Return a variant's results by its name."""

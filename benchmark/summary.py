@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sottovoce.benchmark.accuracy import add_errors, normalize, word_errors
+from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.intervals import (
     Blocks,
     rate_delta_interval,
@@ -15,10 +17,13 @@ from sottovoce.benchmark.intervals import (
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
     AccuracyVerdict,
+    Ceiling,
     ClipRow,
+    ColdStart,
     Comparison,
     Interval,
     Latency,
+    PeerComparison,
     Precision,
     SpeedVerdict,
     Stage,
@@ -26,10 +31,14 @@ from sottovoce.benchmark.results import (
     VariantResult,
     Verdict,
 )
+from sottovoce.benchmark.worker import ColdRun
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
-from sottovoce.runs import Variant
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+
+BlocksOf = Callable[[Sequence[ClipRow]], Blocks]
+Entrant = tuple[VariantResult, Sequence[ClipRow]]
+"""An entry's summary and its rows, in the order of the clips."""
 
 
 def clip_rows(
@@ -43,7 +52,7 @@ def clip_rows(
         default_language: of clips whose set does not tell; `en` for an English-only model.
     """
     return tuple(
-        _row(measurement.spec.variant, clip, measured, clip.clip.language or default_language)
+        _row(measurement.spec.name, clip, measured, clip.clip.language or default_language)
         for clip, measured in zip(clips, measurement.clips, strict=True)
     )
 
@@ -76,20 +85,23 @@ def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | N
 
 
 def summarize_variant(
-    measurement: VariantMeasurement, rows: Sequence[ClipRow], variant: Variant
+    measurement: VariantMeasurement,
+    rows: Sequence[ClipRow],
+    entry: Entry,
+    *,
+    ceilings: tuple[Ceiling, ...] = (),
 ) -> VariantResult:
-    """Summarize one variant over the clips that it transcribed."""
+    """Summarize one entry over the clips that it transcribed."""
     good = [row for row in rows if row.error is None]
     raw = add_errors(word_errors(row.reference, row.hypothesis) for row in good)
     words = add_errors(row.words for row in good)
     latencies = [median_latency_s(row) for row in good]
     audio_s = sum(row.audio_s for row in good)
-    components = variant.facts.components
     return VariantResult(
-        name=variant.name,
-        engine=measurement.spec.engine,
-        size_bytes=sum(component.size_bytes for component in components.values()),
-        component_size_bytes={str(name): component.size_bytes for name, component in components.items()},
+        name=entry.spec.name,
+        engine=entry.spec.engine,
+        size_bytes=sum(entry.component_size_bytes.values()),
+        component_size_bytes=entry.component_size_bytes,
         load_s=measurement.loaded.load_s,
         warm_up_s=measurement.warm_up_s,
         peak_rss_bytes=measurement.peak_rss_bytes,
@@ -114,7 +126,19 @@ def summarize_variant(
             *_strata(good, "source", lambda row: row.source),
         ),
         precision=measurement.loaded.precision,
-        int8_nodes={str(name): component.int8_weights for name, component in components.items()},
+        int8_nodes=entry.int8_nodes,
+        cold_start=_cold_start(measurement.cold_runs),
+        ceilings=ceilings,
+    )
+
+
+def _cold_start(runs: Sequence[ColdRun]) -> ColdStart | None:
+    if not runs:
+        return None
+    return ColdStart(
+        seconds=tuple(run.seconds for run in runs),
+        median_s=float(np.median([run.seconds for run in runs])),
+        peak_rss_bytes=int(np.median([run.peak_rss_bytes for run in runs])),
     )
 
 
@@ -150,27 +174,29 @@ def _strata(rows: Sequence[ClipRow], by: str, key: Callable[[ClipRow], str | Non
         )
 
 
-def compare(
-    baseline: tuple[VariantResult, Sequence[ClipRow]],
-    variant: tuple[VariantResult, Sequence[ClipRow]],
-    blocks: Callable[[Sequence[ClipRow]], Blocks],
-    *,
-    margin: float,
-    rng: np.random.Generator,
-) -> Comparison:
-    """Compare a variant with the baseline on the clips that both transcribed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pairing:
+    """Two entries on the clips that both transcribed.
 
-    Args:
-        baseline: its summary and its rows.
-        variant: the same, rows in the same order.
-        blocks: makes the blocks that are resampled.
-        margin: largest tolerated WER increase, a fraction.
-        rng: draws the resamples.
+    Attributes:
+        speedup: ratio of total times, `before` by `after`.
+        wer_delta: `after` minus `before`.
     """
+
+    before: tuple[ClipRow, ...]
+    after: tuple[ClipRow, ...]
+    cut: Blocks
+    speedup: Interval
+    wer_delta: Interval
+
+
+def _pair(
+    before_rows: Sequence[ClipRow], after_rows: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
+) -> _Pairing:
     pairs = [
-        (a, b) for a, b in zip(baseline[1], variant[1], strict=True) if a.error is None and b.error is None
+        (a, b) for a, b in zip(before_rows, after_rows, strict=True) if a.error is None and b.error is None
     ]
-    before, after = [a for a, _ in pairs], [b for _, b in pairs]
+    before, after = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
     cut = blocks(before)
     words = cut.sums([row.words.reference_words for row in before])
     if words.sum() == 0:
@@ -186,18 +212,60 @@ def compare(
         words,
         rng=rng,
     )
+    return _Pairing(before=before, after=after, cut=cut, speedup=speedup, wer_delta=delta)
+
+
+def compare(
+    baseline: Entrant, variant: Entrant, blocks: BlocksOf, *, margin: float, rng: np.random.Generator
+) -> Comparison:
+    """Compare an entry with the baseline on the clips that both transcribed.
+
+    Args:
+        baseline: its summary and its rows.
+        variant: the same, rows in the same order.
+        blocks: makes the blocks that are resampled.
+        margin: largest tolerated WER increase, a fraction.
+        rng: draws the resamples.
+
+    Raises:
+        GateError: there is no word to compare.
+    """
+    paired = _pair(baseline[1], variant[1], blocks, rng)
+    before, after = paired.before, paired.after
     sizes = (baseline[0].component_size_bytes, variant[0].component_size_bytes)
     return Comparison(
         variant=variant[0].name,
-        speedup=speedup,
-        stage_speedup=_stage_speedups(before, after, cut, rng),
+        speedup=paired.speedup,
+        stage_speedup=_stage_speedups(before, after, paired.cut, rng),
         size_ratio=variant[0].size_bytes / baseline[0].size_bytes,
         component_size_ratio={name: sizes[1][name] / sizes[0][name] for name in sizes[0] if name in sizes[1]},
-        wer_delta=delta,
-        n_changed=sum(a.normalized_hypothesis != b.normalized_hypothesis for a, b in pairs),
-        n_worse=sum(b.words.errors > a.words.errors for a, b in pairs),
-        n_better=sum(b.words.errors < a.words.errors for a, b in pairs),
-        verdict=judge(speedup, delta, margin=margin),
+        wer_delta=paired.wer_delta,
+        n_changed=sum(
+            a.normalized_hypothesis != b.normalized_hypothesis for a, b in zip(before, after, strict=True)
+        ),
+        n_worse=sum(b.words.errors > a.words.errors for a, b in zip(before, after, strict=True)),
+        n_better=sum(b.words.errors < a.words.errors for a, b in zip(before, after, strict=True)),
+        verdict=judge(paired.speedup, paired.wer_delta, margin=margin),
+    )
+
+
+def compare_peer(
+    subject: Entrant, peer: Entrant, blocks: BlocksOf, *, rng: np.random.Generator
+) -> PeerComparison:
+    """Compare an entry of our engine with one of another on the clips that both transcribed.
+
+    Args:
+        subject: its summary and its rows.
+        peer: the same, rows in the same order.
+        blocks: makes the blocks that are resampled.
+        rng: draws the resamples.
+
+    Raises:
+        GateError: there is no word to compare.
+    """
+    paired = _pair(peer[1], subject[1], blocks, rng)
+    return PeerComparison(
+        subject=subject[0].name, peer=peer[0].name, speedup=paired.speedup, wer_delta=paired.wer_delta
     )
 
 

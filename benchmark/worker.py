@@ -1,26 +1,28 @@
-"""One fresh process for each variant, so that memory, load time and threads are its own."""
+"""One fresh process for each entry, so that memory, load time and threads are its own.
+
+Nothing here imports an engine's libraries: the memory of an engine is not to hold another's.
+"""
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Timed
+from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Probe, Probing, Timed
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import SottovoceError, StageError
 from sottovoce.runtime.audio import Wave
-from sottovoce.variants import quiet_libraries
 
 STOP_TIMEOUT_S = 10.0
 
-MakeEngine = Callable[[EngineSpec], Engine]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,30 @@ class Loaded:
 
     load_s: float
     precision: Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdRun:
+    """What the first transcript of a fresh process took.
+
+    Attributes:
+        seconds: from starting the process to having the transcript.
+        peak_rss_bytes: largest resident set of the process.
+    """
+
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    load_s: float
+
+
+class _Question(StrEnum):
+    PEAK = "peak"
+    PRECISION = "precision"
+    PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +85,22 @@ class Worker:
         theirs.close()
 
     def load(self) -> Loaded:
-        """Wait until the variant is loaded.
+        """Wait until the variant is loaded, and ask what it computes in.
 
         Raises:
             StageError: it cannot be loaded, or the process died.
         """
-        answer = self._receive()
-        if not isinstance(answer, Loaded):
-            raise StageError(f"{self.spec.variant} in {self.spec.engine}: unexpected answer {answer!r}")
-        return answer
+        load_s = self.wait_until_loaded()
+        self._ours.send(_Question.PRECISION)
+        return Loaded(load_s=load_s, precision=self._expect(Precision))
+
+    def wait_until_loaded(self) -> float:
+        """Return the seconds that loading took, imports not counted.
+
+        Raises:
+            StageError: it cannot be loaded, or the process died.
+        """
+        return self._expect(_Ready).load_s
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
         """Transcribe a clip in the process.
@@ -77,15 +110,18 @@ class Worker:
             StageError: the process died.
         """
         self._ours.send(_Transcribe(wave=wave, language=language))
-        answer = self._receive()
-        if not isinstance(answer, Timed):
-            raise StageError(f"{self.spec.variant} in {self.spec.engine}: unexpected answer {answer!r}")
-        return answer
+        return self._expect(Timed)
 
     def peak_rss_bytes(self) -> int:
         """Ask the process for its largest resident set so far."""
-        self._ours.send("peak")
-        return int(str(self._receive()))
+        self._ours.send(_Question.PEAK)
+        return self._expect(int)
+
+    def probe(self) -> Probe | None:
+        """Let the process time the engine's parts alone; None where the engine cannot."""
+        self._ours.send(_Question.PROBE)
+        answer = self._receive()
+        return answer if isinstance(answer, Probe) else None
 
     def close(self) -> None:
         """End the process."""
@@ -107,53 +143,80 @@ class Worker:
             self._process.terminate()
         self.close()
 
+    def _expect(self, kind: type[_Answer]) -> _Answer:
+        answer = self._receive()
+        if not isinstance(answer, kind):
+            raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
+        return answer
+
     def _receive(self) -> object:
         try:
             answer = self._ours.recv()
         except EOFError as cause:
             self._process.join(STOP_TIMEOUT_S)
             raise StageError(
-                f"the process of {self.spec.variant} in {self.spec.engine} ended unexpectedly "
+                f"the process of {self.spec.name} ended unexpectedly "
                 f"(exit code {self._process.exitcode}; -9 means too little memory)"
             ) from cause
         if isinstance(answer, _Failure):
-            told = f"{self.spec.variant} in {self.spec.engine}: {answer.message}"
+            told = f"{self.spec.name}: {answer.message}"
             raise StageError(told) if answer.is_fatal else ClipError(answer.message)
         return answer
+
+
+def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine = make_engine) -> ColdRun:
+    """Time a fresh process from its start to its first transcript: imports, loading and the work.
+
+    Raises:
+        StageError: it cannot be loaded, or the process died.
+        ClipError: the engine failed on the clip.
+    """
+    started = time.perf_counter()
+    with Worker(spec, make) as worker:
+        worker.wait_until_loaded()
+        worker.transcribe(wave, language)
+        seconds = time.perf_counter() - started
+        return ColdRun(seconds=seconds, peak_rss_bytes=worker.peak_rss_bytes())
 
 
 def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     """Run in the process: load, then answer until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     try:
-        engine, loaded = _load(spec, make)
+        engine, ready = _load(spec, make)
     except Exception as cause:  # noqa: BLE001 - the edge of the process: reported to the parent
         connection.send(_Failure(message=_one_line(cause), is_fatal=True))
         return
-    connection.send(loaded)
+    connection.send(ready)
     while (request := connection.recv()) is not None:
         connection.send(_answer(engine, request))
 
 
-def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, Loaded]:
+def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, _Ready]:
     """Load the engine; the import of its libraries is not part of the load time."""
-    from optimum.intel import OVModelForSpeechSeq2Seq  # noqa: F401
-    from transformers import WhisperProcessor  # noqa: F401
-
-    with quiet_libraries():
-        started = time.perf_counter()
-        engine = make(spec)
-        load_s = time.perf_counter() - started
-    return engine, Loaded(load_s=load_s, precision=engine.precision())
+    load = make(spec)
+    started = time.perf_counter()
+    engine = load()
+    return engine, _Ready(load_s=time.perf_counter() - started)
 
 
 def _answer(engine: Engine, request: object) -> object:
-    if isinstance(request, _Transcribe):
-        try:
-            return engine.transcribe(request.wave, request.language)
-        except Exception as cause:  # noqa: BLE001 - one clip failed; it is kept as failed
-            return _Failure(message=_one_line(cause), is_fatal=False)
-    return peak_rss_bytes()
+    try:
+        return _do(engine, request)
+    except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
+        return _Failure(message=_one_line(cause), is_fatal=not isinstance(request, _Transcribe))
+
+
+def _do(engine: Engine, request: object) -> object:
+    match request:
+        case _Transcribe(wave=wave, language=language):
+            return engine.transcribe(wave, language)
+        case _Question.PRECISION:
+            return engine.precision()
+        case _Question.PROBE:
+            return engine.probe() if isinstance(engine, Probing) else None
+        case _:
+            return peak_rss_bytes()
 
 
 def _one_line(cause: Exception) -> str:

@@ -55,6 +55,15 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         "Effective precision": "What the compiled model computes in; its file may hold another.",
         "Peak memory": "The largest resident set of the process. 1 MB is a million bytes.",
     }
+    if any(variant.cold_start for variant in results.variants):
+        terms["Cold start"] = (
+            "From starting a fresh process to the first transcript: imports, loading and the first clip."
+        )
+    if results.machine is not None:
+        terms["Ceiling"] = (
+            "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
+            "at the highest rate that this machine reached."
+        )
     return tuple(Fact(label=label, value=value) for label, value in terms.items())
 
 
@@ -89,6 +98,7 @@ def _method_facts(results: Results) -> dict[str, str]:
         "Normalizer": method.normalizer,
         "Intervals": f"{100 * method.confidence:g} %, {method.n_resamples:,} resamples by {method.blocks}",
         "Seed": f"{method.seed}",
+        **({"Recordings": "over 30 s only"} if method.long else {}),
     }
 
 

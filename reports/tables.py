@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.benchmark.results import (
+    CeilingPart,
     ClipRow,
+    ColdStart,
     Comparison,
     ComponentPrecision,
     Interval,
@@ -36,6 +38,10 @@ STAGE_LABELS = {
     Stage.OTHER: "Other",
 }
 """The stages in the order in which they run, with what one call of each is."""
+CEILING_LABELS = {
+    CeilingPart.ENCODER_WINDOW: "Encoder, a window of 30 s",
+    CeilingPart.DECODE_STEP: "Decode step",
+}
 _PRECISION_HEADINGS = ("Inference", "KV cache", "Execution mode", "Dynamic quantization", "Run-time nodes")
 
 
@@ -159,6 +165,69 @@ def precision_table(results: Results) -> Table:
                 ),
             )
             for variant in results.variants
+            if variant.precision.components
+        ),
+    )
+
+
+def peers_table(results: Results) -> Table | None:
+    """Put the entries of other engines in rows, against our first variant; None without such."""
+    if not results.peers:
+        return None
+    return Table(
+        caption=f"{results.peers[0].subject} against other engines, on the same clips",
+        corner="Against",
+        columns=(Column(label="Speed-up", unit="times"), Column(label="WER difference", unit="points")),
+        groups=(
+            Group(
+                label=None,
+                rows=tuple(
+                    Row(
+                        label=peer.peer,
+                        cells=(
+                            Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
+                            Cell(
+                                text=signed_points(peer.wer_delta.value),
+                                note=span(peer.wer_delta, signed_points),
+                            ),
+                        ),
+                    )
+                    for peer in results.peers
+                ),
+            ),
+        ),
+    )
+
+
+def ceilings_table(results: Results) -> Table | None:
+    """Put what this machine can do at most beside what was achieved; None where it was not asked for."""
+    if results.machine is None:
+        return None
+    return Table(
+        caption="Against the ceiling of this machine",
+        corner="Variant and part",
+        columns=(
+            Column(label="Ceiling", unit="ms"),
+            Column(label="Achieved", unit="ms"),
+            Column(label="Share", unit="%"),
+        ),
+        groups=tuple(
+            Group(
+                label=variant.name,
+                rows=tuple(
+                    Row(
+                        label=CEILING_LABELS[ceiling.part],
+                        cells=(
+                            Cell(text=milliseconds(ceiling.ceiling_s)),
+                            Cell(text=milliseconds(ceiling.achieved_s)),
+                            Cell(text=fixed(100 * ceiling.share, 0)),
+                        ),
+                    )
+                    for ceiling in variant.ceilings
+                ),
+            )
+            for variant in results.variants
+            if variant.ceilings
         ),
     )
 
@@ -222,6 +291,7 @@ def _speed_rows(results: Results) -> tuple[Row, ...]:
         ),
         _row(results, "Load time", lambda v: Cell(text=three_figures(v.load_s)), unit="s"),
         _row(results, "First transcription", _first_transcription, unit="ms"),
+        *_cold_start_rows(results),
     )
 
 
@@ -275,6 +345,29 @@ def _compared_row(results: Results, label: str, read: Callable[[Comparison], Cel
         return Cell(text=NOT_MEASURED) if comparison is None else read(comparison)
 
     return _row(results, label, read_variant, unit=unit)
+
+
+def _cold_start_rows(results: Results) -> tuple[Row, ...]:
+    if all(variant.cold_start is None for variant in results.variants):
+        return ()
+    return (
+        _row(results, "Cold start", lambda v: _of_cold_start(v, _cold_seconds), unit="s"),
+        _row(results, "Cold start, peak memory", lambda v: _of_cold_start(v, _cold_memory), unit="MB"),
+    )
+
+
+def _of_cold_start(variant: VariantResult, read: Callable[[ColdStart], Cell]) -> Cell:
+    return Cell(text=NOT_MEASURED) if variant.cold_start is None else read(variant.cold_start)
+
+
+def _cold_seconds(start: ColdStart) -> Cell:
+    return Cell(
+        text=fixed(start.median_s), note=f"{fixed(min(start.seconds))} to {fixed(max(start.seconds))}"
+    )
+
+
+def _cold_memory(start: ColdStart) -> Cell:
+    return Cell(text=megabytes(start.peak_rss_bytes))
 
 
 def _first_transcription(variant: VariantResult) -> Cell:

@@ -12,10 +12,12 @@ from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
 from sottovoce.reports.tables import (
     Table,
+    ceilings_table,
     comparison_table,
     describe_errors,
     failures_table,
     left_out_table,
+    peers_table,
     precision_table,
     span,
     stage_table,
@@ -23,6 +25,8 @@ from sottovoce.reports.tables import (
 )
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
 from sottovoce.reports.verdicts import describe_verdict
+
+GIGA = 1e9
 
 N_CHANGES_SHOWN = 20
 """Changed clips shown at once; the others open on demand."""
@@ -83,8 +87,11 @@ class ReportView:
     notices: tuple[Notice, ...]
     verdicts: tuple[VerdictView, ...]
     comparison: Table
+    peers: Table | None
     charts: tuple[Chart, ...]
     stages: Table
+    ceilings: Table | None
+    ceiling_notes: tuple[str, ...]
     strata: Table | None
     changes: Changes
     left_out: Table | None
@@ -108,8 +115,11 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         notices=_notices(results, rows),
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
         comparison=comparison_table(results),
+        peers=peers_table(results),
         charts=build_charts(results, rows),
         stages=stage_table(results),
+        ceilings=ceilings_table(results),
+        ceiling_notes=_describe_rates(results),
         strata=strata_table(results),
         changes=_changes(results, rows),
         left_out=left_out_table(results),
@@ -235,3 +245,16 @@ def _describe_precision(results: Results) -> tuple[str, ...]:
         way = f"{count(precision.threads, 'thread')} in {count(precision.streams, 'stream')}"
         names.setdefault(way, []).append(variant.name)
     return tuple(f"On {way}: {', '.join(variants)}." for way, variants in names.items())
+
+
+def _describe_rates(results: Results) -> tuple[str, ...]:
+    """Say what the ceilings follow from."""
+    machine = results.machine
+    if machine is None:
+        return ()
+    rates = ", ".join(f"{kind} {fixed(rate / GIGA, 0)}" for kind, rate in machine.macs_per_s.items())
+    return (
+        f"Measured in a large matrix product: {rates} billion multiply-accumulates a second.",
+        f"Read from memory: {fixed(machine.bytes_per_s / GIGA, 1)} GB a second.",
+        "A share of 100 % leaves nothing to gain; weights that stay in the cache can pass it.",
+    )

@@ -1,12 +1,19 @@
 """What an engine is: something that loads a variant and transcribes clips, timed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
+
+DEFAULT_ENGINE = "sottovoce"
+"""Our runtime: what a device runs."""
+
+WINDOW_S = 30.0
+"""Whisper's window: longer audio takes several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +25,11 @@ class EngineSpec:
     folder: Path
     compute: ComputeSpec
 
+    @property
+    def name(self) -> str:
+        """The name of the entry in results: the variant's alone for the default engine."""
+        return self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
@@ -27,7 +39,7 @@ class Timed:
         text: without special tokens.
         n_tokens: generated, prompt and end not counted.
         latency_s: from waveform to text.
-        stage_s: the part of it in each stage; `other` is the rest.
+        stage_s: the part of it in each stage; `other` is the rest, and what an engine does not tell apart.
         calls: inferences in each stage.
     """
 
@@ -38,11 +50,41 @@ class Timed:
     calls: dict[Stage, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A variant's encoder and decode step alone.
+
+    Attributes:
+        encoder_s: one window of 30 s, median of several calls.
+        encoder_macs: multiply-accumulates of it, by the type that they run in.
+        step_s: one token after 100 others, median of several.
+        step_bytes: weights, keys and values that a step reads.
+    """
+
+    encoder_s: float
+    encoder_macs: dict[str, int]
+    step_s: float
+    step_bytes: int
+
+
 class Engine(Protocol):
     """Runs one variant in this process."""
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
-        """Transcribe a wave of at most 30 s, float32, 16 kHz."""
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz, greedily."""
 
     def precision(self) -> Precision:
-        """Read back what the variant computes in."""
+        """Tell what the variant computes in."""
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """An engine that can time its parts alone."""
+
+    def probe(self) -> Probe:
+        """Time encoder and decode step alone, and count their work."""
+
+
+Load = Callable[[], Engine]
+MakeEngine = Callable[[EngineSpec], Load]
+"""Imports an engine's libraries and returns what loads it, so that a load time has no imports in it."""

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
+from sottovoce.benchmark.engines.readback import read_precision
+from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec, computing_nodes
+from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import layout_of
 from sottovoce.terms import Component, Layout
 from sottovoce.variants import WhisperVariant, one_torch_thread
-
-NAME = "optimum-intel"
-
-INT8_PRECISIONS = frozenset({"i8", "u8"})
 
 STAGES = {
     Component.ENCODER: Stage.ENCODER,
@@ -92,9 +89,7 @@ class OptimumIntelEngine:
     """A variant in optimum-intel with a clock in front of each component."""
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
-        self._compute = compute
         self._variant = WhisperVariant.load(folder, compute)
-        self._precision = self._read_precision()
         self._clock = StageClock()
         is_stateful = layout_of(folder) is Layout.STATEFUL
         for component in self._variant.components:
@@ -129,29 +124,4 @@ class OptimumIntelEngine:
 
     def precision(self) -> Precision:
         """Read back what the variant computes in."""
-        return self._precision
-
-    def _read_precision(self) -> Precision:
-        components = {
-            str(part): _component_precision(self._variant.compiled(part)) for part in self._variant.components
-        }
-        nodes = {kind for component in components.values() for kind in component.nodes}
-        floats = sorted(nodes - INT8_PRECISIONS)
-        label = "+".join((["int8"] if nodes & INT8_PRECISIONS else []) + floats)
-        first = self._variant.compiled(Component.ENCODER)
-        return Precision(
-            label=label,
-            components=components,
-            threads=int(first.get_property("INFERENCE_NUM_THREADS")),
-            streams=int(first.get_property("NUM_STREAMS")),
-        )
-
-
-def _component_precision(compiled: Any) -> ComponentPrecision:
-    return ComponentPrecision(
-        inference=compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
-        kv_cache=compiled.get_property("KV_CACHE_PRECISION").get_type_name(),
-        execution_mode=compiled.get_property("EXECUTION_MODE_HINT").name,
-        dynamic_quantization_group_size=int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")),
-        nodes=computing_nodes(compiled),
-    )
+        return read_precision({part: self._variant.compiled(part) for part in self._variant.components})

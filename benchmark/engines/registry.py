@@ -1,21 +1,141 @@
-"""Engines by name, imported when they are made."""
+"""Engines by name: what each needs, and how it is made. Each is imported when it is made."""
 
-from sottovoce.benchmark.engines.engine import Engine, EngineSpec
-from sottovoce.errors import SpecError, nearest
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
-ENGINES = ("optimum-intel",)
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
+from sottovoce.errors import MissingExtraError, SpecError, nearest
+from sottovoce.runtime.compute import ComputeSpec
+
+Open = Callable[[Path, ComputeSpec], Engine]
 
 
-def make_engine(spec: EngineSpec) -> Engine:
-    """Load a variant in an engine.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """An engine.
+
+    Attributes:
+        open: imports its libraries and returns what loads a folder.
+        module: what must be importable.
+        extra: of sottovoce, that installs the module.
+        distributions: whose versions can change its figures.
+        takes_long: whether it transcribes recordings over 30 s.
+    """
+
+    open: Callable[[], Open]
+    module: str
+    extra: str
+    distributions: tuple[str, ...]
+    takes_long: bool
+
+
+def _open_sottovoce() -> Open:
+    import openvino  # noqa: F401
+
+    from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
+
+    return SottovoceEngine
+
+
+def _open_optimum_intel() -> Open:
+    from optimum.intel import OVModelForSpeechSeq2Seq  # noqa: F401
+    from transformers import WhisperProcessor  # noqa: F401
+
+    from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
+
+    return OptimumIntelEngine
+
+
+def _open_openvino_genai() -> Open:
+    import openvino_genai  # noqa: F401
+
+    from sottovoce.benchmark.engines.openvino_genai import OpenVinoGenAiEngine
+
+    return OpenVinoGenAiEngine
+
+
+def _open_faster_whisper() -> Open:
+    import faster_whisper  # noqa: F401
+
+    from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
+
+    return FasterWhisperEngine
+
+
+ENGINES: dict[str, EngineKind] = {
+    DEFAULT_ENGINE: EngineKind(
+        open=_open_sottovoce, module="openvino", extra="benchmark", distributions=(), takes_long=True
+    ),
+    "optimum-intel": EngineKind(
+        open=_open_optimum_intel,
+        module="optimum.intel",
+        extra="optimize",
+        distributions=(),
+        takes_long=False,
+    ),
+    "openvino-genai": EngineKind(
+        open=_open_openvino_genai,
+        module="openvino_genai",
+        extra="peers",
+        distributions=("openvino-genai",),
+        takes_long=True,
+    ),
+    "faster-whisper": EngineKind(
+        open=_open_faster_whisper,
+        module="faster_whisper",
+        extra="peers",
+        distributions=("faster-whisper", "ctranslate2"),
+        takes_long=True,
+    ),
+}
+
+
+def engine_kind(name: str) -> EngineKind:
+    """Return an engine by its name.
 
     Raises:
         SpecError: there is no engine of that name.
     """
-    if spec.engine == "optimum-intel":
-        from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
+    if name not in ENGINES:
+        raise SpecError(f"unknown engine {name}{nearest(name, ENGINES)} (engines: {', '.join(ENGINES)})")
+    return ENGINES[name]
 
-        return OptimumIntelEngine(spec.folder, spec.compute)
-    raise SpecError(
-        f"unknown engine {spec.engine}{nearest(spec.engine, ENGINES)} (engines: {', '.join(ENGINES)})"
-    )
+
+def require_engines(names: Iterable[str]) -> None:
+    """Check that engines are there, without importing them.
+
+    Raises:
+        MissingExtraError: one is not installed.
+        SpecError: there is no engine of that name.
+    """
+    for name in names:
+        kind = engine_kind(name)
+        if not _is_installed(kind.module):
+            raise MissingExtraError(kind.module, needed_for=f"the engine {name}", extra=kind.extra)
+
+
+def engine_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the libraries that only some engines use."""
+    return {
+        distribution: version(distribution) for name in names for distribution in ENGINES[name].distributions
+    }
+
+
+def make_engine(spec: EngineSpec) -> Load:
+    """Import an engine's libraries and return what loads the variant.
+
+    Raises:
+        SpecError: there is no engine of that name.
+    """
+    return partial(engine_kind(spec.engine).open(), spec.folder, spec.compute)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -227,8 +227,37 @@ def benchmark(
         int | None, typer.Option("--limit", min=1, help="Clips to measure, chosen by the seed.")
     ] = None,
     variants: Annotated[
-        str | None, typer.Option("--variants", help="Names, with commas; the quantized one by default.")
+        str | None,
+        typer.Option(
+            "--variants",
+            help="Names, with commas, measured in engine sottovoce; the quantized one by default.",
+        ),
     ] = None,
+    engines: Annotated[
+        str | None,
+        typer.Option(
+            "--engines",
+            metavar="ENGINE,...",
+            help="Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, with commas; ENGINE:VARIANT names a variant.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="MODEL",
+            help="What RUN was made of, for faster-whisper; looked for in the cache by default.",
+            show_default=False,
+        ),
+    ] = None,
+    cold_starts: Annotated[
+        int,
+        typer.Option(
+            "--cold-starts",
+            min=0,
+            help="Fresh processes of each entry, timed from start to first transcript.",
+        ),
+    ] = 0,
     passes: Annotated[
         int, typer.Option("--passes", min=1, help="Counted passes over the clips, interleaved.")
     ] = 2,
@@ -248,6 +277,15 @@ def benchmark(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Chooses the clips and the resamples.")] = 0,
     *,
+    long: Annotated[
+        bool, typer.Option("--long", help="Take only recordings over 30 s; not for optimum-intel.")
+    ] = False,
+    ceilings: Annotated[
+        bool,
+        typer.Option(
+            "--ceilings", help="Measure what this machine can do at most, and how near our variants come."
+        ),
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -258,6 +296,8 @@ def benchmark(
         sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --limit 60 --json
 
         sottovoce benchmark runs/base-int8 --data speech/manifest.jsonl --where source=librispeech-test-clean --variants fp16,int8
+
+        sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,optimum-intel,openvino-genai,faster-whisper
     """
     from sottovoce.benchmark.run import BenchmarkSpec
     from sottovoce.benchmark.run import benchmark as measure
@@ -273,7 +313,12 @@ def benchmark(
     spec = BenchmarkSpec(
         split=split,
         limit=limit,
-        variants=tuple(name.strip() for name in (variants or "").split(",") if name.strip()),
+        variants=_names(variants),
+        engines=_names(engines),
+        checkpoint=checkpoint,
+        long=long,
+        cold_starts=cold_starts,
+        ceilings=ceilings,
         passes=passes,
         threads=threads,
         seed=seed,
@@ -474,6 +519,10 @@ def demo(
     typer.echo(f"report: {paths.report}")
 
 
+def _names(told: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (told or "").split(",") if name.strip())
+
+
 def _recorded(facts: dict[str, object]) -> str:
     return (
         f"recorded {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
@@ -491,7 +540,7 @@ def _show(session: Session, what: object) -> None:
     Console(no_color=no_color, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(what)
 
 
-PIPE_WIDTH = 140
+PIPE_WIDTH = 170
 """Columns of a table that goes to a file or a pipe."""
 
 

@@ -1,24 +1,82 @@
 """Tables for the terminal: values in, Rich tables out."""
 
+from collections.abc import Sequence
+
+from rich.console import Group
 from rich.table import Table
 
-from sottovoce.benchmark.results import Interval, Results, Stage, VariantResult
+from sottovoce.benchmark.results import CeilingPart, Interval, Results, Stage, VariantResult
 from sottovoce.inspection import RunSummary
 
 MB = 1_000_000
+GIGA = 1e9
+
+CEILING_LABELS = {
+    CeilingPart.ENCODER_WINDOW: "encoder, 30 s",
+    CeilingPart.DECODE_STEP: "decode step",
+}
 
 
-def results_table(results: Results) -> Table:
-    """Compare the variants of a benchmark: one column each."""
+def results_table(results: Results) -> Group:
+    """Show a benchmark: what was measured, then the comparison with other engines, then the ceilings."""
+    tables = (entries_table(results), peers_table(results), ceilings_table(results))
+    return Group(*(table for table in tables if table is not None))
+
+
+def entries_table(results: Results) -> Table:
+    """Compare the entries of a benchmark: one column each."""
     table = Table(
         title=f"{results.model}: {results.dataset.n_clips} clips, {results.dataset.audio_s:.0f} s",
         title_justify="left",
     )
     table.add_column("")
     for variant in results.variants:
-        table.add_column(variant.name, justify="right")
+        table.add_column(_in_two_lines(variant.name), justify="right")
     for label, cells in _result_rows(results):
         table.add_row(label, *cells)
+    return table
+
+
+def _in_two_lines(name: str) -> str:
+    """Break the name of an entry, which is long, behind its engine."""
+    return name.replace(":", ":\n", 1)
+
+
+def peers_table(results: Results) -> Table | None:
+    """Compare our first variant with each entry of another engine; None without such."""
+    if not results.peers:
+        return None
+    table = Table(title=f"{results.peers[0].subject} against other engines", title_justify="left")
+    table.add_column("against")
+    table.add_column("speed-up", justify="right")
+    table.add_column("WER difference, points", justify="right")
+    for peer in results.peers:
+        table.add_row(peer.peer, _times(peer.speedup), _points(peer.wer_delta))
+    return table
+
+
+def ceilings_table(results: Results) -> Table | None:
+    """Compare times with what this machine can do at most; None where it was not asked for."""
+    if results.machine is None:
+        return None
+    rates = ", ".join(f"{kind} {rate / GIGA:.0f}" for kind, rate in results.machine.macs_per_s.items())
+    table = Table(
+        title=f"ceilings of this machine: {rates} GMAC/s; memory {results.machine.bytes_per_s / GIGA:.1f} GB/s",
+        title_justify="left",
+    )
+    for label in ("variant", "part"):
+        table.add_column(label)
+    for label in ("ceiling, ms", "achieved, ms", "share, %"):
+        table.add_column(label, justify="right")
+    for variant in results.variants:
+        for ceiling in variant.ceilings:
+            table.add_row(
+                variant.name,
+                CEILING_LABELS[ceiling.part],
+                f"{1000 * ceiling.ceiling_s:.1f}",
+                f"{1000 * ceiling.achieved_s:.1f}",
+                f"{100 * ceiling.share:.0f}",
+            )
     return table
 
 
@@ -39,6 +97,20 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
         ("size on disk, MB", [f"{variant.size_bytes / MB:.0f}" for variant in variants]),
         ("peak memory, MB", [f"{variant.peak_rss_bytes / MB:.0f}" for variant in variants]),
         ("load, s", [f"{variant.load_s:.1f}" for variant in variants]),
+        *_cold_start_rows(variants),
+    ]
+
+
+def _cold_start_rows(variants: Sequence[VariantResult]) -> list[tuple[str, list[str]]]:
+    if all(variant.cold_start is None for variant in variants):
+        return []
+    cold = [variant.cold_start for variant in variants]
+    return [
+        ("cold start, s", ["-" if start is None else f"{start.median_s:.2f}" for start in cold]),
+        (
+            "cold start, peak MB",
+            ["-" if start is None else f"{start.peak_rss_bytes / MB:.0f}" for start in cold],
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.measure import interleave
 from sottovoce.benchmark.worker import ClipError, Worker
 from sottovoce.errors import SpecError, StageError
@@ -15,7 +15,7 @@ from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, fake_precision, tone
 
 
-def spec(variant: str, engine: str = "fake") -> EngineSpec:
+def spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:
     return EngineSpec(engine=engine, variant=variant, folder=Path(variant), compute=ComputeSpec())
 
 
@@ -43,7 +43,7 @@ def test_a_worker_keeps_on_after_a_clip_that_fails_and_names_its_variant_when_it
             worker.transcribe(tone(2.0), "fr")
         assert worker.transcribe(tone(1.0), None).latency_s == 0.5
         assert worker.peak_rss_bytes() > 10 << 20
-        with pytest.raises(StageError, match=r"the process of int8 in fake ended unexpectedly \(exit code 3"):
+        with pytest.raises(StageError, match=r"the process of int8 ended unexpectedly \(exit code 3"):
             worker.transcribe(tone(3.0), "fr")
 
 

@@ -1,6 +1,5 @@
 """From measurements to results: what is scored, what is compared, what is refused."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.artifacts import Manifest
-from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.intervals import make_blocks
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
@@ -31,11 +30,9 @@ from sottovoce.benchmark.summary import (
 from sottovoce.benchmark.worker import Loaded
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
-from sottovoce.environment import read_host
 from sottovoce.errors import GateError
-from sottovoce.runs import ComponentFacts, Variant, VariantFacts
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
+from sottovoce.terms import Component
 from sottovoce.testing import FakeEngine, fake_precision, tone
 
 Summary = tuple[VariantResult, tuple[ClipRow, ...]]
@@ -52,26 +49,17 @@ def clips(texts: tuple[str, ...] = ("en", "en en", "en en en")) -> tuple[LoadedC
     )
 
 
-def variant(name: str, size_bytes: int) -> Variant:
-    part = ComponentFacts(
-        scheme=Scheme.FLOAT, size_bytes=size_bytes, int8_weights=0, int8_activations=0, weighted_nodes=4
+def engine_spec(name: str) -> EngineSpec:
+    return EngineSpec(engine=DEFAULT_ENGINE, variant=name, folder=Path(name), compute=ComputeSpec())
+
+
+def entry(name: str, size_bytes: int) -> Entry:
+    parts = [str(part) for part in Component]
+    return Entry(
+        spec=engine_spec(name),
+        component_size_bytes=dict.fromkeys(parts, size_bytes),
+        int8_nodes=dict.fromkeys(parts, 0),
     )
-    facts = VariantFacts(
-        layout=Layout.STATELESS,
-        weights=Weights.FP32,
-        inference_precision=InferencePrecision.F32,
-        is_multilingual=True,
-        components=dict.fromkeys(Component, part),
-    )
-    manifest = Manifest(
-        kind="variant",
-        name=name,
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        made_by="test",
-        host=read_host(),
-        versions={},
-    )
-    return Variant(name=name, folder=Path(name), manifest=manifest, facts=facts)
 
 
 def measured(
@@ -79,7 +67,7 @@ def measured(
 ) -> VariantMeasurement:
     engine = FakeEngine(factor=factor)
     return VariantMeasurement(
-        spec=EngineSpec(engine="fake", variant=name, folder=Path(name), compute=ComputeSpec()),
+        spec=engine_spec(name),
         loaded=Loaded(load_s=1.0, precision=engine.precision()),
         warm_up_s=(9.0,),
         peak_rss_bytes=1000,
@@ -97,7 +85,7 @@ def summary(
 ) -> Summary:
     measurement = measured(name, loaded, factor=factor, failed=failed)
     rows = clip_rows(measurement, loaded, default_language=None)
-    return summarize_variant(measurement, rows, variant(name, 100)), rows
+    return summarize_variant(measurement, rows, entry(name, 100)), rows
 
 
 def blocks(rows: object) -> object:

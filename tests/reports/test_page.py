@@ -4,7 +4,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results, VariantResult
+from sottovoce.benchmark.results import (
+    Ceiling,
+    CeilingPart,
+    ClipRow,
+    ColdStart,
+    Interval,
+    MachineRates,
+    PeerComparison,
+    Results,
+    VariantResult,
+)
 from sottovoce.reports.html import render_report
 from sottovoce.reports.view import build_view
 
@@ -157,6 +167,51 @@ def test_a_single_variant_makes_a_report_without_a_verdict(
     page = Page(render(alone, rows))
     assert "Only fp32 was measured: nothing to compare." in page.words
     assert "Changed transcripts" not in page.words
+
+
+def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
+    speedup = Interval(value=2.31, low=2.2, high=2.42)
+    delta = Interval(value=-0.004, low=-0.009, high=0.001)
+    cold = ColdStart(seconds=(0.9, 1.1, 1.0), median_s=1.0, peak_rss_bytes=250_000_000)
+    ceiling = Ceiling(part=CeilingPart.DECODE_STEP, ceiling_s=0.003, achieved_s=0.004, share=0.75)
+    variants = tuple(
+        variant.model_copy(update={"cold_start": cold, "ceilings": (ceiling,)})
+        for variant in results.variants
+    )
+    return results.model_copy(
+        update={
+            "variants": variants,
+            "peers": (PeerComparison(subject="int8", peer=peer, speedup=speedup, wer_delta=delta),),
+            "machine": MachineRates(macs_per_s={"f32": 7e10, "i8": 3e11}, bytes_per_s=2e10),
+        }
+    )
+
+
+def test_other_engines_have_a_section_where_they_were_measured(
+    page: Page, results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    assert "Against other engines" not in page.words
+    found = Page(render(with_peers(results), rows)).words
+    assert "Against other engines" in found
+    assert "faster-whisper:int8 2.31 2.20 to 2.42" in found
+
+
+def test_cold_starts_and_ceilings_are_shown_where_they_were_measured(
+    page: Page, results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    assert "Cold start" not in page.words
+    assert "Ceiling" not in page.words
+    found = Page(render(with_peers(results), rows)).words
+    assert "Cold start s 1.00 0.90 to 1.10" in found
+    assert "Decode step 3.00 4.00 75" in found
+    assert "f32 70, i8 300 billion multiply-accumulates a second" in found
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_hostile_names_of_peers_are_inert(results: Results, rows: tuple[ClipRow, ...], payload: str) -> None:
+    found = Page(render(with_peers(results, peer=payload), rows))
+    assert found.open == []
+    assert not any(found.has(tag) for tag in ("script", "img"))
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)

@@ -1,0 +1,60 @@
+"""The engine `sottovoce`: our own runtime, without torch; what a device runs."""
+
+import time
+from pathlib import Path
+
+from sottovoce.benchmark.engines.engine import Probe, Timed
+from sottovoce.benchmark.engines.probe import probe_variant
+from sottovoce.benchmark.engines.readback import read_precision
+from sottovoce.benchmark.results import Precision, Stage
+from sottovoce.runtime.audio import Wave
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import components_of
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.transcript import Phase
+
+STAGES = {
+    Phase.FEATURES: Stage.FEATURES,
+    Phase.ENCODER: Stage.ENCODER,
+    Phase.FIRST_PASS: Stage.DECODER,
+    Phase.STEPS: Stage.DECODER_WITH_PAST,
+}
+"""The phases that are stages; time in any other is `other`."""
+
+
+class SottovoceEngine:
+    """A variant in our runtime, greedy, without timestamps and without attempts at higher temperatures."""
+
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        self._folder = folder
+        self._compute = compute
+        self._parts = components_of(folder)
+        self._transcriber = Transcriber.load(folder, compute=compute)
+
+    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
+        known = language if language in self._transcriber.languages else None
+        options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
+        started = time.perf_counter()
+        transcript = self._transcriber.transcribe(wave, options)
+        text = transcript.text
+        latency = time.perf_counter() - started
+        timings = transcript.timings
+        stages = {stage: timings.phase_s.get(phase, 0.0) for phase, stage in STAGES.items()}
+        stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
+        return Timed(
+            text=text,
+            n_tokens=transcript.n_tokens,
+            latency_s=latency,
+            stage_s=stages,
+            calls={stage: timings.calls.get(phase, 0) for phase, stage in STAGES.items()},
+        )
+
+    def precision(self) -> Precision:
+        """Read back what the variant computes in."""
+        return read_precision({part: self._transcriber.compiled(part) for part in self._parts})
+
+    def probe(self) -> Probe:
+        """Time encoder and decode step alone, and count their work."""
+        return probe_variant(self._folder, self._compute)

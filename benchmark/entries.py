@@ -1,0 +1,192 @@
+"""What is measured: entries, each a variant in an engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
+from sottovoce.errors import SpecError
+from sottovoce.runs import Run, Variant
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.elastic import SILENCE_NAME
+from sottovoce.terms import Layout, Scheme, Weights
+
+PEER_VARIANT = "int8"
+"""Of faster-whisper, whose variants are no run's."""
+
+ConvertedFolder = Callable[[], Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A variant in an engine, and what it is on disk.
+
+    Attributes:
+        spec: enough to load it.
+        component_size_bytes: graph and weights of each component.
+        int8_nodes: operations with an INT8 weight, by component; empty where nobody tells.
+    """
+
+    spec: EngineSpec
+    component_size_bytes: dict[str, int]
+    int8_nodes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntrySpec:
+    """What a person asks to be measured.
+
+    Attributes:
+        variants: of the run, in our engine; empty for the quantized one.
+        engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
+        threads: inference threads of every entry.
+        long: recordings over 30 s.
+    """
+
+    variants: tuple[str, ...]
+    engines: tuple[str, ...]
+    threads: int
+    long: bool = False
+
+
+def engine_names(engines: Sequence[str]) -> tuple[str, ...]:
+    """Name the engines of a choice, our own always first since the baseline runs in it.
+
+    Raises:
+        SpecError: there is no such engine.
+    """
+    asked = [item.partition(":")[0] for item in engines]
+    for name in asked:
+        engine_kind(name)
+    return tuple(dict.fromkeys((DEFAULT_ENGINE, *asked)))
+
+
+def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tuple[Entry, ...]:
+    """Choose what is measured, the baseline in our engine always first, nothing twice.
+
+    Args:
+        run: whose variants are measured.
+        asked: variants and engines.
+        converted: gives the CTranslate2 folder of the run's checkpoint; called where it is needed.
+
+    Raises:
+        SpecError: an engine cannot run what is asked of it.
+        InputError: the run has no such variant.
+    """
+    _check_variants(asked)
+    chosen = [_run_entry(_baseline(run, long=asked.long), DEFAULT_ENGINE, asked.threads)]
+    for item in asked.engines or (DEFAULT_ENGINE,):
+        engine, _, variant = item.partition(":")
+        kind = engine_kind(engine)
+        if asked.long and not kind.takes_long:
+            able = ", ".join(name for name, kind in ENGINES.items() if kind.takes_long)
+            raise SpecError(f"{engine} takes no recordings over 30 s; with --long choose from {able}")
+        names = (variant,) if variant else _variants_for(engine, run, asked.variants)
+        chosen += [_entry(run, engine, name, asked.threads, converted) for name in names]
+    return tuple({entry.spec.name: entry for entry in chosen}.values())
+
+
+def _check_variants(asked: EntrySpec) -> None:
+    """Refuse variants that nothing would measure."""
+    if asked.variants and asked.engines and DEFAULT_ENGINE not in asked.engines:
+        raise SpecError(
+            f"--variants are measured in the engine {DEFAULT_ENGINE}; add it to --engines, "
+            "or name a variant as ENGINE:VARIANT"
+        )
+
+
+def _baseline(run: Run, *, long: bool) -> Variant:
+    """Return what others are compared with; the stateful layout for long recordings, where there is one."""
+    stateful = _float_stateful(run)
+    return stateful if long and stateful is not None else run.baseline
+
+
+def _variants_for(engine: str, run: Run, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    match engine:
+        case "optimum-intel":
+            return (_quantized_stateless(run) or run.baseline.name,)
+        case "openvino-genai":
+            stateful = _float_stateful(run)
+            if stateful is None:
+                raise SpecError(
+                    f"openvino-genai needs a stateful variant with fp32 weights, and {run.folder} has none; "
+                    "make the run with a recipe that exports one, such as int8"
+                )
+            return (stateful.name,)
+        case "faster-whisper":
+            return (PEER_VARIANT,)
+        case _:
+            return wanted or (run.recipe.quantize.name,)
+
+
+def _quantized_stateless(run: Run) -> str | None:
+    found = (
+        variant.name
+        for variant in run.variants
+        if variant.facts.layout is Layout.STATELESS and _is_quantized(variant) and not is_elastic(variant)
+    )
+    return next(found, None)
+
+
+def _float_stateful(run: Run) -> Variant | None:
+    found = (
+        variant
+        for variant in run.variants
+        if variant.facts.layout is Layout.STATEFUL
+        and variant.facts.weights is Weights.FP32
+        and not _is_quantized(variant)
+        and not is_elastic(variant)
+    )
+    return next(found, None)
+
+
+def _is_quantized(variant: Variant) -> bool:
+    return any(part.scheme is not Scheme.FLOAT for part in variant.facts.components.values())
+
+
+def is_elastic(variant: Variant) -> bool:
+    """Tell whether a variant encodes the speech of a window only."""
+    return (variant.folder / SILENCE_NAME).is_file()
+
+
+def _entry(run: Run, engine: str, name: str, threads: int, converted: ConvertedFolder) -> Entry:
+    if engine == "faster-whisper":
+        if name != PEER_VARIANT:
+            raise SpecError(f"faster-whisper:{name}: faster-whisper is measured with {PEER_VARIANT} only")
+        return _converted_entry(engine, converted(), threads)
+    variant = run.variant(name)
+    if engine != DEFAULT_ENGINE and is_elastic(variant):
+        raise SpecError(
+            f"{engine}:{name}: {name} is elastic, it encodes the speech of a window only; "
+            f"only the engine {DEFAULT_ENGINE} runs it"
+        )
+    if engine == "openvino-genai" and variant.facts.layout is not Layout.STATEFUL:
+        raise SpecError(
+            f"{engine}:{name}: {name} is {variant.facts.layout}, openvino-genai runs the stateful layout only"
+        )
+    return _run_entry(variant, engine, threads)
+
+
+def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:
+    components = variant.facts.components
+    return Entry(
+        spec=EngineSpec(
+            engine=engine,
+            variant=variant.name,
+            folder=variant.folder,
+            compute=ComputeSpec(precision=variant.facts.inference_precision, threads=threads),
+        ),
+        component_size_bytes={str(part): facts.size_bytes for part, facts in components.items()},
+        int8_nodes={str(part): facts.int8_weights for part, facts in components.items()},
+    )
+
+
+def _converted_entry(engine: str, folder: Path, threads: int) -> Entry:
+    return Entry(
+        spec=EngineSpec(
+            engine=engine, variant=PEER_VARIANT, folder=folder, compute=ComputeSpec(threads=threads)
+        ),
+        component_size_bytes={"model": (folder / "model.bin").stat().st_size},
+        int8_nodes={},
+    )

@@ -1,0 +1,118 @@
+"""The real engines on the tiny checkpoint: what they tell of their work, and what they load for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sottovoce.benchmark.conversion import convert_checkpoint, find_checkpoint
+from sottovoce.benchmark.engines.engine import Engine, EngineSpec
+from sottovoce.benchmark.engines.registry import ENGINES, make_engine
+from sottovoce.benchmark.results import Stage
+from sottovoce.errors import SpecError
+from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.runs import read_run
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.testing import tone
+
+FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
+HEAVY = {"torch", "transformers", "optimum", "nncf"}
+
+
+@pytest.fixture(scope="module")
+def converted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("ctranslate2", reason="the extra `peers` is not installed")
+    return convert_checkpoint(resolve_checkpoint(str(tiny)), cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(params=ENGINES)
+def engine_spec(request: pytest.FixtureRequest, tiny_run: Path) -> EngineSpec:
+    name: str = request.param
+    if ENGINES[name].extra == "peers":
+        pytest.importorskip(ENGINES[name].module, reason="the extra `peers` is not installed")
+    folder = tiny_run / FOLDERS[name] if name in FOLDERS else request.getfixturevalue("converted")
+    return EngineSpec(engine=name, variant=folder.name, folder=folder, compute=ComputeSpec(threads=1))
+
+
+@pytest.fixture
+def engine(engine_spec: EngineSpec) -> Engine:
+    return make_engine(engine_spec)()
+
+
+def test_an_engine_accounts_for_the_whole_time_of_a_clip(engine: Engine) -> None:
+    timed = engine.transcribe(tone(2.0), "en")
+    assert sum(timed.stage_s.values()) == pytest.approx(timed.latency_s)
+    assert timed.stage_s[Stage.ENCODER] > 0
+    assert timed.calls[Stage.ENCODER] == 1
+
+
+def test_an_engine_repeats_itself_word_for_word(engine: Engine) -> None:
+    once, again = engine.transcribe(tone(2.0), "en"), engine.transcribe(tone(2.0), "en")
+    assert once.text == again.text
+    assert once.n_tokens == again.n_tokens
+
+
+def test_a_language_that_the_model_does_not_know_is_detected(engine: Engine) -> None:
+    assert engine.transcribe(tone(1.0), "tlh").latency_s > 0
+
+
+def test_an_engine_tells_its_threads_and_precision(engine: Engine, engine_spec: EngineSpec) -> None:
+    precision = engine.precision()
+    assert precision.threads == 1
+    assert precision.label == ("int8_float32" if engine_spec.engine == "faster-whisper" else "f32")
+
+
+def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: EngineSpec) -> None:
+    if not ENGINES[engine_spec.engine].takes_long:
+        pytest.skip(f"{engine_spec.engine} takes no long recordings")
+    timed = engine.transcribe(tone(35.0), "en")
+    assert sum(timed.stage_s.values()) == pytest.approx(timed.latency_s)
+
+
+def test_no_other_engine_than_optimum_intel_loads_torch(engine_spec: EngineSpec) -> None:
+    if engine_spec.engine == "optimum-intel":
+        pytest.skip("optimum-intel is made of torch and transformers")
+    code = f"""
+import json, pathlib, sys
+import sottovoce.benchmark.worker
+from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.engines.registry import make_engine
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.testing import tone
+folder = pathlib.Path({str(engine_spec.folder)!r})
+spec = EngineSpec(engine={engine_spec.engine!r}, variant="x", folder=folder, compute=ComputeSpec(threads=1))
+engine = make_engine(spec)()
+engine.transcribe(tone(1.0), "en")
+engine.precision()
+print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_checkpoint_is_converted_once(tiny: Path, converted: Path) -> None:
+    changed = (converted / "model.bin").stat().st_mtime_ns
+    again = convert_checkpoint(resolve_checkpoint(str(tiny)), cache=converted.parent)
+    assert again == converted
+    assert (again / "model.bin").stat().st_mtime_ns == changed
+    assert [path.name for path in converted.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_checkpoint_of_a_run_is_found_by_name(tiny_run: Path, tiny: Path) -> None:
+    assert find_checkpoint(read_run(tiny_run), str(tiny)).folder == tiny
+
+
+def test_another_checkpoint_than_the_run_s_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    from sottovoce.testing import tiny_checkpoint
+
+    other = tiny_checkpoint(tmp_path / "other", seed=1)
+    with pytest.raises(SpecError, match="is not the checkpoint of"):
+        find_checkpoint(read_run(tiny_run), str(other))
+
+
+def test_a_checkpoint_that_is_nowhere_has_to_be_named(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="name it with --checkpoint"):
+        find_checkpoint(read_run(tiny_run), None, cache=tmp_path)

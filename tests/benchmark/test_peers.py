@@ -1,0 +1,152 @@
+"""Engines side by side: statistics against peers, long recordings, cold starts. The engines pretend."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sottovoce.benchmark.results import RESULTS_NAME, Results, read_results
+from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.errors import InputError, StageError
+from sottovoce.progress import Silent
+from sottovoce.runs import read_run
+from sottovoce.tables import results_table
+from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
+
+FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
+LONG_S = (31.0, 33.0)
+
+
+def measure_with(run: Path, speech: Path, out: Path, spec: BenchmarkSpec, make: FakeEngines) -> Results:
+    return benchmark(
+        read_run(run), read_speech(str(speech)), spec, out, force=False, reporter=Silent(), make=make
+    )
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tone_set(tmp_path_factory.mktemp("speech"), n_clips=3, splits=())
+
+
+@pytest.fixture(scope="module")
+def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name a set of one short and two long recordings, of which one does not tell its length."""
+    folder = tmp_path_factory.mktemp("long")
+    manifest = write_tone_set(folder, n_clips=1, splits=())
+    first = json.loads(manifest.read_text(encoding="utf-8"))
+    rows = [first]
+    for duration_s in LONG_S:
+        name = f"long-{duration_s:.0f}"
+        write_wav(folder / "clips" / f"{name}.wav", tone(duration_s))
+        told = {"duration_s": duration_s} if duration_s == LONG_S[0] else {}
+        rows.append(
+            {"id": name, "audio": f"clips/{name}.wav", "text": first["text"], "language": "en", **told}
+        )
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def written(tiny_run: Path, speech: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    pytest.importorskip("openvino_genai", reason="the extra `peers` is not installed")
+    out = tmp_path_factory.mktemp("peers") / "results"
+    spec = BenchmarkSpec(
+        passes=1, warm_up_clips=0, cold_starts=2, engines=("sottovoce", "optimum-intel", "openvino-genai")
+    )
+    return out, measure_with(tiny_run, speech, out, spec, FakeEngines(factors=FACTORS))
+
+
+def test_the_first_of_our_variants_is_compared_with_every_peer(written: tuple[Path, Results]) -> None:
+    peers = written[1].peers
+    assert {peer.subject for peer in peers} == {"int8"}
+    assert {peer.peer: peer.speedup.value for peer in peers} == {
+        "optimum-intel:int8": pytest.approx(2),
+        "openvino-genai:fp32-stateful": pytest.approx(3),
+    }
+    assert all(peer.wer_delta.low <= peer.wer_delta.value <= peer.wer_delta.high for peer in peers)
+
+
+def test_every_entry_is_compared_with_the_baseline_too(written: tuple[Path, Results]) -> None:
+    results = written[1]
+    assert results.baseline == "fp32"
+    assert [comparison.variant for comparison in results.comparisons] == list(FACTORS)[1:]
+    assert {row.variant for row in read_results(written[0])[1]} == set(FACTORS)
+
+
+def test_results_with_peers_are_read_as_they_were_measured(written: tuple[Path, Results]) -> None:
+    assert read_results(written[0])[0] == written[1]
+    assert "openvino-genai" in written[1].versions
+
+
+def test_cold_starts_are_timed_from_the_start_of_the_process(written: tuple[Path, Results]) -> None:
+    for variant in written[1].variants:
+        assert variant.cold_start is not None
+        assert len(variant.cold_start.seconds) == 2
+        assert variant.cold_start.median_s > 0.05
+        assert variant.cold_start.peak_rss_bytes > 10 << 20
+
+
+def test_the_terminal_shows_peers_and_cold_starts(written: tuple[Path, Results]) -> None:
+    console = Console(width=160)
+    with console.capture() as captured:
+        console.print(results_table(written[1]))
+    told = captured.get()
+    assert "int8 against other engines" in told
+    assert "3.00x" in told
+    assert "cold start, s" in told
+
+
+def test_results_of_the_first_schema_can_still_be_read(written: tuple[Path, Results], tmp_path: Path) -> None:
+    folder, results = written
+    old = json.loads((folder / RESULTS_NAME).read_text(encoding="utf-8"))
+    old["schema_version"] = 1
+    for key in ("peers", "machine"):
+        del old[key]
+    del old["method"]["long"]
+    for variant in old["variants"]:
+        del variant["cold_start"], variant["ceilings"]
+    (tmp_path / RESULTS_NAME).write_text(json.dumps(old), encoding="utf-8")
+    (tmp_path / "clips.jsonl").write_bytes((folder / "clips.jsonl").read_bytes())
+    found, _ = read_results(tmp_path)
+    assert found.comparisons == results.comparisons
+    assert found.peers == ()
+
+
+def test_without_engines_there_are_no_peers_and_no_cold_starts(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, limit=2)
+    results = measure_with(tiny_run, speech, tmp_path / "out", spec, FakeEngines())
+    assert results.peers == ()
+    assert all(variant.cold_start is None for variant in results.variants)
+    assert {variant.engine for variant in results.variants} == {"sottovoce"}
+
+
+def test_long_takes_only_recordings_over_30_s(tiny_run: Path, long_speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, long=True)
+    results = measure_with(tiny_run, long_speech, tmp_path / "out", spec, FakeEngines())
+    assert results.baseline == "fp32-stateful"
+    assert results.method.long
+    assert results.dataset.audio_s == pytest.approx(sum(LONG_S))
+    assert results.dataset.left_out == ()
+
+
+def test_a_limit_holds_for_long_recordings_too(tiny_run: Path, long_speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, long=True, limit=1)
+    results = measure_with(tiny_run, long_speech, tmp_path / "out", spec, FakeEngines())
+    assert results.dataset.n_clips == 1
+
+
+def test_a_set_without_long_recordings_is_refused(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no recording is over 30 s"):
+        measure_with(tiny_run, speech, tmp_path / "out", BenchmarkSpec(long=True), FakeEngines())
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_engine_that_dies_names_its_entry(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("optimum-intel",))
+    make = FakeEngines(dies_on={"optimum-intel:int8": frozenset({len(tone(1.0))})})
+    with pytest.raises(StageError, match="the process of optimum-intel:int8 ended unexpectedly"):
+        measure_with(tiny_run, speech, tmp_path / "out", spec, make)

@@ -1,6 +1,5 @@
 """What machine this is, and with which versions."""
 
-import os
 import platform
 import sys
 from contextlib import suppress

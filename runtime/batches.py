@@ -23,14 +23,14 @@ def feed_prompts(
         start: the start-of-transcript token; the no-speech token is judged behind it.
         no_speech: the no-speech token.
     """
-    logits = decoder.run(np.tile(np.array(prompt, dtype=np.int64), (n_windows, 1)))
-    behind = prompt.index(start)
+    tokens = np.tile(np.array(prompt, dtype=np.int64), (n_windows, 1))
+    logits = decoder.run(tokens, at=(prompt.index(start), len(prompt) - 1))
     return tuple(
         Start(
-            row=row[-1],
-            no_speech_probability=float(np.exp(row[behind][no_speech] - log_sum_exp(row[behind]))),
+            row=behind_prompt,
+            no_speech_probability=float(np.exp(behind_start[no_speech] - log_sum_exp(behind_start))),
         )
-        for row in logits
+        for behind_start, behind_prompt in logits
     )
 
 

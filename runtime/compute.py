@@ -19,6 +19,14 @@ COMPUTING_OPERATIONS = frozenset(
 """Nodes of an execution graph where the arithmetic is; the rest moves or reshapes data."""
 
 
+NAMED_CAPABILITIES = {
+    InferencePrecision.F32: "FP32",
+    InferencePrecision.BF16: "BF16",
+    InferencePrecision.F16: "FP16",
+}
+"""What OpenVINO calls them in `OPTIMIZATION_CAPABILITIES`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputeSpec:
     """What a variant computes in and with how many threads.
@@ -40,6 +48,14 @@ class ComputeSpec:
             "INFERENCE_NUM_THREADS": str(self.threads),
             "NUM_STREAMS": "1",
         }
+
+
+def usable_precision(precision: InferencePrecision) -> InferencePrecision:
+    """Return what float nodes really compute in when asked for a precision: f32 where the CPU lacks it."""
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return precision if NAMED_CAPABILITIES[precision] in able else InferencePrecision.F32
 
 
 def computing_nodes(compiled: Any) -> dict[str, int]:

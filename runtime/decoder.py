@@ -5,15 +5,17 @@ returns logits. What was fed before is remembered until the next `start`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.layout import component_path, layout_of
-from sottovoce.terms import Component, Layout
+from sottovoce.runtime.split import split_decoder
+from sottovoce.terms import Component, InferencePrecision, Layout
 
 Logits = NDArray[np.float32]
 States = NDArray[np.float32]
@@ -36,14 +38,15 @@ class Decoder(Protocol):
                 until the first `run` is over.
         """
 
-    def run(self, tokens: TokenArray) -> Logits:
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         """Feed tokens that follow those fed before.
 
         Args:
             tokens: int64, shape (batch, n_tokens).
+            at: the tokens whose logits are wanted; None takes all.
 
         Returns:
-            float32, shape (batch, n_tokens, n_vocabulary); the decoder's own memory, valid until
+            float32, shape (batch, n_tokens or len(at), n_vocabulary); the decoder's own memory, valid until
             the next call, and free to be changed.
         """
 
@@ -58,8 +61,7 @@ def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
     core = openvino.Core()
     properties = compute.properties()
     if layout_of(folder) is Layout.STATEFUL:
-        compiled = core.compile_model(component_path(folder, Component.DECODER), "CPU", properties)
-        return StatefulDecoder(compiled.create_infer_request())
+        return StatefulDecoder.load(component_path(folder, Component.DECODER), compute)
     first, steps = (
         core.compile_model(component_path(folder, part), "CPU", properties)
         for part in (Component.DECODER, Component.DECODER_WITH_PAST)
@@ -68,56 +70,81 @@ def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
 
 
 class StatefulDecoder:
-    """One graph that keeps keys and values inside; cross-attention's are computed once a start."""
+    """One decoder on disk, split into three graphs; keys and values never move."""
 
     can_continue = True
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, cross: Any, steps: Any, head: Any) -> None:
         import openvino
 
-        self._request = request
+        self.compiled: Mapping[Component, Any] = {Component.DECODER: steps}
         self._tensor = openvino.Tensor
+        self._cross = cross.create_infer_request()
+        self._cross_names = _names(cross.outputs)
+        self._steps = steps.create_infer_request()
+        self._head = head.create_infer_request()
         self._one = np.zeros((1, 1), dtype=np.int64)
         self._one_tensor = openvino.Tensor(self._one, shared_memory=True)
         self._is_one = False
         self._rows = np.zeros(0, dtype=np.int32)
         self._states: States | None = None
-        self.compiled: Mapping[Component, Any] = {Component.DECODER: request.get_compiled_model()}
-        self._logits = self.compiled[Component.DECODER].output("logits")
+
+    @classmethod
+    def load(cls, path: Path, compute: ComputeSpec) -> "StatefulDecoder":
+        """Read, split and compile a stateful decoder."""
+        import openvino
+
+        core = openvino.Core()
+        models = [core.read_model(path) for _ in range(3)]
+        split = split_decoder(models, usable_precision(compute.precision))
+        in_f32 = replace(compute, precision=InferencePrecision.F32)
+        return cls(
+            core.compile_model(split.cross, "CPU", compute.properties()),
+            core.compile_model(split.steps, "CPU", compute.properties()),
+            core.compile_model(split.head, "CPU", in_f32.properties()),
+        )
 
     def start(self, states: States) -> None:
         """Forget everything; decode from encoder states from now on."""
         self._states = states  # kept alive: the tensor shares its memory
-        self._request.reset_state()
-        self._request.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
+        self._cross.set_input_tensor(self._tensor(states, shared_memory=True))
+        self._cross.infer()
+        self._steps.reset_state()
+        for name in self._cross_names:
+            self._steps.set_tensor(name, self._cross.get_tensor(name))
         self._set_rows(np.arange(len(states), dtype=np.int32))
 
-    def run(self, tokens: TokenArray) -> Logits:
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         """Feed tokens that follow those fed before."""
         if tokens.shape == (1, 1):
             self._feed_one(int(tokens[0, 0]))
         else:
-            self._request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
+            self._steps.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
             self._is_one = False
-        self._request.infer()
+        self._steps.infer()
         self._set_rows(np.arange(len(tokens), dtype=np.int32))
-        logits: Logits = self._request.get_tensor(self._logits).data
+        hidden = self._steps.get_output_tensor()
+        if at is not None:
+            hidden = self._tensor(np.ascontiguousarray(hidden.data[:, list(at)]))
+        self._head.set_input_tensor(hidden)
+        self._head.infer()
+        logits: Logits = self._head.get_output_tensor().data
         return logits
 
     def select(self, rows: Sequence[int]) -> None:
-        """Let row i continue what row `rows[i]` was fed."""
+        """Let row i continue what row `rows[i]` was fed, in the next `run`."""
         self._set_rows(np.asarray(rows, dtype=np.int32))
 
     def _feed_one(self, token: int) -> None:
         self._one[0, 0] = token
         if not self._is_one:
-            self._request.set_tensor("input_ids", self._one_tensor)
+            self._steps.set_tensor("input_ids", self._one_tensor)
             self._is_one = True
 
     def _set_rows(self, rows: NDArray[np.int32]) -> None:
         if not np.array_equal(rows, self._rows):
             self._rows = rows
-            self._request.set_tensor("beam_idx", self._tensor(rows, shared_memory=True))
+            self._steps.set_tensor("beam_idx", self._tensor(rows, shared_memory=True))
 
 
 class StatelessDecoder:
@@ -151,7 +178,7 @@ class StatelessDecoder:
         self._rows = None
         self._first.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
 
-    def run(self, tokens: TokenArray) -> Logits:
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         """Feed tokens that follow those fed before."""
         request = self._first if self._past is None else self._prepare_step()
         request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
@@ -160,7 +187,7 @@ class StatelessDecoder:
             self._hand_over_cross()
         self._past = request
         logits: Logits = request.get_tensor("logits").data
-        return logits
+        return logits if at is None else logits[:, list(at)]
 
     def select(self, rows: Sequence[int]) -> None:
         """Let row i continue what row `rows[i]` was fed."""

@@ -67,10 +67,11 @@ def feed_prompt(decoder: Decoder, prompt: Tokens, *, start: int, no_speech: int)
         start: the start-of-transcript token; the no-speech token is judged behind it.
         no_speech: the no-speech token.
     """
-    logits = decoder.run(np.array([prompt], dtype=np.int64))[0]
-    behind_start = logits[prompt.index(start)]
+    behind_start, behind_prompt = decoder.run(
+        np.array([prompt], dtype=np.int64), at=(prompt.index(start), len(prompt) - 1)
+    )[0]
     probability = float(np.exp(behind_start[no_speech] - log_sum_exp(behind_start)))
-    return Start(row=logits[-1], no_speech_probability=probability)
+    return Start(row=behind_prompt, no_speech_probability=probability)
 
 
 def token_limit(audio_s: float, prompt: Tokens) -> int:

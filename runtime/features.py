@@ -74,8 +74,31 @@ def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_SAMPLES][:n_frames]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    mel: NDArray[np.float32] = _mel_filters(n_mels) @ power.T.astype(np.float32)
+    return _apply_filters(power.T.astype(np.float32), n_mels)
+
+
+def _apply_filters(power: NDArray[np.float32], n_mels: int) -> NDArray[np.float32]:
+    """Return mel power, shape (n_mels, n_frames), of the power of each frequency, shape (201, n_frames).
+
+    A matrix product would call BLAS, whose threads wait actively for more work after it: the encoder
+    that follows then shares its cores with them and takes 1.8 times as long (docs/lab-notes.md). Each
+    filter weighs a few neighbouring frequencies only.
+    """
+    mel = np.zeros((n_mels, power.shape[1]), dtype=np.float32)
+    for row, (first, weights) in zip(mel, _filter_bands(n_mels), strict=True):
+        np.sum(power[first : first + len(weights)] * weights[:, None], axis=0, out=row)
     return mel
+
+
+@cache
+def _filter_bands(n_mels: int) -> tuple[tuple[int, NDArray[np.float32]], ...]:
+    """Return the first frequency of each filter, and its weights from there to its last."""
+    bands = []
+    for weights in _mel_filters(n_mels):
+        (inside,) = np.nonzero(weights)
+        first, last = (int(inside[0]), int(inside[-1])) if inside.size else (0, -1)
+        bands.append((first, weights[first : last + 1]))
+    return tuple(bands)
 
 
 @cache

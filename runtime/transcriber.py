@@ -11,6 +11,7 @@ print(segment.start_s, segment.end_s, segment.text)
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -65,9 +66,13 @@ class Transcriber:
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._folder = folder
         self._compute = compute
-        self._tokenizer = WhisperTokenizer.load(folder)
-        self._encoder = Encoder.load(folder, compute)
-        self._decoder = load_decoder(folder, compute)
+        # OpenVINO compiles a graph on one core: several graphs at once are ready sooner.
+        with ThreadPoolExecutor() as pool:
+            tokenizer = pool.submit(WhisperTokenizer.load, folder)
+            encoder = pool.submit(Encoder.load, folder, compute)
+            decoder = pool.submit(load_decoder, folder, compute)
+            self._tokenizer = tokenizer.result()
+            self._encoder, self._decoder = encoder.result(), decoder.result()
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
 
     @classmethod

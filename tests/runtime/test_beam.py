@@ -59,7 +59,8 @@ class Pretender:
     def start(self, states: States) -> None:
         raise NotImplementedError(states.shape)
 
-    def run(self, tokens: TokenArray) -> Logits:
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
+        assert at is None
         pasts = [self.fed[row] for row in self.chosen]
         self.fed = [(*past, *row) for past, row in zip(pasts, tokens.tolist(), strict=True)]
         self.chosen = list(range(len(self.fed)))

@@ -50,7 +50,8 @@ class Chain:
     def start(self, states: States) -> None:
         raise NotImplementedError(states.shape)
 
-    def run(self, tokens: TokenArray) -> Logits:
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
+        assert at is None
         self.n_runs += 1
         return self.table[tokens].copy()
 

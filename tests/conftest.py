@@ -11,6 +11,13 @@ settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomi
 settings.load_profile("sottovoce")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run the real checkpoints and another all else: each makes its runs once."""
+    for item in items:
+        group = "real" if "integration" in item.path.parts else "synthetic"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a multilingual checkpoint with 80 mel bins and two decoder layers."""

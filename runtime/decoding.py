@@ -1,8 +1,8 @@
-"""Greedy and sampled decoding of windows, and the signs of a decoding gone wrong."""
+"""Decoding windows token by token, one or several at once, and the signs of a decoding gone wrong."""
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,7 +16,8 @@ TOKENS_PER_S, TOKENS_ANYWAY = 12, 12
 NGRAM_REPEATS = 4
 MAX_NGRAM = 8
 
-Clock = Callable[[], float]
+Pick = Callable[[Row], int]
+"""Chooses a token from logits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +60,32 @@ class Start:
 
 
 def feed_prompt(decoder: Decoder, prompt: Tokens, *, start: int, no_speech: int) -> Start:
-    """Run the first pass over a prompt.
+    """Run the first pass over a prompt; see `feed_prompts`."""
+    (begin,) = feed_prompts(decoder, prompt, 1, start=start, no_speech=no_speech)
+    return begin
+
+
+def feed_prompts(
+    decoder: Decoder, prompt: Tokens, n_windows: int, *, start: int, no_speech: int
+) -> tuple[Start, ...]:
+    """Run the first pass over the same prompt for each window.
 
     Args:
-        decoder: started with the window's states.
+        decoder: started with the windows' states.
         prompt: ends with the tokens that steer decoding.
+        n_windows: rows of the batch.
         start: the start-of-transcript token; the no-speech token is judged behind it.
         no_speech: the no-speech token.
     """
-    behind_start, behind_prompt = decoder.run(
-        np.array([prompt], dtype=np.int64), at=(prompt.index(start), len(prompt) - 1)
-    )[0]
-    probability = float(np.exp(behind_start[no_speech] - log_sum_exp(behind_start)))
-    return Start(row=behind_prompt, no_speech_probability=probability)
+    tokens = np.tile(np.array(prompt, dtype=np.int64), (n_windows, 1))
+    logits = decoder.run(tokens, at=(prompt.index(start), len(prompt) - 1))
+    return tuple(
+        Start(
+            row=behind_prompt,
+            no_speech_probability=float(np.exp(behind_start[no_speech] - log_sum_exp(behind_start))),
+        )
+        for behind_start, behind_prompt in logits
+    )
 
 
 def token_limit(audio_s: float, prompt: Tokens) -> int:
@@ -79,39 +93,83 @@ def token_limit(audio_s: float, prompt: Tokens) -> int:
     return min(MAX_TOKENS - len(prompt), int(TOKENS_PER_S * audio_s) + TOKENS_ANYWAY)
 
 
+def likeliest_token(row: Row) -> int:
+    """Return the token with the largest logit."""
+    return int(row.argmax())
+
+
 def decode_greedily(decoder: Decoder, begin: Start, rules: Rules, *, end: int, limit: int) -> Attempt:
-    """Take the likeliest token until the end token, a loop or the limit.
+    """Take the likeliest token until the end token, a loop or the limit; see `decode_together`."""
+    (attempt,) = decode_together(decoder, [begin], rules, end=end, limits=[limit])
+    return attempt
+
+
+@dataclass(slots=True)
+class _Line:
+    """What one window has said so far."""
+
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
+    has_ended: bool = False
+    has_looped: bool = False
+
+    def take(self, row: Row, rules: Rules, end: int, pick: Pick) -> int:
+        """Append a token; return what to feed next."""
+        if self.has_ended:
+            return end
+        rules.apply(row, self.tokens)
+        token = pick(row)
+        self.logs.append(float(row[token]) - log_sum_exp(row))
+        if token == end:
+            self.has_ended = True
+            return end
+        self.tokens.append(token)
+        self.has_looped = len(self.tokens) >= self.limit or repeats_itself(self.tokens)
+        self.has_ended = self.has_looped
+        return token
+
+
+def decode_together(
+    decoder: Decoder,
+    begins: Sequence[Start],
+    rules: Rules,
+    *,
+    end: int,
+    limits: Sequence[int],
+    pick: Pick = likeliest_token,
+) -> tuple[Attempt, ...]:
+    """Take a token for each window until all have ended, looped or reached their limit.
+
+    Each step reads the weights once for all windows. A window that has ended is fed end tokens: its
+    row costs its share of the attention, a smaller batch would need its keys and values moved.
 
     Args:
         decoder: fed with the prompt.
-        begin: what the prompt gave.
+        begins: what the prompt gave for each window.
         rules: what may follow.
         end: the end token.
-        limit: tokens at most; reaching it is a loop.
+        limits: tokens at most for each window; reaching it is a loop.
+        pick: chooses a token from logits that the rules were applied to.
     """
-    tokens: list[int] = []
-    logs: list[float] = []
-    row = begin.row
-    step = np.zeros((1, 1), dtype=np.int64)
-    has_looped = False
+    lines = [_Line(limit=limit) for limit in limits]
+    rows: Sequence[Row] = [begin.row for begin in begins]
+    step = np.empty((len(lines), 1), dtype=np.int64)
     while True:
-        rules.apply(row, tokens)
-        token = int(row.argmax())
-        logs.append(float(row[token]) - log_sum_exp(row))
-        if token == end:
+        for i, line in enumerate(lines):
+            step[i, 0] = line.take(rows[i], rules, end, pick)
+        if all(line.has_ended for line in lines):
             break
-        tokens.append(token)
-        has_looped = len(tokens) >= limit or repeats_itself(tokens)
-        if has_looped:
-            break
-        step[0, 0] = token
-        row = decoder.run(step)[0, -1]
-    return Attempt(
-        tokens=tuple(tokens),
-        sum_log_probability=sum(logs),
-        no_speech_probability=begin.no_speech_probability,
-        has_looped=has_looped,
-        log_probabilities=tuple(logs[: len(tokens)]),
+        rows = list(decoder.run(step)[:, -1])
+    return tuple(
+        Attempt(
+            tokens=tuple(line.tokens),
+            sum_log_probability=sum(line.logs),
+            no_speech_probability=begin.no_speech_probability,
+            has_looped=line.has_looped,
+            log_probabilities=tuple(line.logs[: len(line.tokens)]),
+        )
+        for line, begin in zip(lines, begins, strict=True)
     )
 
 

@@ -3,11 +3,13 @@
 Source: `GreedyDecoder` in `whisper/decoding.py` of openai/whisper, with one sample.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from sottovoce.runtime.decoder import Decoder
-from sottovoce.runtime.decoding import Attempt, Start, repeats_itself
-from sottovoce.runtime.rules import Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding import Attempt, Start, decode_together
+from sottovoce.runtime.rules import Row, Rules
 
 
 def decode_sampled(
@@ -32,28 +34,15 @@ def decode_sampled(
             told without it.
         generator: the chance; one seed for each window makes transcripts repeatable.
     """
-    tokens: list[int] = []
-    logs: list[float] = []
-    row = begin.row
-    has_looped = False
-    while not has_looped:
-        rules.apply(row, tokens)
-        token = draw(row, temperature, generator)
-        logs.append(float(row[token]) - log_sum_exp(row))
-        if token == end:
-            break
-        tokens.append(token)
-        has_looped = len(tokens) >= limit or repeats_itself(tokens)
-        if not has_looped:
-            row = decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
-    return Attempt(
-        tokens=tuple(tokens),
-        sum_log_probability=sum(logs),
-        no_speech_probability=begin.no_speech_probability,
-        has_looped=has_looped,
-        temperature=temperature,
-        log_probabilities=tuple(logs[: len(tokens)]),
+    (attempt,) = decode_together(
+        decoder,
+        [begin],
+        rules,
+        end=end,
+        limits=[limit],
+        pick=lambda row: draw(row, temperature, generator),
     )
+    return replace(attempt, temperature=temperature)
 
 
 def draw(row: Row, temperature: float, generator: np.random.Generator) -> int:

@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.batches import decode_batch, feed_prompts
 from sottovoce.runtime.beam import decode_by_beams
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoder import Decoder, States
-from sottovoce.runtime.decoding import Attempt, Start, compression_ratio, decode_greedily, token_limit
+from sottovoce.runtime.decoding import (
+    Attempt,
+    Start,
+    compression_ratio,
+    decode_greedily,
+    decode_together,
+    feed_prompts,
+    token_limit,
+)
 from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
@@ -144,7 +151,7 @@ class WindowDecoder:
         begins = self._begin(states, prompt, clock)
         limits = [token_limit(len(wave) / SAMPLE_RATE_HZ, prompt) for wave in waves]
         with clock.time(Phase.STEPS, 0):
-            attempts = decode_batch(
+            attempts = decode_together(
                 self._decoder, begins, self._rules(prompt), end=self._tokenizer.special.end, limits=limits
             )
         clock.count(Phase.STEPS, max(len(attempt.tokens) for attempt in attempts))

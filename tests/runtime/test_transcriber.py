@@ -11,10 +11,9 @@ import pytest
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.batches import decode_batch, feed_prompts
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import load_decoder
-from sottovoce.runtime.decoding import decode_greedily, feed_prompt
+from sottovoce.runtime.decoding import decode_greedily, decode_together, feed_prompt, feed_prompts
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.rules import Rules
@@ -55,7 +54,7 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
         alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
     decoder.start(np.concatenate(states))
     begins = feed_prompts(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
-    together = decode_batch(decoder, begins, rules, end=special.end, limits=limits)
+    together = decode_together(decoder, begins, rules, end=special.end, limits=limits)
 
     assert [attempt.tokens for attempt in together] == [attempt.tokens for attempt in alone]
     assert [attempt.has_looped for attempt in together] == [attempt.has_looped for attempt in alone]

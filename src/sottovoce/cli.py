@@ -372,7 +372,7 @@ def transcribe(
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio decoded together.")
-    ] = 6,
+    ] = 8,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
     ] = None,

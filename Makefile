@@ -18,7 +18,7 @@ demo: $(VENV)/installed-demo
 	$(BIN)/sottovoce demo --out $(DEMO_DIR) --force
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from sottovoce.testing import tiny_checkpoint, write_tone_set
 
@@ -11,11 +13,18 @@ settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomi
 settings.load_profile("sottovoce")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run the real checkpoints and another all else: each makes its runs once."""
-    for item in items:
-        group = "real" if "integration" in item.path.parts else "synthetic"
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Sends the tests of real checkpoints to one process and all else to another: each makes its runs once.
+
+    xdist's own `--dist loadgroup` does not group under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "real" if nodeid.startswith("tests/integration/") else "synthetic"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ByKind(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.runtime.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.layout import component_path, layout_of
-from sottovoce.runtime.split import split_decoder
+from sottovoce.runtime.split import hand_over_in, split_decoder
 from sottovoce.terms import Component, InferencePrecision, Layout
 
 Logits = NDArray[np.float32]
@@ -58,14 +58,15 @@ def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
     """Compile a variant's decoder."""
     import openvino
 
-    core = openvino.Core()
-    properties = compute.properties()
     if layout_of(folder) is Layout.STATEFUL:
         return StatefulDecoder.load(component_path(folder, Component.DECODER), compute)
-    first, steps = (
-        core.compile_model(component_path(folder, part), "CPU", properties)
+    core = openvino.Core()
+    models = [
+        core.read_model(component_path(folder, part))
         for part in (Component.DECODER, Component.DECODER_WITH_PAST)
-    )
+    ]
+    handed = hand_over_in(usable_precision(compute.precision), *models)
+    first, steps = (core.compile_model(model, "CPU", compute.properties()) for model in handed)
     return StatelessDecoder(first, steps)
 
 

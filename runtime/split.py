@@ -58,6 +58,37 @@ def split_decoder(models: Sequence[Any], precision: InferencePrecision) -> Split
     )
 
 
+def hand_over_in(precision: InferencePrecision, first: Any, steps: Any) -> tuple[Any, Any]:
+    """Let a stateless pair hand cross-attention's float keys and values over in another type.
+
+    In float32 every step would convert them to what it computes in: twice the bytes, and a copy.
+
+    Args:
+        precision: what the steps compute in; nothing changes for f32.
+        first: `openvino.Model` of the first pass.
+        steps: `openvino.Model` of the decoder with past.
+
+    Returns:
+        Both models.
+    """
+    import openvino
+
+    names = [name for port in steps.inputs if (name := port.any_name) and _is_float_cross(port)]
+    if precision is InferencePrecision.F32 or not names:
+        return first, steps
+    kind = getattr(openvino.Type, precision.value)
+    giving, taking = (openvino.preprocess.PrePostProcessor(model) for model in (first, steps))
+    for name in names:
+        giving.output(name.replace("past_key_values", "present", 1)).tensor().set_element_type(kind)
+        taking.input(name).tensor().set_element_type(kind)
+    return giving.build(), taking.build()
+
+
+def _is_float_cross(port: Any) -> bool:
+    is_float = bool(port.get_element_type().get_type_name() == "f32")
+    return is_float and port.any_name.startswith("past_key_values") and ".encoder." in port.any_name
+
+
 def _cross_reads(model: Any) -> list[Any]:
     """Return the `ReadValue` nodes that start from the encoder's states, by the name of their state."""
     reads = [o for o in model.get_ops() if o.get_type_name() == "ReadValue" and o.get_input_size() > 0]

@@ -180,13 +180,19 @@ class WindowDecoder:
             whole = self._encode_one(wave, FULL_WINDOW, clock)
             again = self._attempt(wave, whole, prompt, options, clock, temperature=options.temperatures[0])
             heard = self._judge(again, whole, options)
+        best = heard
         for temperature in options.temperatures[1:]:
             if not self._is_doubtful(heard, options):
-                break
+                return heard
             clock.n_redone += 1
             again = self._attempt(wave, heard.states, prompt, options, clock, temperature=temperature)
             heard = self._judge(again, heard.states, options)
-        return heard
+            best = max(best, heard, key=lambda each: self._rank(each, options))
+        return heard if not self._is_doubtful(heard, options) else best
+
+    def _rank(self, heard: Heard, options: TranscribeOptions) -> tuple[bool, float]:
+        """Order attempts none of which is good: chance at a high temperature is seldom the best of them."""
+        return not self._repeats(heard, options), heard.attempt.mean_log_probability
 
     def _attempt(
         self,

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,25 @@ def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) 
     transcript = transcriber.transcribe(tone(3.0), options)
     assert transcript.language in transcriber.languages
     assert 0 < transcript.language_probability <= 1
+
+
+def test_of_attempts_that_are_all_unlikely_the_likeliest_is_taken(transcriber: Transcriber) -> None:
+    """A limit of 0 calls every text unlikely, so that all temperatures are tried."""
+    patient = TranscribeOptions(
+        language="en",
+        use_voice_activity=False,
+        compression_ratio_limit=100.0,
+        no_speech_limit=1.0,
+        log_probability_limit=-100.0,
+    )
+    wave, temperatures = tone(3.0), (0.0, 0.4, 1.0)
+    tried = [transcriber.transcribe(wave, replace(patient, temperatures=(t,))) for t in temperatures]
+    taken = transcriber.transcribe(
+        wave, replace(patient, temperatures=temperatures, log_probability_limit=0.0)
+    )
+    likeliest = max(each.segments[0].mean_log_probability for each in tried)
+    assert taken.timings.n_redone == 2
+    assert taken.segments[0].mean_log_probability == pytest.approx(likeliest, abs=1e-6)
 
 
 def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) -> None:

@@ -170,7 +170,7 @@ def _is_elastic(component: Component, variant: Int8Variant) -> bool:
 
 def elastic_spec(section: ElasticSection) -> ElasticSpec:
     """Take a recipe's word for the runtime's."""
-    return ElasticSpec(margin_s=section.margin_s, tail_s=section.tail_s, bucket_s=section.bucket_s)
+    return ElasticSpec(**section.model_dump())
 
 
 def _hand_over_int8_keys(folder: Path) -> None:

@@ -22,6 +22,7 @@ from sottovoce.runtime.decoder import States
 from sottovoce.runtime.elastic import FRAMES_PER_POSITION
 from sottovoce.runtime.features import HOP_SAMPLES
 from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.memory import GraphFile
 from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Word
 from sottovoce.runtime.words import place_words, split_words
@@ -139,6 +140,7 @@ class Aligner:
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
+        self._file.give_back()
         weights: Weights = request.get_output_tensor().data[0]
         return weights
 
@@ -146,10 +148,13 @@ class Aligner:
     def _request(self) -> Any:
         import openvino
 
-        core = openvino.Core()
-        path = component_path(self._folder, Component.DECODER)
-        model = attention_model(core.read_model(path), self._heads)
-        return core.compile_model(model, "CPU", self._compute.properties()).create_infer_request()
+        model = attention_model(self._file.read(), self._heads)
+        compiled = openvino.Core().compile_model(model, "CPU", self._compute.properties())
+        return compiled.create_infer_request()
+
+    @cached_property
+    def _file(self) -> GraphFile:
+        return GraphFile(component_path(self._folder, Component.DECODER))
 
     @cached_property
     def _tensor(self) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.runtime.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.layout import component_path, layout_of
+from sottovoce.runtime.memory import GraphFile
 from sottovoce.runtime.split import hand_over_in, split_decoder
 from sottovoce.terms import Component, InferencePrecision, Layout
 
@@ -56,18 +57,10 @@ class Decoder(Protocol):
 
 def load_decoder(folder: Path, compute: ComputeSpec) -> Decoder:
     """Compile a variant's decoder."""
-    import openvino
-
     if layout_of(folder) is Layout.STATEFUL:
-        return StatefulDecoder.load(component_path(folder, Component.DECODER), compute)
-    core = openvino.Core()
-    models = [
-        core.read_model(component_path(folder, part))
-        for part in (Component.DECODER, Component.DECODER_WITH_PAST)
-    ]
-    handed = hand_over_in(usable_precision(compute.precision), *models)
-    first, steps = (core.compile_model(model, "CPU", compute.properties()) for model in handed)
-    return StatelessDecoder(first, steps)
+        return StatefulDecoder(GraphFile(component_path(folder, Component.DECODER)), compute)
+    parts = (Component.DECODER, Component.DECODER_WITH_PAST)
+    return StatelessDecoder([GraphFile(component_path(folder, part)) for part in parts], compute)
 
 
 class Heads:
@@ -105,40 +98,33 @@ class StatefulDecoder:
 
     can_continue = True
 
-    def __init__(self, cross: Any, steps: Any, heads: "Heads") -> None:
+    def __init__(self, file: GraphFile, compute: ComputeSpec) -> None:
+        """Read, split and compile a stateful decoder."""
         import openvino
 
+        self._file = file
+        split = split_decoder([file.read() for _ in range(3)], usable_precision(compute.precision))
+        core = openvino.Core()
+        cross = core.compile_model(split.cross, "CPU", compute.properties())
+        steps = core.compile_model(split.steps, "CPU", compute.properties())
         self.compiled: Mapping[Component, Any] = {Component.DECODER: steps}
         self._tensor = openvino.Tensor
         self._cross = cross.create_infer_request()
         self._cross_names = _names(cross.outputs)
         self._steps = steps.create_infer_request()
-        self._heads = heads
+        self._heads = Heads(split.head, compute)
         self._one = np.zeros((1, 1), dtype=np.int64)
         self._one_tensor = openvino.Tensor(self._one, shared_memory=True)
         self._is_one = False
         self._rows = np.zeros(0, dtype=np.int32)
         self._states: States | None = None
 
-    @classmethod
-    def load(cls, path: Path, compute: ComputeSpec) -> "StatefulDecoder":
-        """Read, split and compile a stateful decoder."""
-        import openvino
-
-        core = openvino.Core()
-        models = [core.read_model(path) for _ in range(3)]
-        split = split_decoder(models, usable_precision(compute.precision))
-        return cls(
-            core.compile_model(split.cross, "CPU", compute.properties()),
-            core.compile_model(split.steps, "CPU", compute.properties()),
-            Heads(split.head, compute),
-        )
-
     def start(self, states: States) -> None:
         """Forget everything; decode from encoder states from now on."""
         self._states = states  # kept alive: the tensor shares its memory
         self._cross.set_input_tensor(self._tensor(states, shared_memory=True))
         self._cross.infer()
+        self._file.give_back()
         self._steps.reset_state()
         for name in self._cross_names:
             self._steps.set_tensor(name, self._cross.get_tensor(name))
@@ -156,7 +142,10 @@ class StatefulDecoder:
         hidden = self._steps.get_output_tensor()
         if at is not None:
             hidden = self._tensor(np.ascontiguousarray(hidden.data[:, list(at)]))
-        return self._heads.logits(hidden)
+        logits = self._heads.logits(hidden)
+        if not self._is_one:
+            self._file.give_back()
+        return logits
 
     def select(self, rows: Sequence[int]) -> None:
         """Let row i continue what row `rows[i]` was fed, in the next `run`."""
@@ -179,9 +168,14 @@ class StatelessDecoder:
 
     can_continue = False
 
-    def __init__(self, first: Any, steps: Any) -> None:
+    def __init__(self, files: Sequence[GraphFile], compute: ComputeSpec) -> None:
+        """Compile the first pass and the decoder with past."""
         import openvino
 
+        self._files = files
+        models = hand_over_in(usable_precision(compute.precision), *(file.read() for file in files))
+        core = openvino.Core()
+        first, steps = (core.compile_model(model, "CPU", compute.properties()) for model in models)
         self.compiled: Mapping[Component, Any] = {
             Component.DECODER: first,
             Component.DECODER_WITH_PAST: steps,
@@ -203,6 +197,8 @@ class StatelessDecoder:
         self._states = states
         self._past = None
         self._rows = None
+        for file in self._files:
+            file.give_back()
         self._first.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:

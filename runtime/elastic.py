@@ -24,6 +24,11 @@ FRAMES_PER_POSITION = 2
 
 WINDOW_POSITIONS = WINDOW_FRAMES // FRAMES_PER_POSITION
 
+POSITIONS_PER_S = FRAMES_PER_S // FRAMES_PER_POSITION
+
+COARSE_FRAMES = 1000
+"""From here on buckets are twice as long: rounding up costs the same share of the work."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElasticPlan:
@@ -50,13 +55,17 @@ class ElasticSpec:
 
     Attributes:
         margin_s: seconds of padding encoded behind the speech.
-        tail_s: seconds of silence states appended.
-        bucket_s: lengths are rounded up to a multiple, so that kernels are prepared once for each.
+        tail_s: seconds of silence states appended, at least.
+        bucket_s: encoded lengths are rounded up to a multiple, above 10 s to one of twice as much.
+        states_bucket_s: as much silence more is appended as makes a multiple.
+
+    OpenVINO keeps kernels, and 5 to 10 MB, for each length that it meets; the buckets keep them few.
     """
 
     margin_s: float
     tail_s: float
     bucket_s: float
+    states_bucket_s: float
 
 
 def plan_window(n_samples: int, spec: ElasticSpec) -> ElasticPlan:
@@ -64,16 +73,23 @@ def plan_window(n_samples: int, spec: ElasticSpec) -> ElasticPlan:
 
     Args:
         n_samples: of the clip, 16 kHz.
-        spec: margin, tail and bucket.
+        spec: margin, tail and buckets.
     """
-    bucket = max(FRAMES_PER_POSITION, round(spec.bucket_s * FRAMES_PER_S / FRAMES_PER_POSITION) * 2)
     wanted = -(-n_samples // HOP_SAMPLES) + round(spec.margin_s * FRAMES_PER_S)
-    n_frames = min(WINDOW_FRAMES, max(1, -(-wanted // bucket)) * bucket)
+    bucket = FRAMES_PER_POSITION * _positions_in(spec.bucket_s)
+    n_frames = min(WINDOW_FRAMES, _rounded_up(wanted, bucket if wanted <= COARSE_FRAMES else 2 * bucket))
     n_positions = n_frames // FRAMES_PER_POSITION
-    tail = round(spec.tail_s * FRAMES_PER_S / FRAMES_PER_POSITION)
-    return ElasticPlan(
-        n_frames=n_frames, n_positions=n_positions, n_silent=min(tail, WINDOW_POSITIONS - n_positions)
-    )
+    least = n_positions + round(spec.tail_s * POSITIONS_PER_S)
+    n_states = min(WINDOW_POSITIONS, _rounded_up(least, _positions_in(spec.states_bucket_s)))
+    return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=n_states - n_positions)
+
+
+def _positions_in(bucket_s: float) -> int:
+    return max(1, round(bucket_s * POSITIONS_PER_S))
+
+
+def _rounded_up(number: int, bucket: int) -> int:
+    return max(1, -(-number // bucket)) * bucket
 
 
 FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_silent=0)

@@ -1,7 +1,6 @@
 """Run a Whisper encoder on OpenVINO: the whole window, or only its speech."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,31 +9,29 @@ from sottovoce.runtime.decoder import States
 from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan, SilenceStates, plan_window
 from sottovoce.runtime.features import Features, mel_floor
 from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.memory import GraphFile
 from sottovoce.terms import Component
 
 
 class Encoder:
     """A variant's encoder, elastic where the variant has silence states."""
 
-    def __init__(self, request: Any, silence: SilenceStates | None) -> None:
+    def __init__(self, file: GraphFile, compute: ComputeSpec, silence: SilenceStates | None) -> None:
         import openvino
 
-        self._request = request
+        self._file = file
+        self.compiled = openvino.Core().compile_model(file.read(), "CPU", compute.properties())
+        self._request = self.compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self._silence = silence
-        self.compiled = request.get_compiled_model()
         features = self.compiled.input("input_features").get_partial_shape()
         self.n_mels = int(features[1].get_length())
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec) -> "Encoder":
         """Compile a variant's encoder."""
-        import openvino
-
-        compiled = openvino.Core().compile_model(
-            component_path(folder, Component.ENCODER), "CPU", compute.properties()
-        )
-        return cls(compiled.create_infer_request(), SilenceStates.load(folder))
+        file = GraphFile(component_path(folder, Component.ENCODER))
+        return cls(file, compute, SilenceStates.load(folder))
 
     @property
     def is_elastic(self) -> bool:
@@ -57,6 +54,7 @@ class Encoder:
         """
         self._request.set_input_tensor(self._tensor(features, shared_memory=True))
         self._request.infer()
+        self._file.give_back()
         encoded: States = self._request.get_output_tensor().data
         if self._silence is None or plan.n_silent == 0:
             return encoded.copy()

@@ -31,6 +31,7 @@ from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
 from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
+from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.segments import Piece, split_pieces
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
@@ -73,6 +74,7 @@ class Transcriber:
             decoder = pool.submit(load_decoder, folder, compute)
             self._tokenizer = tokenizer.result()
             self._encoder, self._decoder = encoder.result(), decoder.result()
+        give_back_freed()
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
 
     @classmethod

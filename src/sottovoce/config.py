@@ -127,9 +127,11 @@ class ElasticSection(Spec):
     margin_s: float = Field(default=0.5, ge=0, le=30)
     """Padding that is encoded behind the speech, in seconds."""
     tail_s: float = Field(default=10.0, ge=0, le=30)
-    """States of silence that are appended, in seconds of audio."""
-    bucket_s: float = Field(default=0.5, gt=0, le=30)
-    """Lengths are rounded up to a multiple, so that kernels are prepared once for each."""
+    """States of silence that are appended at least, in seconds of audio."""
+    bucket_s: float = Field(default=1.0, gt=0, le=30)
+    """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
+    states_bucket_s: float = Field(default=5.0, gt=0, le=30)
+    """As much silence more is appended as makes a multiple: each number of states takes memory."""
 
 
 class Int8Variant(Spec):

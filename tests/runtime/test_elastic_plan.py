@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.elastic import (
+    COARSE_FRAMES,
     FULL_WINDOW,
     SILENCE_NAME,
     WINDOW_POSITIONS,
@@ -19,7 +20,7 @@ from sottovoce.runtime.elastic import (
 )
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
 
-SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, bucket_s=0.5)
+SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4
 FLOORS = np.array([-1.5, -1.0, -0.5], dtype=np.float32)
 
@@ -28,6 +29,7 @@ SPECS = st.builds(
     margin_s=st.floats(0, 3),
     tail_s=st.floats(0, 30),
     bucket_s=st.floats(0, 10),
+    states_bucket_s=st.floats(0, 10),
 )
 
 
@@ -53,14 +55,17 @@ def test_a_plan_holds_the_clip_and_its_margin_and_never_more_than_a_window(
 ) -> None:
     plan = plan_window(n_samples, spec)
     wanted = -(-n_samples // HOP_SAMPLES) + round(100 * spec.margin_s)
-    bucket = max(2, 2 * round(50 * spec.bucket_s))
+    bucket = max(2, 2 * round(50 * spec.bucket_s)) * (2 if wanted > COARSE_FRAMES else 1)
     assert plan.n_frames >= min(wanted, WINDOW_FRAMES)
     assert plan.n_frames % 2 == 0
     assert plan.n_frames % bucket == 0 or plan.n_frames == WINDOW_FRAMES
     assert 0 < plan.n_frames < max(1, wanted) + bucket
     assert plan.n_positions == plan.n_frames // 2
     assert plan.n_silent >= 0
-    assert plan.n_positions + plan.n_silent <= WINDOW_POSITIONS
+    n_states = plan.n_positions + plan.n_silent
+    assert n_states <= WINDOW_POSITIONS
+    assert n_states >= min(plan.n_positions + round(50 * spec.tail_s), WINDOW_POSITIONS)
+    assert n_states % max(1, round(50 * spec.states_bucket_s)) == 0 or n_states == WINDOW_POSITIONS
 
 
 @given(spec=SPECS, shorter=st.integers(0, WINDOW_SAMPLES), longer=st.integers(0, WINDOW_SAMPLES))
@@ -75,6 +80,13 @@ def test_a_clip_of_a_window_is_encoded_whole() -> None:
 
 def test_a_clip_of_three_seconds_has_its_margin_and_its_tail() -> None:
     assert plan_window(48000, SPEC) == ElasticPlan(n_frames=350, n_positions=175, n_silent=100)
+
+
+def test_clips_of_all_lengths_share_few_lengths() -> None:
+    spec = ElasticSpec(margin_s=0.5, tail_s=10.0, bucket_s=1.0, states_bucket_s=5.0)
+    plans = [plan_window(16 * ms, spec) for ms in range(0, 30_001, 10)]
+    assert len({plan.n_frames for plan in plans}) == 20
+    assert {plan.n_positions + plan.n_silent for plan in plans} == {750, 1000, 1250, 1500}
 
 
 def test_of_an_empty_clip_the_margin_is_encoded() -> None:
@@ -137,7 +149,8 @@ def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_b
         None,
         {},
         {"margin_s": "0.5", "tail_s": "2.0"},
-        {"margin_s": "0.5", "tail_s": "long", "bucket_s": "0.5"},
+        {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5"},
+        {"margin_s": "0.5", "tail_s": "long", "bucket_s": "0.5", "states_bucket_s": "5.0"},
     ],
 )
 def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, str] | None) -> None:
@@ -161,7 +174,7 @@ def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, st
 def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
-    facts = {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5"}
+    facts = {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5", "states_bucket_s": "5.0"}
     save_file(tensors, tmp_path / SILENCE_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         SilenceStates.load(tmp_path)

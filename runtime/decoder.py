@@ -103,7 +103,7 @@ class StatefulDecoder:
         import openvino
 
         self._file = file
-        split = split_decoder([file.read() for _ in range(3)], usable_precision(compute.precision))
+        split = split_decoder(file.read(), usable_precision(compute.precision))
         core = openvino.Core()
         cross = core.compile_model(split.cross, "CPU", compute.properties())
         steps = core.compile_model(split.steps, "CPU", compute.properties())

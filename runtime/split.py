@@ -8,7 +8,6 @@ once a clip and handed to the steps where they lie. A base step takes half the t
 Source of the graph's form: `patch_stateful_encoder_decoder` of optimum-intel.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,17 +35,17 @@ class SplitDecoder:
     names: tuple[str, ...]
 
 
-def split_decoder(models: Sequence[Any], precision: InferencePrecision) -> SplitDecoder:
+def split_decoder(model: Any, precision: InferencePrecision) -> SplitDecoder:
     """Split a stateful decoder.
 
     Args:
-        models: `openvino.Model`, three times the same decoder, each read from the file; changed.
+        model: `openvino.Model`; changed.
         precision: what the steps compute in.
 
     Raises:
         InputError: the graph has another form.
     """
-    whole, stepped, headed = models
+    stepped, headed, whole = model.clone(), model.clone(), model
     names = tuple(_state_name(read) for read in _cross_reads(whole))
     if not names:
         raise InputError("the decoder keeps no cross-attention states; make the variant again")

@@ -33,6 +33,7 @@ from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
 from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.quiet_import import import_openvino
 from sottovoce.runtime.segments import Piece, split_pieces
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
@@ -67,6 +68,7 @@ class Transcriber:
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._folder = folder
         self._compute = compute
+        import_openvino()
         # OpenVINO compiles a graph on one core: several graphs at once are ready sooner.
         with ThreadPoolExecutor() as pool:
             tokenizer = pool.submit(WhisperTokenizer.load, folder)

@@ -69,12 +69,12 @@ class Transcriber:
         self._folder = folder
         self._compute = compute
         import_openvino()
-        # OpenVINO compiles a graph on one core: several graphs at once are ready sooner.
+        # OpenVINO compiles a graph on one core: several graphs at once are ready sooner. The tokenizer comes last:
+        # reading it holds Python's lock for 0.1 s.
         with ThreadPoolExecutor() as pool:
-            tokenizer = pool.submit(WhisperTokenizer.load, folder)
             encoder = pool.submit(Encoder.load, folder, compute)
             decoder = pool.submit(load_decoder, folder, compute)
-            self._tokenizer = tokenizer.result()
+            self._tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
             self._encoder, self._decoder = encoder.result(), decoder.result()
         give_back_freed()
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)

@@ -1,11 +1,16 @@
-"""What a recording will need: memory, disk, before anything is done.
+"""What a recording will need: memory, disk, time, before anything is done.
 
-The constants were fitted on whisper-tiny.en and base (docs/lab-notes.md) and round up.
+The constants were fitted on whisper-tiny.en and base (docs/lab-notes.md) and round up. Time follows from
+what this machine computes and reads in a second, which is tried for an instant.
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
+
+import numpy as np
 
 from sottovoce.environment import available_memory_bytes
 from sottovoce.errors import ResourceError
@@ -30,6 +35,7 @@ class ModelShape:
 
     n_mels: int
     d_model: int
+    encoder_layers: int
     decoder_layers: int
     vocab_size: int
     weight_bytes: int
@@ -50,6 +56,60 @@ class ModelShape:
         positions = WINDOW_FRAMES // 2 + MAX_TOKENS
         return 2 * self.decoder_layers * positions * self.d_model * FLOAT_BYTES
 
+    @property
+    def encoder_macs(self) -> int:
+        """Multiply-accumulates of one window: convolutions, projections and feed-forward, attention."""
+        positions = WINDOW_FRAMES // 2
+        convolutions = KERNEL * self.d_model * (WINDOW_FRAMES * self.n_mels + positions * self.d_model)
+        layer = 12 * positions * self.d_model**2 + 2 * positions**2 * self.d_model
+        return convolutions + self.encoder_layers * layer
+
+    @property
+    def cross_macs(self) -> int:
+        """Of a first decoder pass: keys and values of cross-attention; the prompt is little beside them."""
+        return self.decoder_layers * 2 * (WINDOW_FRAMES // 2) * self.d_model**2
+
+    @property
+    def step_bytes(self) -> int:
+        """What a step reads: weights of the decoder and the output layer, keys and values of the audio."""
+        weights = 14 * self.decoder_layers * self.d_model**2 + self.vocab_size * self.d_model
+        cross = 2 * self.decoder_layers * (WINDOW_FRAMES // 2) * self.d_model
+        return FLOAT_BYTES * (weights + cross)
+
+
+KERNEL = 3
+"""Of Whisper's two convolutions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is to be recorded. Detecting a language is a sequence of its own."""
+
+    n_clips: int
+    n_sequences: int
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSpeed:
+    """What this machine does in a second: float32 multiply-accumulates, bytes read from memory."""
+
+    macs_per_s: float
+    bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeForecast:
+    """Seconds that recording, and examining the record, will take."""
+
+    recording_s: float
+    examination_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Both together."""
+        return self.recording_s + self.examination_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -59,6 +119,7 @@ class Forecast:
     disk_bytes: int
     naive_memory_bytes: int
     """What keeping a copy of each call's inputs would need, at 25 tokens a clip."""
+    time: TimeForecast
 
 
 TOKENS_PER_CLIP = 25
@@ -67,22 +128,92 @@ TOKENS_PER_CLIP = 25
 
 def read_shape(folder: Path) -> ModelShape:
     """Read a variant's dimensions from its `config.json` and its files."""
+    weight_bytes = sum(
+        (folder / f"{COMPONENT_FILES[part]}.bin").stat().st_size for part in components_of(folder)
+    )
+    return shape_of_checkpoint(folder, weight_bytes=weight_bytes)
+
+
+def shape_of_checkpoint(folder: Path, *, weight_bytes: int) -> ModelShape:
+    """Read a model's dimensions from its `config.json`.
+
+    Args:
+        folder: of a checkpoint or a variant.
+        weight_bytes: of the stateless float32 variant, all components.
+    """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     return ModelShape(
         n_mels=config.num_mel_bins,
         d_model=config.d_model,
+        encoder_layers=config.encoder_layers,
         decoder_layers=config.decoder_layers,
         vocab_size=config.vocab_size,
-        weight_bytes=sum(
-            (folder / f"{COMPONENT_FILES[part]}.bin").stat().st_size for part in components_of(folder)
-        ),
+        weight_bytes=weight_bytes,
     )
 
 
-def forecast_recording(shape: ModelShape, n_clips: int) -> Forecast:
-    """Forecast the peak memory and the disk that recording `n_clips` needs."""
+ENCODER_EFFICIENCY = 0.6
+"""Share of a large matrix product's rate that the encoder reaches."""
+LOADING_S = 4.0
+LOADING_BYTES_PER_S = 2e8
+"""Reading and compiling the components, once more for the check of what is rebuilt."""
+CLIP_S = 0.06
+"""Features and writing, a sequence."""
+STEP_S = 0.006
+"""What transformers' generation adds to each step."""
+STEPS_PER_AUDIO_S = 4.0
+"""Tokens of a second of speech, rounded up: English 3.1 in read speech."""
+EXAMINED_ENCODER_SHARE = 1.2
+"""The encoder once more, with reductions."""
+
+
+def forecast_time(shape: ModelShape, work: Work, speed: MachineSpeed) -> TimeForecast:
+    """Forecast how long recording, and examining the record, will take.
+
+    Args:
+        shape: of the model.
+        work: what is recorded.
+        speed: of this machine, see `measure_speed`.
+    """
+    macs_per_s = ENCODER_EFFICIENCY * speed.macs_per_s
+    encoder_s, first_pass_s = shape.encoder_macs / macs_per_s, shape.cross_macs / macs_per_s
+    step_s = STEP_S + shape.step_bytes / speed.bytes_per_s
+    loading_s = LOADING_S + shape.weight_bytes / LOADING_BYTES_PER_S
+    n_steps = STEPS_PER_AUDIO_S * work.audio_s
+    return TimeForecast(
+        recording_s=loading_s + work.n_sequences * (encoder_s + first_pass_s + CLIP_S) + n_steps * step_s,
+        examination_s=loading_s / 2 + work.n_clips * (EXAMINED_ENCODER_SHARE * encoder_s + first_pass_s),
+    )
+
+
+PRODUCT_ROWS, PRODUCT_SIZE = 1500, 1024
+READ_FLOATS = 1 << 25
+"""128 MiB: more than a cache holds."""
+N_TRIES = 3
+
+
+def measure_speed(clock: Callable[[], float] = perf_counter) -> MachineSpeed:
+    """Try for a fraction of a second how fast this machine computes and reads, with all its cores."""
+    inputs = np.ones((PRODUCT_ROWS, PRODUCT_SIZE), dtype=np.float32)
+    weights = np.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
+    values = np.ones(READ_FLOATS, dtype=np.float32)
+    product_s = min(_seconds(lambda: inputs @ weights, clock) for _ in range(N_TRIES))
+    read_s = min(_seconds(values.sum, clock) for _ in range(N_TRIES))
+    return MachineSpeed(
+        macs_per_s=PRODUCT_ROWS * PRODUCT_SIZE**2 / product_s, bytes_per_s=values.nbytes / read_s
+    )
+
+
+def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    started = clock()
+    work()
+    return clock() - started
+
+
+def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
+    """Forecast the peak memory and the disk that recording `n_clips` needs, beside the time."""
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * 1500 // (1500 + MAX_TOKENS)
     return Forecast(
@@ -91,6 +222,7 @@ def forecast_recording(shape: ModelShape, n_clips: int) -> Forecast:
         ),
         disk_bytes=n_clips * shape.sequence_bytes,
         naive_memory_bytes=n_clips * TOKENS_PER_CLIP * naive_step,
+        time=time,
     )
 
 
@@ -123,6 +255,16 @@ def check_disk(needed: int, folder: Path, what: str) -> None:
             f"{what} is forecast to need {gib(needed)} of disk, {existing} has {gib(free)} free; "
             "make room or choose another --out"
         )
+
+
+MINUTE_S = 60
+
+
+def minutes(seconds: float) -> str:
+    """Format a forecast of time, which is good for a leading figure: about 40 s, about 12 min."""
+    if seconds < 2 * MINUTE_S:
+        return f"about {max(10, 10 * round(seconds / 10))} s"
+    return f"about {seconds / MINUTE_S:.0f} min"
 
 
 def gib(n_bytes: int) -> str:

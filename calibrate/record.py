@@ -17,8 +17,20 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.calibrate.clips import ClipSet, count_by, select_clips
-from sottovoce.calibrate.forecast import Forecast, check_resources, forecast_recording, gib, read_shape
+from sottovoce.calibrate.clips import Clip, ClipSet, count_by, select_clips
+from sottovoce.calibrate.doctor import EVALUATION_SPLIT, Patient, examine
+from sottovoce.calibrate.forecast import (
+    Forecast,
+    Work,
+    check_resources,
+    forecast_recording,
+    forecast_time,
+    gib,
+    measure_speed,
+    minutes,
+    read_shape,
+    shape_of_checkpoint,
+)
 from sottovoce.calibrate.loading import LoadedClip, LoadedClips, load_clips
 from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
 from sottovoce.calibrate.store import (
@@ -28,7 +40,7 @@ from sottovoce.calibrate.store import (
     write_index,
     write_sequence,
 )
-from sottovoce.config import CalibrationSpec
+from sottovoce.config import CalibrationSpec, Int8Variant
 from sottovoce.environment import PeakMemory, library_versions, read_host
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
@@ -43,13 +55,24 @@ MAX_REBUILD_DIFFERENCE = 1e-3
 
 CALIBRATION_SPLIT = "calib"
 
+USUAL_CLIP_S = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationClips:
-    """The clips that a recording uses, decoded, with what was left out."""
+    """The clips that a recording uses, decoded, with what was left out.
+
+    Attributes:
+        name: of the speech set.
+        loaded: what is recorded.
+        evaluation: the set's clips of split `eval`, not decoded; None where it does not tell them apart.
+        english_only: whether the model is.
+    """
 
     name: str
     loaded: LoadedClips
+    evaluation: tuple[Clip, ...] | None
+    english_only: bool
 
 
 def choose_clips(
@@ -70,7 +93,22 @@ def choose_clips(
         reporter.note(
             f"the speech set gives {len(loaded.loaded)} calibration clips, the recipe asks for {spec.n_clips}"
         )
-    return CalibrationClips(name=speech.name, loaded=loaded)
+    return CalibrationClips(
+        name=speech.name,
+        loaded=loaded,
+        evaluation=_evaluation_clips(speech, english_only=english_only),
+        english_only=english_only,
+    )
+
+
+def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...] | None:
+    if EVALUATION_SPLIT not in speech.splits():
+        return None
+    return _understood(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
+
+
+def _understood(clips: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
+    return tuple(clip for clip in clips.clips if not english_only or clip.language in (None, "en"))
 
 
 def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
@@ -86,7 +124,7 @@ def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
         raise InputError(
             f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}"
         )
-    kept = tuple(clip for clip in of_split.clips if not english_only or clip.language in (None, "en"))
+    kept = _understood(of_split, english_only=english_only)
     if not kept:
         languages = ", ".join(count_by(clip.language for clip in of_split.clips))
         raise InputError(
@@ -97,19 +135,56 @@ def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
 
 def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
     """Forecast what recording a variant needs; detecting a language is a sequence of its own."""
-    n_sequences = sum(1 if clip.clip.language else 2 for clip in clips)
-    return forecast_recording(read_shape(baseline), n_sequences)
+    shape = read_shape(baseline)
+    work = Work(
+        n_clips=len(clips),
+        n_sequences=sum(1 if clip.clip.language else 2 for clip in clips),
+        audio_s=sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ,
+    )
+    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, measure_speed()))
+
+
+def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: int) -> Forecast:
+    """Forecast what recording will need before there is a variant and before clips are decoded.
+
+    Args:
+        checkpoint: folder with `config.json`.
+        clips: that will be recorded; one of unknown length counts as 10 s.
+        weight_bytes: of the stateless float32 variant, all components.
+    """
+    shape = shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes)
+    work = Work(
+        n_clips=len(clips),
+        n_sequences=sum(1 if clip.language else 2 for clip in clips),
+        audio_s=sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips),
+    )
+    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, measure_speed()))
+
+
+def describe_forecast(forecast: Forecast) -> str:
+    """Tell a forecast in words: memory, disk, time."""
+    return (
+        f"{gib(forecast.peak_memory_bytes)} of memory, {gib(forecast.disk_bytes)} of disk, "
+        f"{minutes(forecast.time.total_s)}"
+    )
 
 
 def record(
-    baseline: Path, clips: CalibrationClips, into: Path, *, compute: ComputeSpec, reporter: Reporter
+    baseline: Path,
+    clips: CalibrationClips,
+    into: Path,
+    *,
+    quantize: Int8Variant,
+    compute: ComputeSpec,
+    reporter: Reporter,
 ) -> Manifest:
-    """Record what the components of a variant receive while it transcribes.
+    """Record what the components of a variant receive while it transcribes, and examine the record.
 
     Args:
         baseline: folder of a stateless float32 variant.
         clips: what it transcribes.
         into: a new folder, which becomes the calibration record.
+        quantize: what the record is for; ranges are followed as its SmoothQuant makes them.
 
     Raises:
         ResourceError: the machine has not the memory or disk that is forecast.
@@ -118,13 +193,26 @@ def record(
     forecast = forecast_for(baseline, clips.loaded.loaded)
     check_resources(forecast, into)
     reporter.note(
-        f"recording {len(clips.loaded.loaded)} clips: forecast {gib(forecast.peak_memory_bytes)} of memory, "
-        f"{gib(forecast.disk_bytes)} of disk (keeping every call would take {gib(forecast.naive_memory_bytes)})"
+        f"recording {len(clips.loaded.loaded)} clips: forecast {describe_forecast(forecast)} "
+        f"(keeping every call would take {gib(forecast.naive_memory_bytes)})"
     )
     started = time.perf_counter()
     with PeakMemory() as peak, one_torch_thread():
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
+    recorded_s = time.perf_counter() - started
     write_index(entries, into)
+    examine(
+        Patient(
+            folder=into,
+            baseline=baseline,
+            entries=entries,
+            clips=clips.loaded.loaded,
+            evaluation=clips.evaluation,
+            is_multilingual=not clips.english_only,
+            quantize=quantize,
+        ),
+        reporter,
+    )
     manifest = _manifest(
         baseline,
         clips,
@@ -134,7 +222,10 @@ def record(
             "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
             "measured_peak_memory_bytes": peak.peak_bytes,
             "forecast_disk_bytes": forecast.disk_bytes,
-            "recording_s": round(time.perf_counter() - started, 3),
+            "forecast_recording_s": round(forecast.time.recording_s, 1),
+            "recording_s": round(recorded_s, 3),
+            "forecast_examination_s": round(forecast.time.examination_s, 1),
+            "examination_s": round(time.perf_counter() - started - recorded_s, 3),
             "rebuild_max_difference": difference,
             "precision": compute.precision.value,
         },

@@ -107,20 +107,7 @@ class CalibrationStore:
 
     def read(self, entry: SequenceEntry) -> DecodedSequence:
         """Read one sequence."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        path = self.folder / entry.file
-        try:
-            arrays = load_file(path)
-            return DecodedSequence(
-                features=arrays["input_features"],
-                encoder_states=arrays["encoder_hidden_states"],
-                token_ids=arrays["token_ids"],
-                n_prompt=entry.n_prompt,
-            )
-        except (OSError, SafetensorError, KeyError) as cause:
-            raise _damaged(path, cause) from cause
+        return read_sequence(self.folder, entry)
 
     def calls(self, component: Component, baseline: Path) -> Calls:
         """Return every recorded call of a component.
@@ -172,6 +159,28 @@ class CalibrationStore:
         for entry in self.entries:
             if entry.n_steps:
                 yield from rebuild.steps(self.read(entry))
+
+
+def read_sequence(folder: Path, entry: SequenceEntry) -> DecodedSequence:
+    """Read one sequence of a record, finished or not.
+
+    Raises:
+        InputError: its file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / entry.file
+    try:
+        arrays = load_file(path)
+        return DecodedSequence(
+            features=arrays["input_features"],
+            encoder_states=arrays["encoder_hidden_states"],
+            token_ids=arrays["token_ids"],
+            n_prompt=entry.n_prompt,
+        )
+    except (OSError, SafetensorError, KeyError) as cause:
+        raise _damaged(path, cause) from cause
 
 
 def _read_index(folder: Path) -> tuple[SequenceEntry, ...]:

@@ -1,22 +1,21 @@
 """Count what is INT8 in an OpenVINO graph."""
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WEIGHTED_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
+from sottovoce.graphs import constant_weight, weighted_operations
+
+__all__ = ["Int8Count", "constant_weight", "count_int8", "count_int8_in_file", "weighted_operations"]
 
 INT8_TYPES = ("i8", "u8")
 
-PASSING_OPERATIONS = ("Convert", "FakeQuantize", "Multiply", "Subtract", "Reshape", "Transpose")
-"""What stands between a weight and the operation that uses it."""
+INT4_TYPES = ("i4", "u4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8Count:
-    """What is INT8 in a graph.
+    """What is INT8, or less, in a graph.
 
     Attributes:
         weights: convolutions and matrix products whose weight is an INT8 constant.
@@ -24,6 +23,8 @@ class Int8Count:
         weighted: convolutions and matrix products that have a constant weight at all.
         float_bytes_fp16: bytes of float constants, if stored as float16.
         int8_bytes: bytes of INT8 constants.
+        int4_weights: convolutions and matrix products whose weight is an INT4 constant.
+        int4_bytes: bytes of INT4 constants, two weights in each.
     """
 
     weights: int
@@ -31,10 +32,12 @@ class Int8Count:
     weighted: int
     float_bytes_fp16: int
     int8_bytes: int
+    int4_weights: int = 0
+    int4_bytes: int = 0
 
 
 def count_int8(model: Any) -> Int8Count:
-    """Count the INT8 weights and activations of an `openvino.Model`."""
+    """Count the quantized weights and activations of an `openvino.Model`."""
     weights = [
         weight
         for operation in weighted_operations(model)
@@ -52,6 +55,10 @@ def count_int8(model: Any) -> Int8Count:
         weighted=len(weights),
         float_bytes_fp16=2 * sum(_elements(constant) for constant in floats),
         int8_bytes=sum(_elements(constant) for constant in int8),
+        int4_weights=sum(_type(weight) in INT4_TYPES for weight in weights),
+        int4_bytes=sum(
+            -(-_elements(constant) // 2) for constant in constants if _type(constant) in INT4_TYPES
+        ),
     )
 
 
@@ -60,23 +67,6 @@ def count_int8_in_file(path: Path) -> Int8Count:
     import openvino
 
     return count_int8(openvino.Core().read_model(path))
-
-
-def weighted_operations(model: Any) -> Iterator[Any]:
-    """Yield the convolutions and matrix products of a graph."""
-    return (operation for operation in model.get_ops() if operation.get_type_name() in WEIGHTED_OPERATIONS)
-
-
-def constant_weight(operation: Any, port: int = 1) -> Any | None:
-    """Return the constant behind an input, through scaling and conversion; None for an activation."""
-    queue = deque([operation.input_value(port).get_node()])
-    while queue:
-        node = queue.popleft()
-        if node.get_type_name() == "Constant":
-            return node
-        if node.get_type_name() in PASSING_OPERATIONS:
-            queue.append(node.input_value(0).get_node())
-    return None
 
 
 def _type(constant: Any) -> str:

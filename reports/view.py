@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import yaml
 
 from sottovoce.benchmark.results import AccuracyVerdict, ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.reports.calibration import CalibrationView, calibration_view
 from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
 from sottovoce.reports.charts import Chart
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
@@ -96,6 +97,7 @@ class ReportView:
     changes: Changes
     left_out: Table | None
     failures: Table | None
+    calibration: CalibrationView | None
     precision: Table
     precision_notes: tuple[str, ...]
     facts: tuple[FactSheet, ...]
@@ -124,6 +126,7 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         changes=_changes(results, rows),
         left_out=left_out_table(results),
         failures=failures_table(rows),
+        calibration=calibration_view(results),
         precision=precision_table(results),
         precision_notes=_describe_precision(results),
         facts=fact_sheets(results),

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
+from sottovoce.calibrate.doctor import DoctorReport, read_report
 from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
 from sottovoce.terms import Component, Layout, Scheme, Weights
 
@@ -17,6 +18,7 @@ class ComponentSummary(Document):
     size_bytes: int
     size_ratio: float | None = Field(description="To the baseline's; None where it has no such component.")
     int8_weights: int
+    int4_weights: int
     int8_activations: int
     weighted_nodes: int
     fidelity: FidelityFacts | None
@@ -48,6 +50,7 @@ class RunSummary(Document):
     baseline: str
     variants: tuple[VariantSummary, ...]
     calibration: dict[str, object] | None
+    doctor: DoctorReport | None = Field(description="Of the calibration record; None where it has no report.")
 
 
 def inspect_run(run: Run) -> RunSummary:
@@ -63,6 +66,7 @@ def inspect_run(run: Run) -> RunSummary:
         baseline=run.baseline.name,
         variants=tuple(_variant(variant, run.baseline, current) for variant in run.variants),
         calibration=None if run.calibration is None else run.calibration.facts,
+        doctor=read_report(run.folder / CALIBRATION_NAME),
     )
 
 

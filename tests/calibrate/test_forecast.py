@@ -1,6 +1,7 @@
 """What a recording is forecast to need."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,31 +9,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.calibrate.forecast import (
+    Forecast,
+    MachineSpeed,
     ModelShape,
+    TimeForecast,
+    Work,
     check_disk,
     check_memory,
     check_resources,
     forecast_recording,
+    forecast_time,
     gib,
+    measure_speed,
+    minutes,
     read_shape,
 )
 from sottovoce.errors import ResourceError
 
-TINY_EN = ModelShape(n_mels=80, d_model=384, decoder_layers=4, vocab_size=51864, weight_bytes=250 << 20)
-LARGE_V3 = ModelShape(n_mels=128, d_model=1280, decoder_layers=32, vocab_size=51866, weight_bytes=10 << 30)
+TINY_EN = ModelShape(
+    n_mels=80, d_model=384, encoder_layers=4, decoder_layers=4, vocab_size=51864, weight_bytes=250 << 20
+)
+LARGE_V3 = ModelShape(
+    n_mels=128, d_model=1280, encoder_layers=32, decoder_layers=32, vocab_size=51866, weight_bytes=10 << 30
+)
+MACHINE = MachineSpeed(macs_per_s=1e11, bytes_per_s=2e10)
+INSTANT = TimeForecast(recording_s=0.0, examination_s=0.0)
 SHAPES = st.builds(
     ModelShape,
     n_mels=st.sampled_from([80, 128]),
     d_model=st.integers(64, 1280),
+    encoder_layers=st.integers(1, 32),
     decoder_layers=st.integers(1, 32),
     vocab_size=st.integers(1000, 51866),
     weight_bytes=st.integers(0, 16 << 30),
 )
 
 
+def forecast(shape: ModelShape, n_clips: int) -> Forecast:
+    return forecast_recording(shape, n_clips, INSTANT)
+
+
+def work(n_clips: int, clip_s: float = 7.0) -> Work:
+    return Work(n_clips=n_clips, n_sequences=n_clips, audio_s=n_clips * clip_s)
+
+
 def test_the_shape_of_a_variant_is_read_from_its_folder(baseline: Path) -> None:
     shape = read_shape(baseline)
-    assert (shape.n_mels, shape.d_model, shape.decoder_layers) == (80, 64, 2)
+    assert (shape.n_mels, shape.d_model, shape.encoder_layers, shape.decoder_layers) == (80, 64, 2, 2)
     assert shape.weight_bytes == sum(
         (baseline / f"openvino_{part}_model.bin").stat().st_size
         for part in ("encoder", "decoder", "decoder_with_past")
@@ -49,7 +72,7 @@ def test_keys_and_values_of_large_v3_are_what_a_transformer_keeps() -> None:
 
 
 def test_large_v3_needs_much_more_memory_than_tiny_and_far_less_disk_than_naive_recording() -> None:
-    large, tiny = forecast_recording(LARGE_V3, 64), forecast_recording(TINY_EN, 64)
+    large, tiny = forecast(LARGE_V3, 64), forecast(TINY_EN, 64)
     assert large.peak_memory_bytes > 10 * tiny.peak_memory_bytes
     assert large.naive_memory_bytes > 500 << 30
     assert large.disk_bytes < 1 << 30
@@ -57,7 +80,7 @@ def test_large_v3_needs_much_more_memory_than_tiny_and_far_less_disk_than_naive_
 
 @given(SHAPES, st.integers(1, 10_000))
 def test_more_clips_take_more_disk_but_no_more_memory(shape: ModelShape, n_clips: int) -> None:
-    one, more = forecast_recording(shape, n_clips), forecast_recording(shape, n_clips + 1)
+    one, more = forecast(shape, n_clips), forecast(shape, n_clips + 1)
     assert more.disk_bytes > one.disk_bytes
     assert more.peak_memory_bytes == one.peak_memory_bytes
 
@@ -65,7 +88,7 @@ def test_more_clips_take_more_disk_but_no_more_memory(shape: ModelShape, n_clips
 @given(SHAPES, st.sampled_from(["n_mels", "d_model", "decoder_layers", "vocab_size", "weight_bytes"]))
 def test_a_larger_model_never_needs_less(shape: ModelShape, grown: str) -> None:
     larger = replace(shape, **{grown: 2 * getattr(shape, grown)})
-    before, after = forecast_recording(shape, 10), forecast_recording(larger, 10)
+    before, after = forecast(shape, 10), forecast(larger, 10)
     assert after.peak_memory_bytes >= before.peak_memory_bytes
     assert after.disk_bytes >= before.disk_bytes
 
@@ -93,9 +116,74 @@ def test_what_fits_is_not_refused(tmp_path: Path) -> None:
 def test_an_impossible_recording_is_refused_before_it_starts(tmp_path: Path) -> None:
     shape = replace(LARGE_V3, weight_bytes=1 << 50)
     with pytest.raises(ResourceError):
-        check_resources(forecast_recording(shape, 64), tmp_path)
+        check_resources(forecast(shape, 64), tmp_path)
 
 
 @pytest.mark.parametrize(("n_bytes", "text"), [(0, "0.00 GiB"), (1 << 30, "1.00 GiB"), (3 << 29, "1.50 GiB")])
 def test_bytes_are_told_in_gib(n_bytes: int, text: str) -> None:
     assert gib(n_bytes) == text
+
+
+def test_the_encoder_of_tiny_takes_as_many_multiply_accumulates_as_torch_counts() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import WhisperConfig, WhisperModel
+
+    config = WhisperConfig(
+        d_model=384,
+        encoder_layers=4,
+        encoder_attention_heads=6,
+        encoder_ffn_dim=1536,
+        decoder_layers=1,
+        decoder_attention_heads=6,
+        vocab_size=51864,
+        attn_implementation="eager",
+    )
+    encoder = WhisperModel(config).eval().get_encoder()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(torch.zeros(1, 80, 3000))
+    assert TINY_EN.encoder_macs == pytest.approx(counter.get_total_flops() / 2, rel=0.01)
+
+
+def test_a_step_of_tiny_en_reads_its_114_mb_of_weights_and_the_keys_of_the_audio() -> None:
+    cross = 2 * 4 * 1500 * 384 * 4
+    assert TINY_EN.step_bytes - cross == pytest.approx(114e6, rel=0.02)
+
+
+@given(SHAPES, st.integers(1, 1000), st.floats(0.1, 30))
+def test_more_clips_take_more_time(shape: ModelShape, n_clips: int, clip_s: float) -> None:
+    one, more = (forecast_time(shape, work(n, clip_s), MACHINE) for n in (n_clips, n_clips + 1))
+    assert more.recording_s > one.recording_s
+    assert more.examination_s > one.examination_s
+    assert one.total_s == pytest.approx(one.recording_s + one.examination_s)
+
+
+@given(SHAPES)
+def test_a_machine_of_twice_the_speed_takes_less_time(shape: ModelShape) -> None:
+    twice = MachineSpeed(macs_per_s=2 * MACHINE.macs_per_s, bytes_per_s=2 * MACHINE.bytes_per_s)
+    assert forecast_time(shape, work(64), twice).total_s < forecast_time(shape, work(64), MACHINE).total_s
+
+
+def test_large_v3_takes_much_longer_than_tiny() -> None:
+    large, tiny = (forecast_time(shape, work(64), MACHINE) for shape in (LARGE_V3, TINY_EN))
+    assert large.recording_s > 20 * tiny.recording_s
+
+
+def test_the_speed_of_a_machine_follows_from_the_best_of_its_tries() -> None:
+    ticks = count()
+    speed = measure_speed(clock=lambda: float(next(ticks)))
+    assert (speed.macs_per_s, speed.bytes_per_s) == (1500 * 1024 * 1024, 1 << 27)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.5, "about 10 s"),
+        (44, "about 40 s"),
+        (119, "about 120 s"),
+        (121, "about 2 min"),
+        (7200, "about 120 min"),
+    ],
+)
+def test_a_forecast_of_time_is_told_roughly(seconds: float, text: str) -> None:
+    assert minutes(seconds) == text

@@ -1,0 +1,211 @@
+"""The calibration doctor: what a record holds, whether more clips would change it, and what leaks.
+
+Its report is `doctor.json` in the record; what it knows of each clip is `clips.jsonl` beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sottovoce.artifacts import Document
+from sottovoce.calibrate.clips import Clip
+from sottovoce.calibrate.convergence import (
+    Convergence,
+    InputExtremes,
+    describe_convergence,
+    measure_convergence,
+)
+from sottovoce.calibrate.coverage import (
+    Coverage,
+    Finding,
+    RecordedClip,
+    estimate_snr_db,
+    find_gaps,
+    loudness_dbfs,
+    summarize_coverage,
+)
+from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips
+from sottovoce.calibrate.leaks import (
+    Leaks,
+    describe_leaks,
+    find_leaks,
+    fingerprint_of,
+    fingerprint_unheard,
+    sha256_of_text,
+    sha256_of_wave,
+    speaker_of,
+)
+from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.calibrate.store import SequenceEntry, read_sequence
+from sottovoce.config import Int8Variant
+from sottovoce.errors import InputError
+from sottovoce.progress import Reporter
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.terms import Component, Scheme
+
+DOCTOR_NAME = "doctor.json"
+RECORDED_CLIPS_NAME = "clips.jsonl"
+
+DOCTOR_SCHEMA_VERSION = 1
+"""1: first version."""
+
+EVALUATION_SPLIT = "eval"
+
+
+class DoctorReport(Document):
+    """What the doctor found in a calibration record."""
+
+    schema_version: Literal[1] = 1
+    coverage: Coverage
+    convergence: tuple[Convergence, ...] = Field(description="Of the encoder and of the decoder's steps.")
+    leaks: Leaks | None = Field(description="Null where the speech set has no evaluation split.")
+    findings: tuple[Finding, ...] = Field(description="Warnings; empty where all is well.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Patient:
+    """A record that has just been made, with what made it.
+
+    Attributes:
+        folder: of the record.
+        baseline: folder of the stateless float32 variant that was recorded.
+        entries: index of the record.
+        clips: that were recorded, decoded.
+        evaluation: clips of the same speech set that are to be evaluated; None where it tells of none.
+        is_multilingual: whether the model is.
+        quantize: what the record is for.
+    """
+
+    folder: Path
+    baseline: Path
+    entries: tuple[SequenceEntry, ...]
+    clips: tuple[LoadedClip, ...]
+    evaluation: tuple[Clip, ...] | None
+    is_multilingual: bool
+    quantize: Int8Variant
+
+
+def examine(patient: Patient, reporter: Reporter) -> DoctorReport:
+    """Examine a record and write `doctor.json` and `clips.jsonl` into it.
+
+    Raises:
+        StageError: a graph of the baseline is not what it should be.
+    """
+    recorded = describe_clips(patient.clips, patient.entries)
+    convergence = _converge(patient, reporter)
+    leaks = _look_for_leaks(patient, recorded, reporter)
+    report = DoctorReport(
+        coverage=summarize_coverage(recorded),
+        convergence=convergence,
+        leaks=leaks,
+        findings=(
+            *(() if leaks is None else describe_leaks(leaks)),
+            *find_gaps(recorded, is_multilingual=patient.is_multilingual),
+            *(finding for component in convergence for finding in describe_convergence(component)),
+        ),
+    )
+    _write(report, recorded, patient.folder)
+    return report
+
+
+def describe_clips(clips: Sequence[LoadedClip], entries: Sequence[SequenceEntry]) -> tuple[RecordedClip, ...]:
+    """Describe each recorded clip."""
+    n_steps: dict[str, int] = {}
+    for entry in entries:
+        n_steps[entry.clip_id] = n_steps.get(entry.clip_id, 0) + entry.n_steps
+    return tuple(_describe(loaded, n_steps[loaded.clip.clip_id]) for loaded in clips)
+
+
+def _describe(loaded: LoadedClip, n_steps: int) -> RecordedClip:
+    clip, wave = loaded.clip, loaded.wave
+    return RecordedClip(
+        clip_id=clip.clip_id,
+        language=clip.language,
+        speaker=speaker_of(clip),
+        source=clip.source,
+        audio_s=wave.size / SAMPLE_RATE_HZ,
+        loudness_dbfs=round(loudness_dbfs(wave), 2),
+        snr_db=round(estimate_snr_db(wave), 2),
+        n_steps=n_steps,
+        audio_sha256=sha256_of_wave(wave),
+        text_sha256=sha256_of_text(clip.text),
+    )
+
+
+def _converge(patient: Patient, reporter: Reporter) -> tuple[Convergence, ...]:
+    entries = measured_clips(patient.entries)
+    with reporter.progress("measure ranges", 2 * len(entries)) as advance:
+        sequences = (read_sequence(patient.folder, entry) for entry in entries)
+        encoder = measure_encoder(patient.baseline, sequences, advance)
+        sequences = (read_sequence(patient.folder, entry) for entry in entries)
+        steps = measure_steps(patient.baseline, sequences, advance)
+    return (
+        _follow(encoder, Component.ENCODER, patient.quantize),
+        _follow(steps, Component.DECODER_WITH_PAST, patient.quantize),
+    )
+
+
+def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Int8Variant) -> Convergence:
+    spec = quantize.components.of(component)
+    is_quantized = spec.scheme is Scheme.W8A8
+    return measure_convergence(
+        inputs,
+        component,
+        alpha=spec.smooth_quant_alpha if is_quantized else None,
+        is_quantized=is_quantized,
+    )
+
+
+def _look_for_leaks(patient: Patient, recorded: Sequence[RecordedClip], reporter: Reporter) -> Leaks | None:
+    if patient.evaluation is None:
+        return None
+    with reporter.progress("compare with the evaluation split", None):
+        unheard = fingerprint_unheard(patient.evaluation, patient.clips)
+    return find_leaks([fingerprint_of(clip) for clip in recorded], unheard, split=EVALUATION_SPLIT)
+
+
+def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path) -> None:
+    (folder / DOCTOR_NAME).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    lines = "".join(clip.model_dump_json() + "\n" for clip in recorded)
+    (folder / RECORDED_CLIPS_NAME).write_text(lines, encoding="utf-8")
+
+
+def read_report(record: Path) -> DoctorReport | None:
+    """Read the doctor's report of a calibration record; None where a record has none.
+
+    Raises:
+        InputError: it is damaged or of another version.
+    """
+    path = record / DOCTOR_NAME
+    if not path.is_file():
+        return None
+    try:
+        return DoctorReport.model_validate_json(path.read_bytes())
+    except ValidationError as cause:
+        raise _damaged(path, cause) from cause
+
+
+def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
+    """Read what a record knows of its clips; empty where it was made before there was a doctor.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = record / RECORDED_CLIPS_NAME
+    if not path.is_file():
+        return ()
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return tuple(RecordedClip.model_validate_json(line) for line in lines if line)
+    except (UnicodeDecodeError, ValidationError) as cause:
+        raise _damaged(path, cause) from cause
+
+
+def _damaged(path: Path, cause: Exception) -> InputError:
+    told = " ".join(str(cause).split())[:120]
+    return InputError(
+        f"{path} is damaged or of another version ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
+    )

@@ -10,9 +10,8 @@ from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import WINDOW_POSITIONS, ElasticSpec, SilenceStates, plan_window
+from sottovoce.runtime.encoder import load_encoder_graph
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, Features
-from sottovoce.runtime.layout import component_path
-from sottovoce.terms import Component
 
 FLOORS = np.array([-1.5, -1.3, -1.1, -1.0, -0.9, -0.8, -0.7, -0.6, -0.5, -0.3], dtype=np.float32)
 """Feature values of silence. 157 clips of real speech had -1.11 to -0.50; -1.5 is digital silence."""
@@ -122,17 +121,11 @@ def add_silence_states(folder: Path, spec: ElasticSpec, compute: ComputeSpec) ->
     """Encode pure silence at each level and write the states into the variant's folder.
 
     Args:
-        folder: of the variant.
+        folder: of the variant, in either format.
         spec: stored with the states.
         compute: what the variant is to run in.
     """
-    import openvino
-
-    path = component_path(folder, Component.ENCODER)
-    encoder = openvino.Core().compile_model(path, "CPU", compute.properties())
-    n_mels = encoder.input(0).get_partial_shape()[1].get_length()
-    states = [
-        encoder(np.full((1, n_mels, WINDOW_FRAMES), floor, dtype=np.float32))[0][0].astype(np.float16)
-        for floor in FLOORS
-    ]
+    encoder = load_encoder_graph(folder, compute)
+    windows = (np.full((1, encoder.n_mels, WINDOW_FRAMES), floor, dtype=np.float32) for floor in FLOORS)
+    states = [encoder.run(window)[0].astype(np.float16) for window in windows]
     SilenceStates.save(folder, spec, FLOORS, np.stack(states))

@@ -4,6 +4,7 @@ Quantization can destroy a model without any error: one activation with a few hu
 its other values a single level, or none (docs/lab-notes.md has such a case in whisper-tiny.en).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -25,6 +26,9 @@ MIN_TOKEN_AGREEMENT = 0.8
 """Share of calls with the same most likely token. Working INT8 decoders measured above 0.95."""
 
 N_CALLS = 48
+
+Run = Callable[[Call], NDArray[np.float32]]
+"""Runs a component on a call and returns its first output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,28 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
         core.compile_model(model, "CPU", ComputeSpec().properties()),
         core.compile_model(quantized, "CPU", compute.properties()),
     ]
+    return compare_outputs(_run(compiled[0]), _run(compiled[1]), calls)
+
+
+def _run(compiled: Any) -> Run:
+    def run(call: Call) -> NDArray[np.float32]:
+        # A new request each: a stateful decoder starts without a past.
+        output: NDArray[np.float32] = compiled.create_infer_request().infer(dict(call))[0]
+        return output
+
+    return run
+
+
+def compare_outputs(expect: Run, find: Run, calls: Calls) -> Fidelity:
+    """Compare the first outputs of two ways to run a component, on calls spread over the record.
+
+    Args:
+        expect: runs the float component.
+        find: runs the quantized one.
+        calls: every recorded call of the component.
+    """
     stride = max(1, len(calls) // N_CALLS)
-    pairs = [_outputs(compiled, call) for call in islice(calls, 0, None, stride)]
+    pairs = [(expect(call), find(call)) for call in islice(calls, 0, None, stride)]
     error = sum(float(np.abs(found - expected).mean()) for expected, found in pairs)
     size = sum(float(np.abs(expected).mean()) for expected, _ in pairs)
     return Fidelity(
@@ -68,12 +92,6 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
         relative_error=error / size,
         token_agreement=float(np.mean([_same_token(expected, found) for expected, found in pairs])),
     )
-
-
-def _outputs(compiled: list[Any], call: Call) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    # A new request each: a stateful decoder starts without a past.
-    expected, found = (model.create_infer_request().infer(dict(call))[0] for model in compiled)
-    return expected, found
 
 
 def _same_token(expected: NDArray[np.float32], found: NDArray[np.float32]) -> bool:

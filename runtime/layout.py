@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sottovoce.terms import Component, Layout
+from sottovoce.terms import Component, Format, Layout
 
 COMPONENT_FILES: Mapping[Component, str] = {
     Component.ENCODER: "openvino_encoder_model",
@@ -12,15 +12,34 @@ COMPONENT_FILES: Mapping[Component, str] = {
 }
 """Names that optimum-intel and openvino-genai look for, without `.xml` and `.bin`."""
 
+ONNX_FILES: Mapping[Component, str] = {
+    Component.ENCODER: "encoder_model.onnx",
+    Component.DECODER: "decoder_model.onnx",
+    Component.DECODER_WITH_PAST: "decoder_with_past_model.onnx",
+}
+"""Names that optimum's ONNX models and transformers.js look for."""
+
 
 def component_path(folder: Path, component: Component) -> Path:
-    """Return where a component's graph lies in a variant's folder."""
+    """Return where a component's graph lies in a variant's folder, in the folder's format."""
+    if format_of(folder) is Format.ONNX:
+        return onnx_path(folder, component)
     return folder / f"{COMPONENT_FILES[component]}.xml"
+
+
+def onnx_path(folder: Path, component: Component) -> Path:
+    """Return where a component's ONNX graph lies, or is to lie, in a variant's folder."""
+    return folder / ONNX_FILES[component]
 
 
 def components_of(folder: Path) -> tuple[Component, ...]:
     """Name the components that a variant's folder holds."""
     return tuple(part for part in Component if component_path(folder, part).is_file())
+
+
+def format_of(folder: Path) -> Format:
+    """Tell a variant's format by its files; a folder without an ONNX encoder counts as OpenVINO."""
+    return Format.ONNX if onnx_path(folder, Component.ENCODER).is_file() else Format.OPENVINO
 
 
 def layout_of(folder: Path) -> Layout:

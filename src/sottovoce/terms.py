@@ -25,6 +25,17 @@ class Layout(StrEnum):
     STATEFUL = "stateful"
 
 
+class Format(StrEnum):
+    """The files that a variant's graphs are.
+
+    openvino: OpenVINO IR.
+    onnx: ONNX, run by onnxruntime; stateless only.
+    """
+
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+
+
 class Weights(StrEnum):
     """The type of float weights on disk."""
 
@@ -38,11 +49,13 @@ class Scheme(StrEnum):
     float: not at all.
     w8a8: weights and activations in INT8, ranges from calibration.
     w8: weights in INT8, activations float.
+    w4: weights in INT4 by groups, those of the embedding and the output layer in INT8; activations float.
     """
 
     FLOAT = "float"
     W8A8 = "w8a8"
     W8 = "w8"
+    W4 = "w4"
 
 
 class Preset(StrEnum):
@@ -50,6 +63,51 @@ class Preset(StrEnum):
 
     PERFORMANCE = "performance"
     MIXED = "mixed"
+
+
+class BiasCorrection(StrEnum):
+    """How the shift that quantization gives a layer's output is taken back.
+
+    fast: from statistics of each layer alone (Nagel et al. 2019).
+    accurate: by running the quantized model layer after layer, which is slow.
+    off: not at all.
+    """
+
+    FAST = "fast"
+    ACCURATE = "accurate"
+    OFF = "off"
+
+
+class RangeEstimator(StrEnum):
+    """How a range is taken from recorded values (`nncf.quantization.range_estimator`)."""
+
+    DEFAULT = "default"
+    MINMAX = "minmax"
+    MEAN_MINMAX = "mean_minmax"
+    MEDIAN_MINMAX = "median_minmax"
+    MEAN_NO_OUTLIERS_MINMAX = "mean_no_outliers_minmax"
+    MEAN_QUANTILE = "mean_quantile"
+    HISTOGRAM = "histogram"
+
+
+class InstructionSet(StrEnum):
+    """What the target CPU multiplies INT8 with.
+
+    vnni: AVX-VNNI, AVX512-VNNI or AMX; exact.
+    avx2: without them products of two are added in 16 bits and saturate: weights take 7 bits.
+    """
+
+    VNNI = "vnni"
+    AVX2 = "avx2"
+
+
+class KvPrecision(StrEnum):
+    """What a stateful decoder keeps self-attention's keys and values in (`KV_CACHE_PRECISION`)."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    F16 = "f16"
+    U8 = "u8"
 
 
 class InferencePrecision(StrEnum):

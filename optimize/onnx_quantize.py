@@ -1,0 +1,267 @@
+"""Quantize an ONNX variant: with NNCF from a calibration record, or its weights only.
+
+NNCF is the one of `optimize.quantize`; it takes an `onnx.ModelProto` as it takes an OpenVINO model. Two
+things differ, since onnxruntime runs the result. Activations become unsigned: its x86 kernels multiply
+u8 by s8, and signed activations either stay float or take four times as long. And convolutions stay float:
+no kernel gives a float output of INT8 inputs.
+"""
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.calibrate.store import CalibrationStore, Call, Calls
+from sottovoce.config import Int8Variant, KeepFloat, QuantizeSpec
+from sottovoce.errors import SpecError, StageError
+from sottovoce.optimize.elastic import add_silence_states, elastic_calls
+from sottovoce.optimize.fidelity import Fidelity, Run, check_fidelity, compare_outputs
+from sottovoce.optimize.graph import Int8Count
+from sottovoce.optimize.onnx_graph import (
+    LARGE_ELEMENTS,
+    Graph,
+    add_constant,
+    count_int8,
+    initializers,
+    save_graph,
+    store_float_weights,
+    weighted_products,
+)
+from sottovoce.optimize.onnx_weights import (
+    compress_graph,
+    compress_tables,
+    table_products,
+    turn_tables,
+)
+from sottovoce.optimize.quantize import elastic_spec, quantize_component
+from sottovoce.progress import Advance, Reporter
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import components_of, onnx_path
+from sottovoce.runtime.onnx_session import open_session
+from sottovoce.terms import Component, Scheme, Weights
+from sottovoce.variants import quiet_libraries, quiet_output
+
+logger = logging.getLogger(__name__)
+
+SIGNED_TO_UNSIGNED = 128
+"""What is added to an int8 zero point to make the same scale unsigned."""
+
+CONVOLUTIONS = KeepFloat(reason="onnxruntime has no INT8 convolution with a float output", types=("Conv",))
+
+
+def quantize_onnx_variant(
+    source: Path,
+    store: CalibrationStore,
+    variant: Int8Variant,
+    into: Path,
+    reporter: Reporter,
+    *,
+    baseline: Path,
+) -> Mapping[Component, Fidelity]:
+    """Write the INT8 variant in ONNX: quantized components, the float ones copied, settings and tokenizer.
+
+    Args:
+        source: folder of the float32 variant in ONNX.
+        store: the calibration record; components of scheme w8 are only compared on it.
+        variant: what the recipe says of each component.
+        into: a folder that does not exist yet.
+        reporter: follows the work.
+        baseline: folder of the OpenVINO variant that was recorded; it rebuilds the calls of the decoder
+            with past.
+
+    Raises:
+        SpecError: the recipe asks for what ONNX variants do not have.
+        StageError: a component holds other INT8 nodes than the recipe implies, or no longer computes what
+            it is to compute.
+    """
+    shutil.copytree(source, into, ignore=shutil.ignore_patterns("*.onnx", "*.onnx_data", "manifest.json"))
+    fidelities = {}
+    for component in components_of(source):
+        spec = variant.components.of(component)
+        if spec.scheme is Scheme.FLOAT:
+            _copy(source, into, component, variant.weights)
+            continue
+        calls = _calls(store, component, variant, baseline)
+        graph = _quantized(_load(onnx_path(source, component)), component, calls, spec, reporter)
+        check_onnx_count(component, graph, count_int8(graph), spec)
+        store_float_weights(graph, variant.weights, min_elements=LARGE_ELEMENTS)
+        save_graph(graph, onnx_path(into, component))
+        fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
+    if variant.elastic is not None:
+        add_silence_states(into, elastic_spec(variant.elastic), ComputeSpec())
+    return fidelities
+
+
+def _load(path: Path) -> Graph:
+    import onnx
+
+    return onnx.load_model(path)
+
+
+def _copy(source: Path, into: Path, component: Component, weights: Weights) -> None:
+    graph = _load(onnx_path(source, component))
+    store_float_weights(graph, weights, min_elements=LARGE_ELEMENTS)
+    save_graph(graph, onnx_path(into, component))
+
+
+def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, baseline: Path) -> Calls:
+    calls = store.calls(component, baseline)
+    if component is Component.ENCODER and variant.elastic is not None:
+        return elastic_calls(calls, elastic_spec(variant.elastic))
+    return calls
+
+
+def _quantized(
+    graph: Graph, component: Component, calls: Calls, spec: QuantizeSpec, reporter: Reporter
+) -> Graph:
+    if spec.scheme is Scheme.W8:
+        if spec.int8_activations:
+            raise SpecError(
+                f"int8_activations of the {component}: an ONNX variant of scheme w8 quantizes all activations on the "
+                "fly; leave the key out"
+            )
+        compress_graph(graph, component)
+        return graph
+    passes = 1 if spec.smooth_quant_alpha is None else 2
+    with (
+        reporter.progress(f"quantize {component}", passes * len(calls)) as advance,
+        quiet_libraries(),
+        quiet_output(),
+    ):
+        return quantize_graph(graph, calls, spec, advance)
+
+
+def quantize_graph(graph: Graph, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Graph:
+    """Quantize one component to INT8 weights and unsigned INT8 activations; convolutions stay float.
+
+    The output layer gets its weight in blocks (`onnx_weights`): it shares it with the token embedding.
+
+    Args:
+        graph: `onnx.ModelProto` in float32; it is not changed.
+        calls: every recorded call; inputs that the graph does not have are left out.
+        spec: preset, SmoothQuant, nodes that stay float, by their names in the graph.
+        advance: called for each call that NNCF runs, in each of its passes.
+
+    Raises:
+        SpecError: `keep_float` names nodes that the graph does not have.
+    """
+    names = {value.name for value in graph.graph.input}
+    given = Calls(length=len(calls), make=lambda: _only(calls, names))
+    kept = spec.keep_float
+    if any(node.op_type == "Conv" for node in graph.graph.node):
+        kept = (*kept, CONVOLUTIONS)
+    prepared = _with_own_tables(graph, spec)
+    quantized = quantize_component(prepared, given, spec.model_copy(update={"keep_float": kept}), advance)
+    make_unsigned(quantized)
+    return quantized
+
+
+def _with_own_tables(graph: Graph, spec: QuantizeSpec) -> Graph:
+    """Return a copy without tables that are turned round to be multiplied: NNCF finds no weight behind them."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(graph)
+    names = table_products(copy)
+    kept = [name for name in names if _keeps(spec, name, "MatMul")]
+    turn_tables(copy, kept)
+    compress_tables(copy, [name for name in names if name not in kept])
+    return copy
+
+
+def _only(calls: Calls, names: set[str]) -> Iterator[Call]:
+    return ({name: array for name, array in call.items() if name in names} for call in calls)
+
+
+def make_unsigned(graph: Graph) -> int:
+    """Let quantized activations be u8 instead of s8, in place: the same values with another zero point.
+
+    Args:
+        graph: `onnx.ModelProto` with `QuantizeLinear` and `DequantizeLinear`.
+
+    Returns:
+        The nodes that were changed.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    constants = initializers(graph)
+    changed = 0
+    for node in graph.graph.node:
+        is_activation = (
+            node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in constants
+        )
+        if not is_activation or constants[node.input[2]].data_type != TensorProto.INT8:
+            continue
+        zero = numpy_helper.to_array(constants[node.input[2]]).astype(np.int16) + SIGNED_TO_UNSIGNED
+        node.input[2] = add_constant(graph, f"{node.input[2]}/unsigned", zero.astype(np.uint8))
+        changed += 1
+    graph.graph.ClearField("value_info")  # it tells the types that were
+    return changed
+
+
+def check_onnx_count(component: Component, graph: Graph, count: Int8Count, spec: QuantizeSpec) -> None:
+    """Check that every weight is INT8 which neither the recipe nor onnxruntime keeps float.
+
+    Args:
+        component: whose graph it is.
+        graph: quantized; its nodes have the names of the float one.
+        count: of the graph.
+        spec: which nodes stay float.
+
+    Raises:
+        StageError: fewer, or more, than the recipe implies.
+    """
+    expected = sum(
+        node.op_type != "Conv" and not _keeps(spec, node.name, node.op_type)
+        for node, _ in weighted_products(graph)
+    )
+    if count.weights != expected or count.activations == 0:
+        raise StageError(
+            f"{component}: {count.weights} INT8 weights and {count.activations} quantized activations after "
+            f"quantization, the recipe implies {expected} and more than 0; these versions of NNCF and "
+            "onnxruntime are not supported"
+        )
+
+
+def _keeps(spec: QuantizeSpec, name: str, kind: str) -> bool:
+    return any(
+        name in keep.names or kind in keep.types or any(re.match(pattern, name) for pattern in keep.patterns)
+        for keep in spec.keep_float
+    )
+
+
+def _checked_fidelity(
+    source: Path, into: Path, component: Component, calls: Calls, spec: QuantizeSpec
+) -> Fidelity:
+    fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
+    logger.info("%s: %s", component, fidelity)
+    check_fidelity(component, fidelity, spec)
+    return fidelity
+
+
+def measure_onnx_fidelity(source: Path, quantized: Path, calls: Calls) -> Fidelity:
+    """Run both graphs on calls spread over the record.
+
+    Args:
+        source: the float graph.
+        quantized: the quantized one.
+        calls: every recorded call of the component.
+    """
+    compute = ComputeSpec()
+    return compare_outputs(_run(source, compute), _run(quantized, compute), calls)
+
+
+def _run(path: Path, compute: ComputeSpec) -> Run:
+    session = open_session(path, compute)
+    names = {value.name for value in session.get_inputs()}
+    first = session.get_outputs()[0].name
+
+    def run(call: Call) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = session.run([first], {name: call[name] for name in names})[0]
+        return output
+
+    return run

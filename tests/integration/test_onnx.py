@@ -1,0 +1,107 @@
+"""ONNX variants of a real checkpoint: what PyTorch says, and what INT8 leaves of it."""
+
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+
+from sottovoce.benchmark.accuracy import normalize
+from sottovoce.calibrate.clips import Clip, filter_clips
+from sottovoce.calibrate.loading import load_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
+from sottovoce.demo import demo_speech
+from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.optimize.export import TorchWhisper
+from sottovoce.optimize.onnx_export import export_onnx
+from sottovoce.optimize.onnx_graph import size_bytes
+from sottovoce.optimize.onnx_parity import check_onnx_parity
+from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
+from sottovoce.optimize.parity import ParityClip
+from sottovoce.progress import Silent
+from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime.audio import Wave
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import WINDOW_FRAMES, log_mel
+from sottovoce.runtime.layout import onnx_path
+from sottovoce.terms import Component, Scheme, Weights
+
+pytestmark = pytest.mark.slow
+
+PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
+
+W8A8, W8 = QuantizeSpec(scheme=Scheme.W8A8, smooth_quant_alpha=0.8), QuantizeSpec(scheme=Scheme.W8)
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[tuple[Clip, Wave]]:
+    loaded = load_clips(filter_clips(read_speech(str(demo_speech())), ["split=eval"]).clips, wanted=8)
+    return [(clip.clip, clip.wave) for clip in loaded.loaded]
+
+
+@pytest.fixture(scope="module")
+def whisper(tiny_run: Path) -> TorchWhisper:
+    assert tiny_run.is_dir()  # skips where the checkpoint is not installed
+    return TorchWhisper(resolve_checkpoint("tiny.en").folder)
+
+
+@pytest.fixture(scope="module")
+def fp32(whisper: TorchWhisper, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "fp32"
+    export_onnx(whisper, folder, Silent())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_run: Path, fp32: Path) -> Path:
+    """The encoder calibrated and elastic, the decoders with INT8 weights."""
+    folder = fp32.with_name("int8")
+    variant = Int8Variant(
+        elastic=ElasticSection(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
+    )
+    store = CalibrationStore(tiny_run / "calibration")
+    quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")
+    return folder
+
+
+def test_the_variant_says_what_pytorch_says(
+    whisper: TorchWhisper, fp32: Path, clips: list[tuple[Clip, Wave]]
+) -> None:
+    chosen = [ParityClip(clip_id=clip.clip_id, wave=wave, language=None) for clip, wave in clips[:3]]
+    parity = check_onnx_parity(fp32, whisper.references(chosen, Weights.FP32), ComputeSpec())
+    assert parity.encoder_max_difference < 1e-4
+
+
+def test_both_formats_transcribe_alike(tiny_run: Path, fp32: Path, clips: list[tuple[Clip, Wave]]) -> None:
+    transcribers = [Transcriber.load(folder) for folder in (fp32, tiny_run / "fp32")]
+    for _, wave in clips:
+        found, expected = (transcriber.transcribe(wave, PLAIN).text for transcriber in transcribers)
+        assert found == expected != ""
+
+
+def test_int8_hears_what_float_hears(fp32: Path, int8: Path, clips: list[tuple[Clip, Wave]]) -> None:
+    references = [normalize(clip.text or "", "en") for clip, _ in clips]
+    errors = []
+    for folder in (fp32, int8):
+        transcriber = Transcriber.load(folder)
+        said = [normalize(transcriber.transcribe(wave, PLAIN).text, "en") for _, wave in clips]
+        errors.append(jiwer.wer(references, said))
+    assert errors[1] <= errors[0] + 0.05
+
+
+def test_int8_takes_a_third_of_the_disk(fp32: Path, int8: Path) -> None:
+    totals = [sum(size_bytes(onnx_path(folder, part)) for part in Component) for folder in (fp32, int8)]
+    assert totals[1] < totals[0] / 3
+
+
+def test_int8_encodes_the_speech_only(int8: Path, clips: list[tuple[Clip, Wave]]) -> None:
+    encoder = Encoder.load(int8, ComputeSpec())
+    wave = min((wave for _, wave in clips), key=np.size)
+    plan = encoder.plan(len(wave))
+    assert plan.n_frames < WINDOW_FRAMES
+    states = encoder.encode(log_mel(wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan)
+    assert states.shape == (1, plan.n_positions + plan.n_silent, 384)
+    assert np.isfinite(states).all()

@@ -22,9 +22,16 @@ from sottovoce.artifacts import (
     write_manifest,
     write_text,
 )
-from sottovoce.calibrate.clips import ClipSet
+from sottovoce.calibrate.clips import ClipSet, select_clips
+from sottovoce.calibrate.doctor import read_report
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
-from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
+from sottovoce.calibrate.record import (
+    CalibrationClips,
+    choose_clips,
+    describe_forecast,
+    forecast_planned,
+    record,
+)
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.environment import library_versions, read_host
@@ -35,18 +42,21 @@ from sottovoce.optimize.fidelity import Fidelity
 from sottovoce.optimize.graph import count_int8_in_file
 from sottovoce.optimize.identity import Identity, check_identity, read_identity
 from sottovoce.optimize.parity import N_PARITY_CLIPS, Parity, ParityClip
-from sottovoce.optimize.quantize import quantize_variant
+from sottovoce.optimize.quantize import quantize_variant, quantized_compute
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, RECIPE_NAME, Run, VariantFacts, read_run
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import component_path, components_of, layout_of
-from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
+from sottovoce.terms import Component, Layout, Scheme, Weights
 
 logger = logging.getLogger(__name__)
 
 EXPORT_PROCESS_BYTES = 1 << 30
 EXPORT_WEIGHT_COPIES = 4
 """Forecast of the export: libraries, and the weights in PyTorch, traced, as constants, in a check."""
+
+TWO_DECODERS = 1.8
+"""Weights of the stateless layout by those of the checkpoint: the decoder's, about 0.8 of all, are there twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +116,8 @@ def _weight_bytes(folder: Path) -> int:
 
 
 def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
-    """Forecast a run's size: two decoders double the decoder's weights, about 0.8 of all."""
-    stateless = 1.8 * weight_bytes
+    """Forecast a run's size."""
+    stateless = TWO_DECODERS * weight_bytes
     per_variant = {Layout.STATELESS: stateless, Layout.STATEFUL: float(weight_bytes)}
     floats = sum(
         per_variant[variant.layout] * (1.0 if variant.weights is Weights.FP32 else 0.5)
@@ -119,6 +129,12 @@ def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
 def describe(planned: Plan) -> list[str]:
     """Tell in lines what a plan would do."""
     recipe, identity = planned.recipe, planned.identity
+    chosen = select_clips(
+        planned.speech.of_split("calib").clips, recipe.calibration.n_clips, seed=recipe.calibration.seed
+    )
+    recording = forecast_planned(
+        planned.checkpoint.folder, chosen, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
+    )
     n_calibration = len(planned.speech.of_split("calib"))
     schemes = ", ".join(f"{part} {recipe.quantize.components.of(part).scheme}" for part in Component)
     return [
@@ -130,6 +146,7 @@ def describe(planned: Plan) -> list[str]:
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(f'{v.name} ({v.layout}, {v.weights})' for v in recipe.float_variants)}",
         f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"recording: forecast {describe_forecast(recording)}",
         f"quantize: {recipe.quantize.name}: {schemes}",
         f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",
         f"would write {planned.out}",
@@ -167,7 +184,14 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
     )
     compute = ComputeSpec()
     with new_folder(run.folder / CALIBRATION_NAME, force=True) as work:
-        manifest = record(run.baseline.folder, clips, work, compute=compute, reporter=reporter)
+        manifest = record(
+            run.baseline.folder,
+            clips,
+            work,
+            quantize=recipe.quantize,
+            compute=compute,
+            reporter=reporter,
+        )
     _refresh_run_manifest(run, run.recipe.model_copy(update={"calibration": recipe.calibration}))
     return manifest
 
@@ -218,7 +242,7 @@ def _export(
             planned.recipe,
             {},
             fidelities={},
-            arithmetic=_Arithmetic(weights=variant.weights, inference_precision=ComputeSpec().precision),
+            arithmetic=_Arithmetic(weights=variant.weights, compute=ComputeSpec()),
             parents=(planned.checkpoint.origin,),
             parity=parity[variant.name],
         )
@@ -244,7 +268,17 @@ def _record(
 ) -> None:
     folder = work / CALIBRATION_NAME
     folder.mkdir()
-    record(work / recipe.baseline.name, clips, folder, compute=compute, reporter=reporter)
+    record(
+        work / recipe.baseline.name,
+        clips,
+        folder,
+        quantize=recipe.quantize,
+        compute=compute,
+        reporter=reporter,
+    )
+    report = read_report(folder)
+    for finding in () if report is None else report.findings:
+        reporter.note(f"warning: {finding.text}")
 
 
 def _quantize(work: Path, recipe: Recipe, *, reporter: Reporter) -> None:
@@ -261,9 +295,7 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
         recipe,
         schemes,
         fidelities=fidelities,
-        arithmetic=_Arithmetic(
-            weights=recipe.quantize.weights, inference_precision=recipe.quantize.inference_precision
-        ),
+        arithmetic=_Arithmetic(weights=recipe.quantize.weights, compute=quantized_compute(recipe.quantize)),
         parents=(
             Parent(role="variant", name=source.name, sha256=sha256_of_file(source / MANIFEST_NAME)),
             Parent(
@@ -277,10 +309,10 @@ def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Repor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arithmetic:
-    """What a variant's float numbers are, on disk and when it runs."""
+    """What a variant's numbers are: float ones on disk, and all when it runs."""
 
     weights: Weights
-    inference_precision: InferencePrecision
+    compute: ComputeSpec
 
 
 def _write_variant_manifest(
@@ -296,7 +328,10 @@ def _write_variant_manifest(
 ) -> None:
     facts = {
         "layout": layout_of(folder),
-        **asdict(arithmetic),
+        "weights": arithmetic.weights,
+        "inference_precision": arithmetic.compute.precision,
+        "dynamic_quantization_group_size": arithmetic.compute.dynamic_quantization_group_size,
+        "kv_cache_precision": arithmetic.compute.kv_cache_precision,
         "is_multilingual": read_identity(folder).is_multilingual,
         "components": {
             str(component): _component_facts(
@@ -332,6 +367,7 @@ def _component_facts(path: Path, scheme: Scheme, fidelity: Fidelity | None) -> d
         "scheme": scheme,
         "size_bytes": path.stat().st_size + path.with_suffix(".bin").stat().st_size,
         "int8_weights": count.weights,
+        "int4_weights": count.int4_weights,
         "int8_activations": count.activations,
         "weighted_nodes": count.weighted,
         "fidelity": None if fidelity is None else asdict(fidelity),

@@ -22,7 +22,16 @@ from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import ElasticSpec
 from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
-from sottovoce.terms import Component, Layout, Preset, Scheme, Weights
+from sottovoce.terms import (
+    BiasCorrection,
+    Component,
+    InstructionSet,
+    Layout,
+    Preset,
+    RangeEstimator,
+    Scheme,
+    Weights,
+)
 from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
@@ -39,14 +48,22 @@ SIZE_SLACK = 1.05
 """On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""
 
 
-def quantize_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+def quantize_component(
+    model: Any,
+    calls: Calls,
+    spec: QuantizeSpec,
+    advance: Advance,
+    *,
+    instruction_set: InstructionSet = InstructionSet.VNNI,
+) -> Any:
     """Quantize one component to INT8 weights and activations.
 
     Args:
         model: `openvino.Model` in float32; it is not changed.
         calls: every recorded call; NNCF's `subset_size` counts calls, so it is their number.
-        spec: preset, SmoothQuant, nodes that stay float.
+        spec: preset, SmoothQuant, ranges, bias correction, nodes that stay float.
         advance: called for each call that NNCF runs, in each of its passes.
+        instruction_set: of the CPU that it is for.
 
     Raises:
         SpecError: `keep_float` names nodes that the graph does not have.
@@ -63,33 +80,54 @@ def quantize_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Ad
             nncf.Dataset(calls, transform),
             preset=_preset(spec.preset),
             subset_size=len(calls),
-            fast_bias_correction=spec.fast_bias_correction,
+            fast_bias_correction=spec.bias_correction is not BiasCorrection.ACCURATE,
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=_ignored_scope(spec),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
-                    matmul=SMOOTH_QUANT_OFF if spec.smooth_quant_alpha is None else spec.smooth_quant_alpha
-                )
-            ),
+            advanced_parameters=_advanced_parameters(spec, instruction_set),
         )
     except nncf.ValidationError as cause:
         told = " ".join(str(cause).split())
         raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
 
 
+def _advanced_parameters(spec: QuantizeSpec, instruction_set: InstructionSet) -> Any:
+    import nncf
+
+    is_exact = instruction_set is InstructionSet.VNNI
+    ranges = {
+        f"{of}_range_estimator_params": _range_estimator(estimator)
+        for of, estimator in (("activations", spec.activation_range), ("weights", spec.weight_range))
+        if estimator is not RangeEstimator.DEFAULT
+    }
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.DISABLE if is_exact else nncf.OverflowFix.ENABLE,
+        disable_bias_correction=spec.bias_correction is BiasCorrection.OFF,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+            matmul=SMOOTH_QUANT_OFF if spec.smooth_quant_alpha is None else spec.smooth_quant_alpha
+        ),
+        **ranges,
+    )
+
+
+def _range_estimator(estimator: RangeEstimator) -> Any:
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    return getattr(RangeEstimatorParametersSet, estimator.name)
+
+
 def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
-    """Turn the weights of one component into INT8, and the activations of some nodes too.
+    """Turn the weights of one component into INT8 or INT4, and the activations of some nodes into INT8.
 
     Args:
         model: `openvino.Model` in float32; it is changed where no activations are INT8.
-        calls: recorded calls, for the ranges of those activations.
-        spec: which nodes have INT8 activations.
+        calls: recorded calls, for the ranges of those activations and for scales that fit them.
+        spec: how weights become INT8 or INT4, and which nodes have INT8 activations.
         advance: called for each call that NNCF runs.
 
     Raises:
         SpecError: `int8_activations` fits no node.
 
-    Source: NNCF weight compression (`nncf.compress_weights`), symmetric, one scale a channel.
+    Source: NNCF weight compression (`nncf.compress_weights`); AWQ is Lin et al. 2023.
     """
     import nncf
 
@@ -99,7 +137,35 @@ def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Ad
             update={"scheme": Scheme.W8A8, "keep_float": (KeepFloat(reason="w8", names=others),)}
         )
         model = quantize_component(model, calls, narrowed, advance)
-    return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    if spec.scheme is Scheme.W4:
+        return _compress_to_int4(model, calls, spec, advance)
+    modes = nncf.CompressWeightsMode
+    return nncf.compress_weights(model, mode=modes.INT8_SYM if spec.symmetric else modes.INT8_ASYM)
+
+
+def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+    import nncf
+
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    modes = nncf.CompressWeightsMode
+    needs_calls = spec.awq or spec.scale_estimation
+    try:
+        return nncf.compress_weights(
+            model,
+            mode=modes.INT4_SYM if spec.symmetric else modes.INT4_ASYM,
+            ratio=spec.ratio,
+            group_size=spec.group_size,
+            awq=spec.awq,
+            scale_estimation=spec.scale_estimation,
+            dataset=nncf.Dataset(calls, transform) if needs_calls else None,
+            subset_size=len(calls),
+        )
+    except (nncf.ValidationError, nncf.InvalidGroupSizeError) as cause:
+        told = " ".join(str(cause).split())
+        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {told}") from cause
 
 
 def _names_of_others(model: Any, patterns: Sequence[str]) -> tuple[str, ...]:
@@ -159,9 +225,17 @@ def quantize_variant(
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
     if variant.elastic is not None:
-        compute = ComputeSpec(precision=variant.inference_precision)
-        add_silence_states(into, elastic_spec(variant.elastic), compute)
+        add_silence_states(into, elastic_spec(variant.elastic), quantized_compute(variant))
     return fidelities
+
+
+def quantized_compute(variant: Int8Variant) -> ComputeSpec:
+    """Return what the quantized variant is to compute in."""
+    return ComputeSpec(
+        precision=variant.inference_precision,
+        dynamic_quantization_group_size=variant.dynamic_quantization_group_size,
+        kv_cache_precision=variant.kv_cache_precision,
+    )
 
 
 def _is_elastic(component: Component, variant: Int8Variant) -> bool:
@@ -217,10 +291,10 @@ def _quantize_file(
         quiet_libraries(),
         quiet_output(),
     ):
-        quantized = _quantize(model, calls, spec, advance)
+        quantized = _quantize(model, calls, spec, variant.instruction_set, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
-    fidelity = measure_fidelity(model, quantized, calls, ComputeSpec(precision=variant.inference_precision))
+    fidelity = measure_fidelity(model, quantized, calls, quantized_compute(variant))
     check_fidelity(component, fidelity, spec)
     _store_float_weights(quantized, variant.weights)
     openvino.save_model(quantized, path, compress_to_fp16=False)
@@ -244,13 +318,15 @@ def _n_passes(spec: QuantizeSpec) -> int:
     return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
 
 
-def _quantize(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+def _quantize(
+    model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
+) -> Any:
     match spec.scheme:
         case Scheme.FLOAT:
             return model
         case Scheme.W8A8:
-            return quantize_component(model, calls, spec, advance)
-        case Scheme.W8:
+            return quantize_component(model, calls, spec, advance, instruction_set=instruction_set)
+        case Scheme.W8 | Scheme.W4:
             return compress_component(model, calls, spec, advance)
 
 
@@ -268,9 +344,15 @@ def check_count(component: Component, model: Any, count: Int8Count, spec: Quanti
     if spec.scheme is Scheme.FLOAT:
         expected = 0
     with_activations = spec.scheme is Scheme.W8A8 or bool(spec.int8_activations)
-    if count.weights != expected or (count.activations > 0) != with_activations:
+    n_weights = count.weights + count.int4_weights
+    has_int4 = spec.scheme is Scheme.W4 and spec.ratio > 0
+    if (
+        n_weights != expected
+        or (count.activations > 0) != with_activations
+        or (count.int4_weights > 0) != has_int4
+    ):
         raise StageError(
-            f"{component}: {count.weights} INT8 weights and {count.activations} quantized activations after "
+            f"{component}: {count.weights} INT8 and {count.int4_weights} INT4 weights and {count.activations} quantized activations after "
             f"quantization, the recipe implies {expected} and {'more than' if with_activations else 'exactly'} 0; "
             "this version of NNCF is not supported"
         )
@@ -297,10 +379,10 @@ def check_size(component: Component, size_bytes: int, count: Int8Count) -> None:
     Raises:
         StageError: the file is larger; something stayed float32.
     """
-    implied = count.int8_bytes + count.float_bytes_fp16
+    implied = count.int8_bytes + count.int4_bytes + count.float_bytes_fp16
     if size_bytes > SIZE_SLACK * implied:
         raise StageError(
-            f"{component}: its weights take {size_bytes} bytes on disk, int8 and float16 imply {implied}; "
+            f"{component}: its weights take {size_bytes} bytes on disk, their types imply {implied}; "
             "something was written in float32"
         )
 

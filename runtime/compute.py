@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sottovoce.cores import usable_cores
-from sottovoce.terms import InferencePrecision
+from sottovoce.terms import InferencePrecision, KvPrecision
 
 COMPUTING_OPERATIONS = frozenset(
     {
@@ -33,9 +33,18 @@ class ComputeSpec:
 
     f32 means f32: with only `INFERENCE_PRECISION_HINT` pinned OpenVINO would still keep a
     stateful decoder's keys and values in 8 bits and quantize activations on the fly.
+
+    Attributes:
+        precision: of the nodes that stay float.
+        dynamic_quantization_group_size: activations before INT8 weights are quantized on the fly, in groups of so
+            many with one scale each; 0: they stay float.
+        kv_cache_precision: what a stateful decoder keeps self-attention's keys and values in; None: `precision`.
+        threads: of inference.
     """
 
     precision: InferencePrecision = InferencePrecision.F32
+    dynamic_quantization_group_size: int = 0
+    kv_cache_precision: KvPrecision | None = None
     threads: int = field(default_factory=usable_cores)
 
     def properties(self) -> dict[str, str]:
@@ -43,8 +52,8 @@ class ComputeSpec:
         return {
             "INFERENCE_PRECISION_HINT": self.precision.value,
             "EXECUTION_MODE_HINT": "ACCURACY",
-            "KV_CACHE_PRECISION": self.precision.value,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+            "KV_CACHE_PRECISION": (self.kv_cache_precision or self.precision).value,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(self.dynamic_quantization_group_size),
             "INFERENCE_NUM_THREADS": str(self.threads),
             "NUM_STREAMS": "1",
         }

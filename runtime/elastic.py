@@ -55,7 +55,8 @@ class ElasticSpec:
 
     Attributes:
         margin_s: seconds of padding encoded behind the speech.
-        tail_s: seconds of silence states appended, at least.
+        tail_s: seconds of silence states appended, at least, to a window decoded alone.
+        batch_tail_s: the same where several windows are decoded together.
         bucket_s: encoded lengths are rounded up to a multiple, above 10 s to one of twice as much.
         states_bucket_s: as much silence more is appended as makes a multiple.
 
@@ -64,22 +65,24 @@ class ElasticSpec:
 
     margin_s: float
     tail_s: float
+    batch_tail_s: float
     bucket_s: float
     states_bucket_s: float
 
 
-def plan_window(n_samples: int, spec: ElasticSpec) -> ElasticPlan:
+def plan_window(n_samples: int, spec: ElasticSpec, *, is_alone: bool = True) -> ElasticPlan:
     """Plan the encoding of a clip of at most 30 s.
 
     Args:
         n_samples: of the clip, 16 kHz.
-        spec: margin, tail and buckets.
+        spec: margin, tails and buckets.
+        is_alone: no other window is decoded with it.
     """
     wanted = -(-n_samples // HOP_SAMPLES) + round(spec.margin_s * FRAMES_PER_S)
     bucket = FRAMES_PER_POSITION * _positions_in(spec.bucket_s)
     n_frames = min(WINDOW_FRAMES, _rounded_up(wanted, bucket if wanted <= COARSE_FRAMES else 2 * bucket))
     n_positions = n_frames // FRAMES_PER_POSITION
-    least = n_positions + round(spec.tail_s * POSITIONS_PER_S)
+    least = n_positions + round((spec.tail_s if is_alone else spec.batch_tail_s) * POSITIONS_PER_S)
     n_states = min(WINDOW_POSITIONS, _rounded_up(least, _positions_in(spec.states_bucket_s)))
     return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=n_states - n_positions)
 

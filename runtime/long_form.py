@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.features import WINDOW_SAMPLES
+from sottovoce.runtime.features import WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.voice_activity import (
     BLOCK_SAMPLES,
     FRAME_SAMPLES,
@@ -36,17 +36,20 @@ class TimedWave:
     wave: Wave
 
 
-def speech_windows(blocks: Iterable[Wave], activity: VoiceActivity) -> Iterator[TimedWave]:
+def speech_windows(
+    blocks: Iterable[Wave], activity: VoiceActivity, *, longest_s: float = WINDOW_S
+) -> Iterator[TimedWave]:
     """Yield the windows of a stream that hold speech, cut at pauses.
 
     Args:
         blocks: float32, 16 kHz, of any lengths.
         activity: tells where speech is; it is reset.
+        longest_s: of a window, at most 30.
 
     Yields:
         Windows in order of time, without overlap; all speech lies in one.
     """
-    stretch = _Stretch(activity)
+    stretch = _Stretch(activity, longest_s)
     for block in _regrouped(blocks):
         stretch.append(block)
         if stretch.n_samples >= STRETCH_SAMPLES:
@@ -79,8 +82,9 @@ def _regrouped(blocks: Iterable[Wave]) -> Iterator[Wave]:
 class _Stretch:
     """The part of a stream that is not cut into windows yet."""
 
-    def __init__(self, activity: VoiceActivity) -> None:
+    def __init__(self, activity: VoiceActivity, longest_s: float) -> None:
         activity.reset()
+        self._longest_s = longest_s
         self._activity = activity
         self._start = 0
         self._n_given = 0
@@ -100,7 +104,8 @@ class _Stretch:
         wave = np.concatenate([np.zeros(0, np.float32), *self._waves])
         probabilities = np.concatenate([np.zeros(0, np.float32), *self._probabilities])
         duration_s = wave.size / SAMPLE_RATE_HZ if is_last else None
-        windows = pack_windows(speech_spans(probabilities, duration_s=duration_s), probabilities)
+        spans = speech_spans(probabilities, duration_s=duration_s)
+        windows = pack_windows(spans, probabilities, max_s=self._longest_s)
         cut = wave.size - KEPT_SAMPLES
         if windows and not is_last:
             cut = round(windows[-1].start_s * SAMPLE_RATE_HZ)

@@ -47,7 +47,7 @@ class TranscribeOptions:
     hotwords: str | None = None
     condition_on_previous: bool = False
     use_voice_activity: bool | None = None
-    batch_size: int = 8
+    batch_size: int = 12
 
     def __post_init__(self) -> None:
         if not self.temperatures or not all(0 <= t <= 1 for t in self.temperatures):

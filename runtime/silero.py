@@ -89,16 +89,24 @@ class SileroVoiceActivity:
     Source: snakers4/silero-vad 6 (MIT).
     """
 
-    def __init__(self, source: SileroSource) -> None:
+    def __init__(self, request: Any, name: str) -> None:
+        self._request = request
+        self._name = name
+        self._framer = Framer()
+        self.reset()
+
+    @classmethod
+    def load(cls, source: SileroSource) -> "SileroVoiceActivity":
         """Compile the network.
 
         Raises:
             InputError: the file is no such graph.
         """
-        self._name = source.name
-        self._request = _compile(source)
-        self._framer = Framer()
-        self.reset()
+        return cls(_compile(source), source.name)
+
+    def another(self) -> "SileroVoiceActivity":
+        """Return one for another stream, with the same compiled network; not for another thread."""
+        return SileroVoiceActivity(self._request, self._name)
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import load_decoder
 from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.layout import component_path, format_of
 from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
 from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
@@ -39,7 +39,7 @@ from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, speech_spans
 from sottovoce.runtime.windows import Detected, Heard, WindowDecoder
-from sottovoce.terms import Component, InferencePrecision
+from sottovoce.terms import Component, Format, InferencePrecision, KvPrecision
 
 Progress = Callable[[float], None]
 """Is told the seconds of audio that are done."""
@@ -49,6 +49,13 @@ MANIFEST_NAME = "manifest.json"
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
 """A short clip beyond one of them is looked through for speech before its text counts."""
+
+LONGEST_ELASTIC_S = 19.5
+"""Windows of long audio: half of a 30 s window's encoding is attention over its length. Much shorter ones are quicker
+still, and cost accuracy (docs/lab-notes.md)."""
+
+REST_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
+"""Less behind the last timestamp is the pause after a sentence."""
 
 DEFAULT_OPTIONS = TranscribeOptions()
 
@@ -96,7 +103,7 @@ class Transcriber:
         folder = find_variant(Path(path))
         return cls(
             folder,
-            compute or ComputeSpec(precision=_precision(folder), threads=threads or usable_cores()),
+            compute or replace(_told_compute(folder), threads=threads or usable_cores()),
         )
 
     @property
@@ -105,7 +112,7 @@ class Transcriber:
         return tuple(self._tokenizer.special.languages) or ("en",)
 
     def compiled(self, component: Component) -> Any:
-        """Return a component's compiled model (`openvino.CompiledModel`)."""
+        """Return a component as its library runs it (`openvino.CompiledModel`, `onnxruntime.InferenceSession`)."""
         if component is Component.ENCODER:
             return self._encoder.compiled
         return self._decoder.compiled[component]
@@ -128,7 +135,7 @@ class Transcriber:
 
         Raises:
             InputError: the audio cannot be read.
-            SpecError: the model does not know the language or the task.
+            SpecError: the model does not know the language or the task, or the variant cannot place words.
         """
         self._check(options)
         clock = PhaseClock()
@@ -156,6 +163,11 @@ class Transcriber:
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
         if options.condition_on_previous and not options.with_timestamps:
             raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
+        if options.word_timestamps and format_of(self._folder) is Format.ONNX:
+            raise SpecError(
+                f"{self._folder.name} is ONNX, whose graphs do not tell cross-attention; word timestamps need an "
+                "OpenVINO variant"
+            )
 
     def _transcribe_short(
         self, wave: Wave, options: TranscribeOptions, clock: PhaseClock
@@ -167,7 +179,11 @@ class Transcriber:
         (heard,) = self._windows.decode([wave], prompt, options, clock)
         if heard.is_silent or (_is_doubtful(heard) and not self._has_speech(wave, options, clock)):
             return [], asked.detected
-        return self._segments(TimedWave(start_s=0.0, wave=wave), heard, asked, clock), asked.detected
+        window = TimedWave(start_s=0.0, wave=wave)
+        pieces = self._pieces(window, heard)
+        segments = self._told(window, pieces, heard, asked, clock)
+        rest = self._rest(window, pieces, options, clock)
+        return segments + self._hear([rest] if rest else [], asked, clock, _tell_nobody), asked.detected
 
     def _transcribe_long(
         self, blocks: Iterable[Wave], options: TranscribeOptions, clock: PhaseClock, told: Progress
@@ -176,20 +192,50 @@ class Transcriber:
             return self._transcribe_in_sequence(Reader(blocks), options, clock, told)
         cut = plain_windows(blocks) if options.use_voice_activity is False else self._cut(blocks)
         windows = _timed(cut, clock)
+        first = next(windows, None)
+        if first is None:
+            return [], self._default_language(options)
+        asked = self._settle(first.wave, options, clock)
+        return self._hear(chain([first], windows), asked, clock, told), asked.detected
+
+    def _hear(
+        self, windows: Iterable[TimedWave], asked: _Asked, clock: PhaseClock, told: Progress
+    ) -> list[Segment]:
+        """Decode windows in batches, and what the model left out of them after those."""
+        options, prompt = asked.options, self._prompt(asked, asked.hint)
         segments: list[Segment] = []
-        asked: _Asked | None = None
-        while batch := list(islice(windows, options.batch_size)):
-            asked = asked or self._settle(batch[0].wave, options, clock)
-            prompt = self._prompt(asked, asked.hint)
+        rests: list[TimedWave] = []
+        coming = iter(windows)
+        while batch := [*rests, *islice(coming, max(0, options.batch_size - len(rests)))]:
+            rests = []
             heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
             for window, what in zip(batch, heard, strict=True):
-                if not what.is_silent:
-                    segments += self._segments(window, what, asked, clock)
+                if what.is_silent:
+                    continue
+                pieces = self._pieces(window, what)
+                segments += self._told(window, pieces, what, asked, clock)
+                rest = self._rest(window, pieces, options, clock)
+                rests += [rest] if rest else []
             told(batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
-        return segments, asked.detected if asked else self._default_language(options)
+        return sorted(segments, key=lambda segment: segment.start_s)
+
+    def _rest(
+        self, window: TimedWave, pieces: Sequence[Piece], options: TranscribeOptions, clock: PhaseClock
+    ) -> TimedWave | None:
+        """Return the speech behind the last piece: with timestamps the model at times ends a window early."""
+        if not options.with_timestamps or not pieces or not pieces[-1].is_closed:
+            return None
+        n_done = round(pieces[-1].end_s * SAMPLE_RATE_HZ)
+        rest = window.wave[n_done:]
+        if min(n_done, len(rest)) < REST_SAMPLES or options.use_voice_activity is False:
+            return None
+        if is_silent(rest) or not self._has_speech(rest, options, clock):
+            return None
+        return TimedWave(start_s=window.start_s + n_done / SAMPLE_RATE_HZ, wave=rest)
 
     def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
-        return speech_windows(blocks, self._activity)
+        longest_s = LONGEST_ELASTIC_S if self._encoder.is_elastic else WINDOW_S
+        return speech_windows(blocks, self._activity, longest_s=longest_s)
 
     def _transcribe_in_sequence(
         self, reader: Reader, options: TranscribeOptions, clock: PhaseClock, told: Progress
@@ -253,12 +299,8 @@ class Transcriber:
         if options.use_voice_activity is False:
             return True
         with clock.time(Phase.VOICE_ACTIVITY):
-            self._activity.reset()
-            probabilities = self._activity.probabilities(wave, is_last=True)
+            probabilities = self._activity.another().probabilities(wave, is_last=True)
         return bool(speech_spans(probabilities))
-
-    def _segments(self, window: TimedWave, heard: Heard, asked: _Asked, clock: PhaseClock) -> list[Segment]:
-        return self._told(window, self._pieces(window, heard), heard, asked, clock)
 
     def _pieces(self, window: TimedWave, heard: Heard) -> tuple[Piece, ...]:
         window_s = len(window.wave) / SAMPLE_RATE_HZ
@@ -349,10 +391,15 @@ def find_variant(path: Path) -> Path:
     return path / name
 
 
-def _precision(folder: Path) -> InferencePrecision:
+def _told_compute(folder: Path) -> ComputeSpec:
     """Return what a variant was made to compute in; f32 where nothing says."""
-    told = _read_manifest(folder).get("facts", {}).get("inference_precision", InferencePrecision.F32)
-    return InferencePrecision(told)
+    facts = _read_manifest(folder).get("facts", {})
+    kv_cache = facts.get("kv_cache_precision")
+    return ComputeSpec(
+        precision=InferencePrecision(facts.get("inference_precision", InferencePrecision.F32)),
+        dynamic_quantization_group_size=int(facts.get("dynamic_quantization_group_size", 0)),
+        kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
+    )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

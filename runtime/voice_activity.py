@@ -73,6 +73,10 @@ class VoiceActivity(Protocol):
         """Forget the stream."""
         ...
 
+    def another(self) -> "VoiceActivity":
+        """Return one for another stream, at its start; what the two hear does not mix."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceActivitySpec:
@@ -143,7 +147,7 @@ def load_voice_activity() -> VoiceActivity:
     from sottovoce.runtime.silero import SileroVoiceActivity, find_silero
 
     source = find_silero()
-    return EnergyVoiceActivity() if source is None else SileroVoiceActivity(source)
+    return EnergyVoiceActivity() if source is None else SileroVoiceActivity.load(source)
 
 
 def speech_spans(
@@ -332,6 +336,10 @@ class EnergyVoiceActivity:
         if is_last:
             self.reset()
         return np.concatenate([np.zeros(0, np.float32), *heard])
+
+    def another(self) -> "EnergyVoiceActivity":
+        """Return one for another stream."""
+        return EnergyVoiceActivity()
 
     def reset(self) -> None:
         """Forget the stream and its noise floor."""

@@ -111,7 +111,7 @@ class WindowDecoder:
 
     def _encode(self, waves: Sequence[Wave], clock: PhaseClock) -> States:
         """Encode windows; all get as many positions as the longest one needs."""
-        plans = [self.encoder.plan(len(wave)) for wave in waves]
+        plans = [self.encoder.plan(len(wave), is_alone=len(waves) == 1) for wave in waves]
         n_positions = max(plan.n_positions + plan.n_silent for plan in plans)
         states = [
             self._encode_one(wave, plan.filled_to(n_positions), clock)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sottovoce.config import Recipe, load_recipe, override_recipe, parse_recipe, ready_recipes
 from sottovoce.errors import SpecError
-from sottovoce.terms import Component, Scheme
+from sottovoce.terms import BiasCorrection, Component, Scheme
 
 SCHEMA = Path(__file__).parents[1] / "configs" / "recipe.schema.json"
 MINIMAL = {"name": "mine", "description": "Mine."}
@@ -21,7 +21,7 @@ QUANTIZE = st.fixed_dictionaries(
         "scheme": st.sampled_from(["float", "w8a8"]),
         "preset": st.sampled_from(["mixed", "performance"]),
         "smooth_quant_alpha": st.none() | st.floats(0, 1),
-        "fast_bias_correction": st.booleans(),
+        "bias_correction": st.sampled_from([kind.value for kind in BiasCorrection]),
         "keep_float": st.lists(
             st.fixed_dictionaries({"reason": TEXT, "names": st.lists(TEXT, min_size=1, max_size=3)}),
             max_size=2,
@@ -267,3 +267,34 @@ def test_the_schema_for_editors_is_current() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == Recipe.model_json_schema(), (
         "recipes have changed; run: python -m sottovoce.config > configs/recipe.schema.json"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        (
+            {"components": {"encoder": {"scheme": "w8", "group_size": 64}}},
+            "group_size only where scheme is w4",
+        ),
+        (
+            {"components": {"encoder": {"scheme": "w8a8", "symmetric": False}}},
+            "symmetric only where scheme is w8",
+        ),
+        ({"components": {"decoder": {"scheme": "w8", "awq": True}}}, "awq only where scheme is w4"),
+        ({"kv_cache_precision": "u8"}, "kv_cache_precision is u8, but the stateless layout keeps nothing"),
+        ({"kv_cache_precision": "u9"}, "kv_cache_precision is u9, want"),
+        ({"instruction_set": "avx"}, "instruction_set is avx, want vnni or avx2; did you mean avx2"),
+    ],
+)
+def test_keys_that_fit_no_such_scheme_are_refused(told: dict[str, object], error: str) -> None:
+    with pytest.raises(SpecError, match=error):
+        parse_recipe({**MINIMAL, "quantize": told}, "mine.yaml")
+
+
+def test_weights_alone_can_be_int8_in_both_layouts() -> None:
+    parts = {"encoder": {"scheme": "w8"}, "decoder": {"scheme": "w8"}}
+    with_past = {**parts, "decoder_with_past": {"scheme": "w4", "group_size": 64}}
+    parse_recipe({**MINIMAL, "quantize": {"components": with_past}}, "mine.yaml")
+    stateful = {"name": "fp32-stateful", "layout": "stateful"}
+    quantize = {"layout": "stateful", "components": parts, "kv_cache_precision": "u8"}
+    parse_recipe({**MINIMAL, "exports": [stateful], "quantize": quantize}, "mine.yaml")

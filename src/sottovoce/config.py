@@ -16,7 +16,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sottovoce.artifacts import canonical_sha256
 from sottovoce.errors import SpecError, nearest
-from sottovoce.terms import Component, InferencePrecision, Layout, Preset, Scheme, Weights
+from sottovoce.terms import (
+    BiasCorrection,
+    Component,
+    InferencePrecision,
+    InstructionSet,
+    KvPrecision,
+    Layout,
+    Preset,
+    RangeEstimator,
+    Scheme,
+    Weights,
+)
 
 RECIPE_SUFFIX = ".yaml"
 
@@ -46,17 +57,44 @@ class KeepFloat(Spec):
         return self
 
 
+WEIGHT_ONLY = (Scheme.W8, Scheme.W4)
+"""Schemes that leave activations float."""
+
+SCHEMES_OF_KEYS: Mapping[str, tuple[Scheme, ...]] = {
+    "symmetric": WEIGHT_ONLY,
+    "group_size": (Scheme.W4,),
+    "ratio": (Scheme.W4,),
+    "awq": (Scheme.W4,),
+    "scale_estimation": (Scheme.W4,),
+}
+"""Keys that mean something in these schemes only. Those of w8a8 may stand where a component is float for a while."""
+
+
 class QuantizeSpec(Spec):
     """How one component becomes INT8."""
 
     scheme: Scheme = Scheme.FLOAT
-    """float; w8a8: INT8 weights and activations; w8: INT8 weights only."""
+    """float; w8a8: INT8 weights and activations; w8: INT8 weights only; w4: INT4 weights only."""
     preset: Preset = Preset.MIXED
     """mixed: asymmetric activations; performance: symmetric ones."""
     smooth_quant_alpha: float | None = Field(default=0.5, ge=0, le=1)
     """SmoothQuant's migration strength for matrix products; null turns SmoothQuant off."""
-    fast_bias_correction: bool = True
-    """Correct the biases from layer-wise statistics (fast) or by running the model (slow)."""
+    bias_correction: BiasCorrection = BiasCorrection.FAST
+    """Of a w8a8 component: fast corrects biases from layer-wise statistics, accurate by running the model."""
+    activation_range: RangeEstimator = RangeEstimator.DEFAULT
+    """Of a w8a8 component: how the ranges of activations are estimated."""
+    weight_range: RangeEstimator = RangeEstimator.DEFAULT
+    """Of a w8a8 component: how the ranges of weights are estimated."""
+    symmetric: bool = True
+    """Of a w8 or w4 component: weights without a zero point."""
+    group_size: int = Field(default=128, ge=-1, le=4096)
+    """Of a w4 component: weights that share a scale; -1: all of a channel."""
+    ratio: float = Field(default=1.0, ge=0, le=1)
+    """Of a w4 component: share of the weights that become INT4, the least sensitive ones; the rest is INT8."""
+    awq: bool = False
+    """Of a w4 component: scale channels by their activations first (activation-aware quantization)."""
+    scale_estimation: bool = False
+    """Of a w4 component: choose scales that keep the outputs of recorded calls."""
     keep_float: tuple[KeepFloat, ...] = ()
     """Nodes that stay float."""
     int8_activations: tuple[str, ...] = ()
@@ -66,8 +104,11 @@ class QuantizeSpec(Spec):
     def _fits_its_scheme(self) -> Self:
         if self.int8_activations and self.scheme is not Scheme.W8:
             raise ValueError("int8_activations only where scheme is w8")
-        if self.keep_float and self.scheme is Scheme.W8:
-            raise ValueError("keep_float only where scheme is w8a8; of w8 every weight is INT8")
+        if self.keep_float and self.scheme in WEIGHT_ONLY:
+            raise ValueError(f"keep_float only where scheme is w8a8; of {self.scheme} no weight stays float")
+        for key, schemes in SCHEMES_OF_KEYS.items():
+            if self.scheme not in schemes and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} only where scheme is {' or '.join(schemes)}")
         return self
 
 
@@ -128,6 +169,8 @@ class ElasticSection(Spec):
     """Padding that is encoded behind the speech, in seconds."""
     tail_s: float = Field(default=10.0, ge=0, le=30)
     """States of silence that are appended at least, in seconds of audio."""
+    batch_tail_s: float = Field(default=5.0, ge=0, le=30)
+    """The same where several windows are decoded together, as in long audio."""
     bucket_s: float = Field(default=1.0, gt=0, le=30)
     """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
     states_bucket_s: float = Field(default=5.0, gt=0, le=30)
@@ -147,6 +190,12 @@ class Int8Variant(Spec):
     """The type on disk of the weights that stay float inside quantized components."""
     inference_precision: InferencePrecision = InferencePrecision.F32
     """What the nodes that stay float compute in; f32 where the CPU cannot compute in bf16 or f16."""
+    dynamic_quantization_group_size: int = Field(default=0, ge=0, le=65_536)
+    """Activations before INT8 weights are quantized on the fly, in groups of so many; 0: they stay float."""
+    kv_cache_precision: KvPrecision | None = None
+    """What a stateful decoder keeps self-attention's keys and values in; null: as float nodes compute."""
+    instruction_set: InstructionSet = InstructionSet.VNNI
+    """Of the CPU that it is for; avx2 gives weights 7 bits, so that INT8 products do not saturate there."""
     int8_cross_keys: bool = True
     """Quantize the keys of cross-attention once a clip, in the first decoder pass, not in each step."""
 
@@ -260,11 +309,10 @@ def _check_layout(recipe: Recipe, where: str) -> None:
     """Check that there is a variant to quantize, and that the scheme of each component fits its layout."""
     components = recipe.quantize.components
     if recipe.quantize.layout is Layout.STATELESS:
-        odd = next((part for part in Component if components.of(part).scheme is Scheme.W8), None)
-        if odd is not None:
+        if recipe.quantize.kv_cache_precision is not None:
             raise SpecError(
-                f"recipe {where}: quantize.components.{odd}.scheme is w8, which the stateless layout does not have; "
-                "set quantize.layout to stateful"
+                f"recipe {where}: quantize.kv_cache_precision is {recipe.quantize.kv_cache_precision}, but the "
+                "stateless layout keeps nothing; set quantize.layout to stateful"
             )
         return
     if not any(v.layout is Layout.STATEFUL and v.weights is Weights.FP32 for v in recipe.exports):
@@ -278,11 +326,9 @@ def _check_layout(recipe: Recipe, where: str) -> None:
         )
     if components.decoder.scheme is Scheme.W8A8:
         raise SpecError(
-            f"recipe {where}: the decoder of a stateful variant is w8 or float; name the nodes with INT8 "
+            f"recipe {where}: the decoder of a stateful variant is w8, w4 or float; name the nodes with INT8 "
             "activations in quantize.components.decoder.int8_activations"
         )
-    if components.encoder.scheme is Scheme.W8:
-        raise SpecError(f"recipe {where}: quantize.components.encoder.scheme is w8, want float or w8a8")
 
 
 def _recipe_text(name_or_path: str) -> tuple[str, str]:

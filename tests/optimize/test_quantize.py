@@ -2,19 +2,27 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.quantize import check_count, check_size, kept_names, quantize_component
+from sottovoce.optimize.quantize import (
+    check_count,
+    check_size,
+    compress_component,
+    kept_names,
+    quantize_component,
+)
 from sottovoce.runs import read_run
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import component_path
-from sottovoce.terms import Component, Scheme
+from sottovoce.terms import Component, InstructionSet, Scheme
 from sottovoce.variants import quiet_libraries, quiet_output
 
 GOLDEN = {
@@ -120,10 +128,94 @@ def test_smooth_quant_scales_activations_unless_it_is_off(baseline: Path, record
     assert scales(0.5) > scales(None)
 
 
+def compressed(baseline: Path, record: Path, component: Component, **changed: object) -> Any:
+    spec = QuantizeSpec.model_validate(changed)
+    calls = CalibrationStore(record).calls(component, baseline)
+    with quiet_libraries(), quiet_output():
+        return compress_component(graph(baseline, component), calls, spec, lambda: None)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_weights_alone_become_int8_with_and_without_a_zero_point(
+    baseline: Path, record: Path, *, symmetric: bool
+) -> None:
+    model = compressed(baseline, record, Component.DECODER, scheme="w8", symmetric=symmetric)
+    count = count_int8(model)
+    assert (count.weights, count.activations) == (count.weighted, 0)
+    kinds = {
+        weight.get_element_type().get_type_name()
+        for o in weighted_operations(model)
+        if (weight := constant_weight(o)) is not None
+    }
+    assert kinds == ({"i8"} if symmetric else {"u8"})
+
+
+@pytest.mark.parametrize("changed", [{}, {"awq": True}, {"scale_estimation": True, "symmetric": False}])
+def test_weights_become_int4_but_those_of_the_output_layer(
+    baseline: Path, record: Path, changed: dict[str, object]
+) -> None:
+    spec = {"scheme": "w4", "group_size": 16} | changed
+    model = compressed(baseline, record, Component.DECODER, **spec)
+    count = count_int8(model)
+    assert (count.weights, count.int4_weights) == (1, count.weighted - 1)
+    check_count(
+        Component.DECODER, graph(baseline, Component.DECODER), count, QuantizeSpec.model_validate(spec)
+    )
+    assert count.int4_bytes < count_int8(graph(baseline, Component.DECODER)).float_bytes_fp16 / 4
+
+
+def test_a_share_of_the_weights_becomes_int4(baseline: Path, record: Path) -> None:
+    model = compressed(baseline, record, Component.DECODER, scheme="w4", group_size=16, ratio=0.5)
+    count = count_int8(model)
+    assert 1 < count.weights < count.weighted
+    assert count.weights + count.int4_weights == count.weighted
+
+
+def test_a_group_that_does_not_divide_the_channels_is_an_error(baseline: Path, record: Path) -> None:
+    with pytest.raises(SpecError, match="group_size 100 does not fit"):
+        compressed(baseline, record, Component.DECODER, scheme="w4", group_size=100)
+
+
+def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: Path) -> None:
+    """Two products of u8 and 7-bit weights fit the 16 bits that AVX2 adds them in."""
+    model, calls = (
+        graph(baseline, Component.ENCODER),
+        CalibrationStore(record).calls(Component.ENCODER, baseline),
+    )
+    largest = {}
+    for kind in InstructionSet:
+        with quiet_libraries(), quiet_output():
+            quantized_model = quantize_component(
+                model, calls, QuantizeSpec(scheme=Scheme.W8A8), lambda: None, instruction_set=kind
+            )
+        weights = [constant_weight(o) for o in weighted_operations(quantized_model)]
+        largest[kind] = max(int(abs(w.data.astype(int)).max()) for w in weights if w is not None)
+    assert largest == {InstructionSet.VNNI: 127, InstructionSet.AVX2: 64}
+
+
+@pytest.mark.parametrize("changed", [{"activation_range": "histogram"}, {"weight_range": "mean_quantile"}])
+def test_ranges_are_estimated_as_the_recipe_says(
+    baseline: Path, record: Path, changed: dict[str, object]
+) -> None:
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    plain = quantized(baseline, record, Component.ENCODER)
+    other = quantized(baseline, record, Component.ENCODER, **changed)
+    assert count_int8(other) == count_int8(plain)
+    assert measure_fidelity(plain, other, calls, ComputeSpec()).relative_error > 0
+
+
+@pytest.mark.parametrize("kind", ["fast", "off"])
+def test_biases_are_corrected_unless_that_is_off(baseline: Path, record: Path, kind: str) -> None:
+    with patch.object(FastBiasCorrection, "apply") as apply:
+        apply.side_effect = lambda model, *_, **__: model
+        quantized(baseline, record, Component.ENCODER, bias_correction=kind)
+    assert apply.called == (kind == "fast")
+
+
 def test_fewer_int8_weights_than_the_recipe_implies_are_an_error(baseline: Path, record: Path) -> None:
     keep = KeepFloat(reason="test", types=("Convolution",))
     count = count_int8(quantized(baseline, record, Component.ENCODER, keep_float=(keep,)))
-    with pytest.raises(StageError, match=r"encoder: 12 INT8 weights .*the recipe implies 14"):
+    with pytest.raises(StageError, match=r"encoder: 12 INT8 and 0 INT4 weights .*the recipe implies 14"):
         check_count(
             Component.ENCODER,
             graph(baseline, Component.ENCODER),

@@ -1,7 +1,7 @@
 """What is measured: entries, each a variant in an engine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
@@ -175,7 +175,7 @@ def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:
             engine=engine,
             variant=variant.name,
             folder=variant.folder,
-            compute=ComputeSpec(precision=variant.facts.inference_precision, threads=threads),
+            compute=replace(variant.facts.compute, threads=threads),
         ),
         component_size_bytes={str(part): facts.size_bytes for part, facts in components.items()},
         int8_nodes={str(part): facts.int8_weights for part, facts in components.items()},

@@ -15,15 +15,17 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from sottovoce.artifacts import Document
+from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 2
+RESULTS_SCHEMA_VERSION = 3
 """1: first version; every variant ran in optimum-intel.
-2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read."""
+2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read.
+3: `doctor`; versions 1 and 2 can be read."""
 
 
 class Stage(StrEnum):
@@ -267,7 +269,7 @@ class Method(Document):
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[1, 2, 3] = 3
     created: datetime
     model: str
     recipe: dict[str, object]
@@ -275,6 +277,7 @@ class Results(Document):
     calibration: dict[str, object] | None = Field(
         default=None, description="Facts of the calibration record."
     )
+    doctor: DoctorReport | None = Field(default=None, description="What the doctor found in the record.")
     host: Host
     versions: dict[str, str]
     dataset: Dataset

@@ -60,6 +60,8 @@ from sottovoce.calibrate.clips import (
     count_by,
     select_clips,
 )
+from sottovoce.calibrate.doctor import read_recorded_clips, read_report
+from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClips, load_clips
 from sottovoce.calibrate.record import usable_clips
 from sottovoce.calibrate.store import CalibrationStore
@@ -195,8 +197,14 @@ def _note_overlap(run: Run, clips: LoadedClips, reporter: Reporter) -> None:
     """Say when clips are measured that the run was calibrated with."""
     if run.calibration is None:
         return
-    recorded = CalibrationStore(run.folder / CALIBRATION_NAME).clip_ids()
-    shared = [clip.clip.clip_id for clip in clips.loaded if clip.clip.clip_id in recorded]
+    record = run.folder / CALIBRATION_NAME
+    recorded = CalibrationStore(record).clip_ids()
+    heard = {clip.audio_sha256 for clip in read_recorded_clips(record)}
+    shared = [
+        clip.clip.clip_id
+        for clip in clips.loaded
+        if clip.clip.clip_id in recorded or sha256_of_wave(clip.wave) in heard
+    ]
     if shared:
         reporter.note(
             f"{len(shared)} of {len(clips.loaded)} clips were recorded for calibration, {shared[0]} first; "
@@ -271,6 +279,7 @@ def _assemble(
         recipe=run.recipe.resolved(),
         recipe_sha256=run.recipe.sha256(),
         calibration=None if run.calibration is None else run.calibration.facts,
+        doctor=read_report(run.folder / CALIBRATION_NAME),
         host=read_host(),
         versions=library_versions() | engine_versions(engine_names(spec.engines)),
         dataset=_dataset(speech, spec, clips, rows[summaries[0].name]),

@@ -27,6 +27,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByKind(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--large"):
+        for item in items:
+            if item.get_closest_marker("large") is not None:
+                item.add_marker(pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large"))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a multilingual checkpoint with 80 mel bins and two decoder layers."""
@@ -63,3 +74,15 @@ def baseline(tiny_run: Path) -> Path:
 def record(tiny_run: Path) -> Path:
     """Hold the calibration record of the run. Not to be changed."""
     return tiny_run / "calibration"
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold the checkpoint in ONNX, float32, both decoders merged as well. Not to be changed."""
+    from sottovoce.optimize.export import TorchWhisper
+    from sottovoce.optimize.onnx_export import export_onnx
+    from sottovoce.progress import Silent
+
+    folder = tmp_path_factory.mktemp("onnx") / "fp32"
+    export_onnx(TorchWhisper(tiny), folder, Silent(), merged=True)
+    return folder

@@ -23,6 +23,8 @@ from pydantic.fields import FieldInfo
 from sottovoce import errors
 from sottovoce.artifacts import Manifest
 from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.calibrate.coverage import RecordedClip
+from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli import app
 from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe
@@ -59,6 +61,8 @@ TABLES = (
     Table(page="run-folder.md", heading="manifest.json", model=Manifest),
     Table(page="run-folder.md", heading="Facts of a variant", model=VariantFacts),
     Table(page="run-folder.md", heading="sequences.jsonl", model=SequenceEntry),
+    Table(page="run-folder.md", heading="doctor.json", model=DoctorReport),
+    Table(page="run-folder.md", heading="clips.jsonl", model=RecordedClip),
 )
 
 

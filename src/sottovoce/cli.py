@@ -162,16 +162,25 @@ def calibrate(
     """
     import json
 
+    from sottovoce.calibrate.doctor import read_report
     from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import override_recipe
     from sottovoce.optimize.pipeline import calibrate_again
-    from sottovoce.runs import read_run
+    from sottovoce.runs import CALIBRATION_NAME, read_run
+    from sottovoce.tables import doctor_table
 
     session: Session = context.obj
     run = read_run(run_folder)
     recipe = override_recipe(run.recipe, overrides or ())
     manifest = calibrate_again(run, read_speech(data), recipe, session.terminal)
-    typer.echo(json.dumps(manifest.facts, indent=2) if as_json else _recorded(manifest.facts))
+    doctor = read_report(run_folder / CALIBRATION_NAME)
+    if as_json:
+        told = {**manifest.facts, "doctor": None if doctor is None else doctor.model_dump(mode="json")}
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        typer.echo(_recorded(manifest.facts))
+        if doctor is not None:
+            _show(session, doctor_table(doctor))
     session.terminal.note(f"wrote {run_folder / 'calibration'}")
     session.terminal.note(f"next: sottovoce quantize {run_folder}")
 
@@ -372,7 +381,7 @@ def transcribe(
     ] = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio decoded together.")
-    ] = 8,
+    ] = 12,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
     ] = None,
@@ -479,7 +488,7 @@ def inspect(
     """
     from sottovoce.inspection import inspect_run
     from sottovoce.runs import read_run
-    from sottovoce.tables import run_lines, run_table
+    from sottovoce.tables import doctor_table, run_lines, run_table
 
     session: Session = context.obj
     summary = inspect_run(read_run(run_folder))
@@ -489,6 +498,8 @@ def inspect(
     _show(session, run_table(summary))
     for line in run_lines(summary):
         typer.echo(line)
+    if summary.doctor is not None:
+        _show(session, doctor_table(summary.doctor))
 
 
 @app.command()

@@ -17,6 +17,8 @@ VERSIONS_OF = (
     "openvino",
     "optimum-intel",
     "nncf",
+    "onnx",
+    "onnxruntime",
     "transformers",
     "torch",
     "numpy",

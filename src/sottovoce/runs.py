@@ -14,7 +14,8 @@ import yaml
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, nearest
-from sottovoce.terms import Component, InferencePrecision, Layout, Scheme, Weights
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.terms import Component, InferencePrecision, KvPrecision, Layout, Scheme, Weights
 
 RECIPE_NAME = "recipe.yaml"
 CALIBRATION_NAME = "calibration"
@@ -34,6 +35,7 @@ class ComponentFacts(Document):
     scheme: Scheme
     size_bytes: int
     int8_weights: int
+    int4_weights: int = 0
     int8_activations: int
     weighted_nodes: int
     fidelity: FidelityFacts | None = None
@@ -53,9 +55,20 @@ class VariantFacts(Document):
     layout: Layout
     weights: Weights
     inference_precision: InferencePrecision
+    dynamic_quantization_group_size: int = 0
+    kv_cache_precision: KvPrecision | None = None
     is_multilingual: bool
     components: dict[Component, ComponentFacts]
     parity: ParityFacts | None = None
+
+    @property
+    def compute(self) -> ComputeSpec:
+        """What the variant was made to compute in, on all cores."""
+        return ComputeSpec(
+            precision=self.inference_precision,
+            dynamic_quantization_group_size=self.dynamic_quantization_group_size,
+            kv_cache_precision=self.kv_cache_precision,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

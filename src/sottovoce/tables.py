@@ -4,9 +4,14 @@ from collections.abc import Sequence
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from sottovoce.benchmark.results import CeilingPart, Interval, Results, Stage, VariantResult
-from sottovoce.inspection import RunSummary
+from sottovoce.calibrate.convergence import Convergence
+from sottovoce.calibrate.coverage import Coverage, Distribution
+from sottovoce.calibrate.doctor import DoctorReport
+from sottovoce.calibrate.leaks import Leaks
+from sottovoce.inspection import ComponentSummary, RunSummary
 
 MB = 1_000_000
 GIGA = 1e9
@@ -144,6 +149,11 @@ def _points(interval: Interval) -> str:
     return f"{100 * interval.value:+.2f} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
 
 
+def _quantized_weights(component: ComponentSummary) -> str:
+    told = f"{component.int8_weights} of {component.weighted_nodes}"
+    return f"{told}, INT4 {component.int4_weights}" if component.int4_weights else told
+
+
 def run_table(summary: RunSummary) -> Table:
     """Show a run: a row for each component of each variant."""
     table = Table(title=f"{summary.name}, recipe {summary.recipe['name']}", title_justify="left")
@@ -160,7 +170,7 @@ def run_table(summary: RunSummary) -> Table:
                 component.scheme,
                 f"{component.size_bytes / MB:.1f}",
                 "-" if component.size_ratio is None else f"{100 * component.size_ratio:.1f} %",
-                f"{component.int8_weights} of {component.weighted_nodes}",
+                _quantized_weights(component),
                 str(component.int8_activations),
             )
         table.add_section()
@@ -192,3 +202,77 @@ def run_lines(summary: RunSummary) -> list[str]:
         )
     lines.append(f"recipe: {summary.recipe['name']}, sha256 {summary.recipe_sha256[:16]}")
     return lines
+
+
+def doctor_table(report: DoctorReport) -> Group:
+    """Show what the doctor found in a calibration record: coverage, ranges, leaks, warnings."""
+    warnings = [f"warning: {finding.text}" for finding in report.findings]
+    lines = (_leak_line(report.leaks), *(warnings or ["no warnings"]))
+    return Group(
+        coverage_table(report.coverage),
+        convergence_table(report.convergence),
+        *(Text(line) for line in lines),
+    )
+
+
+def coverage_table(coverage: Coverage) -> Table:
+    """Show what the recorded clips are like."""
+    languages = ", ".join(f"{name} {number}" for name, number in coverage.languages.items())
+    table = Table(
+        title=f"calibration: {coverage.n_clips} clips, {coverage.audio_s:.0f} s; {languages}; "
+        f"{coverage.n_speakers} known speakers",
+        title_justify="left",
+    )
+    table.add_column("a clip's")
+    for label in ("least", "10 %", "median", "90 %", "most"):
+        table.add_column(label, justify="right")
+    table.add_column("clips by bin")
+    for label, found in (
+        ("length", coverage.length),
+        ("loudness", coverage.loudness),
+        ("SNR, estimated", coverage.snr),
+        ("decode steps", coverage.steps),
+    ):
+        table.add_row(f"{label}, {found.unit}", *_quantiles(found), _bins(found))
+    return table
+
+
+def _quantiles(found: Distribution) -> list[str]:
+    return [f"{value:.1f}" for value in (found.minimum, found.p10, found.median, found.p90, found.maximum)]
+
+
+def _bins(found: Distribution) -> str:
+    """Tell a histogram in a line: `0: 14, 3: 24, 6: 16` counts from each edge on; empty bins are left out."""
+    pairs = zip(found.edges, found.counts, strict=False)
+    return ", ".join(f"{edge:g}: {count}" for edge, count in pairs if count)
+
+
+def convergence_table(components: Sequence[Convergence]) -> Table:
+    """Show from how many clips on the ranges of activations did not change."""
+    table = Table(title="ranges of activations", title_justify="left")
+    for label in ("component", "activations"):
+        table.add_column(label)
+    for label in ("inputs", "settled after"):
+        table.add_column(label, justify="right")
+    for label in ("settled last", "more clips"):
+        table.add_column(label)
+    for found in components:
+        last = max(found.ranges, key=lambda one: one.settled_at)
+        table.add_row(
+            found.component,
+            "INT8" if found.is_quantized else "float",
+            str(len(found.ranges)),
+            f"{found.settled_at} of {found.n_clips} clips",
+            last.name,
+            "change nothing" if found.converged else "may change ranges",
+        )
+    return table
+
+
+def _leak_line(leaks: Leaks | None) -> str:
+    if leaks is None:
+        return "leaks: the speech set has no split eval to compare with"
+    return (
+        f"leaks into {leaks.n_clips} clips of split {leaks.split}: {len(leaks.same_audio)} by audio, "
+        f"{len(leaks.same_speaker)} by speaker, {len(leaks.same_text)} by text"
+    )

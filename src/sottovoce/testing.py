@@ -69,20 +69,67 @@ def tiny_checkpoint(
     Returns:
         The folder.
     """
+    tokenizer = tiny_tokenizer()
+    config = _config(
+        tokenizer,
+        num_mel_bins=n_mels,
+        d_model=TINY_D_MODEL,
+        encoder_layers=TINY_ENCODER_LAYERS,
+        decoder_layers=decoder_layers,
+        encoder_attention_heads=TINY_HEADS,
+        decoder_attention_heads=TINY_HEADS,
+        encoder_ffn_dim=TINY_FFN,
+        decoder_ffn_dim=TINY_FFN,
+        init_std=WEIGHT_STD,
+    )
+    return _write_checkpoint(folder, tokenizer, config, multilingual=multilingual, seed=seed)
+
+
+def large_v3_checkpoint(folder: Path, *, layers: int, seed: int = 0) -> Path:
+    """Write a random Whisper of large-v3's shapes, cut to a number of layers, as a Hugging Face folder.
+
+    Width, heads, mel bins and vocabulary are those of openai/whisper-large-v3. The tokenizer is the tiny
+    one: most of what the model says has no text.
+
+    Args:
+        folder: is made where it is not there.
+        layers: of the encoder, and of the decoder; large-v3 has 32.
+        seed: of the weights.
+
+    Returns:
+        The folder.
+    """
+    tokenizer = tiny_tokenizer()
+    config = _config(
+        tokenizer,
+        num_mel_bins=128,
+        d_model=1280,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_attention_heads=20,
+        decoder_attention_heads=20,
+        encoder_ffn_dim=5120,
+        decoder_ffn_dim=5120,
+        vocab_size=51_866,
+    )
+    return _write_checkpoint(folder, tokenizer, config, multilingual=True, seed=seed)
+
+
+def _write_checkpoint(
+    folder: Path, tokenizer: "Tokenizer", config: "WhisperConfig", *, multilingual: bool, seed: int
+) -> Path:
     import torch
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
 
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = tiny_tokenizer()
     end = "<|endoftext|>"
-    config = _config(tokenizer, n_mels=n_mels, decoder_layers=decoder_layers)
     with torch.random.fork_rng(), quiet_libraries():
         torch.manual_seed(seed)
         model = WhisperForConditionalGeneration(config).eval()
         _shape_embeddings(model.model.decoder, first_special=config.eos_token_id)
         model.generation_config = _generation_config(tokenizer, config, multilingual=multilingual)
         model.save_pretrained(folder, safe_serialization=True)
-        WhisperFeatureExtractor(feature_size=n_mels).save_pretrained(folder)
+        WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(folder)
         WhisperTokenizerFast(
             tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end, pad_token=end
         ).save_pretrained(folder)
@@ -130,27 +177,18 @@ def _special_tokens() -> list[str]:
     return [f"<|{name}|>" for name in names]
 
 
-def _config(tokenizer: "Tokenizer", *, n_mels: int, decoder_layers: int) -> "WhisperConfig":
+def _config(tokenizer: "Tokenizer", **shape: Any) -> "WhisperConfig":
     from transformers import WhisperConfig
 
     end = tokenizer.token_to_id("<|endoftext|>")
     return WhisperConfig(
         architectures=["WhisperForConditionalGeneration"],
-        vocab_size=tokenizer.get_vocab_size(),
-        num_mel_bins=n_mels,
-        d_model=TINY_D_MODEL,
-        encoder_layers=TINY_ENCODER_LAYERS,
-        decoder_layers=decoder_layers,
-        encoder_attention_heads=TINY_HEADS,
-        decoder_attention_heads=TINY_HEADS,
-        encoder_ffn_dim=TINY_FFN,
-        decoder_ffn_dim=TINY_FFN,
-        init_std=WEIGHT_STD,
         decoder_start_token_id=tokenizer.token_to_id("<|startoftranscript|>"),
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,
         begin_suppress_tokens=None,
+        **({"vocab_size": tokenizer.get_vocab_size()} | shape),
     )
 
 

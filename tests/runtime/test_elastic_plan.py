@@ -20,7 +20,7 @@ from sottovoce.runtime.elastic import (
 )
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
 
-SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, bucket_s=0.5, states_bucket_s=0.02)
+SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4
 FLOORS = np.array([-1.5, -1.0, -0.5], dtype=np.float32)
 
@@ -28,6 +28,7 @@ SPECS = st.builds(
     ElasticSpec,
     margin_s=st.floats(0, 3),
     tail_s=st.floats(0, 30),
+    batch_tail_s=st.floats(0, 30),
     bucket_s=st.floats(0, 10),
     states_bucket_s=st.floats(0, 10),
 )
@@ -83,10 +84,14 @@ def test_a_clip_of_three_seconds_has_its_margin_and_its_tail() -> None:
 
 
 def test_clips_of_all_lengths_share_few_lengths() -> None:
-    spec = ElasticSpec(margin_s=0.5, tail_s=10.0, bucket_s=1.0, states_bucket_s=5.0)
+    spec = ElasticSpec(margin_s=0.5, tail_s=10.0, batch_tail_s=5.0, bucket_s=1.0, states_bucket_s=5.0)
     plans = [plan_window(16 * ms, spec) for ms in range(0, 30_001, 10)]
     assert len({plan.n_frames for plan in plans}) == 20
     assert {plan.n_positions + plan.n_silent for plan in plans} == {750, 1000, 1250, 1500}
+
+
+def test_windows_decoded_together_have_another_tail() -> None:
+    assert plan_window(48000, SPEC, is_alone=False) == ElasticPlan(n_frames=350, n_positions=175, n_silent=50)
 
 
 def test_of_an_empty_clip_the_margin_is_encoded() -> None:
@@ -150,7 +155,13 @@ def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_b
         {},
         {"margin_s": "0.5", "tail_s": "2.0"},
         {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5"},
-        {"margin_s": "0.5", "tail_s": "long", "bucket_s": "0.5", "states_bucket_s": "5.0"},
+        {
+            "margin_s": "0.5",
+            "tail_s": "long",
+            "batch_tail_s": "5.0",
+            "bucket_s": "0.5",
+            "states_bucket_s": "5.0",
+        },
     ],
 )
 def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, str] | None) -> None:
@@ -174,7 +185,13 @@ def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, st
 def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
-    facts = {"margin_s": "0.5", "tail_s": "2.0", "bucket_s": "0.5", "states_bucket_s": "5.0"}
+    facts = {
+        "margin_s": "0.5",
+        "tail_s": "2.0",
+        "batch_tail_s": "5.0",
+        "bucket_s": "0.5",
+        "states_bucket_s": "5.0",
+    }
     save_file(tensors, tmp_path / SILENCE_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         SilenceStates.load(tmp_path)

@@ -30,6 +30,9 @@ class Loud:
     def reset(self) -> None:
         self._framer.reset()
 
+    def another(self) -> "Loud":
+        return Loud()
+
 
 def speech(*spans_s: tuple[float, float], total_s: float) -> Wave:
     """Make a wave whose samples count up in spans and are zero elsewhere."""

@@ -44,7 +44,7 @@ def source() -> SileroSource:
 
 @pytest.fixture(scope="module")
 def detector(source: SileroSource) -> SileroVoiceActivity:
-    return SileroVoiceActivity(source)
+    return SileroVoiceActivity.load(source)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_it_computes_what_faster_whisper_computes(spoken: Wave) -> None:
     wave = np.concatenate([spoken, 0.3 * spoken + noise(30.0, rms=0.02)[: spoken.size], silence(1.0)])
     wave = wave[: wave.size // FRAME_SAMPLES * FRAME_SAMPLES]
 
-    ours = SileroVoiceActivity(SileroSource(module="faster_whisper", path=path))
+    ours = SileroVoiceActivity.load(SileroSource(module="faster_whisper", path=path))
 
     np.testing.assert_allclose(
         ours.probabilities(wave, is_last=True), reference(path, wave), rtol=0, atol=1e-3
@@ -122,7 +122,7 @@ def test_it_computes_what_silero_computes_frame_by_frame(spoken: Wave) -> None:
     torch: Any = pytest.importorskip("torch", reason="torch is not installed")
     stock = package.load_silero_vad(onnx=True).audio_forward(torch.from_numpy(spoken[None]), SAMPLE_RATE_HZ)
 
-    ours = SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+    ours = SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
 
     np.testing.assert_allclose(
         ours.probabilities(spoken, is_last=True), stock.numpy().reshape(-1), rtol=0, atol=1e-3
@@ -173,6 +173,15 @@ def test_a_stream_does_not_hear_the_one_before(detector: SileroVoiceActivity, sp
     detector.reset()
 
     np.testing.assert_array_equal(detector.probabilities(spoken, is_last=True), first)
+
+
+def test_another_stream_changes_nothing_of_the_first(detector: SileroVoiceActivity, spoken: Wave) -> None:
+    detector.reset()
+    whole = detector.another().probabilities(spoken, is_last=True)
+    before = detector.probabilities(spoken[:20_000])
+    detector.another().probabilities(spoken[::-1].copy(), is_last=True)
+    after = detector.probabilities(spoken[20_000:], is_last=True)
+    np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-5)
 
 
 def test_probabilities_stay_probabilities_at_the_loudest_that_is_decoded(
@@ -244,7 +253,7 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
     path = install(tmp_path, "silero_vad", PLACES["silero_vad"])
 
     with pytest.raises(InputError, match=r"silero_vad_16k_sequence\.onnx is no graph .*install silero_vad"):
-        SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+        SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
 
 
 def test_a_graph_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -256,7 +265,7 @@ def test_a_graph_of_another_network_is_refused(tmp_path: Path) -> None:
     openvino.save_model(openvino.Model([opset13.relu(taken)], [taken]), path)
 
     with pytest.raises(InputError, match="is no graph of Silero's network"):
-        SileroVoiceActivity(SileroSource(module="silero_vad", path=path))
+        SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
 
 
 @pytest.mark.usefixtures("source")

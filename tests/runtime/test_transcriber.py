@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,14 @@ from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import load_decoder
-from sottovoce.runtime.decoding import decode_greedily, decode_together, feed_prompt, feed_prompts
+from sottovoce.runtime.decoding import Attempt, decode_greedily, decode_together, feed_prompt, feed_prompts
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.rules import Rules
 from sottovoce.runtime.tokens import WhisperTokenizer
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.voice_activity import Framer, Probabilities
+from sottovoce.runtime.windows import Heard
 
 GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
 LAYOUTS = ("fp32", "fp32-stateful")
@@ -118,6 +122,57 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
     assert all(0 <= s.start_s <= s.end_s <= 70 for s in transcript.segments)
     assert done == sorted(done)
     assert done[-1] == pytest.approx(70)
+
+
+class Hasty:
+    """Hears four seconds of each window, then says with a timestamp that all is said."""
+
+    def __init__(self, folder: Path) -> None:
+        self._special = WhisperTokenizer.load(folder).special
+
+    def decode(self, waves: Sequence[Wave], *_: object) -> tuple[Heard, ...]:
+        return tuple(self._decode_one(wave) for wave in waves)
+
+    def _decode_one(self, wave: Wave) -> Heard:
+        duration_s = len(wave) / SAMPLE_RATE_HZ
+        first = self._special.first_timestamp
+        tokens = (first, 5, first + round(min(4.0, duration_s) / 0.02))
+        attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
+        return Heard(
+            attempt=attempt, states=np.zeros((1, 1, 1), np.float32), compression_ratio=1.0, is_silent=False
+        )
+
+
+class Speech:
+    """Takes everything for speech."""
+
+    name = "speech"
+
+    def __init__(self) -> None:
+        self._framer = Framer()
+
+    def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
+        blocks = self._framer.blocks(chunk, is_last=is_last)
+        return np.ones(sum(len(frames) for frames in blocks), dtype=np.float32)
+
+    def reset(self) -> None:
+        self._framer.reset()
+
+    def another(self) -> "Speech":
+        return Speech()
+
+
+@pytest.mark.parametrize("duration_s", [10.0, 70.0])
+def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_s: float) -> None:
+    """With timestamps Whisper at times ends a window before its speech ends."""
+    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
+    hasty = Hasty(tiny_run / "fp32-stateful")
+    transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
+    transcriber.__dict__["_activity"] = Speech()
+    segments = transcriber.transcribe(tone(duration_s), TranscribeOptions(language="en")).segments
+    assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
+    assert segments[-1].end_s > duration_s - 0.7
+    assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))
 
 
 def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:

@@ -378,6 +378,17 @@ def test_samples_that_are_no_numbers_are_refused_and_the_stream_goes_on(value: f
     np.testing.assert_array_equal(np.concatenate([before, after]), whole)
 
 
+def test_another_stream_changes_nothing_of_the_first() -> None:
+    rng = np.random.default_rng(0)
+    wave = rng.standard_normal(100_000).astype(np.float32) * 0.1
+    whole = EnergyVoiceActivity().probabilities(wave, is_last=True)
+    first = EnergyVoiceActivity()
+    before = first.probabilities(wave[:40_000])
+    first.another().probabilities(wave[::-1].copy(), is_last=True)
+    after = first.probabilities(wave[40_000:], is_last=True)
+    np.testing.assert_allclose(np.concatenate([before, after]), whole, atol=1e-6)
+
+
 def test_two_channels_are_refused() -> None:
     with pytest.raises(InputError, match=r"shape \(2, 16000\)"):
         EnergyVoiceActivity().probabilities(np.zeros((2, 16_000), np.float32))

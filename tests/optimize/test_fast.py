@@ -96,7 +96,6 @@ def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:
     ("override", "told"),
     [
         ("exports=[]", "no stateful variant"),
-        ("quantize.layout=stateless", "w8"),
         ("quantize.components.decoder.scheme=w8a8", "int8_activations"),
         ("quantize.components.decoder_with_past.scheme=w8a8", "one decoder"),
         ("quantize.components.encoder.scheme=w8", "encoder"),

@@ -43,7 +43,9 @@ def test_models_can_still_be_converted(tmp_path: Path) -> None:
     opset = onnx.helper.make_opsetid("", 17)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "relu.onnx")
     run(
-        "model = openvino.convert_model(sys.argv[1])\n"
-        "assert openvino.Core().compile_model(model, 'CPU')([[[-1.0, 2.0]]])[0].tolist() == [[0.0, 2.0]]",
+        "import numpy\n"
+        "compiled = openvino.Core().compile_model(openvino.convert_model(sys.argv[1]), 'CPU')\n"
+        "result = compiled([numpy.array([[-1.0, 2.0]], numpy.float32)])[0]\n"
+        "assert result.tolist() == [[0.0, 2.0]]",
         str(tmp_path / "relu.onnx"),
     )

@@ -50,7 +50,11 @@ logger = logging.getLogger(__name__)
 SIGNED_TO_UNSIGNED = 128
 """What is added to an int8 zero point to make the same scale unsigned."""
 
-CONVOLUTIONS = KeepFloat(reason="onnxruntime has no INT8 convolution with a float output", types=("Conv",))
+KEPT_TYPES = {
+    "Conv": "onnxruntime has no INT8 convolution with a float output",
+    "Gather": "tables of positions, which are small, and of the scales that MatMulNBits reads too",
+}
+"""Operations that stay float whatever the recipe says, and why."""
 
 
 def quantize_onnx_variant(
@@ -151,13 +155,17 @@ def quantize_graph(graph: Graph, calls: Calls, spec: QuantizeSpec, advance: Adva
     """
     names = {value.name for value in graph.graph.input}
     given = Calls(length=len(calls), make=lambda: _only(calls, names))
-    kept = spec.keep_float
-    if any(node.op_type == "Conv" for node in graph.graph.node):
-        kept = (*kept, CONVOLUTIONS)
     prepared = _with_own_tables(graph, spec)
+    kept = (*spec.keep_float, *_kept_types(prepared))
     quantized = quantize_component(prepared, given, spec.model_copy(update={"keep_float": kept}), advance)
     make_unsigned(quantized)
     return quantized
+
+
+def _kept_types(graph: Graph) -> Iterator[KeepFloat]:
+    """Yield what stays float of the operations that a graph has; NNCF refuses to keep others."""
+    found = {node.op_type for node in graph.graph.node}
+    return (KeepFloat(reason=why, types=(kind,)) for kind, why in KEPT_TYPES.items() if kind in found)
 
 
 def _with_own_tables(graph: Graph, spec: QuantizeSpec) -> Graph:

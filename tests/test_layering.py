@@ -30,8 +30,8 @@ LAYERS = (
 """Each part may import from its own layer and from those before it."""
 
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
-HEAVY = ("matplotlib", "nncf", "openvino", "optimum", "scipy", "torch", "transformers")
-ONLY_OPTIMIZE = ("matplotlib", "nncf", "optimum", "scipy", "torch", "transformers")
+HEAVY = ("matplotlib", "nncf", "onnx", "onnxruntime", "openvino", "optimum", "scipy", "torch", "transformers")
+ONLY_OPTIMIZE = ("matplotlib", "nncf", "onnx", "optimum", "scipy", "torch", "transformers")
 
 HELP_S, HELP_CALLS = 1.0, 3
 """Of the processor, whatever else it does meanwhile; typically 0.4 s."""

@@ -11,10 +11,11 @@ import pytest
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.onnx_graph import count_int8, size_bytes
+from sottovoce.optimize.onnx_graph import count_int8, save_graph, size_bytes
 from sottovoce.optimize.onnx_quantize import (
     check_onnx_count,
     make_unsigned,
+    measure_onnx_fidelity,
     quantize_graph,
     quantize_onnx_variant,
 )
@@ -69,6 +70,17 @@ def test_nncf_makes_every_product_int8_and_leaves_convolutions_float(
     assert (count.weights, count.weighted) == (WEIGHTED[component] - n_convolutions, WEIGHTED[component])
     check_onnx_count(component, made, count, W8A8)
     onnx.checker.check_model(made, full_check=True)
+
+
+@pytest.mark.parametrize("component", list(Component))
+def test_what_nncf_quantized_computes_nearly_the_same(
+    tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, component: Component
+) -> None:
+    path = tmp_path / "quantized.onnx"
+    save_graph(quantized(tiny_onnx, baseline, record, component, W8A8), path)
+    calls = CalibrationStore(record).calls(component, baseline)
+    fidelity = measure_onnx_fidelity(onnx_path(tiny_onnx, component), path, calls)
+    assert 0 < fidelity.relative_error < 0.2
 
 
 def test_activations_are_unsigned(tiny_onnx: Path, baseline: Path, record: Path) -> None:

@@ -14,10 +14,12 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from sottovoce.accuracy import WordErrors
 from sottovoce.artifacts import Document
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
+from sottovoce.intervals import Interval
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
@@ -61,41 +63,12 @@ class CeilingPart(StrEnum):
     DECODE_STEP = "decode_step"
 
 
-class Interval(Document):
-    """A figure with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Latency(Document):
     """Seconds from waveform to text, over clips; each clip counts with its median over passes."""
 
     p50: float
     p90: float
     mean: float
-
-
-class WordErrors(Document):
-    """Counts of a word alignment; in Chinese, Japanese and Thai a character counts as a word."""
-
-    substitutions: int = Field(ge=0)
-    deletions: int = Field(ge=0)
-    insertions: int = Field(ge=0)
-    reference_words: int = Field(ge=0)
-
-    @property
-    def errors(self) -> int:
-        """Substitutions, deletions and insertions together."""
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def wer(self) -> float:
-        """Errors by reference words; 0 for no words and no errors, infinite for invented words."""
-        if self.reference_words == 0:
-            return 0.0 if self.errors == 0 else float("inf")
-        return self.errors / self.reference_words
 
 
 class ComponentPrecision(Document):

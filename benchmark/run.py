@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce import __version__
+from sottovoce.accuracy import NORMALIZER
 from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -21,12 +22,10 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.benchmark.accuracy import NORMALIZER
 from sottovoce.benchmark.ceilings import best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, WINDOW_S, EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import engine_versions, make_engine, require_engines
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
-from sottovoce.benchmark.intervals import CONFIDENCE, N_RESAMPLES, Blocks, make_blocks
 from sottovoce.benchmark.measure import MeasureSpec, VariantMeasurement, interleave, measure
 from sottovoce.benchmark.results import (
     CLIPS_NAME,
@@ -68,6 +67,7 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Blocks, make_blocks
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.accuracy import add_errors, normalize, word_errors
+from sottovoce.accuracy import add_errors, normalize, word_errors
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.intervals import (
-    Blocks,
-    rate_delta_interval,
-    ratio_interval,
-    ratio_of_ratios_interval,
-)
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
     AccuracyVerdict,
@@ -21,7 +15,6 @@ from sottovoce.benchmark.results import (
     ClipRow,
     ColdStart,
     Comparison,
-    Interval,
     Latency,
     PeerComparison,
     Precision,
@@ -34,6 +27,13 @@ from sottovoce.benchmark.results import (
 from sottovoce.benchmark.worker import ColdRun
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
+from sottovoce.intervals import (
+    Blocks,
+    Interval,
+    rate_delta_interval,
+    ratio_interval,
+    ratio_of_ratios_interval,
+)
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 
 BlocksOf = Callable[[Sequence[ClipRow]], Blocks]

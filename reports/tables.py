@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.results import (
     CeilingPart,
     ClipRow,
     ColdStart,
     Comparison,
     ComponentPrecision,
-    Interval,
     Results,
     Stage,
     Stratum,
     VariantResult,
-    WordErrors,
 )
+from sottovoce.intervals import Interval
 from sottovoce.reports.units import (
     NOT_MEASURED,
     duration,

@@ -2,7 +2,8 @@
 
 import math
 
-from sottovoce.benchmark.results import AccuracyVerdict, Comparison, Interval, Results, SpeedVerdict
+from sottovoce.benchmark.results import AccuracyVerdict, Comparison, Results, SpeedVerdict
+from sottovoce.intervals import Interval
 from sottovoce.reports.units import NO_BREAK_SPACE, fixed, percent, signed_points
 
 MAX_CLIPS_FACTOR = 100

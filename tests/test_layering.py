@@ -18,7 +18,7 @@ PACKAGE = Path(sottovoce.__file__).parent
 STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
 LAYERS = (
     ("cores", "errors", "terms"),
-    ("progress", "artifacts", "config", "environment", "configs", "graphs"),
+    ("progress", "artifacts", "config", "environment", "configs", "graphs", "accuracy", "intervals"),
     ("runtime",),
     ("variants", "runs"),
     ("calibrate",),

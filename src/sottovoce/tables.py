@@ -6,12 +6,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.benchmark.results import CeilingPart, Interval, Results, Stage, VariantResult
+from sottovoce.benchmark.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.calibrate.convergence import Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks
 from sottovoce.inspection import ComponentSummary, RunSummary
+from sottovoce.intervals import Interval
 
 MB = 1_000_000
 GIGA = 1e9

@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.intervals import make_blocks
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
     AccuracyVerdict,
     ClipRow,
-    Interval,
     SpeedVerdict,
     Stage,
     VariantResult,
@@ -31,6 +29,7 @@ from sottovoce.benchmark.worker import Loaded
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
+from sottovoce.intervals import Interval, make_blocks
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.terms import Component
 from sottovoce.testing import FakeEngine, fake_precision, tone

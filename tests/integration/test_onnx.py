@@ -6,7 +6,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.accuracy import normalize
+from sottovoce.accuracy import normalize
 from sottovoce.calibrate.clips import Clip, filter_clips
 from sottovoce.calibrate.loading import load_clips
 from sottovoce.calibrate.speech import read_speech

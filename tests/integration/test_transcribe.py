@@ -17,7 +17,7 @@ import soundfile
 import srt
 import webvtt
 
-from sottovoce.benchmark.accuracy import normalize
+from sottovoce.accuracy import normalize
 from sottovoce.calibrate.clips import Clip, filter_clips
 from sottovoce.calibrate.loading import load_clips
 from sottovoce.calibrate.speech import read_speech

@@ -9,6 +9,7 @@ from pathlib import Path
 import jiwer
 import pytest
 
+from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.results import (
     CLIPS_NAME,
     RESULTS_NAME,
@@ -17,7 +18,6 @@ from sottovoce.benchmark.results import (
     Comparison,
     ComponentPrecision,
     Dataset,
-    Interval,
     Latency,
     Method,
     Precision,
@@ -28,9 +28,9 @@ from sottovoce.benchmark.results import (
     Stratum,
     VariantResult,
     Verdict,
-    WordErrors,
 )
 from sottovoce.environment import Host
+from sottovoce.intervals import Interval
 
 BASELINE = "fp32"
 SENTENCES = (

@@ -9,12 +9,12 @@ from sottovoce.benchmark.results import (
     CeilingPart,
     ClipRow,
     ColdStart,
-    Interval,
     MachineRates,
     PeerComparison,
     Results,
     VariantResult,
 )
+from sottovoce.intervals import Interval
 from sottovoce.reports.html import render_report
 from sottovoce.reports.view import build_view
 

@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sottovoce.benchmark.results import AccuracyVerdict, Comparison, Interval, Results, SpeedVerdict, Verdict
+from sottovoce.benchmark.results import AccuracyVerdict, Comparison, Results, SpeedVerdict, Verdict
+from sottovoce.intervals import Interval
 from sottovoce.reports.verdicts import clips_to_decide, describe_verdict
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.benchmark.results import Interval
+from sottovoce.artifacts import Document
 
 N_RESAMPLES = 4_000
 CONFIDENCE = 0.95
@@ -21,6 +21,14 @@ MIN_BLOCKS = 10
 """With fewer speakers the blocks are clips: a bootstrap of a few blocks says nothing."""
 
 Floats = NDArray[np.float64]
+
+
+class Interval(Document):
+    """A figure with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

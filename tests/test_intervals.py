@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from sottovoce.benchmark.intervals import (
+from sottovoce.intervals import (
     CONFIDENCE,
     MIN_BLOCKS,
     N_RESAMPLES,

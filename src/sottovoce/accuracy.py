@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sottovoce.benchmark.results import WordErrors
+from pydantic import Field
+
+from sottovoce.artifacts import Document
 
 CHARACTER_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without spaces: a character counts as a word, so that WER is CER (Radford et al., 4.2)."""
@@ -19,6 +21,27 @@ CHINESE = frozenset({"zh", "yue"})
 NORMALIZER = (
     "whisper-normalizer: English for en, basic else; characters for zh ja th lo my yue, zh simplified"
 )
+
+
+class WordErrors(Document):
+    """Counts of a word alignment; in Chinese, Japanese and Thai a character counts as a word."""
+
+    substitutions: int = Field(ge=0)
+    deletions: int = Field(ge=0)
+    insertions: int = Field(ge=0)
+    reference_words: int = Field(ge=0)
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def wer(self) -> float:
+        """Errors by reference words; 0 for no words and no errors, infinite for invented words."""
+        if self.reference_words == 0:
+            return 0.0 if self.errors == 0 else float("inf")
+        return self.errors / self.reference_words
 
 
 def normalize(text: str, language: str | None) -> str:

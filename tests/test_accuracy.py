@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.accuracy import add_errors, normalize, word_errors
-from sottovoce.benchmark.results import WordErrors
+from sottovoce.accuracy import WordErrors, add_errors, normalize, word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8).map(" ".join)
 LANGUAGES = st.sampled_from(["en", "fr", "zh", "ja", "th", None])

@@ -1,0 +1,225 @@
+"""Judge a variant token by token: teacher forcing on what the baseline said.
+
+Two variants that transcribe freely part at the first token on which they differ, and what follows is
+compared with nothing. So the baseline speaks first, and the variant is fed the baseline's tokens: at every
+position both give probabilities of the next one. A clip gives some thirty comparisons that do not depend
+on each other, where its word errors give one or two.
+
+The divergence is that of Kullback and Leibler (1951), of the baseline's distribution from the variant's.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.decoder import Decoder, States, load_decoder
+from sottovoce.runtime.decoding import decode_greedily, feed_prompt, token_limit
+from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.features import log_mel
+from sottovoce.runtime.rules import Row, Rules, log_sum_exp
+from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
+from sottovoce.runtime.transcript import Task
+
+N_LIKELIEST = 64
+"""Tokens of a position that are compared one by one; all others count as one. Keeping 52,000 would take 6 MB a clip."""
+
+LogProbabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spoken:
+    """What the baseline said of a clip.
+
+    Attributes:
+        clip_id: of the clip.
+        wave: float32, shape (n_samples,), 16 kHz, at most 30 s.
+        prompt: what decoding started with.
+        tokens: after the prompt, with the end token.
+        likeliest: int64, shape (n_tokens, 64); the likeliest tokens of each position, likeliest first.
+        log_probabilities: float32, same shape; natural logarithms.
+    """
+
+    clip_id: str
+    wave: Wave
+    prompt: Tokens
+    tokens: Tokens
+    likeliest: NDArray[np.int64]
+    log_probabilities: LogProbabilities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipJudgement:
+    """How a variant agrees with the baseline on one clip.
+
+    Attributes:
+        clip_id: of the clip.
+        n_tokens: positions compared.
+        n_flips: positions where the variant prefers another token.
+        divergence: sum over the positions, in nats.
+    """
+
+    clip_id: str
+    n_tokens: int
+    n_flips: int
+    divergence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """How a variant agrees with the baseline."""
+
+    clips: tuple[ClipJudgement, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        """Positions compared."""
+        return sum(clip.n_tokens for clip in self.clips)
+
+    @property
+    def flips(self) -> float:
+        """Share of the positions where the variant prefers another token."""
+        return sum(clip.n_flips for clip in self.clips) / max(1, self.n_tokens)
+
+    @property
+    def divergence(self) -> float:
+        """Mean over the positions, in nats."""
+        return sum(clip.divergence for clip in self.clips) / max(1, self.n_tokens)
+
+
+class Subject:
+    """A variant whose probabilities are asked for."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, tokenizer: WhisperTokenizer) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, compute: ComputeSpec) -> "Subject":
+        """Load a variant in the runtime.
+
+        Raises:
+            InputError: the folder holds no variant.
+        """
+        return cls(
+            Encoder.load(folder, compute), load_decoder(folder, compute), WhisperTokenizer.load(folder)
+        )
+
+    def speak(self, clip: LoadedClip) -> Spoken:
+        """Transcribe a clip greedily without timestamps, and keep how sure each token was."""
+        prompt = self._prompt(clip.clip.language)
+        special = self._tokenizer.special
+        states = self._encode(clip.wave)
+        self._decoder.start(states)
+        begin = feed_prompt(self._decoder, prompt, start=special.start, no_speech=special.no_speech)
+        limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
+        attempt = decode_greedily(self._decoder, begin, self._rules(), end=special.end, limit=limit)
+        tokens = (*attempt.tokens, special.end)
+        rows = self._rows(states, prompt, tokens)
+        likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)
+        return Spoken(
+            clip_id=clip.clip.clip_id,
+            wave=clip.wave,
+            prompt=prompt,
+            tokens=tokens,
+            likeliest=np.stack(likeliest),
+            log_probabilities=np.stack(logs),
+        )
+
+    def compare(self, spoken: Spoken) -> ClipJudgement:
+        """Feed what the baseline said of a clip, and compare at each position."""
+        states = self._encode(spoken.wave)
+        n_flips, divergence = 0, 0.0
+        for place, row in enumerate(self._rows(states, spoken.prompt, spoken.tokens)):
+            n_flips += int(row.argmax()) != int(spoken.likeliest[place, 0])
+            divergence += divergence_of(row, spoken.likeliest[place], spoken.log_probabilities[place])
+        return ClipJudgement(
+            clip_id=spoken.clip_id, n_tokens=len(spoken.tokens), n_flips=n_flips, divergence=divergence
+        )
+
+    def _prompt(self, language: str | None) -> Tokens:
+        known = language if language in self._tokenizer.special.languages else "en"
+        return self._tokenizer.prompt(language=known, task=Task.TRANSCRIBE, with_timestamps=False)
+
+    def _rules(self) -> Rules:
+        return Rules(self._tokenizer.special, with_timestamps=False)
+
+    def _encode(self, wave: Wave) -> States:
+        plan = self._encoder.plan(len(wave))
+        return self._encoder.encode(log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames), plan)
+
+    def _rows(self, states: States, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
+        """Yield logits that each of the tokens is chosen by, after the rules; valid until the next one."""
+        rules = self._rules()
+        self._decoder.start(states)
+        for place, row in enumerate(self._logits(prompt, tokens[:-1])):
+            rules.apply(row, tokens[:place])
+            yield row
+
+    def _logits(self, prompt: Tokens, said: Tokens) -> Iterator[Row]:
+        """Yield the logits behind the prompt and behind each token, fed at once where the decoder takes several."""
+        if self._decoder.can_continue:
+            yield from self._decoder.run(np.array([prompt + said], dtype=np.int64))[0, len(prompt) - 1 :]
+            return
+        yield self._decoder.run(np.array([prompt], dtype=np.int64))[0, -1]
+        for token in said:
+            yield self._decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
+
+
+def _likeliest(row: Row) -> tuple[NDArray[np.int64], LogProbabilities]:
+    top = np.argpartition(row, -N_LIKELIEST)[-N_LIKELIEST:]
+    top = top[np.argsort(-row[top], kind="stable")]
+    return top.astype(np.int64), (row[top] - log_sum_exp(row)).astype(np.float32)
+
+
+def divergence_of(row: Row, likeliest: NDArray[np.int64], log_probabilities: LogProbabilities) -> float:
+    """Return the divergence of a baseline's distribution from a variant's at one position.
+
+    Args:
+        row: the variant's logits, shape (n_vocabulary,).
+        likeliest: the baseline's likeliest tokens, shape (n,).
+        log_probabilities: the baseline's, of those tokens, shape (n,).
+
+    Returns:
+        Nats, over those tokens and the rest taken together: never below 0 but for rounding, and never above
+        the divergence over the whole vocabulary.
+    """
+    is_possible = np.isfinite(log_probabilities)
+    logs = log_probabilities[is_possible].astype(np.float64)
+    found_logs = row[likeliest[is_possible]].astype(np.float64) - log_sum_exp(row)
+    expected = np.exp(logs)
+    among = float((expected * (logs - found_logs)).sum())
+    rest, found_rest = 1.0 - expected.sum(), 1.0 - np.exp(found_logs).sum()
+    if rest <= SMALLEST_REST:
+        return among
+    return among + float(rest * np.log(rest / max(found_rest, SMALLEST_REST)))
+
+
+SMALLEST_REST = 1e-7
+"""Less than that is rounding of the sum of the others."""
+
+
+def listen(baseline: Subject, clips: Sequence[LoadedClip], advance: Callable[[], None]) -> tuple[Spoken, ...]:
+    """Let the baseline speak.
+
+    Args:
+        baseline: the float32 variant.
+        clips: what it is to transcribe.
+        advance: called after each clip.
+    """
+    spoken = []
+    for clip in clips:
+        spoken.append(baseline.speak(clip))
+        advance()
+    return tuple(spoken)
+
+
+def judge(subject: Subject, spoken: Iterable[Spoken]) -> Judgement:
+    """Compare a variant with what the baseline said."""
+    return Judgement(clips=tuple(subject.compare(each) for each in spoken))

@@ -7,13 +7,20 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
 from sottovoce.errors import SpecError
+from sottovoce.optimize.origin import find_checkpoint
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import SILENCE_NAME
-from sottovoce.terms import Layout, Scheme, Weights
+from sottovoce.terms import Ctranslate2Type, Format, Layout, Scheme, Weights
 
 PEER_VARIANT = "int8"
-"""Of faster-whisper, whose variants are no run's."""
+"""Of faster-whisper, where the run has no CTranslate2 variant: the checkpoint, converted for the comparison."""
+
+OPENVINO_ENGINES = ("optimum-intel", "openvino-genai")
+"""Engines that run OpenVINO variants only."""
+
+TORCH_VARIANTS = {"torch": "fp32", "torch-dynamic": "dynamic-int8"}
+"""What engines that run the checkpoint itself make of it."""
 
 ConvertedFolder = Callable[[], Path]
 
@@ -42,12 +49,14 @@ class EntrySpec:
         engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
         threads: inference threads of every entry.
         long: recordings over 30 s.
+        checkpoint: what the run was made of, for engines that run it; None looks for it.
     """
 
     variants: tuple[str, ...]
     engines: tuple[str, ...]
     threads: int
     long: bool = False
+    checkpoint: str | None = None
 
 
 def engine_names(engines: Sequence[str]) -> tuple[str, ...]:
@@ -83,7 +92,7 @@ def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tu
             able = ", ".join(name for name, kind in ENGINES.items() if kind.takes_long)
             raise SpecError(f"{engine} takes no recordings over 30 s; with --long choose from {able}")
         names = (variant,) if variant else _variants_for(engine, run, asked.variants)
-        chosen += [_entry(run, engine, name, asked.threads, converted) for name in names]
+        chosen += [_entry(run, engine, name, asked, converted) for name in names]
     return tuple({entry.spec.name: entry for entry in chosen}.values())
 
 
@@ -115,7 +124,9 @@ def _variants_for(engine: str, run: Run, wanted: tuple[str, ...]) -> tuple[str, 
                 )
             return (stateful.name,)
         case "faster-whisper":
-            return (PEER_VARIANT,)
+            return (_int8_ctranslate2(run) or PEER_VARIANT,)
+        case "torch" | "torch-dynamic":
+            return (TORCH_VARIANTS[engine],)
         case _:
             return wanted or (run.recipe.quantize.name,)
 
@@ -124,7 +135,18 @@ def _quantized_stateless(run: Run) -> str | None:
     found = (
         variant.name
         for variant in run.variants
-        if variant.facts.layout is Layout.STATELESS and _is_quantized(variant) and not is_elastic(variant)
+        if variant.facts.format is Format.OPENVINO
+        and variant.facts.layout is Layout.STATELESS
+        and _is_quantized(variant)
+        and not is_elastic(variant)
+    )
+    return next(found, None)
+
+
+def _int8_ctranslate2(run: Run) -> str | None:
+    """Name the variant that is what would be converted for faster-whisper."""
+    found = (
+        variant.name for variant in run.variants if variant.facts.ctranslate2_type is Ctranslate2Type.INT8
     )
     return next(found, None)
 
@@ -133,7 +155,8 @@ def _float_stateful(run: Run) -> Variant | None:
     found = (
         variant
         for variant in run.variants
-        if variant.facts.layout is Layout.STATEFUL
+        if variant.facts.format is Format.OPENVINO
+        and variant.facts.layout is Layout.STATEFUL
         and variant.facts.weights is Weights.FP32
         and not _is_quantized(variant)
         and not is_elastic(variant)
@@ -150,12 +173,17 @@ def is_elastic(variant: Variant) -> bool:
     return (variant.folder / SILENCE_NAME).is_file()
 
 
-def _entry(run: Run, engine: str, name: str, threads: int, converted: ConvertedFolder) -> Entry:
+def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: ConvertedFolder) -> Entry:
+    if engine in TORCH_VARIANTS:
+        return _torch_entry(run, engine, name, asked)
     if engine == "faster-whisper":
-        if name != PEER_VARIANT:
-            raise SpecError(f"faster-whisper:{name}: faster-whisper is measured with {PEER_VARIANT} only")
-        return _converted_entry(engine, converted(), threads)
+        return _faster_whisper_entry(run, engine, name, asked.threads, converted)
     variant = run.variant(name)
+    if engine in OPENVINO_ENGINES and variant.facts.format is not Format.OPENVINO:
+        raise SpecError(
+            f"{engine}:{name}: {name} is a variant in {variant.facts.format}, {engine} runs OpenVINO variants only; "
+            f"the engine {DEFAULT_ENGINE} runs it"
+        )
     if engine != DEFAULT_ENGINE and is_elastic(variant):
         raise SpecError(
             f"{engine}:{name}: {name} is elastic, it encodes the speech of a window only; "
@@ -165,7 +193,35 @@ def _entry(run: Run, engine: str, name: str, threads: int, converted: ConvertedF
         raise SpecError(
             f"{engine}:{name}: {name} is {variant.facts.layout}, openvino-genai runs the stateful layout only"
         )
-    return _run_entry(variant, engine, threads)
+    return _run_entry(variant, engine, asked.threads)
+
+
+def _torch_entry(run: Run, engine: str, name: str, asked: EntrySpec) -> Entry:
+    if name != TORCH_VARIANTS[engine]:
+        raise SpecError(f"{engine}:{name}: {engine} is measured with {TORCH_VARIANTS[engine]} only")
+    folder = find_checkpoint(run, asked.checkpoint).folder
+    return Entry(
+        spec=EngineSpec(
+            engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=asked.threads)
+        ),
+        component_size_bytes={"model": sum(part.stat().st_size for part in folder.glob("*.safetensors"))},
+        int8_nodes={},
+    )
+
+
+def _faster_whisper_entry(
+    run: Run, engine: str, name: str, threads: int, converted: ConvertedFolder
+) -> Entry:
+    """Choose a CTranslate2 variant of the run, or the checkpoint converted for the comparison."""
+    ours = {variant.name: variant for variant in run.variants if variant.facts.format is Format.CTRANSLATE2}
+    if name in ours:
+        return _run_entry(ours[name], engine, threads)
+    if name != PEER_VARIANT:
+        raise SpecError(
+            f"faster-whisper:{name}: faster-whisper is measured with {PEER_VARIANT}, or with a CTranslate2 variant of "
+            f"the run ({', '.join(ours) or 'it has none'})"
+        )
+    return _converted_entry(engine, converted(), threads)
 
 
 def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:

@@ -20,14 +20,17 @@ from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
 from sottovoce.intervals import Interval
+from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.optimize.sensitivity.report import SensitivityReport
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 3
+RESULTS_SCHEMA_VERSION = 4
 """1: first version; every variant ran in optimum-intel.
 2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read.
-3: `doctor`; versions 1 and 2 can be read."""
+3: `doctor`; versions 1 and 2 can be read.
+4: `sensitivity`, `search`; versions 1 to 3 can be read."""
 
 
 class Stage(StrEnum):
@@ -242,7 +245,7 @@ class Method(Document):
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1, 2, 3] = 3
+    schema_version: Literal[1, 2, 3, 4] = 4
     created: datetime
     model: str
     recipe: dict[str, object]
@@ -251,6 +254,14 @@ class Results(Document):
         default=None, description="Facts of the calibration record."
     )
     doctor: DoctorReport | None = Field(default=None, description="What the doctor found in the record.")
+    search: SearchReport | None = Field(
+        default=None,
+        description="What was tried to find the quantized variant; null where it was not searched for.",
+    )
+    sensitivity: SensitivityReport | None = Field(
+        default=None,
+        description="What each block costs; null where it was not studied, or the run has changed since.",
+    )
     host: Host
     versions: dict[str, str]
     dataset: Dataset

@@ -68,6 +68,8 @@ from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Blocks, make_blocks
+from sottovoce.optimize.search.outcome import read_search
+from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
@@ -92,7 +94,7 @@ class BenchmarkSpec:
         variants: names, measured in our engine; empty for the quantized variant.
         margin: largest tolerated WER increase, a fraction.
         engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
-        checkpoint: what the run was made of, for faster-whisper; None looks for it.
+        checkpoint: what the run was made of, for faster-whisper, torch and torch-dynamic; None looks for it.
         long: take only recordings over 30 s instead of only clips up to 30 s.
         cold_starts: further fresh processes of each entry that are timed to their first transcript.
         ceilings: measure what this machine can do at most, and how near our variants come to it.
@@ -168,11 +170,18 @@ def benchmark(
 
 
 def _entry_spec(spec: BenchmarkSpec) -> EntrySpec:
-    return EntrySpec(variants=spec.variants, engines=spec.engines, threads=spec.n_threads, long=spec.long)
+    return EntrySpec(
+        variants=spec.variants,
+        engines=spec.engines,
+        threads=spec.n_threads,
+        long=spec.long,
+        checkpoint=spec.checkpoint,
+    )
 
 
 def _converted_folder(run: Run, spec: BenchmarkSpec, reporter: Reporter) -> Path:
-    from sottovoce.benchmark.conversion import convert_checkpoint, find_checkpoint
+    from sottovoce.benchmark.conversion import convert_checkpoint
+    from sottovoce.optimize.origin import find_checkpoint
 
     checkpoint = find_checkpoint(run, spec.checkpoint)
     with reporter.progress("convert for faster-whisper", 1) as advance:
@@ -280,6 +289,8 @@ def _assemble(
         recipe_sha256=run.recipe.sha256(),
         calibration=None if run.calibration is None else run.calibration.facts,
         doctor=read_report(run.folder / CALIBRATION_NAME),
+        search=read_search(run.folder),
+        sensitivity=read_current_sensitivity(run.folder),
         host=read_host(),
         versions=library_versions() | engine_versions(engine_names(spec.engines)),
         dataset=_dataset(speech, spec, clips, rows[summaries[0].name]),

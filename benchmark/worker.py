@@ -3,24 +3,40 @@
 Nothing here imports an engine's libraries: the memory of an engine is not to hold another's.
 """
 
+import atexit
+import json
 import multiprocessing
+import os
+import pickle
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Any, Self, TypeVar, cast
 
+import numpy as np
+
+from sottovoce.benchmark.cold import ColdRequest, one_line
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Probe, Probing, Timed
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
 from sottovoce.environment import peak_rss_bytes
-from sottovoce.errors import SottovoceError, StageError
+from sottovoce.errors import StageError
 from sottovoce.runtime.audio import Wave
 
 STOP_TIMEOUT_S = 10.0
+
+COLD_COMMAND = (sys.executable, "-P", "-c", "from sottovoce.benchmark.cold import main; main()")
+"""Not `-m`: what the request is made of would be imported twice then."""
 
 _Answer = TypeVar("_Answer")
 
@@ -40,10 +56,12 @@ class ColdRun:
     Attributes:
         seconds: from starting the process to having the transcript.
         peak_rss_bytes: largest resident set of the process.
+        text: the transcript.
     """
 
     seconds: float
     peak_rss_bytes: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,29 +172,90 @@ class Worker:
             answer = self._ours.recv()
         except EOFError as cause:
             self._process.join(STOP_TIMEOUT_S)
-            raise StageError(
-                f"the process of {self.spec.name} ended unexpectedly "
-                f"(exit code {self._process.exitcode}; -9 means too little memory)"
-            ) from cause
+            raise _ended(self.spec, self._process.exitcode) from cause
         if isinstance(answer, _Failure):
-            told = f"{self.spec.name}: {answer.message}"
-            raise StageError(told) if answer.is_fatal else ClipError(answer.message)
+            raise _failed(self.spec, answer)
         return answer
 
 
 def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine = make_engine) -> ColdRun:
     """Time a fresh process from its start to its first transcript: imports, loading and the work.
 
+    The first process of an engine is not counted: it writes the bytecode of the libraries, which an installer or
+    the first use leaves on a user's machine, and fetches files from the disk.
+
+    Args:
+        spec: the entry.
+        wave: float32, shape (n_samples,), 16 kHz.
+        language: code; None detects it.
+        make: makes the engine, where it is none of the registry's.
+
     Raises:
         StageError: it cannot be loaded, or the process died.
         ClipError: the engine failed on the clip.
     """
+    bytecode = _bytecode_folder() / spec.engine
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.npy"
+        np.save(clip, wave)
+        own_make = None if make is make_engine else make
+        request = ColdRequest(spec=spec, clip=clip, language=language, make=own_make)
+        if not bytecode.is_dir():
+            _run_cold(request, bytecode)
+        return _run_cold(request, bytecode)
+
+
+@cache
+def _bytecode_folder() -> Path:
+    """Make the folder that holds the bytecode of this process's cold starts, until it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="sottovoce-bytecode-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _run_cold(request: ColdRequest, bytecode: Path) -> ColdRun:
+    asked = request.clip.with_name("request.pickle")
+    asked.write_bytes(pickle.dumps(request))
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
-    with Worker(spec, make) as worker:
-        worker.wait_until_loaded()
-        worker.transcribe(wave, language)
-        seconds = time.perf_counter() - started
-        return ColdRun(seconds=seconds, peak_rss_bytes=worker.peak_rss_bytes())
+    with (
+        asked.open("rb") as stdin,
+        subprocess.Popen(
+            COLD_COMMAND,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            env=inherited | {"PYTHONPYCACHEPREFIX": str(bytecode)},
+        ) as process,
+    ):
+        try:
+            line = cast("IO[bytes]", process.stdout).readline()
+            seconds = time.perf_counter() - started
+            if not line:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_TIMEOUT_S)
+        finally:
+            process.kill()
+    if not line:
+        raise _ended(request.spec, process.returncode)
+    return _cold_run(request.spec, json.loads(line), seconds)
+
+
+def _cold_run(spec: EngineSpec, answer: dict[str, Any], seconds: float) -> ColdRun:
+    if "error" in answer:
+        raise _failed(spec, _Failure(message=answer["error"], is_fatal=answer["is_fatal"]))
+    return ColdRun(seconds=seconds, peak_rss_bytes=answer["peak_rss_bytes"], text=answer["text"])
+
+
+def _ended(spec: EngineSpec, exit_code: int | None) -> StageError:
+    return StageError(
+        f"the process of {spec.name} ended unexpectedly (exit code {exit_code}; -9 means too little memory)"
+    )
+
+
+def _failed(spec: EngineSpec, failure: _Failure) -> StageError | ClipError:
+    if failure.is_fatal:
+        return StageError(f"{spec.name}: {failure.message}")
+    return ClipError(failure.message)
 
 
 def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
@@ -185,7 +264,7 @@ def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     try:
         engine, ready = _load(spec, make)
     except Exception as cause:  # noqa: BLE001 - the edge of the process: reported to the parent
-        connection.send(_Failure(message=_one_line(cause), is_fatal=True))
+        connection.send(_Failure(message=one_line(cause), is_fatal=True))
         return
     connection.send(ready)
     while (request := connection.recv()) is not None:
@@ -204,7 +283,7 @@ def _answer(engine: Engine, request: object) -> object:
     try:
         return _do(engine, request)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=_one_line(cause), is_fatal=not isinstance(request, _Transcribe))
+        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe))
 
 
 def _do(engine: Engine, request: object) -> object:
@@ -217,8 +296,3 @@ def _do(engine: Engine, request: object) -> object:
             return engine.probe() if isinstance(engine, Probing) else None
         case _:
             return peak_rss_bytes()
-
-
-def _one_line(cause: Exception) -> str:
-    told = " ".join(str(cause).split()) or type(cause).__name__
-    return told if isinstance(cause, SottovoceError) else f"{type(cause).__name__}: {told}"

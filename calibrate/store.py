@@ -8,6 +8,7 @@ checks that what is rebuilt is what was recorded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,13 @@ class CalibrationStore:
     def clip_ids(self) -> frozenset[str]:
         """Name the clips that were recorded."""
         return frozenset(entry.clip_id for entry in self.entries)
+
+    def first(self, n_clips: int) -> "CalibrationStore":
+        """Return the part of the record that its first clips gave; they were drawn by chance."""
+        chosen = frozenset(list(dict.fromkeys(entry.clip_id for entry in self.entries))[:n_clips])
+        part = copy(self)
+        part.entries = tuple(entry for entry in self.entries if entry.clip_id in chosen)
+        return part
 
     def read(self, entry: SequenceEntry) -> DecodedSequence:
         """Read one sequence."""

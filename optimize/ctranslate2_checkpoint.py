@@ -44,6 +44,20 @@ _Getter = Callable[[str], "NDArray[np.generic]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredVariable:
+    """A variable of a `model.bin` as it is stored; bfloat16 is told from float16 by its type id only.
+
+    Attributes:
+        raw: its bytes; not copied.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type_id: int
+    raw: memoryview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CTranslate2Model:
     """The content of a `model.bin`, aliases resolved."""
 
@@ -94,35 +108,56 @@ def read_model(data: bytes, path: "Path") -> CTranslate2Model:
         InputError: cut off, of an unknown version, or of a type that is no float16 or float32.
     """
     reader = _Reader(memoryview(data), path)
-    version = reader.integer("I")
-    if version not in BINARY_VERSIONS:
-        raise InputError(
-            f"{path} is no CTranslate2 model of a known version (found {version}, want "
-            f"{' or '.join(map(str, BINARY_VERSIONS))}); convert it again with a current CTranslate2"
-        )
-    spec = reader.string()
-    revision = reader.integer("I")
-    variables = dict(_read_variable(reader, path) for _ in range(reader.integer("I")))
+    spec, revision = _read_head(reader, path)
+    stored = [_read_variable(reader) for _ in range(reader.integer("I"))]
+    variables = {variable.name: _values(variable, path) for variable in stored}
     for _ in range(reader.integer("I")):
         alias, name = reader.string(), reader.string()
         variables[alias] = _variable(variables, name, path)
     return CTranslate2Model(spec=spec, revision=revision, variables=variables)
 
 
-def _read_variable(reader: _Reader, path: "Path") -> "tuple[str, NDArray[np.generic]]":
+def list_variables(path: "Path") -> tuple[StoredVariable, ...]:
+    """List what a `model.bin` stores, of any type; what is stored under several names is there once.
+
+    Raises:
+        InputError: cut off, or of an unknown version.
+    """
+    reader = _Reader(np.memmap(path, dtype=np.uint8, mode="r").data, path)
+    _read_head(reader, path)
+    return tuple(_read_variable(reader) for _ in range(reader.integer("I")))
+
+
+def _read_head(reader: _Reader, path: "Path") -> tuple[str, int]:
+    """Read the name and the revision of the specification."""
+    version = reader.integer("I")
+    if version not in BINARY_VERSIONS:
+        raise InputError(
+            f"{path} is no CTranslate2 model of a known version (found {version}, want "
+            f"{' or '.join(map(str, BINARY_VERSIONS))}); convert it again with a current CTranslate2"
+        )
+    return reader.string(), reader.integer("I")
+
+
+def _read_variable(reader: _Reader) -> StoredVariable:
     name = reader.string()
     shape = tuple(reader.integer("I") for _ in range(reader.integer("B")))
     type_id = reader.integer("B")
-    raw = reader.take(reader.integer("I"))
-    dtype = DTYPES.get(type_id)
+    return StoredVariable(name=name, shape=shape, type_id=type_id, raw=reader.take(reader.integer("I")))
+
+
+def _values(stored: StoredVariable, path: "Path") -> "NDArray[np.generic]":
+    dtype = DTYPES.get(stored.type_id)
     if dtype is None:
         raise InputError(
-            f"{path}: {name} has CTranslate2 type {type_id}; want float16 or float32. "
+            f"{path}: {stored.name} has CTranslate2 type {stored.type_id}; want float16 or float32. "
             "Convert the original checkpoint with --quantization float16"
         )
-    if len(raw) != np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64)):
-        raise InputError(f"{path}: {name} holds {len(raw)} bytes, which does not fit its shape {shape}")
-    return name, np.frombuffer(raw, dtype=dtype).reshape(shape)
+    if len(stored.raw) != np.dtype(dtype).itemsize * int(np.prod(stored.shape, dtype=np.int64)):
+        raise InputError(
+            f"{path}: {stored.name} holds {len(stored.raw)} bytes, which does not fit its shape {stored.shape}"
+        )
+    return np.frombuffer(stored.raw, dtype=dtype).reshape(stored.shape)
 
 
 def _variable(

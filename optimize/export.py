@@ -1,4 +1,4 @@
-"""Export a checkpoint to OpenVINO IR: every float variant that a recipe names.
+"""Export a checkpoint to OpenVINO IR, and check every float variant that a recipe names.
 
 The stateless layout is exported once in float32; float16 weights are the same graphs saved with
 half the bytes. The stateful layout is exported on its own. Each variant is checked against
@@ -15,11 +15,12 @@ from typing import Any
 from sottovoce.config import FloatVariant
 from sottovoce.errors import StageError
 from sottovoce.optimize.identity import Identity, check_identity
+from sottovoce.optimize.onnx_parity import check_onnx_parity
 from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
 from sottovoce.progress import Reporter
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import COMPONENT_FILES, components_of
-from sottovoce.terms import Layout, Weights
+from sottovoce.terms import Format, Layout, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class TorchWhisper:
 def export_variants(
     whisper: TorchWhisper, variants: Sequence[FloatVariant], into: Path, reporter: Reporter
 ) -> None:
-    """Write each variant's folder into `into`.
+    """Write the folder of each OpenVINO variant into `into`.
 
     Raises:
         StageError: the exporter left a component out.
@@ -133,7 +134,8 @@ def check_variants(
         }
         for variant in variants:
             check_identity(folder / variant.name, identity)
-            found[variant.name] = check_parity(folder / variant.name, references[variant.weights], compute)
+            check = check_onnx_parity if variant.format is Format.ONNX else check_parity
+            found[variant.name] = check(folder / variant.name, references[variant.weights], compute)
             logger.info("%s: %s", variant.name, asdict(found[variant.name]))
             advance()
     return found

@@ -6,7 +6,14 @@ from typing import Any
 
 from sottovoce.graphs import constant_weight, weighted_operations
 
-__all__ = ["Int8Count", "constant_weight", "count_int8", "count_int8_in_file", "weighted_operations"]
+__all__ = [
+    "Int8Count",
+    "constant_weight",
+    "count_int8",
+    "count_int8_in_file",
+    "quantized_weight_names",
+    "weighted_operations",
+]
 
 INT8_TYPES = ("i8", "u8")
 
@@ -59,6 +66,15 @@ def count_int8(model: Any) -> Int8Count:
         int4_bytes=sum(
             -(-_elements(constant) // 2) for constant in constants if _type(constant) in INT4_TYPES
         ),
+    )
+
+
+def quantized_weight_names(model: Any) -> frozenset[str]:
+    """Name the convolutions and matrix products of an `openvino.Model` whose weight is INT8 or INT4."""
+    return frozenset(
+        operation.get_friendly_name()
+        for operation in weighted_operations(model)
+        if (weight := constant_weight(operation)) is not None and _type(weight) in INT8_TYPES + INT4_TYPES
     )
 
 

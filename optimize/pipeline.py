@@ -1,26 +1,19 @@
 """The stage `optimize`: a checkpoint, a recipe and speech in, a run out."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import yaml
-
-from sottovoce import __version__
 from sottovoce.artifacts import (
     MANIFEST_NAME,
-    FileEntry,
     Manifest,
     Parent,
     check_output,
-    list_files,
     new_folder,
-    read_manifest,
     sha256_of_file,
-    write_manifest,
-    write_text,
 )
 from sottovoce.calibrate.clips import ClipSet, select_clips
 from sottovoce.calibrate.doctor import read_report
@@ -33,21 +26,29 @@ from sottovoce.calibrate.record import (
     record,
 )
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Recipe, parse_recipe
-from sottovoce.environment import library_versions, read_host
-from sottovoce.errors import InputError
+from sottovoce.config import FloatVariant, Int8Variant, Recipe, parse_recipe
+from sottovoce.errors import InputError, SpecError
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
+from sottovoce.optimize.ctranslate2_export import (
+    BYTES_PER_WEIGHT,
+    check_ctranslate2,
+    export_ctranslate2,
+    require_converter,
+    scheme_of,
+)
 from sottovoce.optimize.export import TorchWhisper, check_variants, export_variants
-from sottovoce.optimize.fidelity import Fidelity
-from sottovoce.optimize.graph import count_int8_in_file
 from sottovoce.optimize.identity import Identity, check_identity, read_identity
-from sottovoce.optimize.parity import N_PARITY_CLIPS, Parity, ParityClip
-from sottovoce.optimize.quantize import quantize_variant, quantized_compute
+from sottovoce.optimize.manifests import Made, write_run_manifest, write_variant_manifest
+from sottovoce.optimize.onnx_export import export_onnx
+from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
+from sottovoce.optimize.origin import find_checkpoint
+from sottovoce.optimize.parity import N_PARITY_CLIPS, ParityClip
+from sottovoce.optimize.quantize import QuantizeFile, quantize_variant, quantized_compute
 from sottovoce.progress import Reporter
-from sottovoce.runs import CALIBRATION_NAME, RECIPE_NAME, Run, VariantFacts, read_run
+from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path, components_of, layout_of
-from sottovoce.terms import Component, Layout, Scheme, Weights
+from sottovoce.runtime.layout import components_of
+from sottovoce.terms import Component, Format, Layout, Weights
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ EXPORT_WEIGHT_COPIES = 4
 
 TWO_DECODERS = 1.8
 """Weights of the stateless layout by those of the checkpoint: the decoder's, about 0.8 of all, are there twice."""
+
+MERGED_DECODERS = TWO_DECODERS - 1
+"""The same of both decoders as one graph, which shares them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +83,17 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
 
     Raises:
         InputError: the output exists, the checkpoint or the speech cannot be used.
+        MissingExtraError: a library that the recipe needs is not installed.
         ResourceError: memory or disk is short.
+        SpecError: the recipe holds choices, which are for a search.
     """
+    if recipe.search is not None:
+        raise SpecError(
+            f"recipe {recipe.name} holds choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
+        )
     check_output(out, force=force)
+    if recipe.quantize.format is Format.CTRANSLATE2:
+        require_converter()
     checkpoint = resolve_checkpoint(model)
     identity = read_identity(checkpoint.folder)
     weight_bytes = _weight_bytes(checkpoint.folder)
@@ -117,13 +129,22 @@ def _weight_bytes(folder: Path) -> int:
 
 def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
     """Forecast a run's size."""
-    stateless = TWO_DECODERS * weight_bytes
-    per_variant = {Layout.STATELESS: stateless, Layout.STATEFUL: float(weight_bytes)}
-    floats = sum(
-        per_variant[variant.layout] * (1.0 if variant.weights is Weights.FP32 else 0.5)
-        for variant in recipe.float_variants
+    return int(sum(_forecast_float(variant, weight_bytes) for variant in recipe.float_variants)) + int(
+        _forecast_quantized(recipe.quantize, weight_bytes)
     )
-    return int(floats + stateless)
+
+
+def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
+    graphs = TWO_DECODERS if variant.layout is Layout.STATELESS else 1.0
+    merged = MERGED_DECODERS if variant.merged else 0.0
+    return weight_bytes * (graphs + merged) * (1.0 if variant.weights is Weights.FP32 else 0.5)
+
+
+def _forecast_quantized(variant: Int8Variant, weight_bytes: int) -> float:
+    """Forecast the quantized variant; of one with components as if all of them stayed float."""
+    if variant.format is Format.CTRANSLATE2:
+        return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
+    return weight_bytes * TWO_DECODERS
 
 
 def describe(planned: Plan) -> list[str]:
@@ -136,7 +157,6 @@ def describe(planned: Plan) -> list[str]:
         planned.checkpoint.folder, chosen, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
     )
     n_calibration = len(planned.speech.of_split("calib"))
-    schemes = ", ".join(f"{part} {recipe.quantize.components.of(part).scheme}" for part in Component)
     return [
         (
             f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
@@ -144,17 +164,42 @@ def describe(planned: Plan) -> list[str]:
             f"{'multilingual' if identity.is_multilingual else 'English-only'}"
         ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
-        f"export: {', '.join(f'{v.name} ({v.layout}, {v.weights})' for v in recipe.float_variants)}",
+        f"export: {', '.join(map(_described, recipe.float_variants))}",
         f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
         f"recording: forecast {describe_forecast(recording)}",
-        f"quantize: {recipe.quantize.name}: {schemes}",
+        f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
         f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",
         f"would write {planned.out}",
     ]
 
 
+def _described(variant: FloatVariant) -> str:
+    merged = ", decoders merged too" if variant.merged else ""
+    return f"{variant.name} ({variant.format}, {variant.layout}, {variant.weights}{merged})"
+
+
+def _schemes(variant: Int8Variant) -> str:
+    if variant.format is Format.CTRANSLATE2:
+        return f"all components {variant.ctranslate2_type}"
+    return ", ".join(f"{part} {variant.components.of(part).scheme}" for part in Component)
+
+
 def optimize(planned: Plan, *, force: bool, reporter: Reporter) -> Run:
     """Make a run: export, check, record, quantize.
+
+    Raises:
+        ParityError: an exported variant differs from the checkpoint.
+        StageError: a stage did not do what it ensures.
+    """
+    with new_run(planned, force=force, reporter=reporter) as work:
+        into = work / planned.recipe.quantize.name
+        _quantize_into(work, into, planned.recipe, lambda: planned.checkpoint, reporter)
+    return read_run(planned.out)
+
+
+@contextmanager
+def new_run(planned: Plan, *, force: bool, reporter: Reporter) -> Iterator[Path]:
+    """Yield the folder of a run with its float variants and its record, to add to; the run stands when the block ends.
 
     Raises:
         ParityError: an exported variant differs from the checkpoint.
@@ -170,11 +215,10 @@ def optimize(planned: Plan, *, force: bool, reporter: Reporter) -> Run:
     with new_folder(planned.out, force=force) as work:
         _export(planned, clips, work, compute=compute, reporter=reporter)
         _record(work, planned.recipe, clips, compute=compute, reporter=reporter)
-        _quantize(work, planned.recipe, reporter=reporter)
-        _write_run_manifest(
+        yield work
+        write_run_manifest(
             work, planned.recipe, name=planned.checkpoint.name, origin=planned.checkpoint.origin
         )
-    return read_run(planned.out)
 
 
 def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporter) -> Manifest:
@@ -196,11 +240,27 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
     return manifest
 
 
-def quantize_again(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
+def quantize_again(
+    run: Run,
+    recipe: Recipe,
+    reporter: Reporter,
+    *,
+    checkpoint: str | None = None,
+    write: QuantizeFile | None = None,
+) -> Run:
     """Quantize a run's baseline again from its record, with the recipe's settings.
+
+    Args:
+        run: a finished one.
+        recipe: its baseline is the run's; of its other keys only `quantize` counts.
+        reporter: follows the work.
+        checkpoint: what the run was made of, for a CTranslate2 variant; None looks for it.
+        write: writes a quantized component of an OpenVINO variant; None quantizes it.
 
     Raises:
         InputError: the run has no record, or the recipe has another baseline.
+        MissingExtraError: a CTranslate2 variant is asked for, and the extra `ct2` is not installed.
+        SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
     if run.calibration is None:
         raise InputError(
@@ -216,7 +276,8 @@ def quantize_again(run: Run, recipe: Recipe, reporter: Reporter) -> Run:
     )
     with new_folder(run.folder / merged.quantize.name, force=True) as work:
         work.rmdir()
-        _quantize_into(run.folder, work, merged, reporter)
+        find = partial(find_checkpoint, run, checkpoint)
+        _quantize_into(run.folder, work, merged, find, reporter, write)
     _refresh_run_manifest(run, merged)
     return read_run(run.folder)
 
@@ -226,7 +287,11 @@ def _export(
 ) -> None:
     whisper = TorchWhisper(planned.checkpoint.folder)
     variants = planned.recipe.float_variants
-    export_variants(whisper, variants, work, reporter)
+    export_variants(whisper, [v for v in variants if v.format is Format.OPENVINO], work, reporter)
+    for variant in variants:
+        if variant.format is Format.ONNX:
+            into = work / variant.name
+            export_onnx(whisper, into, reporter, weights=variant.weights, merged=variant.merged)
     parity = check_variants(
         whisper,
         variants,
@@ -237,14 +302,16 @@ def _export(
         reporter=reporter,
     )
     for variant in variants:
-        _write_variant_manifest(
+        write_variant_manifest(
             work / variant.name,
             planned.recipe,
-            {},
-            fidelities={},
-            arithmetic=_Arithmetic(weights=variant.weights, compute=ComputeSpec()),
-            parents=(planned.checkpoint.origin,),
-            parity=parity[variant.name],
+            Made(
+                name=variant.name,
+                is_multilingual=planned.identity.is_multilingual,
+                weights=variant.weights,
+                parents=(planned.checkpoint.origin,),
+                parity=parity[variant.name],
+            ),
         )
 
 
@@ -281,128 +348,78 @@ def _record(
         reporter.note(f"warning: {finding.text}")
 
 
-def _quantize(work: Path, recipe: Recipe, *, reporter: Reporter) -> None:
-    _quantize_into(work, work / recipe.quantize.name, recipe, reporter)
+FindCheckpoint = Callable[[], Checkpoint]
+"""Finds what a run is made of; called where it is needed."""
 
 
-def _quantize_into(run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter) -> None:
+def _quantize_into(
+    run_folder: Path,
+    into: Path,
+    recipe: Recipe,
+    find: FindCheckpoint,
+    reporter: Reporter,
+    write: QuantizeFile | None = None,
+) -> None:
+    """Write the variant that a recipe is about, with its manifest."""
+    convert = recipe.quantize.format is Format.CTRANSLATE2
+    made = (
+        _convert(run_folder, into, recipe, find(), reporter)
+        if convert
+        else _quantize(run_folder, into, recipe, reporter, write)
+    )
+    write_variant_manifest(into, recipe, made)
+
+
+def _quantize(
+    run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter, write: QuantizeFile | None
+) -> Made:
+    """Quantize a float variant of the run, in its format."""
+    asked = recipe.quantize
     source, calibration = run_folder / recipe.quantized_from.name, run_folder / CALIBRATION_NAME
-    fidelities = quantize_variant(source, CalibrationStore(calibration), recipe.quantize, into, reporter)
-    check_identity(into, read_identity(source))
-    schemes = {str(part): recipe.quantize.components.of(part).scheme for part in components_of(into)}
-    _write_variant_manifest(
-        into,
-        recipe,
-        schemes,
+    store, identity = CalibrationStore(calibration), read_identity(source)
+    if asked.format is Format.ONNX:
+        baseline = run_folder / recipe.baseline.name
+        fidelities = quantize_onnx_variant(source, store, asked, into, reporter, baseline=baseline)
+    else:
+        fidelities = quantize_variant(source, store, asked, into, reporter, write=write)
+    check_identity(into, identity)
+    return Made(
+        name=asked.name,
+        is_multilingual=identity.is_multilingual,
+        weights=asked.weights,
+        compute=quantized_compute(asked),
+        schemes={part: asked.components.of(part).scheme for part in components_of(into)},
         fidelities=fidelities,
-        arithmetic=_Arithmetic(weights=recipe.quantize.weights, compute=quantized_compute(recipe.quantize)),
         parents=(
             Parent(role="variant", name=source.name, sha256=sha256_of_file(source / MANIFEST_NAME)),
             Parent(
                 role="calibration", name=CALIBRATION_NAME, sha256=sha256_of_file(calibration / MANIFEST_NAME)
             ),
         ),
-        parity=None,
+    )
+
+
+def _convert(
+    run_folder: Path, into: Path, recipe: Recipe, checkpoint: Checkpoint, reporter: Reporter
+) -> Made:
+    """Convert the checkpoint to CTranslate2, and compare it with the baseline on the record."""
+    kind, baseline = recipe.quantize.ctranslate2_type, run_folder / recipe.baseline.name
+    identity = read_identity(baseline)
+    with reporter.progress(f"convert to CTranslate2, {kind}", 1) as advance:
+        export_ctranslate2(checkpoint.folder, into, kind)
+        advance()
+    store = CalibrationStore(run_folder / CALIBRATION_NAME)
+    return Made(
         name=recipe.quantize.name,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Arithmetic:
-    """What a variant's numbers are: float ones on disk, and all when it runs."""
-
-    weights: Weights
-    compute: ComputeSpec
-
-
-def _write_variant_manifest(
-    folder: Path,
-    recipe: Recipe,
-    schemes: Mapping[str, Scheme],
-    *,
-    fidelities: Mapping[Component, Fidelity],
-    arithmetic: _Arithmetic,
-    parents: Sequence[Parent],
-    parity: Parity | None,
-    name: str | None = None,
-) -> None:
-    facts = {
-        "layout": layout_of(folder),
-        "weights": arithmetic.weights,
-        "inference_precision": arithmetic.compute.precision,
-        "dynamic_quantization_group_size": arithmetic.compute.dynamic_quantization_group_size,
-        "kv_cache_precision": arithmetic.compute.kv_cache_precision,
-        "is_multilingual": read_identity(folder).is_multilingual,
-        "components": {
-            str(component): _component_facts(
-                component_path(folder, component),
-                schemes.get(component, Scheme.FLOAT),
-                fidelities.get(component),
-            )
-            for component in components_of(folder)
-        },
-        "parity": None if parity is None else asdict(parity),
-    }
-    write_manifest(
-        folder,
-        Manifest(
-            kind="variant",
-            name=name or folder.name,
-            created=datetime.now(UTC),
-            made_by=f"sottovoce optimize {__version__}",
-            recipe=recipe.resolved(),
-            recipe_sha256=recipe.sha256(),
-            parents=tuple(parents),
-            host=read_host(),
-            versions=library_versions(),
-            facts=VariantFacts.model_validate(facts, strict=False).model_dump(mode="json"),
-            files=list_files(folder),
-        ),
-    )
-
-
-def _component_facts(path: Path, scheme: Scheme, fidelity: Fidelity | None) -> dict[str, object]:
-    count = count_int8_in_file(path)
-    return {
-        "scheme": scheme,
-        "size_bytes": path.stat().st_size + path.with_suffix(".bin").stat().st_size,
-        "int8_weights": count.weights,
-        "int4_weights": count.int4_weights,
-        "int8_activations": count.activations,
-        "weighted_nodes": count.weighted,
-        "fidelity": None if fidelity is None else asdict(fidelity),
-    }
-
-
-def _write_run_manifest(work: Path, recipe: Recipe, *, name: str, origin: Parent) -> None:
-    write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
-    children = sorted(path.parent for path in work.glob(f"*/{MANIFEST_NAME}"))
-    own = [work / RECIPE_NAME, *(child / MANIFEST_NAME for child in children)]
-    write_manifest(
-        work,
-        Manifest(
-            kind="run",
-            name=name,
-            created=datetime.now(UTC),
-            made_by=f"sottovoce optimize {__version__}",
-            recipe=recipe.resolved(),
-            recipe_sha256=recipe.sha256(),
-            parents=(origin,),
-            host=read_host(),
-            versions=library_versions(),
-            facts={"variants": [child.name for child in children if read_manifest(child).kind == "variant"]},
-            files=tuple(
-                FileEntry(
-                    path=path.relative_to(work).as_posix(),
-                    size_bytes=path.stat().st_size,
-                    sha256=sha256_of_file(path),
-                )
-                for path in own
-            ),
-        ),
+        is_multilingual=identity.is_multilingual,
+        weights=None,
+        ctranslate2_type=kind,
+        schemes=dict.fromkeys(components_of(into), scheme_of(kind)),
+        fidelities=check_ctranslate2(into, store, baseline, identity),
+        parents=(checkpoint.origin,),
     )
 
 
 def _refresh_run_manifest(run: Run, recipe: Recipe) -> None:
     """Write the run's manifest anew after one of its parts was replaced."""
-    _write_run_manifest(run.folder, recipe, name=run.manifest.name, origin=run.manifest.parents[0])
+    write_run_manifest(run.folder, recipe, name=run.manifest.name, origin=run.manifest.parents[0])

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.config import ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
@@ -121,29 +121,32 @@ def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Ad
     Args:
         model: `openvino.Model` in float32; it is changed where no activations are INT8.
         calls: recorded calls, for the ranges of those activations and for scales that fit them.
-        spec: how weights become INT8 or INT4, and which nodes have INT8 activations.
+        spec: how weights become INT8 or INT4, which nodes have INT8 activations, and which stay float.
         advance: called for each call that NNCF runs.
 
     Raises:
-        SpecError: `int8_activations` fits no node.
+        SpecError: `int8_activations` fits no node that may be quantized.
 
     Source: NNCF weight compression (`nncf.compress_weights`); AWQ is Lin et al. 2023.
     """
     import nncf
 
+    kept = kept_names(model, spec)
+    ignored = nncf.IgnoredScope(names=sorted(kept & set(quantizable_names(model))))
     if spec.int8_activations:
-        others = _names_of_others(model, spec.int8_activations)
+        others = _names_of_others(model, spec.int8_activations, kept)
         narrowed = spec.model_copy(
             update={"scheme": Scheme.W8A8, "keep_float": (KeepFloat(reason="w8", names=others),)}
         )
         model = quantize_component(model, calls, narrowed, advance)
     if spec.scheme is Scheme.W4:
-        return _compress_to_int4(model, calls, spec, advance)
+        return _compress_to_int4(model, calls, spec, ignored, advance)
     modes = nncf.CompressWeightsMode
-    return nncf.compress_weights(model, mode=modes.INT8_SYM if spec.symmetric else modes.INT8_ASYM)
+    mode = modes.INT8_SYM if spec.symmetric else modes.INT8_ASYM
+    return nncf.compress_weights(model, mode=mode, ignored_scope=ignored)
 
 
-def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, ignored: Any, advance: Advance) -> Any:
     import nncf
 
     def transform(call: Any) -> Any:
@@ -162,17 +165,26 @@ def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, advance: Adv
             scale_estimation=spec.scale_estimation,
             dataset=nncf.Dataset(calls, transform) if needs_calls else None,
             subset_size=len(calls),
+            ignored_scope=ignored,
         )
     except (nncf.ValidationError, nncf.InvalidGroupSizeError) as cause:
         told = " ".join(str(cause).split())
         raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {told}") from cause
 
 
-def _names_of_others(model: Any, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Name the nodes that NNCF could quantize and the patterns do not fit."""
-    operations = [o for o in model.get_ops() if o.get_type_name() in QUANTIZABLE_OPERATIONS]
-    names = [operation.get_friendly_name() for operation in operations]
-    chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)}
+def quantizable_names(model: Any) -> tuple[str, ...]:
+    """Name the nodes that NNCF could quantize, in the order of the graph."""
+    return tuple(
+        operation.get_friendly_name()
+        for operation in model.get_ops()
+        if operation.get_type_name() in QUANTIZABLE_OPERATIONS
+    )
+
+
+def _names_of_others(model: Any, patterns: Sequence[str], kept: frozenset[str]) -> tuple[str, ...]:
+    """Name the nodes that NNCF could quantize and the patterns do not fit, or that are kept float."""
+    names = quantizable_names(model)
+    chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)} - kept
     if not chosen:
         raise SpecError(f"int8_activations fits no node of the graph: {', '.join(patterns)}")
     return tuple(name for name in names if name not in chosen)
@@ -194,8 +206,29 @@ def _ignored_scope(spec: QuantizeSpec) -> Any:
     )
 
 
+class QuantizeFile(Protocol):
+    """Writes one quantized component into a variant's folder: anew, or as it was made before."""
+
+    def __call__(
+        self,
+        source: Path,
+        store: CalibrationStore,
+        component: Component,
+        variant: Int8Variant,
+        into: Path,
+        reporter: Reporter,
+    ) -> Fidelity:
+        """Write the component; see `quantize_file`."""
+
+
 def quantize_variant(
-    source: Path, store: CalibrationStore, variant: Int8Variant, into: Path, reporter: Reporter
+    source: Path,
+    store: CalibrationStore,
+    variant: Int8Variant,
+    into: Path,
+    reporter: Reporter,
+    *,
+    write: QuantizeFile | None = None,
 ) -> Mapping[Component, Fidelity]:
     """Write the INT8 variant: quantized components, the float ones copied, settings and tokenizer.
 
@@ -206,6 +239,7 @@ def quantize_variant(
         variant: what the recipe says of each component.
         into: a folder that does not exist yet.
         reporter: follows the work.
+        write: writes a component that is not copied; by default quantizes it.
 
     Raises:
         StageError: a component holds other INT8 nodes or bytes than the recipe implies, or no
@@ -221,7 +255,7 @@ def quantize_variant(
         if variant.components.of(component).scheme is Scheme.FLOAT and not _is_elastic(component, variant):
             _copy_component(source, into, component)
             continue
-        fidelities[component] = _quantize_file(source, store, component, variant, into, reporter)
+        fidelities[component] = (write or quantize_file)(source, store, component, variant, into, reporter)
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
     if variant.elastic is not None:
@@ -270,7 +304,7 @@ def _copy_component(source: Path, into: Path, component: Component) -> None:
         shutil.copy2(source / f"{COMPONENT_FILES[component]}{suffix}", into)
 
 
-def _quantize_file(
+def quantize_file(
     source: Path,
     store: CalibrationStore,
     component: Component,
@@ -278,20 +312,34 @@ def _quantize_file(
     into: Path,
     reporter: Reporter,
 ) -> Fidelity:
+    """Quantize one component of a variant and write its files.
+
+    Args:
+        source: folder of the float32 variant.
+        store: the calibration record.
+        component: which.
+        variant: what the recipe says of it.
+        into: the variant's folder, which is there.
+        reporter: follows the work.
+
+    Raises:
+        StageError: it holds other INT8 nodes or bytes than the recipe implies, or no longer computes what it
+            is to compute.
+    """
     import openvino
 
     spec = variant.components.of(component)
     path = component_path(into, component)
     model = openvino.Core().read_model(component_path(source, component))
-    calls = _calls(store, component, variant, source)
+    calls = calls_of(store, component, variant, source)
     if _is_elastic(component, variant):
         make_elastic(model)
     with (
-        reporter.progress(f"quantize {component}", _n_passes(spec) * len(calls)) as advance,
+        reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),
         quiet_output(),
     ):
-        quantized = _quantize(model, calls, spec, variant.instruction_set, advance)
+        quantized = quantize_graph(model, calls, spec, variant.instruction_set, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
     fidelity = measure_fidelity(model, quantized, calls, quantized_compute(variant))
@@ -303,8 +351,15 @@ def _quantize_file(
     return fidelity
 
 
-def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, source: Path) -> Calls:
-    """Return the calls that a component of the variant receives."""
+def calls_of(store: CalibrationStore, component: Component, variant: Int8Variant, source: Path) -> Calls:
+    """Return the recorded calls that a component of the variant receives.
+
+    Args:
+        store: the calibration record.
+        component: whose calls.
+        variant: its layout, and how its encoder cuts a window.
+        source: folder of the float32 variant.
+    """
     if component is Component.DECODER and variant.layout is Layout.STATEFUL:
         return store.prefixes()
     calls = store.calls(component, source)
@@ -313,14 +368,15 @@ def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, 
     return calls
 
 
-def _n_passes(spec: QuantizeSpec) -> int:
+def n_passes(spec: QuantizeSpec) -> int:
     """Return how often NNCF goes through the calls."""
     return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
 
 
-def _quantize(
+def quantize_graph(
     model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
+    """Quantize one component (`openvino.Model`) as its scheme says; see what each scheme calls."""
     match spec.scheme:
         case Scheme.FLOAT:
             return model

@@ -50,6 +50,9 @@ _AXIS_PX = 44
 _RIGHT_PX = 16
 _VALUE_PX = 62
 _CURVE_HEIGHT_PX = 190
+_SCATTER_HEIGHT_PX = 240
+_PAIR_VALUE_PX = 42
+_PAIR_TICKS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,59 @@ class CurveChart:
     curves: tuple[Curve, ...]
 
 
-Chart = DotChart | StackChart | GroupChart | CurveChart
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two figures of one thing, and the words beside each."""
+
+    label: str
+    left: float
+    left_text: str
+    right: float
+    right_text: str
+    series: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairChart:
+    """Two figures of each row side by side; `right_axis` has the unit of the second.
+
+    `left_limit` and `right_limits` end the scales, so that charts can share them. `kinds` names the series.
+    """
+
+    text: ChartText
+    right_axis: str
+    pairs: tuple[Pair, ...]
+    kinds: tuple[tuple[int, str], ...]
+    left_limit: float
+    right_limits: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A point with an interval of its y if there is one; `label` stands beside it if it is not empty."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    series: int
+    is_hollow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScatterChart:
+    """Points over a common x; `line` joins some; up to `limit` is within a budget. `kinds` names the series."""
+
+    text: ChartText
+    y_axis: str
+    points: tuple[Point, ...]
+    line: tuple[tuple[float, float], ...]
+    kinds: tuple[tuple[int, str], ...]
+    limit: float | None = None
+
+
+Chart = DotChart | StackChart | GroupChart | CurveChart | PairChart | ScatterChart
 
 
 def series_colour(series: int) -> int:
@@ -197,6 +252,10 @@ def _draw_figure(chart: Chart) -> "Figure":
             return _draw_groups(chart)
         case CurveChart():
             return _draw_curves(chart)
+        case PairChart():
+            return _draw_pairs(chart)
+        case ScatterChart():
+            return _draw_scatter(chart)
 
 
 def _draw_dots(chart: DotChart) -> "Figure":
@@ -274,10 +333,75 @@ def _draw_curves(chart: CurveChart) -> "Figure":
     return figure
 
 
+def _draw_pairs(chart: PairChart) -> "Figure":
+    labels = [pair.label for pair in chart.pairs]
+    places = [_BAR_PX * (place + 0.5) for place in range(len(labels))]
+    height_px = _BAR_PX * len(labels)
+    panel_px = (WIDTH_PX - _left_px(labels)) / 2 - _PAIR_VALUE_PX
+    figure, axes = _row_canvas(
+        labels, height_px=height_px, value_px=panel_px + 2 * _PAIR_VALUE_PX - _RIGHT_PX
+    )
+    box = axes.get_position()
+    other = figure.add_axes(
+        (box.x1 + _PAIR_VALUE_PX / WIDTH_PX, box.y0, box.width, box.height), facecolor="none"
+    )
+    for place, pair in zip(places, chart.pairs, strict=True):
+        for panel, value, text in ((axes, pair.left, pair.left_text), (other, pair.right, pair.right_text)):
+            panel.barh(place, value, height=_BAR_PX * 0.72, color=_series_colour(pair.series))
+            _value_text(panel, max(0.0, value), place, text)
+    axes.set_xlim(0, chart.left_limit)
+    other.set_xlim(*chart.right_limits)
+    other.axvline(0, color=_QUIET, linewidth=1)
+    for panel, names, title in (
+        (axes, labels, chart.text.axis),
+        (other, [""] * len(labels), chart.right_axis),
+    ):
+        panel.set_ylim(height_px, 0)
+        _finish_rows(panel, names, places, title)
+        panel.locator_params(axis="x", nbins=_PAIR_TICKS)
+    return figure
+
+
+def _draw_scatter(chart: ScatterChart) -> "Figure":
+    figure, axes = _canvas(_SCATTER_HEIGHT_PX, left_px=58, right_px=_RIGHT_PX)
+    if chart.limit is not None:
+        axes.axhline(chart.limit, color=_QUIET, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+    if chart.line:
+        axes.plot(*zip(*chart.line, strict=True), color=_QUIET, linewidth=1.2, zorder=2)
+    for point in chart.points:
+        colour = _series_colour(point.series)
+        axes.plot([point.x, point.x], [point.low, point.high], color=colour, linewidth=1.6, zorder=3)
+        axes.plot(
+            [point.x],
+            [point.y],
+            marker="o",
+            markersize=7,
+            color=colour,
+            markerfacecolor=_SURFACE if point.is_hollow else colour,
+            zorder=4,
+        )
+        axes.annotate(
+            _safe(point.label),
+            (point.x, point.y),
+            xytext=(6, 6),
+            textcoords="offset points",
+            zorder=5,
+            annotation_clip=False,
+        )
+    axes.margins(0.1)
+    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+    axes.set_ylabel(_safe(chart.y_axis, longest=_MAX_HEADING), color=_QUIET)
+    _finish(axes, chart.text.axis)
+    return figure
+
+
 def _row_canvas(labels: Sequence[str], *, height_px: float, value_px: float = 0) -> "tuple[Figure, Axes]":
+    return _canvas(height_px, left_px=_left_px(labels), right_px=_RIGHT_PX + value_px)
+
+
+def _left_px(labels: Sequence[str]) -> float:
     longest = max((len(_safe(label)) for label in labels), default=0)
-    left_px = longest * _CHARACTER_PX + 2 * _LABEL_GAP_PX
-    return _canvas(height_px, left_px=left_px, right_px=_RIGHT_PX + value_px)
+    return longest * _CHARACTER_PX + 2 * _LABEL_GAP_PX
 
 
 def _canvas(height_px: float, *, left_px: float, right_px: float) -> "tuple[Figure, Axes]":

@@ -5,7 +5,16 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sottovoce.reports.charts import N_PARTS, Chart, CurveChart, StackChart, draw, series_colour
+from sottovoce.reports.charts import (
+    N_PARTS,
+    Chart,
+    CurveChart,
+    PairChart,
+    ScatterChart,
+    StackChart,
+    draw,
+    series_colour,
+)
 from sottovoce.reports.units import printable
 from sottovoce.reports.view import ReportView
 
@@ -38,6 +47,8 @@ def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
             return tuple((f"part-{place % N_PARTS}", name) for place, name in enumerate(chart.part_names))
         case CurveChart():
             return tuple((f"line-{series_colour(curve.series)}", curve.label) for curve in chart.curves)
+        case PairChart() | ScatterChart():
+            return tuple((f"bar-{series_colour(series)}", name) for series, name in chart.kinds)
         case _:
             return ()
 

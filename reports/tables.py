@@ -430,11 +430,18 @@ def _precision_row(name: str, component: ComponentPrecision, variant: VariantRes
             Cell(text=component.inference),
             Cell(text=component.kv_cache),
             Cell(text=component.execution_mode),
-            Cell(text=f"groups of {group_size}" if group_size else "off"),
+            Cell(text=_describe_groups(group_size)),
             Cell(text=", ".join(f"{number:,} {precision}" for precision, number in component.nodes.items())),
             Cell(text=f"{variant.int8_nodes.get(name, 0):,}"),
         ),
     )
+
+
+def _describe_groups(group_size: int) -> str:
+    """Tell how many activations share a scale on the fly; torch gives the whole tensor one."""
+    if group_size < 0:
+        return "whole tensors"
+    return f"groups of {group_size}" if group_size else "off"
 
 
 def _list_table(caption: str, columns: Sequence[str], rows: Iterable[Row]) -> Table:

@@ -11,6 +11,8 @@ from sottovoce.reports.changes import ChangedClip, find_changes, summarize_chang
 from sottovoce.reports.charts import Chart
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
+from sottovoce.reports.search import SearchView, search_view
+from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
 from sottovoce.reports.tables import (
     Table,
     ceilings_table,
@@ -98,6 +100,8 @@ class ReportView:
     left_out: Table | None
     failures: Table | None
     calibration: CalibrationView | None
+    search: SearchView | None
+    sensitivity: SensitivityView | None
     precision: Table
     precision_notes: tuple[str, ...]
     facts: tuple[FactSheet, ...]
@@ -127,6 +131,8 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         left_out=left_out_table(results),
         failures=failures_table(rows),
         calibration=calibration_view(results),
+        search=search_view(results),
+        sensitivity=sensitivity_view(results),
         precision=precision_table(results),
         precision_notes=_describe_precision(results),
         facts=fact_sheets(results),

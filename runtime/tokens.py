@@ -4,11 +4,12 @@ Source: `whisper/tokenizer.py` of openai/whisper; `generation_config.json` of a 
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-from tokenizers import Tokenizer
 
 from sottovoce.errors import InputError, SpecError, nearest
 from sottovoce.runtime.transcript import Task
@@ -25,6 +26,9 @@ MAX_TOKENS = 448
 """Positions of Whisper's decoder, the prompt included."""
 
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
+
+BYTE_LEVEL = "ByteLevel"
+"""The decoder of Whisper's tokenizers, as `tokenizer.json` calls it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,81 @@ class SpecialTokens:
     suppressed_at_start: Tokens
 
 
+class Vocabulary:
+    """Tokens to text: a table, where the library `tokenizers` takes 0.1 s more to load what only the way back needs."""
+
+    def __init__(self, tokens: Iterable[tuple[str, int]], special: frozenset[str]) -> None:
+        """Take the tokens.
+
+        Args:
+            tokens: each with its id, a byte written as a character (`_byte_of`); of two with one id the last counts.
+            special: those that stand for no text.
+        """
+        pairs = tuple(tokens)
+        self._ids = dict(pairs)
+        self._tokens = {number: "" if token in special else token for token, number in pairs}
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """Read the tokens of a `tokenizer.json`.
+
+        Raises:
+            InputError: it is no Whisper's.
+        """
+        told = json.loads(path.read_bytes())
+        if told["decoder"]["type"] != BYTE_LEVEL:
+            raise InputError(f"the tokenizer decodes with {told['decoder']['type']}: this is no Whisper's")
+        added = told["added_tokens"]
+        tokens = chain(told["model"]["vocab"].items(), ((token["content"], token["id"]) for token in added))
+        return cls(tokens, frozenset(token["content"] for token in added if token["special"]))
+
+    def id_of(self, *names: str) -> int:
+        """Return the id of a token, by the first of its names that is known.
+
+        Raises:
+            InputError: none is.
+        """
+        found = next((self._ids[name] for name in names if name in self._ids), None)
+        if found is None:
+            raise InputError(f"the tokenizer has no {names[0]}: this is no Whisper's")
+        return found
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """Turn tokens into text; bytes that are no UTF-8 become replacement characters."""
+        return b"".join(_bytes_of(self._tokens.get(token, "")) for token in tokens).decode(errors="replace")
+
+
+def _bytes_of(token: str) -> bytes:
+    """Return what a token stands for; one with characters that stand for no byte, for itself."""
+    table = _byte_of()
+    try:
+        return bytes(table[character] for character in token)
+    except KeyError:
+        return token.encode()
+
+
+@cache
+def _byte_of() -> Mapping[str, int]:
+    """Return the byte that each character of a token stands for.
+
+    Printable bytes stand for themselves, the others for characters from 256 on. Source:
+    `bytes_to_unicode` in `src/encoder.py` of openai/gpt-2.
+    """
+    printable = (
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    )
+    others = (byte for byte in range(256) if byte not in printable)
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
 class WhisperTokenizer:
     """Texts to tokens and back, and the prompts of a checkpoint."""
 
-    def __init__(self, tokenizer: Tokenizer, special: SpecialTokens) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, path: Path, vocabulary: Vocabulary, special: SpecialTokens) -> None:
+        self._path = path
+        self._vocabulary = vocabulary
         self.special = special
 
     @classmethod
@@ -68,15 +142,14 @@ class WhisperTokenizer:
             if not (folder / name).is_file():
                 raise InputError(f"{folder} holds no {name}; give a variant of a run")
         try:
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_NAME))
-            settings = json.loads((folder / GENERATION_NAME).read_text(encoding="utf-8"))
-            return cls(tokenizer, _special_tokens(tokenizer, settings))
-        except InputError:
-            raise
-        except Exception as cause:  # tokenizers raises bare Exceptions
+            vocabulary = Vocabulary.read(folder / TOKENIZER_NAME)
+            settings = json.loads((folder / GENERATION_NAME).read_bytes())
+            special = _special_tokens(vocabulary, settings)
+        except (OSError, AttributeError, LookupError, TypeError, ValueError) as cause:
             raise InputError(
                 f"{folder}: its tokenizer or generation settings cannot be read: {cause}"
             ) from cause
+        return cls(folder / TOKENIZER_NAME, vocabulary, special)
 
     @property
     def is_multilingual(self) -> bool:
@@ -119,41 +192,44 @@ class WhisperTokenizer:
         return languages[language]
 
     def encode(self, text: str) -> Tokens:
-        """Turn text into tokens, without special ones."""
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        """Turn text into tokens, without special ones.
+
+        Raises:
+            InputError: the tokenizer is damaged.
+        """
+        return tuple(self._encoder.encode(text, add_special_tokens=False).ids)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        """The library's tokenizer, which only hints need (`tokenizers.Tokenizer`)."""
+        from tokenizers import Tokenizer
+
+        try:
+            return Tokenizer.from_file(str(self._path))
+        except Exception as cause:  # tokenizers raises bare Exceptions
+            raise InputError(f"{self._path} cannot be read: {cause}") from cause
 
     def text(self, tokens: Tokens) -> str:
         """Turn text tokens into text; special tokens and timestamps are left out."""
-        text: str = self._tokenizer.decode(self.text_tokens(tokens), skip_special_tokens=True)
-        return text
+        return self._vocabulary.text(self.text_tokens(tokens))
 
     def text_tokens(self, tokens: Tokens) -> list[int]:
         """Leave out special tokens and timestamps."""
         return [token for token in tokens if token < self.special.end]
 
 
-def _special_tokens(tokenizer: Tokenizer, settings: dict[str, Any]) -> SpecialTokens:
-    no_timestamps = _token(tokenizer, "<|notimestamps|>")
-    end = int(settings["eos_token_id"])
+def _special_tokens(vocabulary: Vocabulary, settings: dict[str, Any]) -> SpecialTokens:
+    no_timestamps = vocabulary.id_of("<|notimestamps|>")
     languages = {name.strip("<|>"): int(token) for name, token in (settings.get("lang_to_id") or {}).items()}
     return SpecialTokens(
         start=int(settings["decoder_start_token_id"]),
-        end=end,
-        previous=_token(tokenizer, "<|startofprev|>"),
+        end=int(settings["eos_token_id"]),
+        previous=vocabulary.id_of("<|startofprev|>"),
         no_timestamps=no_timestamps,
-        no_speech=next(
-            token for name in NO_SPEECH_NAMES if (token := tokenizer.token_to_id(name)) is not None
-        ),
+        no_speech=vocabulary.id_of(*NO_SPEECH_NAMES),
         first_timestamp=no_timestamps + 1,
         tasks={Task(name): int(token) for name, token in (settings.get("task_to_id") or {}).items()},
         languages=languages,
         suppressed=tuple(settings.get("suppress_tokens") or ()),
         suppressed_at_start=tuple(settings.get("begin_suppress_tokens") or ()),
     )
-
-
-def _token(tokenizer: Tokenizer, name: str) -> int:
-    token = tokenizer.token_to_id(name)
-    if token is None:
-        raise InputError(f"the tokenizer has no {name}: this is no Whisper's")
-    return int(token)

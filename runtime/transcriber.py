@@ -70,11 +70,17 @@ class _Asked:
 
 
 class Transcriber:
-    """A variant, loaded; not to be shared between threads."""
+    """A variant, loaded; not to be shared between threads.
+
+    Variants on OpenVINO and onnxruntime are decoded here, those of CTranslate2 in a class below this one.
+    """
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._folder = folder
         self._compute = compute
+        self._open(folder, compute)
+
+    def _open(self, folder: Path, compute: ComputeSpec) -> None:
         import_openvino()
         # OpenVINO compiles a graph on one core: several graphs at once are ready sooner. The tokenizer comes last:
         # reading it holds Python's lock for 0.1 s.
@@ -99,12 +105,15 @@ class Transcriber:
 
         Raises:
             InputError: the folder holds no variant, or a damaged one.
+            MissingExtraError: the library that runs its format is not installed.
         """
         folder = find_variant(Path(path))
-        return cls(
-            folder,
-            compute or replace(_told_compute(folder), threads=threads or usable_cores()),
-        )
+        told = compute or replace(_told_compute(folder), threads=threads or usable_cores())
+        if format_of(folder) is Format.CTRANSLATE2:
+            from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber
+
+            return Ctranslate2Transcriber(folder, told)
+        return cls(folder, told)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -112,7 +121,10 @@ class Transcriber:
         return tuple(self._tokenizer.special.languages) or ("en",)
 
     def compiled(self, component: Component) -> Any:
-        """Return a component as its library runs it (`openvino.CompiledModel`, `onnxruntime.InferenceSession`)."""
+        """Return a component as its library runs it.
+
+        Either `openvino.CompiledModel` or `onnxruntime.InferenceSession`; `ctranslate2.models.Whisper` is one for all.
+        """
         if component is Component.ENCODER:
             return self._encoder.compiled
         return self._decoder.compiled[component]
@@ -139,14 +151,9 @@ class Transcriber:
         """
         self._check(options)
         clock = PhaseClock()
-        stream = _Counted(_blocks(audio, name), clock)
-        first = stream.read(WINDOW_SAMPLES + 1)
-        is_long = len(first) > WINDOW_SAMPLES
+        stream = BlockStream(_blocks(audio, name), clock)
         told = progress or _tell_nobody
-        if not is_long and options.use_voice_activity is not True:
-            segments, detected = self._transcribe_short(first, options, clock)
-        else:
-            segments, detected = self._transcribe_long(stream.again_with(first), options, clock, told)
+        segments, detected = self._transcribe(stream, options, clock, told)
         duration_s = stream.n_samples / SAMPLE_RATE_HZ
         told(duration_s)
         return Transcript(
@@ -156,6 +163,15 @@ class Transcriber:
             duration_s=duration_s,
             timings=clock.timings(),
         )
+
+    def _transcribe(
+        self, stream: "BlockStream", options: TranscribeOptions, clock: PhaseClock, told: Progress
+    ) -> tuple[list[Segment], Detected]:
+        first = stream.read(WINDOW_SAMPLES + 1)
+        is_long = len(first) > WINDOW_SAMPLES
+        if not is_long and options.use_voice_activity is not True:
+            return self._transcribe_short(first, options, clock)
+        return self._transcribe_long(stream.again_with(first), options, clock, told)
 
     def _check(self, options: TranscribeOptions) -> None:
         """Refuse a language or task that the model does not know before any work."""
@@ -432,7 +448,7 @@ def _checked(wave: Wave, label: str) -> Wave:
     return wave
 
 
-class _Counted:
+class BlockStream:
     """A stream of blocks that can be read from the start, counted and timed."""
 
     def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
@@ -449,10 +465,10 @@ class _Counted:
         self.n_samples += block.size
         return block
 
-    def read(self, n_samples: int) -> Wave:
-        """Return the first blocks that have a number of samples, all where there are fewer."""
+    def read(self, n_samples: int | None = None) -> Wave:
+        """Return the first blocks that have a number of samples, all where there are fewer or none is told."""
         waves: list[Wave] = []
-        while self.n_samples < n_samples and (block := next(self, None)) is not None:
+        while (n_samples is None or self.n_samples < n_samples) and (block := next(self, None)) is not None:
             waves.append(block)
         return np.concatenate([np.zeros(0, np.float32), *waves])
 

@@ -28,6 +28,7 @@ from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli import app
 from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.runs import VariantFacts
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,7 @@ TABLES = (
     Table(page="run-folder.md", heading="Facts of a variant", model=VariantFacts),
     Table(page="run-folder.md", heading="sequences.jsonl", model=SequenceEntry),
     Table(page="run-folder.md", heading="doctor.json", model=DoctorReport),
+    Table(page="run-folder.md", heading="sensitivity.json", model=SensitivityReport),
     Table(page="run-folder.md", heading="clips.jsonl", model=RecordedClip),
 )
 

@@ -18,7 +18,17 @@ PACKAGE = Path(sottovoce.__file__).parent
 STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
 LAYERS = (
     ("cores", "errors", "terms"),
-    ("progress", "artifacts", "config", "environment", "configs", "graphs", "accuracy", "intervals"),
+    (
+        "progress",
+        "artifacts",
+        "config",
+        "environment",
+        "configs",
+        "graphs",
+        "accuracy",
+        "intervals",
+        "recipe_rules",
+    ),
     ("runtime",),
     ("variants", "runs"),
     ("calibrate",),

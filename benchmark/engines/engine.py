@@ -1,13 +1,18 @@
-"""What an engine is: something that loads a variant and transcribes clips, timed."""
+"""What an engine is: something that loads a variant and transcribes clips, timed.
+
+Nothing here imports more than a device has: a cold start (`cold.py`) goes through it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
+
+if TYPE_CHECKING:
+    from sottovoce.benchmark.results import Precision, Stage
+    from sottovoce.runtime.audio import Wave
 
 DEFAULT_ENGINE = "sottovoce"
 """Our runtime: what a device runs."""
@@ -46,8 +51,8 @@ class Timed:
     text: str
     n_tokens: int
     latency_s: float
-    stage_s: dict[Stage, float]
-    calls: dict[Stage, int]
+    stage_s: "dict[Stage, float]"
+    calls: "dict[Stage, int]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +75,10 @@ class Probe:
 class Engine(Protocol):
     """Runs one variant in this process."""
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: "Wave", language: str | None) -> Timed:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, greedily."""
 
-    def precision(self) -> Precision:
+    def precision(self) -> "Precision":
         """Tell what the variant computes in."""
 
 
@@ -81,8 +86,8 @@ class Engine(Protocol):
 class Probing(Protocol):
     """An engine that can time its parts alone."""
 
-    def probe(self) -> Probe:
-        """Time encoder and decode step alone, and count their work."""
+    def probe(self) -> Probe | None:
+        """Time encoder and decode step alone, and count their work; None where nobody can count it."""
 
 
 Load = Callable[[], Engine]

@@ -1,5 +1,6 @@
 """The engine `faster-whisper`: CTranslate2, sequential for a clip, batched for a long recording."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
 
-COMPUTE_TYPE = "int8"
+COMPUTE_TYPE = "default"
+"""That of the file: INT8 of the checkpoint that is converted for the comparison, else what a variant has."""
+
 BATCH_SIZE = 8
 
 
@@ -40,8 +43,10 @@ class FasterWhisperEngine:
     """A CTranslate2 folder in faster-whisper, greedy."""
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        import ctranslate2
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
+        ctranslate2.set_log_level(logging.ERROR)  # which type it turns weights into is told by `precision`
         self._threads = compute.threads
         self._model = WhisperModel(
             str(folder), device="cpu", compute_type=COMPUTE_TYPE, cpu_threads=compute.threads

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
 from sottovoce.errors import MissingExtraError, SpecError, nearest
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import format_of
+from sottovoce.terms import Format
 
 Open = Callable[[Path, ComputeSpec], Engine]
 
@@ -34,8 +37,6 @@ class EngineKind:
 
 
 def _open_sottovoce() -> Open:
-    import openvino  # noqa: F401
-
     from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
 
     return SottovoceEngine
@@ -66,6 +67,15 @@ def _open_faster_whisper() -> Open:
     return FasterWhisperEngine
 
 
+def _open_torch(*, is_dynamic: bool) -> Open:
+    import torch  # noqa: F401
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor  # noqa: F401
+
+    from sottovoce.benchmark.engines.torch_whisper import TorchEngine
+
+    return partial(TorchEngine, is_dynamic=is_dynamic)
+
+
 ENGINES: dict[str, EngineKind] = {
     DEFAULT_ENGINE: EngineKind(
         open=_open_sottovoce, module="openvino", extra="benchmark", distributions=(), takes_long=True
@@ -90,6 +100,20 @@ ENGINES: dict[str, EngineKind] = {
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
         takes_long=True,
+    ),
+    "torch": EngineKind(
+        open=partial(_open_torch, is_dynamic=False),
+        module="transformers",
+        extra="optimize",
+        distributions=(),
+        takes_long=False,
+    ),
+    "torch-dynamic": EngineKind(
+        open=partial(_open_torch, is_dynamic=True),
+        module="transformers",
+        extra="optimize",
+        distributions=(),
+        takes_long=False,
     ),
 }
 
@@ -128,10 +152,23 @@ def engine_versions(names: Iterable[str]) -> dict[str, str]:
 def make_engine(spec: EngineSpec) -> Load:
     """Import an engine's libraries and return what loads the variant.
 
+    Our own engine has a library for each format of variants.
+
     Raises:
         SpecError: there is no engine of that name.
     """
+    library = LIBRARIES[format_of(spec.folder)]
+    if spec.engine == DEFAULT_ENGINE and _is_installed(library):  # loading says which extra it comes with
+        import_module(library)
     return partial(engine_kind(spec.engine).open(), spec.folder, spec.compute)
+
+
+LIBRARIES = {
+    Format.OPENVINO: "openvino",
+    Format.ONNX: "onnxruntime",
+    Format.CTRANSLATE2: "faster_whisper",
+}
+"""What runs each format in our engine."""
 
 
 def _is_installed(module: str) -> bool:

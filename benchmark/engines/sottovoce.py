@@ -5,14 +5,15 @@ from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import Probe, Timed
 from sottovoce.benchmark.engines.probe import probe_variant
-from sottovoce.benchmark.engines.readback import read_precision
+from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of
+from sottovoce.runtime.layout import components_of, format_of
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.runtime.transcript import Phase
+from sottovoce.terms import Component, Format
 
 STAGES = {
     Phase.FEATURES: Stage.FEATURES,
@@ -52,9 +53,19 @@ class SottovoceEngine:
         )
 
     def precision(self) -> Precision:
-        """Read back what the variant computes in."""
-        return read_precision({part: self._transcriber.compiled(part) for part in self._parts})
+        """Read back what the variant computes in; CTranslate2 tells its compute type and no nodes."""
+        compiled = {part: self._transcriber.compiled(part) for part in self._parts}
+        match format_of(self._folder):
+            case Format.OPENVINO:
+                return read_precision(compiled)
+            case Format.ONNX:
+                return read_onnx_precision(self._folder, compiled)
+            case Format.CTRANSLATE2:
+                label = str(compiled[Component.ENCODER].compute_type)
+                return Precision(label=label, components={}, threads=self._compute.threads, streams=1)
 
-    def probe(self) -> Probe:
-        """Time encoder and decode step alone, and count their work."""
+    def probe(self) -> Probe | None:
+        """Time encoder and decode step alone, and count their work; None of a variant that is not OpenVINO's."""
+        if format_of(self._folder) is not Format.OPENVINO:
+            return None
         return probe_variant(self._folder, self._compute)

@@ -60,7 +60,7 @@ class Manifest(Document):
     """What an artifact is: what made it, of what, with what."""
 
     schema_version: Literal[1] = 1
-    kind: str = Field(description="run, variant, calibration or results.")
+    kind: str = Field(description="run, variant, calibration, sensitivity or results.")
     name: str
     created: datetime
     made_by: str = Field(description="The stage and the version of sottovoce.")

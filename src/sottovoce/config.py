@@ -12,13 +12,24 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from sottovoce.artifacts import canonical_sha256
 from sottovoce.errors import SpecError, nearest
+from sottovoce.recipe_rules import check_formats
 from sottovoce.terms import (
     BiasCorrection,
     Component,
+    Ctranslate2Type,
+    Format,
     InferencePrecision,
     InstructionSet,
     KvPrecision,
@@ -130,7 +141,7 @@ class ComponentSpecs(Spec):
         }[component]
 
 
-RESERVED_NAMES = frozenset({"calibration", "recipe.yaml", "manifest.json"})
+RESERVED_NAMES = frozenset({"calibration", "search", "sensitivity", "recipe.yaml", "manifest.json"})
 """What else stands in a run folder beside its variants."""
 
 
@@ -147,8 +158,16 @@ class FloatVariant(Spec):
     """A variant that is exported as it is."""
 
     name: VariantName
+    format: Format = Format.OPENVINO
+    """openvino or onnx; CTranslate2 variants are made by `quantize`."""
     weights: Weights = Weights.FP32
     layout: Layout = Layout.STATELESS
+    merged: bool = False
+    """Of an ONNX variant: write both decoders as one graph as well, which transformers.js wants."""
+
+    def can_be_quantized_as(self, kind: Format) -> bool:
+        """Tell whether an INT8 variant of a format can be made of it."""
+        return self.format is kind and self.weights is Weights.FP32
 
 
 class CalibrationSpec(Spec):
@@ -181,6 +200,10 @@ class Int8Variant(Spec):
     """The variant that the recipe is about."""
 
     name: VariantName = "int8"
+    format: Format = Format.OPENVINO
+    """openvino; onnx: made of the ONNX export with fp32 weights; ctranslate2: made of the checkpoint, components left out."""
+    ctranslate2_type: Ctranslate2Type = Ctranslate2Type.INT8
+    """Of a CTranslate2 variant: what its weights are on disk."""
     layout: Layout = Layout.STATELESS
     """stateless, as the baseline; stateful needs a stateful export with fp32 weights."""
     elastic: ElasticSection | None = None
@@ -197,7 +220,28 @@ class Int8Variant(Spec):
     instruction_set: InstructionSet = InstructionSet.VNNI
     """Of the CPU that it is for; avx2 gives weights 7 bits, so that INT8 products do not saturate there."""
     int8_cross_keys: bool = True
-    """Quantize the keys of cross-attention once a clip, in the first decoder pass, not in each step."""
+    """Quantize the keys of cross-attention once a clip, in the first decoder pass, not in each step; OpenVINO only,
+    false by default in other formats."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_cross_keys_float_in_other_formats(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("format", Format.OPENVINO) != Format.OPENVINO:
+            return {"int8_cross_keys": False, **told}
+        return told
+
+
+class SearchSection(Spec):
+    """What `sottovoce search` tries, and on how many clips it judges."""
+
+    choices: dict[str, tuple[JsonValue, ...]] = Field(min_length=1)
+    """Values to try beside the recipe's own, by the path of a key: `quantize.components.encoder.smooth_quant_alpha`."""
+    judge_clips: int = Field(default=48, ge=1, le=10_000)
+    """Calibration clips that were not recorded, on which the tokens of each trial are compared with the baseline's."""
+    timed_clips: int = Field(default=12, ge=1, le=1_000)
+    """Of those, the clips on which each trial is timed against the baseline."""
+    confirm_clips: int = Field(default=120, ge=1, le=10_000)
+    """Further calibration clips, held back, on which word errors are counted."""
 
 
 class Recipe(Spec):
@@ -212,16 +256,23 @@ class Recipe(Spec):
     """Further float variants."""
     calibration: CalibrationSpec = CalibrationSpec()
     quantize: Int8Variant = Int8Variant()
+    search: SearchSection | None = None
+    """What `sottovoce search` tries; for `search` only."""
 
     @property
     def quantized_from(self) -> FloatVariant:
-        """The float variant that is quantized: the baseline, or the stateful export."""
+        """The float variant that is quantized: the baseline, or the stateful or ONNX export.
+
+        A CTranslate2 variant is made of the checkpoint and compared with the baseline.
+        """
+        if self.quantize.format is Format.ONNX:
+            return next(variant for variant in self.exports if variant.can_be_quantized_as(Format.ONNX))
         if self.quantize.layout is Layout.STATELESS:
             return self.baseline
         return next(
             variant
             for variant in self.exports
-            if variant.layout is Layout.STATEFUL and variant.weights is Weights.FP32
+            if variant.can_be_quantized_as(Format.OPENVINO) and variant.layout is Layout.STATEFUL
         )
 
     @property
@@ -297,38 +348,8 @@ def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SpecError(f"recipe {where}: two variants are named {twice}; each needs a name of its own")
-    if recipe.baseline.layout is not Layout.STATELESS or recipe.baseline.weights is not Weights.FP32:
-        raise SpecError(
-            f"recipe {where}: baseline must be stateless with fp32 weights; list others in exports"
-        )
-    _check_layout(recipe, where)
+    check_formats(recipe, where)
     return recipe
-
-
-def _check_layout(recipe: Recipe, where: str) -> None:
-    """Check that there is a variant to quantize, and that the scheme of each component fits its layout."""
-    components = recipe.quantize.components
-    if recipe.quantize.layout is Layout.STATELESS:
-        if recipe.quantize.kv_cache_precision is not None:
-            raise SpecError(
-                f"recipe {where}: quantize.kv_cache_precision is {recipe.quantize.kv_cache_precision}, but the "
-                "stateless layout keeps nothing; set quantize.layout to stateful"
-            )
-        return
-    if not any(v.layout is Layout.STATEFUL and v.weights is Weights.FP32 for v in recipe.exports):
-        raise SpecError(
-            f"recipe {where}: quantize.layout is stateful, but exports has no stateful variant with fp32 weights"
-        )
-    if components.decoder_with_past.scheme is not Scheme.FLOAT:
-        raise SpecError(
-            f"recipe {where}: a stateful variant has one decoder; say quantize.components.decoder.scheme, "
-            "not decoder_with_past"
-        )
-    if components.decoder.scheme is Scheme.W8A8:
-        raise SpecError(
-            f"recipe {where}: the decoder of a stateful variant is w8, w4 or float; name the nodes with INT8 "
-            "activations in quantize.components.decoder.int8_activations"
-        )
 
 
 def _recipe_text(name_or_path: str) -> tuple[str, str]:

@@ -19,6 +19,8 @@ VERSIONS_OF = (
     "nncf",
     "onnx",
     "onnxruntime",
+    "ctranslate2",
+    "faster-whisper",
     "transformers",
     "torch",
     "numpy",

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
 from sottovoce.calibrate.doctor import DoctorReport, read_report
+from sottovoce.optimize.sensitivity.report import SensitivityReport, is_current, read_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
-from sottovoce.terms import Component, Layout, Scheme, Weights
+from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme, Weights
 
 
 class ComponentSummary(Document):
@@ -28,8 +29,10 @@ class VariantSummary(Document):
     """A variant of a run."""
 
     name: str
+    format: Format
+    ctranslate2_type: Ctranslate2Type | None
     layout: Layout
-    weights: Weights
+    weights: Weights | None
     inference_precision: str
     size_bytes: int
     components: tuple[ComponentSummary, ...]
@@ -51,6 +54,8 @@ class RunSummary(Document):
     variants: tuple[VariantSummary, ...]
     calibration: dict[str, object] | None
     doctor: DoctorReport | None = Field(description="Of the calibration record; None where it has no report.")
+    sensitivity: SensitivityReport | None = Field(description="None where it was not studied.")
+    sensitivity_is_stale: bool = Field(description="A variant or the record was replaced since the study.")
 
 
 def inspect_run(run: Run) -> RunSummary:
@@ -58,6 +63,7 @@ def inspect_run(run: Run) -> RunSummary:
     current = {CALIBRATION_NAME: _hash(run.folder / CALIBRATION_NAME)} | {
         variant.name: _hash(variant.folder) for variant in run.variants
     }
+    sensitivity = read_sensitivity(run.folder)
     return RunSummary(
         name=run.manifest.name,
         recipe=run.recipe.resolved(),
@@ -67,6 +73,8 @@ def inspect_run(run: Run) -> RunSummary:
         variants=tuple(_variant(variant, run.baseline, current) for variant in run.variants),
         calibration=None if run.calibration is None else run.calibration.facts,
         doctor=read_report(run.folder / CALIBRATION_NAME),
+        sensitivity=sensitivity,
+        sensitivity_is_stale=sensitivity is not None and not is_current(run.folder),
     )
 
 
@@ -79,6 +87,8 @@ def _variant(variant: Variant, baseline: Variant, current: dict[str, str | None]
     before = baseline.facts.components
     return VariantSummary(
         name=variant.name,
+        format=variant.facts.format,
+        ctranslate2_type=variant.facts.ctranslate2_type,
         layout=variant.facts.layout,
         weights=variant.facts.weights,
         inference_precision=variant.facts.inference_precision,

@@ -4,6 +4,7 @@ RUN/manifest.json      what it is, of what, with what; the hashes of the manifes
 RUN/recipe.yaml        the resolved recipe
 RUN/fp32/ int8/ ...    one folder for each variant, with a manifest of its own
 RUN/calibration/       what was recorded, with a manifest of its own
+RUN/sensitivity/       what each block costs, with a manifest of its own; where it was studied
 """
 
 from dataclasses import dataclass
@@ -12,13 +13,24 @@ from pathlib import Path
 import yaml
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
-from sottovoce.config import Recipe, parse_recipe
+from sottovoce.config import RESERVED_NAMES, Recipe, parse_recipe
 from sottovoce.errors import InputError, nearest
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.terms import Component, InferencePrecision, KvPrecision, Layout, Scheme, Weights
+from sottovoce.terms import (
+    Component,
+    Ctranslate2Type,
+    Format,
+    InferencePrecision,
+    KvPrecision,
+    Layout,
+    Scheme,
+    Weights,
+)
 
 RECIPE_NAME = "recipe.yaml"
 CALIBRATION_NAME = "calibration"
+SEARCH_NAME = "search"
+SENSITIVITY_NAME = "sensitivity"
 
 
 class FidelityFacts(Document):
@@ -52,8 +64,10 @@ class ParityFacts(Document):
 class VariantFacts(Document):
     """What a variant is."""
 
+    format: Format = Format.OPENVINO
+    ctranslate2_type: Ctranslate2Type | None = None
     layout: Layout
-    weights: Weights
+    weights: Weights | None
     inference_precision: InferencePrecision
     dynamic_quantization_group_size: int = 0
     kv_cache_precision: KvPrecision | None = None
@@ -140,7 +154,7 @@ def read_run(folder: Path) -> Run:
 
 def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
     """Name the variants of a run: those of its recipe in their order, then any other by name."""
-    found = {path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}")} - {CALIBRATION_NAME}
+    found = {path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}")} - RESERVED_NAMES
     ordered = [
         name for name in (*(v.name for v in recipe.float_variants), recipe.quantize.name) if name in found
     ]

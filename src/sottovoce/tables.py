@@ -1,5 +1,6 @@
 """Tables for the terminal: values in, Rich tables out."""
 
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Group
@@ -11,8 +12,16 @@ from sottovoce.calibrate.convergence import Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks
-from sottovoce.inspection import ComponentSummary, RunSummary
+from sottovoce.inspection import ComponentSummary, RunSummary, VariantSummary
 from sottovoce.intervals import Interval
+from sottovoce.optimize.search.outcome import SearchReport, Settings, Trial, describe_settings
+from sottovoce.optimize.sensitivity.report import (
+    IMPLICATION_LABELS,
+    Extent,
+    Figures,
+    SensitivityReport,
+)
+from sottovoce.terms import Format
 
 MB = 1_000_000
 GIGA = 1e9
@@ -158,7 +167,7 @@ def _quantized_weights(component: ComponentSummary) -> str:
 def run_table(summary: RunSummary) -> Table:
     """Show a run: a row for each component of each variant."""
     table = Table(title=f"{summary.name}, recipe {summary.recipe['name']}", title_justify="left")
-    for label in ("variant", "layout", "component", "scheme"):
+    for label in ("variant", "kind", "component", "scheme"):
         table.add_column(label)
     for label in ("MB", "of baseline", "INT8 weights", "INT8 activations"):
         table.add_column(label, justify="right")
@@ -166,7 +175,7 @@ def run_table(summary: RunSummary) -> Table:
         for i, component in enumerate(variant.components):
             table.add_row(
                 _variant_label(variant.name, is_stale=variant.is_stale) if i == 0 else "",
-                f"{variant.layout}, {variant.weights}" if i == 0 else "",
+                _kind_label(variant) if i == 0 else "",
                 component.name,
                 component.scheme,
                 f"{component.size_bytes / MB:.1f}",
@@ -180,6 +189,16 @@ def run_table(summary: RunSummary) -> Table:
 
 def _variant_label(name: str, *, is_stale: bool) -> str:
     return f"{name} (stale: its record was replaced)" if is_stale else name
+
+
+def _kind_label(variant: VariantSummary) -> str:
+    match variant.format:
+        case Format.OPENVINO:
+            return f"{variant.layout}, {variant.weights}"
+        case Format.ONNX:
+            return f"ONNX, {variant.layout}, {variant.weights}"
+        case Format.CTRANSLATE2:
+            return f"CTranslate2, {variant.ctranslate2_type}"
 
 
 def run_lines(summary: RunSummary) -> list[str]:
@@ -277,3 +296,103 @@ def _leak_line(leaks: Leaks | None) -> str:
         f"leaks into {leaks.n_clips} clips of split {leaks.split}: {len(leaks.same_audio)} by audio, "
         f"{len(leaks.same_speaker)} by speaker, {len(leaks.same_text)} by text"
     )
+
+
+N_SHOWN_TRIALS = 12
+
+
+def search_table(report: SearchReport) -> Table:
+    """Show a search: the chosen trial, then the others that no trial beats, then the fastest of the rest."""
+    n_left = max(0, len(report.trials) - N_SHOWN_TRIALS)
+    table = Table(
+        title=f"search: {len(report.trials)} trials, {report.spent_s / 60:.0f} minutes; fp32 has {100 * report.baseline_wer:.2f} % WER",
+        title_justify="left",
+        caption=f"and {n_left} more, in search.json" if n_left else None,
+    )
+    for label in ("trial", "settings that differ"):
+        table.add_column(label)
+    for label in ("speed-up", "flips, %", "divergence, mnat", "WER, points", "MB"):
+        table.add_column(label, justify="right")
+    own = report.trials[0].settings
+    for trial in ranked_trials(report)[:N_SHOWN_TRIALS]:
+        table.add_row(*_trial_row(report, trial, own))
+    return table
+
+
+def ranked_trials(report: SearchReport) -> tuple[Trial, ...]:
+    """Order the trials of a search: the chosen one, those that no other beats, the others by speed."""
+    front = frozenset(report.front)
+
+    def rank(trial: Trial) -> tuple[bool, bool, float]:
+        return trial.number != report.chosen, trial.number not in front, -(trial.outcome.speedup or 0.0)
+
+    return tuple(sorted(report.trials, key=rank))
+
+
+def _trial_row(report: SearchReport, trial: Trial, own: Settings) -> tuple[str, ...]:
+    outcome = trial.outcome
+    mark = " chosen" if trial.number == report.chosen else " front" if trial.number in report.front else ""
+    named = f"{trial.number}{mark}"
+    settings = describe_settings(trial.settings, own)
+    if outcome.failure is not None or outcome.speedup is None:
+        return named, settings, "failed", "-", "-", "-", "-"
+    return (
+        named,
+        settings,
+        f"{outcome.speedup:.2f}",
+        f"{100 * (outcome.flips or 0.0):.2f}",
+        f"{1000 * (outcome.divergence or 0.0):.1f}",
+        "given up" if outcome.wer_increase is None else _points(outcome.wer_increase),
+        f"{(outcome.size_bytes or 0) / MB:.0f}",
+    )
+
+
+EXTENT_LABELS = {
+    Extent.NONE: "nothing quantized",
+    Extent.ALL: "everything quantized",
+    Extent.COMPUTED: "and computed as the recipe says",
+}
+
+
+def sensitivity_table(report: SensitivityReport) -> Table:
+    """Show what each block costs when it alone is quantized, the most harmful first, then the whole model."""
+    clips = f"{report.n_clips} clips {'not recorded' if report.unheard else 'that were recorded'}"
+    table = Table(
+        title=f"sensitivity of {report.variant}: {clips}, {report.n_tokens} tokens; encoder {1000 * report.encoder_s:.1f}"
+        f" and decoder {1000 * report.decoder_s:.1f} ms a clip in {report.inference_precision}, {report.threads} threads",
+        title_justify="left",
+    )
+    for label in ("component", "quantized alone"):
+        table.add_column(label)
+    for label in ("divergence, mnat", "of all, %", "flips, %", "output error, %", "saved, ms", "of all, %"):
+        table.add_column(label, justify="right")
+    table.add_column("implies")
+    for block in report.by_harm:
+        shares = (f"{100 * block.divergence_share:.1f}", f"{100 * block.saving_share:.1f}")
+        implied = IMPLICATION_LABELS[block.implies]
+        table.add_row(block.component, block.label, *_figures(block, *shares), implied)
+    table.add_section()
+    for whole in report.wholes:
+        table.add_row("", EXTENT_LABELS[whole.extent], *_figures(whole, "", ""), "")
+    return table
+
+
+def _figures(found: Figures, divergence_share: str, saving_share: str) -> tuple[str, ...]:
+    return (
+        f"{1000 * found.divergence:.2f} ± {1000 * found.divergence_error:.2f}",
+        divergence_share,
+        f"{100 * found.flips:.2f}",
+        "-" if found.output_error is None else f"{100 * found.output_error:.1f}",
+        f"{1000 * found.saved_s:+.1f} ({1000 * found.saved_low_s:+.1f} to {1000 * found.saved_high_s:+.1f})",
+        saving_share,
+    )
+
+
+def sensitivity_lines(report: SensitivityReport) -> list[str]:
+    """Tell what a recipe would keep float, as YAML and for `--set`."""
+    lines = []
+    for advice in report.advice:
+        lines += [f"{advice.component}: to keep {', '.join(advice.blocks)} float, put into the recipe"]
+        lines += [f"  {line}" for line in advice.recipe.splitlines()]
+        lines += [f"or: --set {shlex.quote(advice.override)}"]
+    return [*lines, *report.notes] or ["no block costs more than it saves"]

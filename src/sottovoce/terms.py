@@ -30,10 +30,28 @@ class Format(StrEnum):
 
     openvino: OpenVINO IR.
     onnx: ONNX, run by onnxruntime; stateless only.
+    ctranslate2: one file of weights, run by CTranslate2 through faster-whisper.
     """
 
     OPENVINO = "openvino"
     ONNX = "onnx"
+    CTRANSLATE2 = "ctranslate2"
+
+
+class Ctranslate2Type(StrEnum):
+    """What CTranslate2 stores weights in.
+
+    int8: weights in INT8, what stays float as the checkpoint has it; int8_float32: in float32.
+    int16: weights in INT16, what stays float in float32.
+    float16, bfloat16, float32: all weights. A CPU that cannot compute in a type computes in another (docs/how-to).
+    """
+
+    INT8 = "int8"
+    INT8_FLOAT32 = "int8_float32"
+    INT16 = "int16"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
 
 
 class Weights(StrEnum):

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.conversion import convert_checkpoint, find_checkpoint
+from sottovoce.benchmark.cold import OPENERS
+from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.results import Stage
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.optimize.origin import find_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
+LABELS = {"faster-whisper": "int8_float32", "torch-dynamic": "int8+f32"}
+MADE_OF_TORCH = {"optimum-intel", "torch", "torch-dynamic"}
 HEAVY = {"torch", "transformers", "optimum", "nncf"}
 
 
@@ -32,7 +36,10 @@ def engine_spec(request: pytest.FixtureRequest, tiny_run: Path) -> EngineSpec:
     name: str = request.param
     if ENGINES[name].extra == "peers":
         pytest.importorskip(ENGINES[name].module, reason="the extra `peers` is not installed")
-    folder = tiny_run / FOLDERS[name] if name in FOLDERS else request.getfixturevalue("converted")
+    if name in MADE_OF_TORCH - FOLDERS.keys():
+        folder = request.getfixturevalue("tiny")
+    else:
+        folder = tiny_run / FOLDERS[name] if name in FOLDERS else request.getfixturevalue("converted")
     return EngineSpec(engine=name, variant=folder.name, folder=folder, compute=ComputeSpec(threads=1))
 
 
@@ -54,6 +61,13 @@ def test_an_engine_repeats_itself_word_for_word(engine: Engine) -> None:
     assert once.n_tokens == again.n_tokens
 
 
+def test_an_engine_opened_for_a_cold_start_says_the_same(engine: Engine, engine_spec: EngineSpec) -> None:
+    hear = OPENERS[engine_spec.engine](engine_spec)
+    seconds = (2.0, 35.0) if ENGINES[engine_spec.engine].takes_long else (2.0,)
+    for wave in map(tone, seconds):
+        assert hear(wave, "en") == engine.transcribe(wave, "en").text
+
+
 def test_a_language_that_the_model_does_not_know_is_detected(engine: Engine) -> None:
     assert engine.transcribe(tone(1.0), "tlh").latency_s > 0
 
@@ -61,7 +75,7 @@ def test_a_language_that_the_model_does_not_know_is_detected(engine: Engine) -> 
 def test_an_engine_tells_its_threads_and_precision(engine: Engine, engine_spec: EngineSpec) -> None:
     precision = engine.precision()
     assert precision.threads == 1
-    assert precision.label == ("int8_float32" if engine_spec.engine == "faster-whisper" else "f32")
+    assert precision.label == LABELS.get(engine_spec.engine, "f32")
 
 
 def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: EngineSpec) -> None:
@@ -71,9 +85,9 @@ def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: Engi
     assert sum(timed.stage_s.values()) == pytest.approx(timed.latency_s)
 
 
-def test_no_other_engine_than_optimum_intel_loads_torch(engine_spec: EngineSpec) -> None:
-    if engine_spec.engine == "optimum-intel":
-        pytest.skip("optimum-intel is made of torch and transformers")
+def test_no_engine_that_is_not_made_of_torch_loads_it(engine_spec: EngineSpec) -> None:
+    if engine_spec.engine in MADE_OF_TORCH:
+        pytest.skip(f"{engine_spec.engine} is made of torch and transformers")
     code = f"""
 import json, pathlib, sys
 import sottovoce.benchmark.worker

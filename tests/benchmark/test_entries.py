@@ -78,6 +78,15 @@ def test_a_converted_checkpoint_is_as_large_as_its_weights(run: Run, converted: 
     assert entry.spec.folder == converted
 
 
+def test_torch_runs_the_checkpoint_of_the_run(run: Run, tiny: Path) -> None:
+    asked = EntrySpec(variants=(), engines=("torch", "torch-dynamic"), threads=2, checkpoint=str(tiny))
+    _, plain, dynamic = choose_entries(run, asked, Path)
+    assert (plain.spec.name, dynamic.spec.name) == ("torch:fp32", "torch-dynamic:dynamic-int8")
+    assert plain.spec.folder == dynamic.spec.folder == tiny
+    assert plain.spec.compute.threads == 2
+    assert plain.component_size_bytes == {"model": (tiny / "model.safetensors").stat().st_size}
+
+
 def test_an_elastic_variant_runs_in_our_engine_only(elastic_run: Run) -> None:
     assert names(elastic_run, "sottovoce") == ["fp32", "int8"]
     assert names(elastic_run, "optimum-intel") == ["fp32", "optimum-intel:fp32"]
@@ -89,7 +98,9 @@ def test_an_elastic_variant_runs_in_our_engine_only(elastic_run: Run) -> None:
     ("engine", "message"),
     [
         ("openvino-genai:int8", "int8 is stateless, openvino-genai runs the stateful layout only"),
-        ("faster-whisper:fp32", "faster-whisper is measured with int8 only"),
+        ("faster-whisper:fp32", r"faster-whisper is measured with int8, or .* \(it has none\)"),
+        ("torch:int8", "torch is measured with fp32 only"),
+        ("torch-dynamic:fp32", "torch-dynamic is measured with dynamic-int8 only"),
         ("faster-wisper", "unknown engine faster-wisper; did you mean faster-whisper"),
     ],
 )

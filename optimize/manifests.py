@@ -1,0 +1,152 @@
+"""The manifests of a run and of its variants, written when their folders are complete."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from sottovoce import __version__
+from sottovoce.artifacts import (
+    MANIFEST_NAME,
+    FileEntry,
+    Manifest,
+    Parent,
+    list_files,
+    read_manifest,
+    sha256_of_file,
+    write_manifest,
+    write_text,
+)
+from sottovoce.config import Recipe
+from sottovoce.environment import library_versions, read_host
+from sottovoce.optimize.ctranslate2_export import component_bytes, count_ctranslate2
+from sottovoce.optimize.fidelity import Fidelity
+from sottovoce.optimize.graph import Int8Count, count_int8_in_file
+from sottovoce.optimize.onnx_graph import count_int8, size_bytes
+from sottovoce.optimize.parity import Parity
+from sottovoce.runs import RECIPE_NAME, VariantFacts
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path, components_of, format_of, layout_of
+from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What is known of a variant that its files do not tell.
+
+    Attributes:
+        weights: float ones on disk; None of a CTranslate2 variant.
+        parents: what it was made of.
+        compute: what it is to compute in.
+        schemes: of its components; float where none is named.
+        fidelities: of its quantized components.
+        parity: of an export.
+    """
+
+    name: str
+    is_multilingual: bool
+    weights: Weights | None
+    parents: tuple[Parent, ...]
+    compute: ComputeSpec = field(default_factory=ComputeSpec)
+    ctranslate2_type: Ctranslate2Type | None = None
+    schemes: Mapping[Component, Scheme] = field(default_factory=dict)
+    fidelities: Mapping[Component, Fidelity] = field(default_factory=dict)
+    parity: Parity | None = None
+
+
+def write_variant_manifest(folder: Path, recipe: Recipe, made: Made) -> None:
+    """Write the manifest of a variant beside its files."""
+    write_manifest(
+        folder,
+        Manifest(
+            kind="variant",
+            name=made.name,
+            created=datetime.now(UTC),
+            made_by=f"sottovoce optimize {__version__}",
+            recipe=recipe.resolved(),
+            recipe_sha256=recipe.sha256(),
+            parents=made.parents,
+            host=read_host(),
+            versions=library_versions(),
+            facts=_facts(folder, made).model_dump(mode="json"),
+            files=list_files(folder),
+        ),
+    )
+
+
+def _facts(folder: Path, made: Made) -> VariantFacts:
+    facts = {
+        "format": format_of(folder),
+        "ctranslate2_type": made.ctranslate2_type,
+        "layout": layout_of(folder),
+        "weights": made.weights,
+        "inference_precision": made.compute.precision,
+        "dynamic_quantization_group_size": made.compute.dynamic_quantization_group_size,
+        "kv_cache_precision": made.compute.kv_cache_precision,
+        "is_multilingual": made.is_multilingual,
+        "components": {
+            str(component): _component_facts(folder, component, made) for component in components_of(folder)
+        },
+        "parity": None if made.parity is None else asdict(made.parity),
+    }
+    return VariantFacts.model_validate(facts, strict=False)
+
+
+def _component_facts(folder: Path, component: Component, made: Made) -> dict[str, object]:
+    n_bytes, count = _measured(folder, component)
+    fidelity = made.fidelities.get(component)
+    return {
+        "scheme": made.schemes.get(component, Scheme.FLOAT),
+        "size_bytes": n_bytes,
+        "int8_weights": count.weights,
+        "int4_weights": count.int4_weights,
+        "int8_activations": count.activations,
+        "weighted_nodes": count.weighted,
+        "fidelity": None if fidelity is None else asdict(fidelity),
+    }
+
+
+def _measured(folder: Path, component: Component) -> tuple[int, Int8Count]:
+    """Return the bytes of a component, and what is INT8 in it."""
+    path = component_path(folder, component)
+    match format_of(folder):
+        case Format.OPENVINO:
+            return path.stat().st_size + path.with_suffix(".bin").stat().st_size, count_int8_in_file(path)
+        case Format.ONNX:
+            import onnx
+
+            return size_bytes(path), count_int8(onnx.load_model(path))
+        case Format.CTRANSLATE2:
+            return component_bytes(folder)[component], count_ctranslate2(folder, component)
+
+
+def write_run_manifest(work: Path, recipe: Recipe, *, name: str, origin: Parent) -> None:
+    """Write the resolved recipe and the manifest of a run whose variants are complete."""
+    write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
+    children = sorted(path.parent for path in work.glob(f"*/{MANIFEST_NAME}"))
+    own = [work / RECIPE_NAME, *(child / MANIFEST_NAME for child in children)]
+    write_manifest(
+        work,
+        Manifest(
+            kind="run",
+            name=name,
+            created=datetime.now(UTC),
+            made_by=f"sottovoce optimize {__version__}",
+            recipe=recipe.resolved(),
+            recipe_sha256=recipe.sha256(),
+            parents=(origin,),
+            host=read_host(),
+            versions=library_versions(),
+            facts={"variants": [child.name for child in children if read_manifest(child).kind == "variant"]},
+            files=tuple(
+                FileEntry(
+                    path=path.relative_to(work).as_posix(),
+                    size_bytes=path.stat().st_size,
+                    sha256=sha256_of_file(path),
+                )
+                for path in own
+            ),
+        ),
+    )

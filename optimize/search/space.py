@@ -1,0 +1,111 @@
+"""What a search may change: values by the path of a recipe's key."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from sottovoce.config import Recipe, parse_recipe
+from sottovoce.errors import SpecError
+from sottovoce.optimize.search.outcome import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The choices of a recipe.
+
+    Attributes:
+        recipe: with its own values, and without the section `search`.
+        choices: values by key path, the recipe's own value first; at least two of each.
+    """
+
+    recipe: Recipe
+    choices: Mapping[str, tuple[JsonValue, ...]]
+
+    @property
+    def n_combinations(self) -> int:
+        """Settings that there are, valid or not."""
+        n = 1
+        for values in self.choices.values():
+            n *= len(values)
+        return n
+
+    @property
+    def own(self) -> Settings:
+        """The recipe's own settings: the first trial."""
+        return {path: values[0] for path, values in self.choices.items()}
+
+    def with_settings(self, settings: Settings) -> Recipe:
+        """Return the recipe with settings.
+
+        Raises:
+            SpecError: they do not go together.
+        """
+        return _with(self.recipe, settings)
+
+
+def space_of(recipe: Recipe) -> Space:
+    """Read a recipe's choices.
+
+    Raises:
+        SpecError: it has none, or one of them means nothing.
+    """
+    if recipe.search is None:
+        raise SpecError(
+            f"recipe {recipe.name} has no section search; take --recipe search, or say search.choices in a recipe of your own"
+        )
+    plain = recipe.model_copy(update={"search": None})
+    choices = {path: _values(plain, path, told) for path, told in recipe.search.choices.items()}
+    return Space(recipe=plain, choices=choices)
+
+
+def _values(recipe: Recipe, path: str, told: tuple[JsonValue, ...]) -> tuple[JsonValue, ...]:
+    """Return a key's values as a recipe writes them out, its own first, none twice."""
+    if not path.startswith("quantize."):
+        raise SpecError(
+            f"recipe {recipe.name}: search.choices.{path}: a search changes keys of the section quantize only"
+        )
+    own = _look_up(recipe.resolved(), path, recipe.name)
+    values = [own, *(_look_up(_with(recipe, {path: value}).resolved(), path, recipe.name) for value in told)]
+    unique = {json.dumps(value, sort_keys=True): value for value in values}
+    if len(unique) == 1:
+        raise SpecError(
+            f"recipe {recipe.name}: search.choices.{path} has one value only; give another, or none"
+        )
+    return tuple(unique.values())
+
+
+def _look_up(resolved: Mapping[str, Any], path: str, name: str) -> JsonValue:
+    here: Any = resolved
+    for key in path.split("."):
+        if not isinstance(here, Mapping) or key not in here:
+            raise SpecError(f"recipe {name}: search.choices.{path}: the recipe has no such key")
+        here = here[key]
+    value: JsonValue = here
+    return value
+
+
+def _with(recipe: Recipe, settings: Settings) -> Recipe:
+    raw = recipe.resolved()
+    for path, value in settings.items():
+        parent, last = _parent(raw, path, recipe.name)
+        parent[last] = value
+    told = ", ".join(f"{path}={json.dumps(value)}" for path, value in settings.items())
+    return parse_recipe(raw, f"{recipe.name} with {told}")
+
+
+def _parent(raw: dict[str, Any], path: str, name: str) -> tuple[dict[str, Any], str]:
+    *parents, last = path.split(".")
+    here: Any = raw
+    for key in parents:
+        here = here.get(key) if isinstance(here, dict) else None
+    if not isinstance(here, dict):
+        raise SpecError(f"recipe {name}: search.choices.{path}: the recipe has no such key")
+    return here, last
+
+
+def label(value: JsonValue) -> str:
+    """Write a value as one word for a study: equal values have equal labels."""
+    return json.dumps(value, sort_keys=True)

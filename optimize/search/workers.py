@@ -1,0 +1,170 @@
+"""Who tries the trials of a search: this process, or the workers of a Ray cluster."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from sottovoce.config import Recipe
+from sottovoce.errors import MissingExtraError, SpecError
+from sottovoce.optimize.search.bench import BenchSpec, TrialBench
+from sottovoce.optimize.search.outcome import Outcome
+from sottovoce.progress import Reporter
+
+LOCAL, RAY = "local", "ray"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A trial to try.
+
+    Attributes:
+        number: of the trial.
+        recipe: with the trial's settings.
+        worst_divergence: see `TrialBench.try_recipe`.
+    """
+
+    number: int
+    recipe: Recipe
+    worst_divergence: float | None
+
+
+class Workers(Protocol):
+    """Tries tasks, several at once where there are several workers."""
+
+    n_workers: int
+    baseline_wer: float
+    """Of the baseline on the held-back clips, a fraction."""
+
+    def submit(self, task: Task) -> None:
+        """Begin a task, as soon as a worker is free."""
+
+    def next_done(self) -> tuple[Task, Outcome]:
+        """Wait for any task that was submitted."""
+
+    def close(self) -> None:
+        """Let the workers go."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+
+class _Closing:
+    """Lets the workers go at the end of a block."""
+
+    def close(self) -> None:
+        """Let the workers go."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+class LocalWorker(_Closing):
+    """One trial at a time, in this process."""
+
+    n_workers = 1
+
+    def __init__(self, spec: BenchSpec, reporter: Reporter) -> None:
+        self._bench = TrialBench(spec, reporter)
+        self._tasks: deque[Task] = deque()
+        self.baseline_wer = self._bench.baseline_wer
+
+    def submit(self, task: Task) -> None:
+        """Keep a task until it is asked for."""
+        self._tasks.append(task)
+
+    def next_done(self) -> tuple[Task, Outcome]:
+        """Try the task that was submitted first."""
+        task = self._tasks.popleft()
+        return task, self._bench.try_recipe(task.recipe, task.worst_divergence)
+
+
+class RayWorkers(_Closing):
+    """One bench in each worker of a Ray cluster; all of them see the run's folder.
+
+    Speed-ups are ratios measured within one worker, so that workers may differ; they should not share cores.
+    """
+
+    def __init__(self, spec: BenchSpec, n_workers: int | None) -> None:
+        """Join the cluster that `RAY_ADDRESS` names, or begin one on this machine.
+
+        Args:
+            spec: what trials are tried on; its threads are the cores that a worker takes.
+            n_workers: None takes as many as the cluster has cores for.
+
+        Raises:
+            MissingExtraError: Ray is not installed.
+        """
+        try:
+            import ray
+        except ImportError as cause:
+            raise MissingExtraError("ray", needed_for="--workers ray", extra="cluster") from cause
+        self._ray = ray
+        self._is_ours = not ray.is_initialized()
+        if self._is_ours:
+            ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        self.n_workers = n_workers or max(1, cores // spec.threads)
+        bench = ray.remote(num_cpus=min(spec.threads, max(1, cores // self.n_workers)))(RemoteBench)
+        given = ray.put(spec)
+        self._idle = deque(bench.remote(given) for _ in range(self.n_workers))
+        self._waiting: deque[Task] = deque()
+        self._running: dict[Any, tuple[Task, Any]] = {}
+        self.baseline_wer = float(ray.get(self._idle[0].baseline_wer.remote()))
+
+    def submit(self, task: Task) -> None:
+        """Begin a task, as soon as a worker is free."""
+        self._waiting.append(task)
+        self._start()
+
+    def next_done(self) -> tuple[Task, Outcome]:
+        """Wait for any task that was submitted."""
+        (ready, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+        task, worker = self._running.pop(ready)
+        self._idle.append(worker)
+        self._start()
+        return task, Outcome.model_validate_json(self._ray.get(ready))
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        if self._is_ours:
+            self._ray.shutdown()
+
+    def _start(self) -> None:
+        while self._waiting and self._idle:
+            task, worker = self._waiting.popleft(), self._idle.popleft()
+            self._running[worker.try_recipe.remote(task.recipe, task.worst_divergence)] = task, worker
+
+
+class RemoteBench:
+    """A bench in a worker process."""
+
+    def __init__(self, spec: BenchSpec) -> None:
+        self._bench = TrialBench(spec)
+
+    def baseline_wer(self) -> float:
+        """Return the baseline's on the held-back clips, a fraction."""
+        return self._bench.baseline_wer
+
+    def try_recipe(self, recipe: Recipe, worst_divergence: float | None) -> str:
+        """Try a recipe; return the outcome as JSON."""
+        return self._bench.try_recipe(recipe, worst_divergence).model_dump_json()
+
+
+def parse_workers(told: str) -> tuple[str, int | None]:
+    """Read `local`, `ray` or `ray:N`.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    kind, colon, number = told.partition(":")
+    if kind == LOCAL and not colon:
+        return LOCAL, 1
+    if kind == RAY and not colon:
+        return RAY, None
+    if kind == RAY and number.isdigit() and int(number) > 0:
+        return RAY, int(number)
+    raise SpecError(f"--workers {told}: want local, ray, or ray:N with N workers")

@@ -1,0 +1,123 @@
+"""Quantize one block of a model and leave the rest float."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import Int8Variant
+from sottovoce.optimize.cross_keys import hand_over_int8_keys
+from sottovoce.optimize.elastic import add_silence_states, make_elastic
+from sottovoce.optimize.quantize import calls_of, elastic_spec, quantize_graph
+from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
+from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.progress import Advance
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.terms import Component, Layout, Scheme
+from sottovoce.variants import quiet_libraries, quiet_output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockQuantizer:
+    """Quantizes blocks of a float variant as a recipe says.
+
+    Attributes:
+        source: folder of the float32 variant that the recipe quantizes.
+        variant: what the recipe says.
+        store: the calibration record, or a part of it.
+        work: folder for graphs, one block at a time.
+        compute: f32; what states of silence are computed in.
+    """
+
+    source: Path
+    variant: Int8Variant
+    store: CalibrationStore
+    work: Path
+    compute: ComputeSpec
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Find the blocks that the recipe quantizes.
+
+        Raises:
+            StageError: a weight belongs to no block.
+        """
+        return tuple(
+            block
+            for component in components_of(self.source)
+            if self.variant.components.of(component).scheme is not Scheme.FLOAT
+            for block in find_blocks(self._read(component), component, self.variant.components.of(component))
+        )
+
+    def reference(self) -> Parts:
+        """Return everything float, which encodes as much of a window as the recipe says."""
+        parts = Parts.of(self.source)
+        if self.variant.elastic is None:
+            return parts
+        folder = self.work / "reference"
+        folder.mkdir()
+        self._write(self._read(Component.ENCODER), Component.ENCODER, folder)
+        return replace(parts, encoder=folder)
+
+    @contextmanager
+    def quantized(self, block: Block, reference: Parts, advance: Advance) -> Iterator[Parts]:
+        """Yield a model with one block quantized, which lies on disk as long as the block of code runs.
+
+        Raises:
+            StageError: other weights were quantized than the block's.
+        """
+        with TemporaryDirectory(dir=self.work, prefix="block-", ignore_cleanup_errors=True) as folder:
+            graph = self._quantize(block, advance)
+            if block.component is Component.ENCODER:
+                self._write(graph, block.component, Path(folder))
+                yield replace(reference, encoder=Path(folder))
+            else:
+                yield replace(reference, decoders=self._write_decoders(graph, block.component, Path(folder)))
+
+    def _quantize(self, block: Block, advance: Advance) -> Any:
+        model = self._read(block.component)
+        spec = alone(model, block, self.variant.components.of(block.component))
+        calls = calls_of(self.store, block.component, self.variant, self.source)
+        with quiet_libraries(), quiet_output():
+            graph = quantize_graph(model, calls, spec, self.variant.instruction_set, advance)
+        check_alone(block, graph)
+        return graph
+
+    def _read(self, component: Component) -> Any:
+        import openvino
+
+        model = openvino.Core().read_model(component_path(self.source, component))
+        if component is Component.ENCODER and self.variant.elastic is not None:
+            make_elastic(model)
+        return model
+
+    def _write(self, graph: Any, component: Component, folder: Path) -> Path:
+        import openvino
+
+        path = folder / f"{COMPONENT_FILES[component]}.xml"
+        openvino.save_model(graph, path, compress_to_fp16=False)
+        if component is Component.ENCODER and self.variant.elastic is not None:
+            add_silence_states(folder, elastic_spec(self.variant.elastic), self.compute)
+        return path
+
+    def _write_decoders(self, graph: Any, component: Component, folder: Path) -> tuple[Path, ...]:
+        """Write the decoder that holds the block, and the other one where keys are handed over in INT8."""
+        paths = {
+            part: component_path(self.source, part)
+            for part in components_of(self.source)
+            if part is not Component.ENCODER
+        }
+        graphs = {component: graph}
+        if component is Component.DECODER_WITH_PAST and self._hands_over_keys:
+            first = self._read(Component.DECODER)
+            if hand_over_int8_keys(first, graph):
+                graphs[Component.DECODER] = first
+        written = {part: self._write(each, part, folder) for part, each in graphs.items()}
+        return tuple((paths | written).values())
+
+    @property
+    def _hands_over_keys(self) -> bool:
+        return self.variant.int8_cross_keys and self.variant.layout is Layout.STATELESS

@@ -1,0 +1,197 @@
+"""What a study of sensitivity found: `sensitivity.json` in the run's folder `sensitivity`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sottovoce.artifacts import MANIFEST_NAME, Document, read_manifest, sha256_of_file
+from sottovoce.errors import InputError
+from sottovoce.runs import SENSITIVITY_NAME
+from sottovoce.terms import Component, InferencePrecision
+
+REPORT_NAME = "sensitivity.json"
+
+SENSITIVITY_SCHEMA_VERSION = 1
+"""1: first version."""
+
+
+class BlockKind(StrEnum):
+    """The parts of a layer, and what stands before and behind the layers."""
+
+    CONVOLUTIONS = "convolutions"
+    SELF_ATTENTION = "self_attention"
+    CROSS_ATTENTION = "cross_attention"
+    FFN = "ffn"
+    OUTPUT = "output"
+
+
+class Implication(StrEnum):
+    """What a block's figures say of it; see `imply` in `rule.py`."""
+
+    KEEP_FLOAT = "keep_float"
+    WORTH_IT = "worth_it"
+    NO_GAIN = "no_gain"
+    HARMLESS = "harmless"
+
+
+class Extent(StrEnum):
+    """How much of the model is quantized.
+
+    none: nothing; what the method measures where there is nothing to find.
+    all: the variant as it is in the run, the rest computed in f32 as in the rows of single blocks.
+    computed: the same, computed as the recipe says.
+    """
+
+    NONE = "none"
+    ALL = "all"
+    COMPUTED = "computed"
+
+
+KIND_LABELS: Mapping[BlockKind, str] = {
+    BlockKind.CONVOLUTIONS: "convolutions",
+    BlockKind.SELF_ATTENTION: "self-attention",
+    BlockKind.CROSS_ATTENTION: "cross-attention",
+    BlockKind.FFN: "FFN",
+    BlockKind.OUTPUT: "output layer",
+}
+
+IMPLICATION_LABELS: Mapping[Implication, str] = {
+    Implication.KEEP_FLOAT: "keep float",
+    Implication.WORTH_IT: "costs most, worth its time",
+    Implication.NO_GAIN: "saves nothing alone",
+    Implication.HARMLESS: "quantize",
+}
+
+
+class Figures(Document):
+    """What quantizing a part of the model costs and saves, against everything float."""
+
+    flips: float = Field(description="Share of the tokens where another one is preferred.")
+    divergence: float = Field(description="Nats a token, mean (Kullback and Leibler).")
+    divergence_error: float = Field(description="Its standard error, over clips.")
+    output_error: float | None = Field(
+        description="Of the encoder: mean absolute error by mean absolute value; null where it is float."
+    )
+    saved_s: float = Field(description="Seconds a clip, median over rounds; below 0 where it takes longer.")
+    saved_low_s: float = Field(description="Lower quartile over rounds.")
+    saved_high_s: float = Field(description="Upper quartile over rounds.")
+
+
+class BlockResult(Figures):
+    """A block that was quantized alone."""
+
+    component: Component
+    kind: BlockKind
+    layer: int | None = Field(description="From 0; null outside the layers.")
+    pattern: str = Field(description="Regular expression over friendly names that fits its nodes only.")
+    n_weights: int = Field(description="Convolutions and matrix products that became INT8 or INT4.")
+    divergence_share: float = Field(description="Of the divergences of all blocks together.")
+    saving_share: float = Field(description="Of what all blocks that save time save together.")
+    implies: Implication
+
+    @property
+    def label(self) -> str:
+        """Its name within the component: `layer 3 FFN`, `output layer`."""
+        kind = KIND_LABELS[self.kind]
+        return kind if self.layer is None else f"layer {self.layer} {kind}"
+
+
+class WholeResult(Figures):
+    """The model with nothing or everything quantized."""
+
+    extent: Extent
+
+
+class Advice(Document):
+    """Nodes of a component that are to stay float, ready for a recipe."""
+
+    component: Component
+    blocks: tuple[str, ...] = Field(description="Labels of the blocks.")
+    recipe: str = Field(
+        description="YAML for a recipe; holds what the recipe keeps float already, and replaces it."
+    )
+    override: str = Field(description="The same as `KEY=VALUE` for `--set`.")
+
+
+class SensitivityReport(Document):
+    """What each block costs when it alone is quantized as a recipe says."""
+
+    schema_version: Literal[1] = 1
+    variant: str = Field(description="Whose recipe it was.")
+    reference: str = Field(description="The float32 variant whose blocks were quantized.")
+    speech: str
+    n_clips: int
+    n_tokens: int = Field(description="Positions compared, for each block.")
+    unheard: bool = Field(description="The clips were not recorded for calibration.")
+    n_calibration_clips: int = Field(
+        description="Recorded clips that ranges of single blocks were taken from."
+    )
+    inference_precision: InferencePrecision = Field(
+        description="What float nodes computed in while times were taken; divergences are taken in f32."
+    )
+    threads: int
+    n_timed_clips: int
+    max_rounds: int = Field(
+        description="Of each comparison of times; fewer where it took over 20 s, but three at least."
+    )
+    encoder_s: float = Field(description="Seconds a clip, float, median over rounds.")
+    decoder_s: float
+    min_divergence_share: float = Field(description="Of the rule for what stays float.")
+    min_cost_ratio: float
+    blocks: tuple[BlockResult, ...] = Field(description="In the order of the model.")
+    wholes: tuple[WholeResult, ...]
+    advice: tuple[Advice, ...] = Field(description="Empty where nothing is to stay float.")
+    notes: tuple[str, ...] = ()
+
+    @property
+    def by_harm(self) -> tuple[BlockResult, ...]:
+        """The blocks, those that diverge most first."""
+        return tuple(sorted(self.blocks, key=lambda block: -block.divergence))
+
+
+def read_sensitivity(run_folder: Path) -> SensitivityReport | None:
+    """Read what a study of a run found; None where there was none.
+
+    Raises:
+        InputError: it is damaged or of another version.
+    """
+    path = run_folder / SENSITIVITY_NAME / REPORT_NAME
+    if not path.is_file():
+        return None
+    try:
+        return SensitivityReport.model_validate_json(path.read_bytes())
+    except ValidationError as cause:
+        told = " ".join(str(cause).split())[:120]
+        raise InputError(
+            f"{path} is damaged or of another version ({told}); run `sottovoce sensitivity RUN --data SPEECH` again"
+        ) from cause
+
+
+def is_current(run_folder: Path) -> bool:
+    """Tell whether the variants and the record that a study was made of are still those of the run.
+
+    Raises:
+        InputError: there is no study, or its manifest is damaged.
+    """
+    parents = read_manifest(run_folder / SENSITIVITY_NAME).parents
+    return all(
+        parent.sha256 == _hash(run_folder / parent.name) for parent in parents if parent.sha256 is not None
+    )
+
+
+def read_current_sensitivity(run_folder: Path) -> SensitivityReport | None:
+    """Read what a study of a run found; None also where the run has changed since.
+
+    Raises:
+        InputError: it is damaged or of another version.
+    """
+    report = read_sensitivity(run_folder)
+    return report if report is not None and is_current(run_folder) else None
+
+
+def _hash(folder: Path) -> str | None:
+    path = folder / MANIFEST_NAME
+    return sha256_of_file(path) if path.is_file() else None

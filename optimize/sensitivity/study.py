@@ -1,0 +1,261 @@
+"""Study a run's sensitivity: what each block costs when it alone is quantized as the recipe says."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sottovoce import __version__
+from sottovoce.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    Parent,
+    list_files,
+    new_folder,
+    sha256_of_file,
+    write_manifest,
+    write_text,
+)
+from sottovoce.calibrate.clips import ClipSet
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import Recipe, parse_recipe
+from sottovoce.cores import usable_cores
+from sottovoce.environment import library_versions, read_host
+from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.optimize.quantize import quantized_compute
+from sottovoce.optimize.sensitivity.advice import advise
+from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
+from sottovoce.optimize.sensitivity.blocks import Block
+from sottovoce.optimize.sensitivity.clips import JudgeClips, choose_judge_clips
+from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.optimize.sensitivity.quantizer import BlockQuantizer
+from sottovoce.optimize.sensitivity.report import (
+    REPORT_NAME,
+    BlockResult,
+    Extent,
+    Figures,
+    SensitivityReport,
+    WholeResult,
+)
+from sottovoce.optimize.sensitivity.rule import (
+    MIN_COST_RATIO,
+    MIN_DIVERGENCE_SHARE,
+    Cost,
+    imply,
+)
+from sottovoce.optimize.sensitivity.timing import MAX_ROUNDS
+from sottovoce.progress import Advance, Reporter
+from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
+from sottovoce.runtime.compute import ComputeSpec, usable_precision
+from sottovoce.runtime.layout import format_of
+from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.terms import Format
+
+logger = logging.getLogger(__name__)
+
+N_CLIPS = 24
+N_CALIBRATION_CLIPS = 16
+"""Quantizing takes most of the time, and each block is quantized anew. With 64 clips ranges change little."""
+
+N_STEPS = 3
+"""Of a block: quantize, judge, time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensitivitySpec:
+    """How a study is done.
+
+    Attributes:
+        variant: whose recipe; None for the quantized variant of the run's recipe.
+        n_clips: that judge.
+        n_calibration_clips: recorded clips that ranges of single blocks are taken from.
+        threads: of inference; None takes all cores.
+    """
+
+    variant: str | None = None
+    n_clips: int = N_CLIPS
+    n_calibration_clips: int = N_CALIBRATION_CLIPS
+    threads: int | None = None
+
+
+def study(run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter) -> SensitivityReport:
+    """Measure each block of a run's variant, and write the report into the run's folder `sensitivity`.
+
+    Raises:
+        SpecError: the variant is none that is studied.
+        InputError: the run has no such variant or no calibration record, or the speech cannot be used.
+        StageError: a graph is not of a supported form.
+    """
+    variant = run.variant(spec.variant or run.recipe.quantize.name)
+    recipe = _recipe_of(variant)
+    store = _store(run)
+    clips = choose_judge_clips(run, speech, store, spec.n_clips, reporter)
+    with TemporaryDirectory(
+        dir=run.folder, prefix=f".{SENSITIVITY_NAME}-", ignore_cleanup_errors=True
+    ) as work:
+        threads = spec.threads or usable_cores()
+        computes = Computes(
+            judging=ComputeSpec(threads=threads),
+            timing=_usable(replace(quantized_compute(recipe.quantize), threads=threads)),
+        )
+        quantizer = BlockQuantizer(
+            source=run.variant(recipe.quantized_from.name).folder,
+            variant=recipe.quantize,
+            store=store.first(spec.n_calibration_clips),
+            work=Path(work),
+            compute=computes.judging,
+        )
+        report = _measure(quantizer, variant, speech, clips, computes, reporter)
+    _write(run, variant, speech, report)
+    return report
+
+
+def _recipe_of(variant: Variant) -> Recipe:
+    """Return the recipe that a variant was made with.
+
+    Raises:
+        SpecError: it is float, or of another format.
+    """
+    told = variant.manifest.recipe
+    if told is None or not any(
+        part.int8_weights + part.int4_weights for part in variant.facts.components.values()
+    ):
+        raise SpecError(f"variant {variant.name} is float; name a quantized one with --variant")
+    if format_of(variant.folder) is not Format.OPENVINO:
+        raise SpecError(
+            f"variant {variant.name} is {format_of(variant.folder)}; sensitivity is studied of openvino variants"
+        )
+    return parse_recipe(told, f"of variant {variant.name}")
+
+
+def _store(run: Run) -> CalibrationStore:
+    if run.calibration is None:
+        raise InputError(
+            f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
+        )
+    return CalibrationStore(run.folder / CALIBRATION_NAME)
+
+
+def _usable(compute: ComputeSpec) -> ComputeSpec:
+    return replace(compute, precision=usable_precision(compute.precision))
+
+
+def _measure(
+    quantizer: BlockQuantizer,
+    variant: Variant,
+    speech: ClipSet,
+    clips: JudgeClips,
+    computes: Computes,
+    reporter: Reporter,
+) -> SensitivityReport:
+    blocks = quantizer.blocks()
+    reference = quantizer.reference()
+    tokenizer = WhisperTokenizer.load(quantizer.source)
+    bench = BlockBench(reference, tokenizer, clips.loaded, computes, reporter)
+    with reporter.progress(f"quantize {len(blocks)} blocks alone", N_STEPS * len(blocks)) as advance:
+        figures = [_measure_block(block, quantizer, reference, bench, advance) for block in blocks]
+    with reporter.progress("quantize nothing and everything", None):
+        wholes = _measure_wholes(bench, reference, Parts.of(variant.folder), computes)
+        encoder_s, decoder_s = bench.float_s()
+    results = _results(blocks, figures)
+    advice, notes = advise(results, quantizer.variant.components)
+    return SensitivityReport(
+        variant=variant.name,
+        reference=quantizer.source.name,
+        speech=speech.name,
+        n_clips=len(clips.loaded),
+        n_tokens=bench.n_tokens,
+        unheard=clips.unheard,
+        n_calibration_clips=len(quantizer.store.clip_ids()),
+        inference_precision=computes.timing.precision,
+        threads=computes.timing.threads,
+        n_timed_clips=bench.n_timed_clips,
+        max_rounds=MAX_ROUNDS,
+        encoder_s=encoder_s,
+        decoder_s=decoder_s,
+        min_divergence_share=MIN_DIVERGENCE_SHARE,
+        min_cost_ratio=MIN_COST_RATIO,
+        blocks=results,
+        wholes=wholes,
+        advice=advice,
+        notes=notes,
+    )
+
+
+def _measure_block(
+    block: Block, quantizer: BlockQuantizer, reference: Parts, bench: BlockBench, advance: Advance
+) -> Figures:
+    try:
+        with quantizer.quantized(block, reference, _nothing) as parts:
+            advance()
+            judged, error = bench.judge(parts)
+            advance()
+            saving = bench.time(parts)
+            advance()
+    except StageError as cause:
+        raise StageError(f"{block.component}, {block.pattern}: {cause}") from cause
+    logger.info(
+        "%s %s: %.5f nats, %+.4f s", block.component, block.pattern, judged.divergence, saving.saved_s
+    )
+    return figures_of(judged, error, saving)
+
+
+def _nothing() -> None:
+    """Advance no bar: NNCF's calls are many, and of each block as many."""
+
+
+def _measure_wholes(
+    bench: BlockBench, reference: Parts, quantized: Parts, computes: Computes
+) -> tuple[WholeResult, ...]:
+    none = figures_of(*bench.judge(reference), bench.time(reference))
+    saving = bench.time(quantized)
+    wholes = [(Extent.NONE, none), (Extent.ALL, figures_of(*bench.judge(quantized), saving))]
+    if computes.timing != computes.judging:
+        wholes.append((Extent.COMPUTED, figures_of(*bench.judge(quantized, computes.timing), saving)))
+    return tuple(WholeResult(extent=extent, **figures.model_dump()) for extent, figures in wholes)
+
+
+def _results(blocks: Sequence[Block], figures: Sequence[Figures]) -> tuple[BlockResult, ...]:
+    verdicts = imply([Cost(divergence=each.divergence, saved_s=each.saved_s) for each in figures])
+    return tuple(
+        BlockResult(
+            component=block.component,
+            kind=block.kind,
+            layer=block.layer,
+            pattern=block.pattern,
+            n_weights=len(block.weights),
+            divergence_share=verdict.divergence_share,
+            saving_share=verdict.saving_share,
+            implies=verdict.implies,
+            **measured.model_dump(),
+        )
+        for block, measured, verdict in zip(blocks, figures, verdicts, strict=True)
+    )
+
+
+def _write(run: Run, variant: Variant, speech: ClipSet, report: SensitivityReport) -> None:
+    """Write the report as an artifact of the run; an earlier one is replaced."""
+    parents = (("variant", variant.name), ("variant", report.reference), ("calibration", CALIBRATION_NAME))
+    with new_folder(run.folder / SENSITIVITY_NAME, force=True) as work:
+        write_text(work / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
+        write_manifest(
+            work,
+            Manifest(
+                kind="sensitivity",
+                name=variant.name,
+                created=datetime.now(UTC),
+                made_by=f"sottovoce sensitivity {__version__}",
+                parents=(
+                    *(
+                        Parent(role=role, name=name, sha256=sha256_of_file(run.folder / name / MANIFEST_NAME))
+                        for role, name in parents
+                    ),
+                    Parent(role="speech", name=speech.name),
+                ),
+                host=read_host(),
+                versions=library_versions(),
+                files=list_files(work),
+            ),
+        )

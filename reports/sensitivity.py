@@ -1,0 +1,236 @@
+"""The report on sensitivity: what each block costs when it alone is quantized, and what should stay float."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sottovoce.benchmark.results import Results
+from sottovoce.optimize.sensitivity.report import (
+    IMPLICATION_LABELS,
+    KIND_LABELS,
+    Advice,
+    BlockKind,
+    BlockResult,
+    Extent,
+    Figures,
+    Implication,
+    SensitivityReport,
+)
+from sottovoce.reports.charts import Chart, ChartText, Pair, PairChart
+from sottovoce.reports.tables import Cell, Column, Group, Row, Table
+from sottovoce.reports.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
+from sottovoce.terms import Component
+
+COMPONENT_LABELS = {
+    Component.ENCODER: "Encoder",
+    Component.DECODER: "Decoder",
+    Component.DECODER_WITH_PAST: "Decoder with past",
+}
+EXTENT_LABELS = {
+    Extent.NONE: "Nothing quantized",
+    Extent.ALL: "Everything quantized",
+    Extent.COMPUTED: "Everything, computed as the recipe says",
+}
+N_BLOCKS_SHOWN = 40
+"""In a chart; the table has all."""
+MNAT_PER_NAT = 1e3
+_SERIES = {kind: place for place, kind in enumerate(KIND_LABELS, start=1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceView:
+    """Nodes to keep float: for a recipe, and for the command line."""
+
+    title: str
+    recipe: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensitivityView:
+    """The section on sensitivity, in the order in which it is read."""
+
+    opening: str
+    charts: tuple[Chart, ...]
+    blocks: Table
+    notes: tuple[str, ...]
+    advice: tuple[AdviceView, ...]
+
+
+def sensitivity_view(results: Results) -> SensitivityView | None:
+    """Format what a study found; None where there was none."""
+    report = results.sensitivity
+    if report is None:
+        return None
+    return SensitivityView(
+        opening=_describe(report),
+        charts=_charts(report),
+        blocks=_table(report),
+        notes=_notes(report),
+        advice=tuple(_advice(advice) for advice in report.advice),
+    )
+
+
+def _describe(report: SensitivityReport) -> str:
+    worst = [block for block in report.by_harm if block.implies is Implication.KEEP_FLOAT]
+    blocks = count(len(report.blocks), "block")
+    if not worst:
+        return f"Of {blocks} quantized alone, none costs more than it saves."
+    first = worst[0]
+    return (
+        f"Of {blocks} quantized alone, {len(worst)} {'costs more than it saves' if len(worst) == 1 else 'cost more than they save'}; "
+        f"most of all the {_name(first)}: {fixed(100 * first.divergence_share, 0)} % of the divergence, "
+        f"{fixed(100 * first.saving_share, 0)} % of the time saved."
+    )
+
+
+def _name(block: BlockResult) -> str:
+    return f"{COMPONENT_LABELS[block.component].lower()} {block.label}"
+
+
+def _notes(report: SensitivityReport) -> tuple[str, ...]:
+    clips = f"{count(report.n_clips, 'clip')} of {report.speech}"
+    heard = "not recorded for calibration" if report.unheard else "that were recorded for calibration"
+    return (
+        f"Blocks of {report.variant}, one at a time, everything else float ({report.reference}).",
+        (
+            f"Divergence and flips: {report.n_tokens:,} tokens that the float model said of {clips}, {heard}, "
+            "computed in f32; 1 mnat is a thousandth of a nat; ± is the standard error over clips."
+        ),
+        (
+            f"Time saved: on {count(report.n_timed_clips, 'clip')}, up to {count(report.max_rounds, 'round')} in turns "
+            f"with the float component, in {report.inference_precision} with {count(report.threads, 'thread')}; quartiles "
+            "over rounds. A block alone also pays for conversions around it: what single blocks save adds up to less "
+            "than what all save together."
+        ),
+        f"Ranges of single blocks come from {count(report.n_calibration_clips, 'recorded clip')}.",
+        (
+            f"To stay float: at least {fixed(100 * report.min_divergence_share, 0)} % of the divergence of all blocks, "
+            f"and {fixed(report.min_cost_ratio, 0)} times as large a share of it as of the time saved."
+        ),
+        *(f"{note[:1].upper()}{note[1:]}." for note in report.notes),
+    )
+
+
+def _advice(advice: Advice) -> AdviceView:
+    return AdviceView(
+        title=f"{COMPONENT_LABELS[advice.component]}: keep {', '.join(advice.blocks)} float",
+        recipe=advice.recipe,
+        command=f"--set {shlex.quote(advice.override)}",
+    )
+
+
+def _table(report: SensitivityReport) -> Table:
+    return Table(
+        caption="Blocks quantized alone, most harmful first",
+        corner="Quantized",
+        columns=(
+            Column(label="Divergence", unit="mnat"),
+            Column(label="Of all", unit="%"),
+            Column(label="Flips", unit="%"),
+            Column(label="Encoder's error", unit="%"),
+            Column(label="Saved", unit="ms a clip"),
+            Column(label="Of all", unit="%"),
+            Column(label="Implies", is_numeric=False),
+        ),
+        groups=(
+            Group(label="One block", rows=tuple(_block_row(block) for block in report.by_harm)),
+            Group(
+                label="The whole model",
+                rows=tuple(
+                    Row(label=EXTENT_LABELS[whole.extent], cells=(*_cells(whole, None, None), Cell(text="")))
+                    for whole in report.wholes
+                ),
+            ),
+        ),
+    )
+
+
+def _block_row(block: BlockResult) -> Row:
+    return Row(
+        label=f"{COMPONENT_LABELS[block.component]}, {block.label}",
+        cells=(
+            *_cells(block, block.divergence_share, block.saving_share),
+            Cell(text=IMPLICATION_LABELS[block.implies]),
+        ),
+    )
+
+
+def _cells(found: Figures, divergence_share: float | None, saving_share: float | None) -> tuple[Cell, ...]:
+    return (
+        Cell(text=_mnat(found.divergence), note=f"± {_mnat(found.divergence_error)}"),
+        Cell(text=_share(divergence_share)),
+        Cell(text=percent(found.flips)),
+        Cell(text=NOT_MEASURED if found.output_error is None else fixed(100 * found.output_error, 1)),
+        Cell(text=_ms(found.saved_s), note=f"{_ms(found.saved_low_s)} to {_ms(found.saved_high_s)}"),
+        Cell(text=_share(saving_share)),
+    )
+
+
+def _mnat(nats: float) -> str:
+    return fixed(MNAT_PER_NAT * nats)
+
+
+def _ms(seconds: float) -> str:
+    return fixed(MS_PER_S * seconds, 1)
+
+
+def _share(fraction: float | None) -> str:
+    return "" if fraction is None else fixed(100 * fraction, 1)
+
+
+def _charts(report: SensitivityReport) -> tuple[Chart, ...]:
+    """Draw a chart for each component, all to the same scales."""
+    shown = frozenset(id(block) for block in report.by_harm[:N_BLOCKS_SHOWN])
+    blocks = [block for block in report.blocks if id(block) in shown]
+    savings = [MS_PER_S * block.saved_s for block in blocks]
+    limits = (min((*savings, 0.0)), max((*savings, 0.0)) or 1.0)
+    highest = max((MNAT_PER_NAT * block.divergence for block in blocks), default=0.0) or 1.0
+    return tuple(
+        _chart(component, of_component, left_limit=highest, right_limits=limits)
+        for component in Component
+        if (of_component := [block for block in blocks if block.component is component])
+    )
+
+
+def _chart(
+    component: Component,
+    blocks: Sequence[BlockResult],
+    *,
+    left_limit: float,
+    right_limits: tuple[float, float],
+) -> Chart:
+    pairs = tuple(_pair(block) for block in blocks)
+    said = "; ".join(f"{pair.label}: {pair.left_text} mnat, {pair.right_text} ms" for pair in pairs)
+    label = COMPONENT_LABELS[component]
+    return PairChart(
+        text=ChartText(
+            name=f"sensitivity-{component}",
+            title=f"{label} by layer: divergence and time saved",
+            description=f"Divergence and milliseconds saved per clip when a block of the {label.lower()} alone is "
+            f"quantized, by layer. {said}.",
+            axis="divergence, mnat",
+        ),
+        right_axis="saved, ms",
+        pairs=pairs,
+        kinds=_kinds(blocks),
+        left_limit=left_limit,
+        right_limits=right_limits,
+    )
+
+
+def _kinds(blocks: Sequence[BlockResult]) -> tuple[tuple[int, str], ...]:
+    present = {block.kind for block in blocks}
+    return tuple((_SERIES[kind], KIND_LABELS[kind]) for kind in BlockKind if kind in present)
+
+
+def _pair(block: BlockResult) -> Pair:
+    kind = KIND_LABELS[block.kind]
+    return Pair(
+        label=kind if block.layer is None else f"{block.layer} {kind}",
+        left=MNAT_PER_NAT * block.divergence,
+        left_text=_mnat(block.divergence),
+        right=MS_PER_S * block.saved_s,
+        right_text=_ms(block.saved_s),
+        series=_SERIES[block.kind],
+    )

@@ -1,0 +1,94 @@
+"""Cold starts: a fresh process with nothing in it that the engine does not need, and what it tells when it fails."""
+
+import pickle
+import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sottovoce.benchmark.cold import OPENERS, ColdRequest
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.engines.registry import ENGINES
+from sottovoce.benchmark.worker import COLD_COMMAND, ClipError, start_cold
+from sottovoce.errors import StageError
+from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.testing import FakeEngines, tone
+
+NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
+
+CHATTY = """
+import os
+from sottovoce.testing import FakeEngines
+
+def make(spec):
+    os.write(1, b"hello")
+    print("hello")
+    return FakeEngines()(spec)
+"""
+"""An engine whose libraries print."""
+
+
+def spec(folder: Path) -> EngineSpec:
+    return EngineSpec(
+        engine=DEFAULT_ENGINE, variant=folder.name, folder=folder, compute=ComputeSpec(threads=1)
+    )
+
+
+def test_every_engine_can_be_started_cold() -> None:
+    assert OPENERS.keys() == ENGINES.keys()
+
+
+def test_a_cold_start_gives_the_transcript_and_what_it_took(baseline: Path) -> None:
+    cold = start_cold(spec(baseline), tone(1.0), "en")
+    options = TranscribeOptions(language="en", with_timestamps=False, temperatures=(0.0,))
+    assert cold.text == Transcriber.load(baseline, threads=1).transcribe(tone(1.0), options).text
+    assert cold.seconds > 0.1
+    assert cold.peak_rss_bytes > 50 << 20
+
+
+def test_our_engine_starts_with_nothing_that_it_does_not_need(baseline: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", tone(1.0))
+    request = ColdRequest(spec=spec(baseline), clip=tmp_path / "clip.npy", language="en")
+    *python, code = COLD_COMMAND
+    told = "; import sys; sys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run(
+        [*python, code + told], input=pickle.dumps(request), capture_output=True, check=True
+    )
+    loaded = set(done.stderr.decode().split())
+    assert {"openvino", "sottovoce.runtime.transcriber"} <= loaded
+    assert {name.split(".")[0] for name in loaded}.isdisjoint(NOT_NEEDED)
+    ours = {name for name in loaded if name.startswith("sottovoce.benchmark.")}
+    assert ours == {f"sottovoce.benchmark.{name}" for name in ("cold", "engines", "engines.engine")}
+
+
+def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chatty.py").write_text(CHATTY, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    cold = start_cold(spec(tmp_path), tone(1.0), "fr", import_module("chatty").make)
+    assert cold.text == "fr"
+
+
+def test_a_variant_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"^missing: [^\n]+$"):
+        start_cold(spec(tmp_path / "missing"), tone(1.0), "en")
+
+
+def test_a_clip_that_fails_is_told_in_one_line(baseline: Path) -> None:
+    with pytest.raises(ClipError, match=r"^the wave given holds samples that are not finite numbers$"):
+        start_cold(spec(baseline), np.full(16_000, np.nan, dtype=np.float32), "en")
+
+
+def test_an_error_that_is_not_ours_is_told_with_its_type() -> None:
+    make = FakeEngines(fails_on={"int8": frozenset({32_000})})
+    with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+        start_cold(spec(Path("int8")), tone(2.0), "en", make)
+
+
+def test_a_process_that_dies_is_told_with_its_exit_code() -> None:
+    make = FakeEngines(dies_on={"int8": frozenset({48_000})})
+    with pytest.raises(StageError, match=r"the process of int8 ended unexpectedly \(exit code 3"):
+        start_cold(spec(Path("int8")), tone(3.0), "en", make)

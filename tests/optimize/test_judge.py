@@ -1,0 +1,117 @@
+"""Teacher forcing: a variant against itself, against another layout, and against a damaged one."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import log_softmax, softmax
+from scipy.stats import entropy
+
+from sottovoce.calibrate.loading import LoadedClip, load_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.optimize.judge import Judgement, Spoken, Subject, divergence_of, judge, listen
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.terms import Component
+
+LOGITS = arrays(np.float32, 12, elements=st.floats(-8, 8, width=32))
+
+
+@pytest.fixture(scope="module")
+def clips(tones: Path) -> tuple[LoadedClip, ...]:
+    return load_clips(read_speech(str(tones)).clips, wanted=3).loaded
+
+
+@pytest.fixture(scope="module")
+def spoken(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[Spoken, ...]:
+    n_told = []
+    told = listen(Subject.load(baseline, ComputeSpec()), clips, lambda: n_told.append(1))
+    assert len(n_told) == len(clips)
+    return told
+
+
+def judged(folder: Path, spoken: tuple[Spoken, ...]) -> Judgement:
+    return judge(Subject.load(folder, ComputeSpec()), spoken)
+
+
+def test_the_baseline_says_what_it_transcribes(
+    baseline: Path, clips: tuple[LoadedClip, ...], spoken: tuple[Spoken, ...]
+) -> None:
+    transcriber = Transcriber.load(baseline)
+    options = TranscribeOptions(
+        language="en",
+        with_timestamps=False,
+        temperatures=(0.0,),
+        log_probability_limit=-1e9,  # a random model is never sure
+        use_voice_activity=False,
+    )
+    for clip, said in zip(clips, spoken, strict=True):
+        segments = transcriber.transcribe(clip.wave, options).segments
+        end = said.tokens[-1]
+        texts = tuple(token for segment in segments for token in segment.tokens)
+        assert tuple(token for token in said.tokens if token < end) == texts
+        assert [int(token) for token in said.likeliest[:, 0]] == list(said.tokens)
+
+
+def test_a_variant_agrees_with_itself(baseline: Path, spoken: tuple[Spoken, ...]) -> None:
+    same = judged(baseline, spoken)
+    assert same.flips == 0
+    assert same.divergence == pytest.approx(0, abs=1e-5)
+    assert same.n_tokens == sum(len(said.tokens) for said in spoken)
+
+
+def test_the_layout_makes_no_difference(tiny_run: Path, spoken: tuple[Spoken, ...]) -> None:
+    """One is fed token by token, the other all tokens at once."""
+    stateful = judged(tiny_run / "fp32-stateful", spoken)
+    assert stateful.flips == 0
+    assert stateful.divergence == pytest.approx(0, abs=1e-4)
+
+
+def test_damage_is_seen(tiny_run: Path, spoken: tuple[Spoken, ...], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(tiny_run / "fp32-stateful", damaged)
+    path = component_path(damaged, Component.ENCODER)
+    core = openvino.Core()
+    model = core.read_model(path)
+    generator = np.random.default_rng(0)
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Constant" and len(operation.get_output_shape(0)) == 2:
+            noise = 0.1 * generator.standard_normal(operation.data.shape).astype(np.float32)
+            noisy = openvino.opset13.constant(operation.data + noise)
+            for target in operation.output(0).get_target_inputs():
+                target.replace_source_output(noisy.output(0))
+    openvino.save_model(model, tmp_path / "noisy.xml", compress_to_fp16=False)
+    del model
+    for suffix in (".xml", ".bin"):
+        (tmp_path / f"noisy{suffix}").replace(path.with_suffix(suffix))
+    assert judged(damaged, spoken).divergence > 100 * judged(tiny_run / "fp32-stateful", spoken).divergence
+
+
+@given(LOGITS, LOGITS)
+def test_the_divergence_is_that_of_scipy_where_all_tokens_are_compared(
+    base: np.ndarray[tuple[int], np.dtype[np.float32]], other: np.ndarray[tuple[int], np.dtype[np.float32]]
+) -> None:
+    order = np.argsort(-base)
+    found = divergence_of(other, order, log_softmax(base.astype(np.float64))[order].astype(np.float32))
+    expected = entropy(softmax(base.astype(np.float64)), softmax(other.astype(np.float64)))
+    assert found == pytest.approx(expected, abs=2e-5)
+
+
+@given(LOGITS, LOGITS, st.integers(1, 11))
+def test_comparing_fewer_tokens_never_finds_more(
+    base: np.ndarray[tuple[int], np.dtype[np.float32]],
+    other: np.ndarray[tuple[int], np.dtype[np.float32]],
+    n_compared: int,
+) -> None:
+    order = np.argsort(-base)
+    logs = log_softmax(base.astype(np.float64))[order].astype(np.float32)
+    everything = divergence_of(other, order, logs)
+    some = divergence_of(other, order[:n_compared], logs[:n_compared])
+    assert -2e-5 <= some <= everything + 2e-5

@@ -1,0 +1,202 @@
+"""The search from its command line on the tiny model: found, killed, gone on with, spread over workers."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sottovoce.config import load_recipe
+from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.runs import read_run
+from sottovoce.runtime.transcriber import Transcriber
+
+TIMEOUT_S = 600
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a recipe with few choices and few clips."""
+    raw = load_recipe("search").resolved()
+    raw["calibration"]["n_clips"] = 2
+    raw["quantize"]["elastic"]["states_bucket_s"] = 2.5
+    raw["search"] = {
+        "judge_clips": 2,
+        "timed_clips": 1,
+        "confirm_clips": 2,
+        "choices": {
+            "quantize.components.encoder.smooth_quant_alpha": [0.6],
+            "quantize.elastic.tail_s": [5],
+        },
+    }
+    path = tmp_path_factory.mktemp("recipes") / "few.yaml"
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return path
+
+
+def command(tiny: Path, tones: Path, recipe: Path, out: Path, *more: str) -> list[str]:
+    asked = ["search", str(tiny), "--data", str(tones), "--recipe", str(recipe), "--out", str(out)]
+    # A random model's errors say nothing: any are within the budget.
+    return [sys.executable, "-m", "sottovoce", *asked, "--max-wer-increase", "1000", *more]
+
+
+def run(asked: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def told_trials(database: Path) -> list[dict[str, Any]]:
+    """Read what the study holds, by SQL alone."""
+    if not database.is_file():
+        return []
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        try:
+            rows = connection.execute(
+                "select value_json from trial_user_attributes where key = 'outcome' order by trial_id"
+            ).fetchall()
+        except sqlite3.OperationalError:  # not made yet, or being written
+            return []
+    return [json.loads(row[0]) for row in rows]
+
+
+def wait_until(condition: Any, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_at_three_moments_and_started_again_it_loses_no_trial_that_was_done(
+    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "best"
+    asked = command(tiny, tones, recipe, out, "--trials", "4", "--json")
+    database = out / "search" / "study.db"
+    moments = (
+        lambda: any(tmp_path.glob(".best.*/fp32")),  # while the run is made
+        lambda: any((out / "search").glob("trial-*")),  # in the first trial
+        lambda: len(told_trials(database)) >= 2 and any((out / "search").glob("trial-*")),
+    )
+    kept: list[dict[str, Any]] = []
+    for moment in moments:
+        process = subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(moment, process)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        assert told_trials(database)[: len(kept)] == kept
+        kept = told_trials(database)
+    done = run(asked)
+    assert done.returncode == 0, done.stderr
+    assert "going on with a search of" in done.stderr
+    report = SearchReport.model_validate_json(done.stdout)
+    outcomes = [trial.outcome.model_dump(mode="json") for trial in report.trials]
+    assert outcomes[: len(kept)] == kept
+    assert len(kept) >= 2
+    assert len(report.trials) == 4
+    assert len({str(trial.settings) for trial in report.trials}) == 4
+    _check_result(out, report)
+
+
+def _check_result(out: Path, report: SearchReport) -> None:
+    """Check that the run's variant is the chosen trial's, and that nothing else was left."""
+    found = read_run(out)
+    elastic = found.recipe.quantize.elastic
+    assert elastic is not None
+    assert elastic.tail_s == report.best.settings["quantize.elastic.tail_s"]
+    alpha = report.best.settings["quantize.components.encoder.smooth_quant_alpha"]
+    assert found.recipe.quantize.components.encoder.smooth_quant_alpha == alpha
+    assert found.variant("int8-best").facts.components
+    assert Transcriber.load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
+    assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json"}
+    assert SearchReport.model_validate_json((out / "search" / "search.json").read_bytes()) == report
+
+
+def _tone() -> Any:
+    from sottovoce.testing import tone
+
+    return tone(2.0)
+
+
+def test_the_same_command_again_adds_nothing_and_says_the_same(
+    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    asked = command(tiny, tones, recipe, tmp_path / "best", "--trials", "1", "--json")
+    first, second = run(asked), run(asked)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    reports = [SearchReport.model_validate_json(done.stdout) for done in (first, second)]
+    assert reports[0].trials == reports[1].trials
+
+
+def test_a_budget_that_no_trial_keeps_is_told_and_the_most_faithful_is_kept(
+    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "best"
+    asked = command(tiny, tones, recipe, out, "--trials", "1", "--json")
+    asked[asked.index("--max-wer-increase") + 1] = "0"
+    done = run(asked)
+    report = SearchReport.model_validate_json(done.stdout)
+    assert done.returncode == (0 if report.is_within_budget else 3)
+    assert ("no trial is within 0 points" in done.stderr) == (not report.is_within_budget)
+    assert read_run(out).variant("int8-best").name == "int8-best"
+
+
+def test_an_output_that_holds_another_search_is_refused(
+    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "best"
+    assert run(command(tiny, tones, recipe, out, "--trials", "1")).returncode == 0
+    other = run(command(tiny, tones, recipe, out, "--trials", "1", "--set", "quantize.elastic.margin_s=1.0"))
+    assert other.returncode == 1
+    assert "another recipe" in other.stderr
+    assert "--force" in other.stderr
+
+
+def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_path: Path) -> None:
+    asked = [
+        "optimize",
+        str(tiny),
+        "--data",
+        str(tones),
+        "--recipe",
+        "search",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = run([sys.executable, "-m", "sottovoce", *asked])
+    assert done.returncode == 2
+    assert "sottovoce search" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(
+    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    asked = command(
+        tiny,
+        tones,
+        recipe,
+        tmp_path / "best",
+        "--trials",
+        "4",
+        "--workers",
+        "ray:2",
+        "--threads",
+        "1",
+        "--json",
+    )
+    done = run(asked)
+    assert done.returncode == 0, done.stderr
+    report = SearchReport.model_validate_json(done.stdout)
+    assert len(report.trials) == 4
+    assert all(trial.outcome.failure is None for trial in report.trials)
+    _check_result(tmp_path / "best", report)

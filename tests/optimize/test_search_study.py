@@ -1,0 +1,154 @@
+"""The space of a search and its study on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sottovoce.config import load_recipe, parse_recipe
+from sottovoce.errors import InputError, SpecError
+from sottovoce.intervals import Interval
+from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settings
+from sottovoce.optimize.search.space import Space, space_of
+from sottovoce.optimize.search.study import Study, first_settings
+
+ALPHA = "quantize.components.encoder.smooth_quant_alpha"
+TAIL = "quantize.elastic.tail_s"
+PURPOSE = {"recipe": "a", "model": "tiny"}
+
+
+def space(choices: dict[str, Any]) -> Space:
+    raw = {**load_recipe("int8-fast").resolved(), "search": {"choices": choices}}
+    return space_of(parse_recipe(raw, "test"))
+
+
+@pytest.fixture
+def small() -> Space:
+    return space({ALPHA: [0.6, 0.7], TAIL: [5, 10, 15]})
+
+
+def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
+    return Outcome(
+        speedup=speedup,
+        flips=0.01,
+        divergence=divergence,
+        n_tokens=10,
+        size_bytes=1,
+        wer_increase=Interval(value=0.0, low=0.0, high=0.0),
+    )
+
+
+def test_the_own_value_comes_first_and_none_comes_twice(small: Space) -> None:
+    assert small.choices[ALPHA] == (0.8, 0.6, 0.7)
+    assert small.choices[TAIL] == (10.0, 5.0, 15.0)
+    assert small.n_combinations == 9
+
+
+def test_settings_change_the_recipe_and_nothing_else(small: Space) -> None:
+    changed = small.with_settings({ALPHA: 0.6, TAIL: 5.0})
+    assert changed.quantize.components.encoder.smooth_quant_alpha == 0.6
+    assert changed.quantize.elastic is not None
+    assert changed.quantize.elastic.tail_s == 5.0
+    assert small.with_settings(small.own) == small.recipe
+
+
+def test_the_recipe_that_comes_with_sottovoce_has_choices_that_all_mean_something() -> None:
+    ready = space_of(load_recipe("search"))
+    for settings in first_settings(ready):
+        ready.with_settings(settings)
+    assert ready.n_combinations > 1000
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        ({"quantize.components.encoder.smooth_quant_alfa": [0.1]}, "no such key"),
+        ({"quantize.components.encoder.smooth_quant_alpha.x": [0.1]}, "no such key"),
+        ({ALPHA: [1.7]}, "less than or equal to 1"),
+        ({ALPHA: ["much"]}, "valid number"),
+        ({ALPHA: [0.8]}, "one value only"),
+        ({"calibration.n_clips": [8]}, "keys of the section quantize only"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_refused_and_named(choices: dict[str, Any], told: str) -> None:
+    with pytest.raises(SpecError, match=told) as caught:
+        space(choices)
+    assert next(iter(choices)).rsplit(".", 1)[-1] in str(caught.value)
+
+
+def test_a_recipe_without_choices_is_refused() -> None:
+    with pytest.raises(SpecError, match="has no section search"):
+        space_of(load_recipe("int8-fast"))
+
+
+def test_each_choice_is_tried_alone_first(small: Space) -> None:
+    first = list(first_settings(small))
+    assert first[0] == small.own
+    alone = [{path for path in settings if settings[path] != small.own[path]} for settings in first[1:]]
+    assert [len(paths) for paths in alone] == [1, 1, 1, 1]
+    assert alone[:2] == [{ALPHA}, {TAIL}]
+
+
+def test_no_setting_is_tried_twice_and_the_end_is_told(small: Space, tmp_path: Path) -> None:
+    study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    seen = []
+    while (asked := study.ask()) is not None:
+        number, settings = asked
+        seen.append(settings)
+        study.tell(number, outcome(2.0, 0.01 * len(seen)))
+    assert len(seen) == len({str(settings) for settings in seen}) == 9
+    assert len(study.trials()) == 9
+
+
+def test_a_failed_trial_is_kept_with_its_reason_and_not_tried_again(small: Space, tmp_path: Path) -> None:
+    study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    asked = study.ask()
+    assert asked is not None
+    study.tell(asked[0], Outcome(failure="destroyed"))
+    (kept,) = Study(tmp_path, small, purpose=PURPOSE, seed=0).trials()
+    assert kept.outcome.failure == "destroyed"
+    again = study.ask()
+    assert again is not None
+    assert again[1] != asked[1]
+
+
+def test_a_study_that_was_left_goes_on_with_the_trial_in_flight(small: Space, tmp_path: Path) -> None:
+    study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    for _ in range(2):
+        asked = study.ask()
+        assert asked is not None
+        study.tell(asked[0], outcome())
+    study.spent_s = 12.5
+    in_flight = study.ask()
+    assert in_flight is not None
+    del study
+    reopened = Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    assert len(reopened.trials()) == 2
+    assert reopened.spent_s == 12.5
+    asked_again = [reopened.ask() for _ in range(3)]
+    assert in_flight[1] in [each[1] for each in asked_again if each is not None]
+
+
+def test_two_workers_are_not_given_the_same(small: Space, tmp_path: Path) -> None:
+    study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    asked = [study.ask() for _ in range(6)]
+    assert len({str(each[1]) for each in asked if each is not None}) == 6
+
+
+def test_a_study_about_something_else_is_refused(small: Space, tmp_path: Path) -> None:
+    Study(tmp_path, small, purpose=PURPOSE, seed=0)
+    with pytest.raises(InputError, match="another model"):
+        Study(tmp_path, small, purpose={**PURPOSE, "model": "base"}, seed=0)
+
+
+def test_a_damaged_study_is_one_clear_error(small: Space, tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"not a database at all, but long enough to be read as one" * 40)
+    with pytest.raises(InputError, match=r"study\.db is damaged"):
+        Study(tmp_path, small, purpose=PURPOSE, seed=0)
+
+
+def test_settings_are_told_by_what_differs(small: Space) -> None:
+    assert describe_settings(small.own, small.own) == "as the recipe says"
+    assert describe_settings({**small.own, ALPHA: 0.6}, small.own) == "smooth_quant_alpha=0.6"
+    kept: Settings = {"keep": [{"reason": "why", "types": ["Convolution"], "names": [], "patterns": []}]}
+    assert describe_settings(kept, {"keep": []}) == "keep=Convolution"

@@ -1,17 +1,30 @@
-"""Make an encoder elastic: any number of frames, and the states of silence behind them."""
+"""Make an encoder elastic: any number of frames, and the states of silence behind them.
+
+Cut to its speech, a window loses more than the padding: in each layer its positions can no longer attend to the
+silence behind them, and what they attend to instead changes what the decoder hears. So each layer keeps some keys
+and values of silence, computed once for each level of silence. One stands for many positions: its score gets the
+logarithm of their number, so that softmax counts it as often as they would have been.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import WINDOW_POSITIONS, ElasticSpec, SilenceStates, plan_window
 from sottovoce.runtime.encoder import load_encoder_graph
-from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, Features
+from sottovoce.runtime.features import (
+    DYNAMIC_RANGE_DECADES,
+    HOP_SAMPLES,
+    LOWEST_FEATURE,
+    WINDOW_FRAMES,
+    Features,
+)
 
 FLOORS = np.array([-1.5, -1.3, -1.1, -1.0, -0.9, -0.8, -0.7, -0.6, -0.5, -0.3], dtype=np.float32)
 """Feature values of silence. 157 clips of real speech had -1.11 to -0.50; -1.5 is digital silence."""
@@ -25,11 +38,22 @@ SILENCE_FLOOR = -0.8
 FLOOR_TOLERANCE = 1e-6
 
 
+SILENT_POSITIONS = 32
+"""Positions that share one key of silence. With one each the divergence from the whole window is hardly less."""
+
+NO_POSITION = 1e-30
+"""Number of positions that a key within the speech stands for; its logarithm is finite, its share nothing."""
+
+SDPA = "ScaledDotProductAttention"
+
+SCALE_PORT = 4
+
+
 def make_elastic(model: Any) -> None:
     """Let an exported encoder take any even number of frames, in place.
 
     optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
-    its reshapes name that number.
+    its reshapes name that number. Of 3,000 frames the elastic encoder makes what the exported one made.
 
     Args:
         model: `openvino.Model` with the input `input_features`, shape (batch, n_mels, 3000).
@@ -37,6 +61,7 @@ def make_elastic(model: Any) -> None:
     Raises:
         StageError: the graph is not of the form that this version of optimum-intel exports.
     """
+    exported = model.clone()
     reshaped = sum(_free_reshape(operation) for operation in model.get_ops())
     sliced = sum(_slice_positions(operation) for operation in model.get_ops())
     if sliced != 1 or reshaped == 0:
@@ -45,7 +70,115 @@ def make_elastic(model: Any) -> None:
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()
-    model.reshape({"input_features": [shape[0], shape[1], -1]})
+    model.reshape({"input_features": [1, shape[1], -1]})
+    _attend_to_silence(model, silence_keys(exported))
+    model.validate_nodes_and_infer_types()
+
+
+def silence_keys(model: Any) -> NDArray[np.float32]:
+    """Compute each layer's keys and values of silence.
+
+    Args:
+        model: an exported encoder, `openvino.Model`; it is not changed.
+
+    Returns:
+        float32, shape (n_levels, 2 * n_layers, n_heads, n_keys, d_head): keys and values in turns, at the
+        middle of each 32 positions.
+
+    Raises:
+        StageError: the graph has no attention of the form that this version of optimum-intel exports.
+    """
+    import openvino
+
+    asked = model.clone()
+    ports = [attention.input_value(port) for attention in _attentions(asked) for port in (1, 2)]
+    if not ports:
+        raise StageError("encoder: found no attention; this version of optimum-intel is not supported")
+    asked.add_outputs(ports)
+    compiled = openvino.Core().compile_model(asked, "CPU", ComputeSpec().properties())
+    middles = np.minimum(_cells() + SILENT_POSITIONS // 2, WINDOW_POSITIONS - 1)
+    levels = []
+    for window in _windows_of_silence(int(asked.input("input_features").get_partial_shape()[1].get_length())):
+        outputs = list(compiled({"input_features": window}).values())[-len(ports) :]
+        levels.append(np.stack([output[0][:, middles] for output in outputs]))
+    return np.stack(levels).astype(np.float32)
+
+
+def _cells() -> NDArray[np.int64]:
+    """Return the first position of each group that shares a key."""
+    return np.arange(0, WINDOW_POSITIONS, SILENT_POSITIONS)
+
+
+def _attentions(model: Any) -> list[Any]:
+    return [operation for operation in model.get_ordered_ops() if operation.get_type_name() == SDPA]
+
+
+def _attend_to_silence(model: Any, keys: NDArray[np.float32]) -> None:
+    """Put keys and values of silence behind those of each layer, as many as the window's rest weighs."""
+    from openvino import opset13 as ops
+
+    features = model.input("input_features").get_node()
+    level = _level(features)
+    attentions = _attentions(model)
+    length = ops.gather(ops.shape_of(attentions[0].input_value(1)), np.array([2]), np.array(0))
+    mask = _mask(length)
+    for layer, attention in enumerate(attentions):
+        table = keys[:, 2 * layer : 2 * layer + 2]
+        more = [
+            ops.slice(
+                ops.constant(table[:, kind]),
+                level,
+                ops.add(level, np.array([1])),
+                np.array([1]),
+                np.array([0]),
+            )
+            for kind in (0, 1)
+        ]
+        key, value = (
+            ops.concat([attention.input_value(port), silent], axis=2)
+            for port, silent in zip((1, 2), more, strict=True)
+        )
+        elastic = ops.scaled_dot_product_attention(
+            attention.input_value(0), key, value, mask, *_scale(attention), causal=False
+        )
+        elastic.set_friendly_name(attention.get_friendly_name())
+        attention.output(0).replace(elastic.output(0))
+
+
+def _scale(attention: Any) -> list[Any]:
+    return [attention.input_value(SCALE_PORT)] if attention.get_input_size() > SCALE_PORT else []
+
+
+def _level(features: Any) -> Any:
+    """Return the place of the level of silence in a clip's features, as `runtime.features.mel_floor` tells it."""
+    from openvino import opset13 as ops
+
+    peak = ops.reduce_max(features, np.array([0, 1, 2]), keep_dims=False)
+    floor = ops.maximum(
+        ops.subtract(peak, np.float32(DYNAMIC_RANGE_DECADES / 4.0)), np.float32(LOWEST_FEATURE)
+    )
+    distance = ops.abs(ops.subtract(ops.constant(FLOORS), floor))
+    nearest = ops.topk(distance, np.array(1), 0, "min", "value", index_element_type="i64")
+    return nearest.output(1)
+
+
+def _mask(length: Any) -> Any:
+    """Return what is added to scores: nothing to those of the speech, the logarithm of their number to the others.
+
+    Args:
+        length: positions of the speech, shape (1,).
+
+    Returns:
+        Shape (1, 1, 1, n_positions + n_keys).
+    """
+    from openvino import opset13 as ops
+
+    first = _cells().astype(np.float32)
+    last = np.minimum(first + SILENT_POSITIONS, WINDOW_POSITIONS).astype(np.float32)
+    n_silent = ops.subtract(ops.constant(last), ops.maximum(ops.constant(first), ops.convert(length, "f32")))
+    scores = ops.log(ops.maximum(n_silent, np.float32(NO_POSITION)))
+    speech = ops.broadcast(np.float32(0), ops.concat([ops.constant(np.array([1, 1, 1])), length], axis=0))
+    return ops.concat([speech, ops.unsqueeze(scores, np.array([0, 1, 2]))], axis=3)
 
 
 def _free_reshape(operation: Any) -> bool:
@@ -126,6 +259,10 @@ def add_silence_states(folder: Path, spec: ElasticSpec, compute: ComputeSpec) ->
         compute: what the variant is to run in.
     """
     encoder = load_encoder_graph(folder, compute)
-    windows = (np.full((1, encoder.n_mels, WINDOW_FRAMES), floor, dtype=np.float32) for floor in FLOORS)
-    states = [encoder.run(window)[0].astype(np.float16) for window in windows]
+    states = [encoder.run(window)[0].astype(np.float16) for window in _windows_of_silence(encoder.n_mels)]
     SilenceStates.save(folder, spec, FLOORS, np.stack(states))
+
+
+def _windows_of_silence(n_mels: int) -> Iterator[Features]:
+    """Yield a window of silence at each level, float32, shape (1, n_mels, 3000)."""
+    return (np.full((1, n_mels, WINDOW_FRAMES), floor, dtype=np.float32) for floor in FLOORS)

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from sottovoce.artifacts import Document
 from sottovoce.errors import InputError
 from sottovoce.intervals import Interval
 from sottovoce.runs import SEARCH_NAME
 
-Settings = dict[str, JsonValue]
+Settings = dict[str, object]
 """Values by the path of the key that they replace in the recipe."""
 
 
@@ -30,12 +30,12 @@ def describe_settings(settings: Settings, own: Settings) -> str:
     return ", ".join(changed) or "as the recipe says"
 
 
-def _short(value: JsonValue) -> str:
+def _short(value: object) -> str:
     told = _told(value)
     return told if len(told) <= MAX_SHORT else f"{told[: MAX_SHORT - 1]}…"
 
 
-def _told(value: JsonValue) -> str:
+def _told(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(_told(inner) for inner in value.values() if inner not in (None, [], "default"))
     if isinstance(value, list):
@@ -43,7 +43,7 @@ def _told(value: JsonValue) -> str:
     return str(value)
 
 
-def _reason(value: JsonValue) -> str:
+def _reason(value: object) -> str:
     """Name a list of nodes by what it lists."""
     if not isinstance(value, dict):
         return _told(value)
@@ -51,7 +51,7 @@ def _reason(value: JsonValue) -> str:
     return " ".join(map(str, names))
 
 
-def _as_list(value: JsonValue) -> list[JsonValue]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 

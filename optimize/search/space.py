@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import JsonValue
-
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import SpecError
 from sottovoce.optimize.search.outcome import Settings
@@ -22,7 +20,7 @@ class Space:
     """
 
     recipe: Recipe
-    choices: Mapping[str, tuple[JsonValue, ...]]
+    choices: Mapping[str, tuple[object, ...]]
 
     @property
     def n_combinations(self) -> int:
@@ -61,7 +59,7 @@ def space_of(recipe: Recipe) -> Space:
     return Space(recipe=plain, choices=choices)
 
 
-def _values(recipe: Recipe, path: str, told: tuple[JsonValue, ...]) -> tuple[JsonValue, ...]:
+def _values(recipe: Recipe, path: str, told: tuple[object, ...]) -> tuple[object, ...]:
     """Return a key's values as a recipe writes them out, its own first, none twice."""
     if not path.startswith("quantize."):
         raise SpecError(
@@ -77,13 +75,13 @@ def _values(recipe: Recipe, path: str, told: tuple[JsonValue, ...]) -> tuple[Jso
     return tuple(unique.values())
 
 
-def _look_up(resolved: Mapping[str, Any], path: str, name: str) -> JsonValue:
+def _look_up(resolved: Mapping[str, Any], path: str, name: str) -> object:
     here: Any = resolved
     for key in path.split("."):
         if not isinstance(here, Mapping) or key not in here:
             raise SpecError(f"recipe {name}: search.choices.{path}: the recipe has no such key")
         here = here[key]
-    value: JsonValue = here
+    value: object = here
     return value
 
 
@@ -106,6 +104,6 @@ def _parent(raw: dict[str, Any], path: str, name: str) -> tuple[dict[str, Any], 
     return here, last
 
 
-def label(value: JsonValue) -> str:
+def label(value: object) -> str:
     """Write a value as one word for a study: equal values have equal labels."""
     return json.dumps(value, sort_keys=True)

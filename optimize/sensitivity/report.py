@@ -135,7 +135,7 @@ class SensitivityReport(Document):
     threads: int
     n_timed_clips: int
     max_rounds: int = Field(
-        description="Of each comparison of times; fewer where it took over 20 s, but three at least."
+        description="Of each comparison of times; fewer where it took over 15 s, but three at least."
     )
     encoder_s: float = Field(description="Seconds a clip, float, median over rounds.")
     decoder_s: float

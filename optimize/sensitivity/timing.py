@@ -33,7 +33,7 @@ MIN_ROUNDS = 3
 
 MAX_ROUNDS = 9
 
-BUDGET_S = 20.0
+BUDGET_S = 15.0
 """What one comparison may take: the work of a large model, or on a busy machine, is done in fewer rounds."""
 
 
@@ -43,7 +43,7 @@ def time_in_turns(
     """Do each piece of work in both ways, which way first in turns, and compare round by round.
 
     What else the machine does then falls on both ways alike. One round before those that count prepares kernels
-    for each shape. Nine rounds count, fewer where they take over 20 s, but three at least.
+    for each shape. Nine rounds count, fewer where they take over 15 s, but three at least.
 
     Args:
         floats: pieces of work, the first way.

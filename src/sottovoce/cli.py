@@ -268,6 +268,15 @@ def quantize(
         str | None, typer.Option("--recipe", help="Ready recipe or YAML file; the run's own by default.")
     ] = None,
     overrides: Overrides = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="MODEL",
+            help="What RUN was made of, for a CTranslate2 variant; looked for in the cache by default.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -278,6 +287,8 @@ def quantize(
         sottovoce quantize runs/tiny.en-int8 --set quantize.components.encoder.smooth_quant_alpha=0.8
 
         sottovoce quantize runs/tiny.en-int8 --set quantize.name=int8-a8 --set quantize.components.decoder.scheme=w8a8
+
+        sottovoce quantize runs/tiny.en-int8 --recipe ct2-int8 --checkpoint tiny.en
     """
     from sottovoce.config import load_recipe, override_recipe
     from sottovoce.inspection import inspect_run
@@ -288,9 +299,66 @@ def quantize(
     session: Session = context.obj
     run = read_run(run_folder)
     base = run.recipe if recipe is None else load_recipe(recipe)
-    summary = inspect_run(quantize_again(run, override_recipe(base, overrides or ()), session.terminal))
+    recipe_now = override_recipe(base, overrides or ())
+    summary = inspect_run(quantize_again(run, recipe_now, session.terminal, checkpoint=checkpoint))
     _show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
     session.terminal.note(f"wrote {run_folder}")
+
+
+@app.command()
+def sensitivity(
+    context: typer.Context,
+    run_folder: RunFolder,
+    data: Data,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            "--variant", help="Whose recipe; by default the run's quantized variant.", show_default=False
+        ),
+    ] = None,
+    clips: Annotated[
+        int, typer.Option("--clips", min=1, help="Calibration clips that judge each block.")
+    ] = 24,
+    calibration_clips: Annotated[
+        int | None,
+        typer.Option(
+            "--calibration-clips",
+            min=1,
+            help="Recorded clips for the ranges of single blocks; all by default, fewer are quicker and can mislead.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Measure what each block of a run's model costs when it alone is quantized, and what should stay float.
+
+    Examples:
+
+        sottovoce sensitivity runs/tiny.en --data speech/manifest.jsonl
+
+        sottovoce sensitivity runs/tiny.en --data speech/manifest.jsonl --variant int8 --clips 12 --json
+    """
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
+    from sottovoce.runs import read_run
+    from sottovoce.tables import sensitivity_lines, sensitivity_table
+
+    session: Session = context.obj
+    spec = SensitivitySpec(
+        variant=variant, n_clips=clips, n_calibration_clips=calibration_clips, threads=threads
+    )
+    report = study(read_run(run_folder), read_speech(data), spec, session.terminal)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+        return
+    _show(session, sensitivity_table(report))
+    for line in sensitivity_lines(report):
+        typer.echo(line)
+    session.terminal.note(f"wrote {run_folder / 'sensitivity'}")
 
 
 @app.command()
@@ -322,7 +390,7 @@ def benchmark(
         typer.Option(
             "--engines",
             metavar="ENGINE,...",
-            help="Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, torch, torch-dynamic, with commas; ENGINE:VARIANT names a variant.",
+            help="Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, torch, torch-dynamic, with commas; ENGINE:VARIANT names a variant, faster-whisper takes those in CTranslate2's format.",
         ),
     ] = None,
     checkpoint: Annotated[

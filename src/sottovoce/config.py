@@ -17,7 +17,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     ValidationError,
     model_validator,
 )
@@ -234,7 +233,7 @@ class Int8Variant(Spec):
 class SearchSection(Spec):
     """What `sottovoce search` tries, and on how many clips it judges."""
 
-    choices: dict[str, tuple[JsonValue, ...]] = Field(min_length=1)
+    choices: dict[str, tuple[object, ...]] = Field(min_length=1)
     """Values to try beside the recipe's own, by the path of a key: `quantize.components.encoder.smooth_quant_alpha`."""
     judge_clips: int = Field(default=48, ge=1, le=10_000)
     """Calibration clips that were not recorded, on which the tokens of each trial are compared with the baseline's."""

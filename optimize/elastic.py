@@ -1,7 +1,7 @@
 """Make an encoder elastic: any number of frames, and the states of silence behind them.
 
 Cut to its speech, a window loses more than the padding: in each layer its positions can no longer attend to the
-silence behind them, and what they attend to instead changes what the decoder hears. So each layer keeps some keys
+silence behind them, and what they attend to instead changes what the decoder hears. So each layer may keep some keys
 and values of silence, computed once for each level of silence. One stands for many positions: its score gets the
 logarithm of their number, so that softmax counts it as often as they would have been.
 """
@@ -38,9 +38,6 @@ SILENCE_FLOOR = -0.8
 FLOOR_TOLERANCE = 1e-6
 
 
-SILENT_POSITIONS = 32
-"""Positions that share one key of silence. With one each the divergence from the whole window is hardly less."""
-
 NO_POSITION = 1e-30
 """Number of positions that a key within the speech stands for; its logarithm is finite, its share nothing."""
 
@@ -49,7 +46,7 @@ SDPA = "ScaledDotProductAttention"
 SCALE_PORT = 4
 
 
-def make_elastic(model: Any) -> None:
+def make_elastic(model: Any, silence_keys: int | None = None) -> None:
     """Let an exported encoder take any even number of frames, in place.
 
     optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
@@ -57,6 +54,7 @@ def make_elastic(model: Any) -> None:
 
     Args:
         model: `openvino.Model` with the input `input_features`, shape (batch, n_mels, 3000).
+        silence_keys: let each layer attend to a key of silence for so many positions; None to the speech alone.
 
     Raises:
         StageError: the graph is not of the form that this version of optimum-intel exports.
@@ -70,20 +68,22 @@ def make_elastic(model: Any) -> None:
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()
-    model.reshape({"input_features": [1, shape[1], -1]})
-    _attend_to_silence(model, silence_keys(exported))
+    model.reshape({"input_features": [shape[0] if silence_keys is None else 1, shape[1], -1]})
+    if silence_keys is not None:
+        _attend_to_silence(model, keys_of_silence(exported, silence_keys), silence_keys)
     model.validate_nodes_and_infer_types()
 
 
-def silence_keys(model: Any) -> NDArray[np.float32]:
+def keys_of_silence(model: Any, n_shared: int) -> NDArray[np.float32]:
     """Compute each layer's keys and values of silence.
 
     Args:
         model: an exported encoder, `openvino.Model`; it is not changed.
+        n_shared: positions that share a key.
 
     Returns:
         float32, shape (n_levels, 2 * n_layers, n_heads, n_keys, d_head): keys and values in turns, at the
-        middle of each 32 positions.
+        middle of the positions that share them.
 
     Raises:
         StageError: the graph has no attention of the form that this version of optimum-intel exports.
@@ -96,7 +96,7 @@ def silence_keys(model: Any) -> NDArray[np.float32]:
         raise StageError("encoder: found no attention; this version of optimum-intel is not supported")
     asked.add_outputs(ports)
     compiled = openvino.Core().compile_model(asked, "CPU", ComputeSpec().properties())
-    middles = np.minimum(_cells() + SILENT_POSITIONS // 2, WINDOW_POSITIONS - 1)
+    middles = np.minimum(_cells(n_shared) + n_shared // 2, WINDOW_POSITIONS - 1)
     levels = []
     for window in _windows_of_silence(int(asked.input("input_features").get_partial_shape()[1].get_length())):
         outputs = list(compiled({"input_features": window}).values())[-len(ports) :]
@@ -104,16 +104,16 @@ def silence_keys(model: Any) -> NDArray[np.float32]:
     return np.stack(levels).astype(np.float32)
 
 
-def _cells() -> NDArray[np.int64]:
+def _cells(n_shared: int) -> NDArray[np.int64]:
     """Return the first position of each group that shares a key."""
-    return np.arange(0, WINDOW_POSITIONS, SILENT_POSITIONS)
+    return np.arange(0, WINDOW_POSITIONS, n_shared)
 
 
 def _attentions(model: Any) -> list[Any]:
     return [operation for operation in model.get_ordered_ops() if operation.get_type_name() == SDPA]
 
 
-def _attend_to_silence(model: Any, keys: NDArray[np.float32]) -> None:
+def _attend_to_silence(model: Any, keys: NDArray[np.float32], n_shared: int) -> None:
     """Put keys and values of silence behind those of each layer, as many as the window's rest weighs."""
     from openvino import opset13 as ops
 
@@ -121,7 +121,7 @@ def _attend_to_silence(model: Any, keys: NDArray[np.float32]) -> None:
     level = _level(features)
     attentions = _attentions(model)
     length = ops.gather(ops.shape_of(attentions[0].input_value(1)), np.array([2]), np.array(0))
-    mask = _mask(length)
+    mask = _mask(length, n_shared)
     for layer, attention in enumerate(attentions):
         table = keys[:, 2 * layer : 2 * layer + 2]
         more = [
@@ -162,19 +162,20 @@ def _level(features: Any) -> Any:
     return nearest.output(1)
 
 
-def _mask(length: Any) -> Any:
+def _mask(length: Any, n_shared: int) -> Any:
     """Return what is added to scores: nothing to those of the speech, the logarithm of their number to the others.
 
     Args:
         length: positions of the speech, shape (1,).
+        n_shared: positions that share a key of silence.
 
     Returns:
         Shape (1, 1, 1, n_positions + n_keys).
     """
     from openvino import opset13 as ops
 
-    first = _cells().astype(np.float32)
-    last = np.minimum(first + SILENT_POSITIONS, WINDOW_POSITIONS).astype(np.float32)
+    first = _cells(n_shared).astype(np.float32)
+    last = np.minimum(first + n_shared, WINDOW_POSITIONS).astype(np.float32)
     n_silent = ops.subtract(ops.constant(last), ops.maximum(ops.constant(first), ops.convert(length, "f32")))
     scores = ops.log(ops.maximum(n_silent, np.float32(NO_POSITION)))
     speech = ops.broadcast(np.float32(0), ops.concat([ops.constant(np.array([1, 1, 1])), length], axis=0))

@@ -193,6 +193,8 @@ class ElasticSection(Spec):
     """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
     states_bucket_s: float = Field(default=5.0, gt=0, le=30)
     """As much silence more is appended as makes a multiple: each number of states takes memory."""
+    silence_keys: int | None = Field(default=None, ge=1, le=1500)
+    """Let the encoder's layers attend to one key of silence for so many positions of 20 ms that were cut off; null to none."""
 
 
 class Int8Variant(Spec):

@@ -20,7 +20,7 @@ NEEDED = (
     "reports/report.css",
     "calibrate/demo_speech/manifest.jsonl",
 )
-EXTRAS = {"all", "benchmark", "ct2", "datasets", "models", "onnx", "optimize", "peers"}
+EXTRAS = {"all", "benchmark", "cluster", "ct2", "datasets", "models", "onnx", "optimize", "peers", "search"}
 
 
 @pytest.fixture(scope="module")

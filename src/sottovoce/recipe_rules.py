@@ -137,6 +137,11 @@ def _instead(expected: object) -> str:
 def _check_onnx(recipe: "Recipe", where: str) -> None:
     """Check that there is an ONNX variant to quantize, and that nothing is asked for that ONNX variants do not have."""
     _refuse_changed(recipe, where, _NOT_IN_ONNX)
+    if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_keys is not None:
+        raise SpecError(
+            f"recipe {where}: quantize.elastic.silence_keys is {recipe.quantize.elastic.silence_keys}, but ONNX encoders "
+            "attend to the speech alone; leave the key out"
+        )
     for component in Component:
         _check_onnx_component(
             recipe.quantize.components.of(component), f"quantize.components.{component}", where

@@ -2,8 +2,8 @@
 
 Cut to its speech, a window loses more than the padding: in each layer its positions can no longer attend to the
 silence behind them, and what they attend to instead changes what the decoder hears. So each layer may keep some keys
-and values of silence, computed once for each level of silence. One stands for many positions: its score gets the
-logarithm of their number, so that softmax counts it as often as they would have been.
+and values of silence, computed once for each level of silence: the means of cells of positions, counted as
+`runtime/elastic.py` counts states.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.elastic import WINDOW_POSITIONS, ElasticSpec, SilenceStates, plan_window
+from sottovoce.runtime.elastic import (
+    NO_POSITION,
+    WINDOW_POSITIONS,
+    ElasticSpec,
+    SilenceStates,
+    plan_window,
+    silence_cells,
+)
 from sottovoce.runtime.encoder import load_encoder_graph
 from sottovoce.runtime.features import (
     DYNAMIC_RANGE_DECADES,
@@ -37,16 +44,12 @@ SILENCE_FLOOR = -0.8
 
 FLOOR_TOLERANCE = 1e-6
 
-
-NO_POSITION = 1e-30
-"""Number of positions that a key within the speech stands for; its logarithm is finite, its share nothing."""
-
 SDPA = "ScaledDotProductAttention"
 
 SCALE_PORT = 4
 
 
-def make_elastic(model: Any, silence_keys: int | None = None) -> None:
+def make_elastic(model: Any, silence_cell_s: float | None = None) -> None:
     """Let an exported encoder take any even number of frames, in place.
 
     optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
@@ -54,7 +57,8 @@ def make_elastic(model: Any, silence_keys: int | None = None) -> None:
 
     Args:
         model: `openvino.Model` with the input `input_features`, shape (batch, n_mels, 3000).
-        silence_keys: let each layer attend to a key of silence for so many positions; None to the speech alone.
+        silence_cell_s: seconds of silence that share a key in each layer; None lets the layers attend to the speech
+            alone.
 
     Raises:
         StageError: the graph is not of the form that this version of optimum-intel exports.
@@ -68,22 +72,22 @@ def make_elastic(model: Any, silence_keys: int | None = None) -> None:
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()
-    model.reshape({"input_features": [shape[0] if silence_keys is None else 1, shape[1], -1]})
-    if silence_keys is not None:
-        _attend_to_silence(model, keys_of_silence(exported, silence_keys), silence_keys)
+    model.reshape({"input_features": [shape[0] if silence_cell_s is None else 1, shape[1], -1]})
+    if silence_cell_s is not None:
+        _attend_to_silence(model, keys_of_silence(exported, silence_cell_s), silence_cell_s)
     model.validate_nodes_and_infer_types()
 
 
-def keys_of_silence(model: Any, n_shared: int) -> NDArray[np.float32]:
+def keys_of_silence(model: Any, cell_s: float) -> NDArray[np.float32]:
     """Compute each layer's keys and values of silence.
 
     Args:
         model: an exported encoder, `openvino.Model`; it is not changed.
-        n_shared: positions that share a key.
+        cell_s: seconds of silence that share a key.
 
     Returns:
-        float32, shape (n_levels, 2 * n_layers, n_heads, n_keys, d_head): keys and values in turns, at the
-        middle of the positions that share them.
+        float32, shape (n_levels, 2 * n_layers, n_heads, n_cells, d_head): keys and values in turns, means over the
+        positions of a cell.
 
     Raises:
         StageError: the graph has no attention of the form that this version of optimum-intel exports.
@@ -96,24 +100,34 @@ def keys_of_silence(model: Any, n_shared: int) -> NDArray[np.float32]:
         raise StageError("encoder: found no attention; this version of optimum-intel is not supported")
     asked.add_outputs(ports)
     compiled = openvino.Core().compile_model(asked, "CPU", ComputeSpec().properties())
-    middles = np.minimum(_cells(n_shared) + n_shared // 2, WINDOW_POSITIONS - 1)
     levels = []
     for window in _windows_of_silence(int(asked.input("input_features").get_partial_shape()[1].get_length())):
         outputs = list(compiled({"input_features": window}).values())[-len(ports) :]
-        levels.append(np.stack([output[0][:, middles] for output in outputs]))
+        levels.append(np.stack([means_of_cells(output[0], cell_s) for output in outputs]))
     return np.stack(levels).astype(np.float32)
 
 
-def _cells(n_shared: int) -> NDArray[np.int64]:
-    """Return the first position of each group that shares a key."""
-    return np.arange(0, WINDOW_POSITIONS, n_shared)
+def means_of_cells(values: NDArray[np.float32], cell_s: float) -> NDArray[np.float32]:
+    """Return the means of cells of silence.
+
+    Args:
+        values: of each position, float32, shape (..., 1500, width).
+        cell_s: seconds of a cell.
+
+    Returns:
+        float32, shape (..., n_cells, width).
+    """
+    first, last = silence_cells(cell_s)
+    sums = np.add.reduceat(values, first, axis=-2, dtype=np.float64)
+    means: NDArray[np.float32] = (sums / (last - first)[:, None]).astype(np.float32)
+    return means
 
 
 def _attentions(model: Any) -> list[Any]:
     return [operation for operation in model.get_ordered_ops() if operation.get_type_name() == SDPA]
 
 
-def _attend_to_silence(model: Any, keys: NDArray[np.float32], n_shared: int) -> None:
+def _attend_to_silence(model: Any, keys: NDArray[np.float32], cell_s: float) -> None:
     """Put keys and values of silence behind those of each layer, as many as the window's rest weighs."""
     from openvino import opset13 as ops
 
@@ -121,12 +135,12 @@ def _attend_to_silence(model: Any, keys: NDArray[np.float32], n_shared: int) -> 
     level = _level(features)
     attentions = _attentions(model)
     length = ops.gather(ops.shape_of(attentions[0].input_value(1)), np.array([2]), np.array(0))
-    mask = _mask(length, n_shared)
+    mask = _mask(length, cell_s)
     for layer, attention in enumerate(attentions):
         table = keys[:, 2 * layer : 2 * layer + 2]
         more = [
             ops.slice(
-                ops.constant(table[:, kind]),
+                ops.convert(ops.constant(table[:, kind].astype(np.float16)), "f32"),
                 level,
                 ops.add(level, np.array([1])),
                 np.array([1]),
@@ -162,20 +176,19 @@ def _level(features: Any) -> Any:
     return nearest.output(1)
 
 
-def _mask(length: Any, n_shared: int) -> Any:
+def _mask(length: Any, cell_s: float) -> Any:
     """Return what is added to scores: nothing to those of the speech, the logarithm of their number to the others.
 
     Args:
         length: positions of the speech, shape (1,).
-        n_shared: positions that share a key of silence.
+        cell_s: seconds of silence that share a key.
 
     Returns:
         Shape (1, 1, 1, n_positions + n_keys).
     """
     from openvino import opset13 as ops
 
-    first = _cells(n_shared).astype(np.float32)
-    last = np.minimum(first + n_shared, WINDOW_POSITIONS).astype(np.float32)
+    first, last = (positions.astype(np.float32) for positions in silence_cells(cell_s))
     n_silent = ops.subtract(ops.constant(last), ops.maximum(ops.constant(first), ops.convert(length, "f32")))
     scores = ops.log(ops.maximum(n_silent, np.float32(NO_POSITION)))
     speech = ops.broadcast(np.float32(0), ops.concat([ops.constant(np.array([1, 1, 1])), length], axis=0))
@@ -260,8 +273,10 @@ def add_silence_states(folder: Path, spec: ElasticSpec, compute: ComputeSpec) ->
         compute: what the variant is to run in.
     """
     encoder = load_encoder_graph(folder, compute)
-    states = [encoder.run(window)[0].astype(np.float16) for window in _windows_of_silence(encoder.n_mels)]
-    SilenceStates.save(folder, spec, FLOORS, np.stack(states))
+    states = [encoder.run(window)[0].copy() for window in _windows_of_silence(encoder.n_mels)]
+    if spec.silence_cell_s is not None:
+        states = [means_of_cells(each, spec.silence_cell_s) for each in states]
+    SilenceStates.save(folder, spec, FLOORS, np.stack(states).astype(np.float16))
 
 
 def _windows_of_silence(n_mels: int) -> Iterator[Features]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, States, load_decoder
+from sottovoce.runtime.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.decoding import decode_greedily, feed_prompt, token_limit
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
@@ -115,13 +115,13 @@ class Subject:
         """Transcribe a clip greedily without timestamps, and keep how sure each token was."""
         prompt = self._prompt(clip.clip.language)
         special = self._tokenizer.special
-        states = self._encode(clip.wave)
-        self._decoder.start(states)
+        encoded = self._encode(clip.wave)
+        self._decoder.start(encoded)
         begin = feed_prompt(self._decoder, prompt, start=special.start, no_speech=special.no_speech)
         limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
         attempt = decode_greedily(self._decoder, begin, self._rules(), end=special.end, limit=limit)
         tokens = (*attempt.tokens, special.end)
-        rows = self._rows(states, prompt, tokens)
+        rows = self._rows(encoded, prompt, tokens)
         likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)
         return Spoken(
             clip_id=clip.clip.clip_id,
@@ -134,9 +134,9 @@ class Subject:
 
     def compare(self, spoken: Spoken) -> ClipJudgement:
         """Feed what the baseline said of a clip, and compare at each position."""
-        states = self._encode(spoken.wave)
+        encoded = self._encode(spoken.wave)
         n_flips, divergence = 0, 0.0
-        for place, row in enumerate(self._rows(states, spoken.prompt, spoken.tokens)):
+        for place, row in enumerate(self._rows(encoded, spoken.prompt, spoken.tokens)):
             n_flips += int(row.argmax()) != int(spoken.likeliest[place, 0])
             divergence += divergence_of(row, spoken.likeliest[place], spoken.log_probabilities[place])
         return ClipJudgement(
@@ -150,14 +150,14 @@ class Subject:
     def _rules(self) -> Rules:
         return Rules(self._tokenizer.special, with_timestamps=False)
 
-    def _encode(self, wave: Wave) -> States:
+    def _encode(self, wave: Wave) -> Encoded:
         plan = self._encoder.plan(len(wave))
         return self._encoder.encode(log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames), plan)
 
-    def _rows(self, states: States, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
+    def _rows(self, encoded: Encoded, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
         """Yield logits that each of the tokens is chosen by, after the rules; valid until the next one."""
         rules = self._rules()
-        self._decoder.start(states)
+        self._decoder.start(encoded)
         for place, row in enumerate(self._logits(prompt, tokens[:-1])):
             rules.apply(row, tokens[:place])
             yield row

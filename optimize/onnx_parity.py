@@ -6,7 +6,7 @@ from pathlib import Path
 from sottovoce.errors import ParityError
 from sottovoce.optimize.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, States, load_decoder
+from sottovoce.runtime.decoder import Decoder, Encoded, States, load_decoder
 from sottovoce.runtime.decoding import Attempt, decode_greedily, feed_prompt
 from sottovoce.runtime.encoder import load_encoder_graph
 from sottovoce.runtime.rules import Rules
@@ -53,7 +53,7 @@ def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, refer
     prompt = tokenizer.prompt(
         language=reference.clip.language or "en", task=Task.TRANSCRIBE, with_timestamps=False
     )
-    decoder.start(states)
+    decoder.start(Encoded(states))
     begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
     rules = Rules(special, with_timestamps=False)
     return decode_greedily(decoder, begin, rules, end=special.end, limit=max(1, len(reference.tokens)))

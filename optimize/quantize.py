@@ -278,7 +278,7 @@ def _is_elastic(component: Component, variant: Int8Variant) -> bool:
 
 def elastic_spec(section: ElasticSection) -> ElasticSpec:
     """Take a recipe's word for the runtime's."""
-    return ElasticSpec(**section.model_dump(exclude={"silence_keys"}))  # those are in the graph
+    return ElasticSpec(**section.model_dump())
 
 
 def _hand_over_int8_keys(folder: Path) -> None:
@@ -333,7 +333,7 @@ def quantize_file(
     model = openvino.Core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        make_elastic(model, variant.elastic.silence_keys)
+        make_elastic(model, variant.elastic.silence_cell_s)
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),

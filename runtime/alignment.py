@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import States
+from sottovoce.runtime.decoder import Encoded, mask_of
 from sottovoce.runtime.elastic import FRAMES_PER_POSITION
 from sottovoce.runtime.features import HOP_SAMPLES
 from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.memory import GraphFile
+from sottovoce.runtime.split import ATTENTION, LOG_COUNTS_NAME, MASK_PORT, SCALE_PORT, count_positions
 from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Word
 from sottovoce.runtime.words import place_words, split_words
@@ -39,9 +40,6 @@ MEDIAN_WIDTH = 7
 
 LOWEST = np.finfo(np.float32).tiny
 """Divides what is 0 everywhere without a warning."""
-
-SCALE_INPUT = 4
-"""Of `ScaledDotProductAttention`, optional. Source: OpenVINO's specification of opset 13."""
 
 
 class Aligner:
@@ -76,7 +74,7 @@ class Aligner:
 
     def align(
         self,
-        states: States,
+        encoded: Encoded,
         prompt: Tokens,
         *,
         segments: Sequence[Tokens],
@@ -87,7 +85,7 @@ class Aligner:
         """Find the words of a window's segments.
 
         Args:
-            states: float32, shape (1, n_positions, d_model); what the segments were decoded from.
+            encoded: what the segments were decoded from, a batch of one.
             prompt: ends with the no-timestamps token; without text that came before.
             segments: text tokens of each segment, without timestamps.
             probabilities: of each text token of all segments, 0 to 1.
@@ -106,25 +104,25 @@ class Aligner:
         tokens = tuple(token for segment in segments for token in segment)
         if len(probabilities) != len(tokens):
             raise InputError(f"{len(probabilities)} probabilities of {len(tokens)} tokens; give one for each")
-        n_positions = min(states.shape[1], -(-n_samples // POSITION_SAMPLES))
+        n_positions = min(encoded.states.shape[1], -(-n_samples // POSITION_SAMPLES))
         if not tokens or n_positions == 0:
             return tuple(() for _ in segments)
-        weights = self.attention(states, (*prompt, *tokens, self._tokenizer.special.end))
+        weights = self.attention(encoded, (*prompt, *tokens, self._tokenizer.special.end))
         heard = alignment_matrix(weights[:, :, :n_positions])
         # The row of a token says where the next one begins: the end token's says nothing.
         starts_s = first_positions(-heard[len(prompt) - 1 : -1]) * POSITION_S
         chunks = [split_words(self._tokenizer, segment, language) for segment in segments]
         return place_words(chunks, starts_s.tolist(), probabilities)
 
-    def attention(self, states: States, tokens: Tokens) -> Weights:
+    def attention(self, encoded: Encoded, tokens: Tokens) -> Weights:
         """Return what the alignment heads attend to when tokens are fed all at once.
 
         Args:
-            states: float32, shape (1, n_positions, d_model).
+            encoded: a batch of one.
             tokens: prompt, text and end token.
 
         Returns:
-            float32, shape (n_heads, n_tokens, n_positions); sums to 1 over positions; heads by
+            float32, shape (n_heads, n_tokens, n_states); sums to 1 over the states; heads by
             layer and number; valid until the next call.
 
         Raises:
@@ -135,7 +133,11 @@ class Aligner:
             raise InputError(
                 f"{len(tokens)} tokens to align, the decoder takes {MAX_TOKENS}; shorten the text"
             )
-        inputs = {"encoder_hidden_states": states, "input_ids": np.array([tokens], dtype=np.int64)}
+        inputs = {
+            "encoder_hidden_states": encoded.states,
+            "input_ids": np.array([tokens], dtype=np.int64),
+            LOG_COUNTS_NAME: mask_of(encoded),
+        }
         request = self._request
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
@@ -245,8 +247,8 @@ def attention_model(decoder: Any, heads: Heads | None) -> Any:
             openai/whisper.
 
     Returns:
-        `openvino.Model` of `input_ids` and `encoder_hidden_states`, without states. Its output has
-        the shape (batch, n_heads, n_tokens, n_positions).
+        `openvino.Model` of `input_ids`, `encoder_hidden_states` and `log_counts`, without states. Its output has
+        the shape (batch, n_heads, n_tokens, n_states).
 
     Raises:
         InputError: the graph has no cross-attention, or not these heads.
@@ -260,6 +262,8 @@ def attention_model(decoder: Any, heads: Heads | None) -> Any:
         raise InputError(
             f"the alignment heads {chosen} do not fit a decoder with {len(layers)} cross-attentions"
         )
+    log_counts = count_positions(layers)
+    layers = _cross_attentions(decoder)
     weights = [
         _attention_weights(layers[layer], [head for of, head in chosen if of == layer])
         for layer in sorted({layer for layer, _ in chosen})
@@ -267,7 +271,7 @@ def attention_model(decoder: Any, heads: Heads | None) -> Any:
     joined = openvino.opset13.concat(weights, axis=1)
     # beam_idx has nothing left to reorder.
     inputs = [node for node in decoder.get_parameters() if "beam_idx" not in node.output(0).get_names()]
-    return openvino.Model([joined.output(0)], inputs, "alignment")
+    return openvino.Model([joined.output(0)], [*inputs, log_counts], "alignment")
 
 
 def _without_extremes(arrays: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -332,7 +336,7 @@ def _cross_attentions(decoder: Any) -> list[Any]:
         # A shape depends on how many tokens there are, not on which.
         if is_tokens or (kind != "ShapeOf" and not dependent.isdisjoint(sources)):
             dependent.add(node.get_name())
-        if kind == "ScaledDotProductAttention" and sources[1] not in dependent:
+        if kind == ATTENTION and sources[1] not in dependent:
             found.append(node)
     return found
 
@@ -359,7 +363,8 @@ def _attention_weights(attention: Any, heads: list[int]) -> Any:
     axis, wanted = ops.constant(np.int64(1)), ops.constant(np.array(heads, dtype=np.int64))
     queries, keys = (ops.gather(value, wanted, axis) for value in inputs[:2])
     products = ops.matmul(queries, keys, transpose_a=False, transpose_b=True)
-    return ops.softmax(ops.multiply(products, _scale(attention)), axis=-1)
+    scores = ops.add(ops.multiply(products, _scale(attention)), inputs[MASK_PORT])
+    return ops.softmax(scores, axis=-1)
 
 
 def _scale(attention: Any) -> Any:
@@ -367,7 +372,7 @@ def _scale(attention: Any) -> Any:
     from openvino import opset13 as ops
 
     inputs = attention.input_values()
-    given = inputs[SCALE_INPUT:]
+    given = inputs[SCALE_PORT:]
     if given:
         return given[0]
     size = int(inputs[0].get_partial_shape()[3].get_length())

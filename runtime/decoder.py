@@ -6,22 +6,42 @@ remembered until the next `start`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.errors import InputError
 from sottovoce.runtime.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.layout import component_path, format_of, layout_of
 from sottovoce.runtime.memory import GraphFile
-from sottovoce.runtime.split import hand_over_in, split_decoder
+from sottovoce.runtime.split import LOG_COUNTS_NAME, hand_over_in, split_decoder
 from sottovoce.terms import Component, Format, InferencePrecision, Layout
 
 Logits = NDArray[np.float32]
 States = NDArray[np.float32]
 TokenArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a decoder attends to.
+
+    Attributes:
+        states: float32, shape (batch, n_states, d_model).
+        log_counts: float32, shape (batch, n_states): natural logarithm of the number of positions that each state
+            stands for, which is added to the scores of cross-attention; None where each stands for its own alone.
+    """
+
+    states: States
+    log_counts: NDArray[np.float32] | None = None
+
+    def row(self, number: int) -> "Encoded":
+        """Return one window of the batch, as a batch of one."""
+        one = slice(number, number + 1)
+        return Encoded(self.states[one], None if self.log_counts is None else self.log_counts[one])
 
 
 class Decoder(Protocol):
@@ -32,12 +52,14 @@ class Decoder(Protocol):
     can_continue: bool
     """Whether several tokens at once may follow the first pass."""
 
-    def start(self, states: States) -> None:
+    def start(self, encoded: Encoded) -> None:
         """Forget everything; decode from encoder states from now on.
 
         Args:
-            states: float32, shape (batch, n_positions, d_model); not copied, not to be changed
-                until the first `run` is over.
+            encoded: not copied, not to be changed until the first `run` is over.
+
+        Raises:
+            InputError: states stand for several positions, and the layout cannot count them.
         """
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
@@ -125,15 +147,17 @@ class StatefulDecoder:
         self._one_tensor = openvino.Tensor(self._one, shared_memory=True)
         self._is_one = False
         self._rows = np.zeros(0, dtype=np.int32)
-        self._states: States | None = None
+        self._kept: tuple[Any, Any] | None = None
 
-    def start(self, states: States) -> None:
+    def start(self, encoded: Encoded) -> None:
         """Forget everything; decode from encoder states from now on."""
-        self._states = states  # kept alive: the tensor shares its memory
+        states, log_counts = encoded.states, mask_of(encoded)
+        self._kept = (states, log_counts)  # alive: the tensors share their memory
         self._cross.set_input_tensor(self._tensor(states, shared_memory=True))
         self._cross.infer()
         self._file.give_back()
         self._steps.reset_state()
+        self._steps.set_tensor(LOG_COUNTS_NAME, self._tensor(log_counts, shared_memory=True))
         for name in self._cross_names:
             self._steps.set_tensor(name, self._cross.get_tensor(name))
         self._set_rows(np.arange(len(states), dtype=np.int32))
@@ -200,14 +224,14 @@ class StatelessDecoder:
         self._states: States | None = None
         self._rows: NDArray[np.int64] | None = None
 
-    def start(self, states: States) -> None:
+    def start(self, encoded: Encoded) -> None:
         """Forget everything; decode from encoder states from now on."""
-        self._states = states
+        self._states = uncounted(encoded)
         self._past = None
         self._rows = None
         for file in self._files:
             file.give_back()
-        self._first.set_tensor("encoder_hidden_states", self._tensor(states, shared_memory=True))
+        self._first.set_tensor("encoder_hidden_states", self._tensor(self._states, shared_memory=True))
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         """Feed tokens that follow those fed before."""
@@ -242,6 +266,31 @@ class StatelessDecoder:
                 request.set_tensor(_past_name(name), self._first.get_tensor(name))
             if self._takes_states:
                 request.set_tensor("encoder_hidden_states", self._tensor(self._states, shared_memory=True))
+
+
+def stacked(encoded: Sequence[Encoded]) -> Encoded:
+    """Join windows of as many states each, all of one encoder, in one batch."""
+    counts = [each.log_counts for each in encoded if each.log_counts is not None]
+    states = np.concatenate([each.states for each in encoded])
+    return Encoded(states, np.concatenate(counts) if counts else None)
+
+
+def mask_of(encoded: Encoded) -> NDArray[np.float32]:
+    """Return what is added to the scores of cross-attention, float32, shape (batch or 1, 1, 1, n_states)."""
+    if encoded.log_counts is None:
+        return np.zeros((1, 1, 1, encoded.states.shape[1]), dtype=np.float32)
+    return encoded.log_counts[:, None, None, :]
+
+
+def uncounted(encoded: Encoded) -> States:
+    """Return states each of which stands for its own position.
+
+    Raises:
+        InputError: some stand for several.
+    """
+    if encoded.log_counts is not None:
+        raise InputError("states of silence that stand for several positions need a stateful decoder")
+    return encoded.states
 
 
 def _past_name(name: str) -> str:

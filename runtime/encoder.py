@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import States
+from sottovoce.runtime.decoder import Encoded, States
 from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan, SilenceStates, plan_window
 from sottovoce.runtime.features import Features, mel_floor
 from sottovoce.runtime.layout import component_path, format_of
@@ -81,7 +79,7 @@ class Encoder:
             return FULL_WINDOW
         return plan_window(n_samples, self._silence.spec, is_alone=is_alone)
 
-    def encode(self, features: Features, plan: ElasticPlan) -> States:
+    def encode(self, features: Features, plan: ElasticPlan) -> Encoded:
         """Encode a window.
 
         Args:
@@ -89,15 +87,12 @@ class Encoder:
             plan: what `plan` gave.
 
         Returns:
-            float32, shape (1, n_positions + n_silent, d_model).
+            A batch of one: the encoded positions, and what stands for the silence behind them.
         """
         encoded = self._graph.run(features)
-        if self._silence is None or plan.n_silent == 0:
-            return encoded.copy()
-        states = np.empty((1, plan.n_positions + plan.n_silent, encoded.shape[2]), dtype=np.float32)
-        states[:, : plan.n_positions] = encoded
-        states[0, plan.n_positions :] = self._silence.behind(plan, mel_floor(features))
-        return states
+        if self._silence is None:
+            return Encoded(encoded.copy())
+        return self._silence.behind(encoded, plan, mel_floor(features))
 
 
 def load_encoder_graph(folder: Path, compute: ComputeSpec) -> EncoderGraph:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Logits, States, TokenArray
+from sottovoce.runtime.decoder import Encoded, Logits, States, TokenArray, uncounted
 from sottovoce.runtime.features import Features
 from sottovoce.runtime.layout import onnx_path
 from sottovoce.terms import Component
@@ -91,9 +91,9 @@ class OnnxDecoder:
         self._past: dict[str, Any] = {}
         self._rows: Sequence[int] | None = None
 
-    def start(self, states: States) -> None:
+    def start(self, encoded: Encoded) -> None:
         """Forget everything; decode from encoder states from now on."""
-        self._states = _shared(states)
+        self._states = _shared(uncounted(encoded))
         self._past = {}
         self._rows = None
 

@@ -8,6 +8,7 @@ once a clip and handed to the steps where they lie. A base step takes half the t
 Source of the graph's form: `patch_stateful_encoder_decoder` of optimum-intel.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,13 @@ from sottovoce.errors import InputError
 from sottovoce.terms import InferencePrecision
 
 STATES_NAME = "encoder_hidden_states"
+
+LOG_COUNTS_NAME = "log_counts"
+
+ATTENTION = "ScaledDotProductAttention"
+
+MASK_PORT, SCALE_PORT = 3, 4
+"""Of an attention, both optional. Source: OpenVINO's specification of opset 13."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +32,8 @@ class SplitDecoder:
     Attributes:
         cross: encoder states to cross-attention's keys and values, in the type that the steps
             compute in; outputs are named by their states in the whole graph.
-        steps: tokens and those keys and values to hidden states; keeps self-attention's in states.
+        steps: tokens, those keys and values and the logarithm of the number of positions that each stands for,
+            float32, shape (batch or 1, 1, 1, n_states), to hidden states; keeps self-attention's in states.
         head: hidden states, float32, shape (batch, n_tokens, d_model), to logits.
         names: of the keys and values.
     """
@@ -55,6 +64,29 @@ def split_decoder(model: Any, precision: InferencePrecision) -> SplitDecoder:
         head=_head_model(headed),
         names=names,
     )
+
+
+def count_positions(attentions: Iterable[Any]) -> Any:
+    """Let keys stand for several positions each, in place: softmax counts them as often.
+
+    Args:
+        attentions: `ScaledDotProductAttention` nodes over the same keys' positions.
+
+    Returns:
+        The parameter that takes the logarithms of the numbers, float32, shape (batch or 1, 1, 1, n_keys).
+    """
+    import openvino
+    from openvino import opset13 as ops
+
+    log_counts = ops.parameter([-1, 1, 1, -1], openvino.Type.f32)
+    log_counts.output(0).set_names({LOG_COUNTS_NAME})
+    for attention in attentions:
+        scale = [attention.input_value(SCALE_PORT)] if attention.get_input_size() > SCALE_PORT else []
+        query, key, value = attention.input_values()[:3]
+        counting = ops.scaled_dot_product_attention(query, key, value, log_counts, *scale, causal=False)
+        counting.set_friendly_name(attention.get_friendly_name())
+        attention.output(0).replace(counting.output(0))
+    return log_counts
 
 
 def hand_over_in(precision: InferencePrecision, first: Any, steps: Any) -> tuple[Any, Any]:
@@ -150,9 +182,18 @@ def _steps_model(model: Any, precision: InferencePrecision) -> Any:
             else:
                 target.replace_source_output(value)
         given.append(parameter)
+    given.append(count_positions(_attentions_over(given, model)))
     hidden = ops.result(_output_layer(model).input_value(0))
     others = [p for p in model.get_parameters() if STATES_NAME not in p.output(0).get_names()]
     return openvino.Model([hidden], kept_sinks, [*others, *given], "steps")
+
+
+def _attentions_over(keys: list[Any], model: Any) -> list[Any]:
+    """Return the attention nodes whose keys are given from outside."""
+    given = {key.get_friendly_name() for key in keys}
+    attentions = (node for node in model.get_ordered_ops() if node.get_type_name() == ATTENTION)
+    # What tokens said comes in behind the first cross-attention: those keys have other inputs as well.
+    return [node for node in attentions if _inputs_behind(node.input_value(1).get_node()) <= given]
 
 
 def _head_model(model: Any) -> Any:

@@ -359,7 +359,7 @@ class Transcriber:
         language = "en" if asked.options.task is Task.TRANSLATE else asked.detected.language
         with clock.time(Phase.ALIGNMENT):
             placed = self._aligner.align(
-                heard.states,
+                heard.encoded,
                 self._tokenizer.prompt(
                     language=asked.detected.language, task=asked.options.task, with_timestamps=False
                 ),

@@ -8,7 +8,7 @@ import numpy as np
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.beam import decode_by_beams
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoder import Decoder, States
+from sottovoce.runtime.decoder import Decoder, Encoded, stacked
 from sottovoce.runtime.decoding import (
     Attempt,
     Start,
@@ -18,7 +18,7 @@ from sottovoce.runtime.decoding import (
     feed_prompts,
     token_limit,
 )
-from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan
+from sottovoce.runtime.elastic import FULL_WINDOW, WINDOW_POSITIONS, ElasticPlan
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.options import TranscribeOptions
@@ -37,13 +37,13 @@ class Heard:
 
     Attributes:
         attempt: the decoding that was taken.
-        states: encoder states that it was decoded from, float32, shape (1, n_positions, d_model).
+        encoded: what it was decoded from, a batch of one.
         compression_ratio: of its text.
         is_silent: the model takes the window for silence.
     """
 
     attempt: Attempt
-    states: States
+    encoded: Encoded
     compression_ratio: float
     is_silent: bool
 
@@ -80,16 +80,17 @@ class WindowDecoder:
             options: beams, temperatures and limits.
             clock: is told what the work took.
         """
-        states = self._encode(waves, clock)
+        encoded = self._encode(waves, clock)
+        alone = [encoded.row(number) for number in range(len(waves))]
         if len(waves) == 1 or options.beam_size > 1:
             return tuple(
-                self._decode_one(wave, state[None], prompt, options, clock)
-                for wave, state in zip(waves, states, strict=True)
+                self._decode_one(wave, one, prompt, options, clock)
+                for wave, one in zip(waves, alone, strict=True)
             )
-        attempts = self._decode_together(waves, states, prompt, clock)
+        attempts = self._decode_together(waves, encoded, prompt, clock)
         return tuple(
-            self._mend(wave, state[None], attempt, prompt, options, clock)
-            for wave, state, attempt in zip(waves, states, attempts, strict=True)
+            self._mend(wave, one, attempt, prompt, options, clock)
+            for wave, one, attempt in zip(waves, alone, attempts, strict=True)
         )
 
     def detect(self, wave: Wave, clock: PhaseClock) -> Detected:
@@ -100,39 +101,39 @@ class WindowDecoder:
             clock: is told what the work took.
         """
         special = self._tokenizer.special
-        states = self._encode([wave], clock)
+        encoded = self._encode([wave], clock)
         with clock.time(Phase.FIRST_PASS):
-            self._decoder.start(states)
+            self._decoder.start(encoded)
             row = self._decoder.run(np.array([[special.start]], dtype=np.int64))[0, -1]
         codes, tokens = list(special.languages), np.array(list(special.languages.values()))
         among = row[tokens]
         best = int(among.argmax())
         return Detected(language=codes[best], probability=float(np.exp(among[best] - log_sum_exp(among))))
 
-    def _encode(self, waves: Sequence[Wave], clock: PhaseClock) -> States:
+    def _encode(self, waves: Sequence[Wave], clock: PhaseClock) -> Encoded:
         """Encode windows; all get as many positions as the longest one needs."""
         plans = [self.encoder.plan(len(wave), is_alone=len(waves) == 1) for wave in waves]
         n_positions = max(plan.n_positions + plan.n_silent for plan in plans)
-        states = [
+        encoded = [
             self._encode_one(wave, plan.filled_to(n_positions), clock)
             for wave, plan in zip(waves, plans, strict=True)
         ]
-        return states[0] if len(states) == 1 else np.concatenate(states)
+        return encoded[0] if len(encoded) == 1 else stacked(encoded)
 
-    def _encode_one(self, wave: Wave, plan: ElasticPlan, clock: PhaseClock) -> States:
+    def _encode_one(self, wave: Wave, plan: ElasticPlan, clock: PhaseClock) -> Encoded:
         with clock.time(Phase.FEATURES):
             features = log_mel(wave, n_mels=self.encoder.n_mels, n_frames=plan.n_frames)
         with clock.time(Phase.ENCODER):
             return self.encoder.encode(features, plan)
 
-    def _begin(self, states: States, prompt: Tokens, clock: PhaseClock) -> tuple[Start, ...]:
+    def _begin(self, encoded: Encoded, prompt: Tokens, clock: PhaseClock) -> tuple[Start, ...]:
         special = self._tokenizer.special
         with clock.time(Phase.FIRST_PASS):
-            self._decoder.start(states)
+            self._decoder.start(encoded)
             return feed_prompts(
                 self._decoder,
                 prompt,
-                len(states),
+                len(encoded.states),
                 start=special.start,
                 no_speech=special.no_speech,
             )
@@ -144,11 +145,11 @@ class WindowDecoder:
     def _decode_together(
         self,
         waves: Sequence[Wave],
-        states: States,
+        encoded: Encoded,
         prompt: Tokens,
         clock: PhaseClock,
     ) -> tuple[Attempt, ...]:
-        begins = self._begin(states, prompt, clock)
+        begins = self._begin(encoded, prompt, clock)
         limits = [token_limit(len(wave) / SAMPLE_RATE_HZ, prompt) for wave in waves]
         with clock.time(Phase.STEPS, 0):
             attempts = decode_together(
@@ -158,23 +159,23 @@ class WindowDecoder:
         return attempts
 
     def _decode_one(
-        self, wave: Wave, states: States, prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
+        self, wave: Wave, encoded: Encoded, prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
     ) -> Heard:
-        attempt = self._attempt(wave, states, prompt, options, clock, temperature=options.temperatures[0])
-        return self._mend(wave, states, attempt, prompt, options, clock)
+        attempt = self._attempt(wave, encoded, prompt, options, clock, temperature=options.temperatures[0])
+        return self._mend(wave, encoded, attempt, prompt, options, clock)
 
     def _mend(
         self,
         wave: Wave,
-        states: States,
+        encoded: Encoded,
         attempt: Attempt,
         prompt: Tokens,
         options: TranscribeOptions,
         clock: PhaseClock,
     ) -> Heard:
         """Decode again what looped or is unlikely: with all 30 s encoded, then at higher temperatures."""
-        heard = self._judge(attempt, states, options)
-        is_cut = self.encoder.plan(len(wave)) != FULL_WINDOW
+        heard = self._judge(attempt, encoded, options)
+        is_cut = self.encoder.plan(len(wave)).n_positions < WINDOW_POSITIONS
         if is_cut and self._repeats(heard, options):
             clock.n_redone += 1
             whole = self._encode_one(wave, FULL_WINDOW, clock)
@@ -185,8 +186,8 @@ class WindowDecoder:
             if not self._is_doubtful(heard, options):
                 return heard
             clock.n_redone += 1
-            again = self._attempt(wave, heard.states, prompt, options, clock, temperature=temperature)
-            heard = self._judge(again, heard.states, options)
+            again = self._attempt(wave, heard.encoded, prompt, options, clock, temperature=temperature)
+            heard = self._judge(again, heard.encoded, options)
             best = max(best, heard, key=lambda each: self._rank(each, options))
         return heard if not self._is_doubtful(heard, options) else best
 
@@ -197,14 +198,14 @@ class WindowDecoder:
     def _attempt(
         self,
         wave: Wave,
-        states: States,
+        encoded: Encoded,
         prompt: Tokens,
         options: TranscribeOptions,
         clock: PhaseClock,
         *,
         temperature: float,
     ) -> Attempt:
-        (begin,) = self._begin(states, prompt, clock)
+        (begin,) = self._begin(encoded, prompt, clock)
         rules, end = self._rules(prompt), self._tokenizer.special.end
         limit = token_limit(len(wave) / SAMPLE_RATE_HZ, prompt)
         with clock.time(Phase.STEPS, 0):
@@ -227,11 +228,11 @@ class WindowDecoder:
         clock.count(Phase.STEPS, len(attempt.tokens))
         return attempt
 
-    def _judge(self, attempt: Attempt, states: States, options: TranscribeOptions) -> Heard:
+    def _judge(self, attempt: Attempt, encoded: Encoded, options: TranscribeOptions) -> Heard:
         is_unlikely = attempt.mean_log_probability < options.log_probability_limit
         return Heard(
             attempt=attempt,
-            states=states,
+            encoded=encoded,
             compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
             is_silent=is_unlikely and attempt.no_speech_probability > options.no_speech_limit,
         )

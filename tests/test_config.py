@@ -281,6 +281,12 @@ def test_the_schema_for_editors_is_current() -> None:
             "symmetric only where scheme is w8",
         ),
         ({"components": {"decoder": {"scheme": "w8", "awq": True}}}, "awq only where scheme is w4"),
+        ({"elastic": {"silence_cell_s": 2.5}}, "silence_cell_s is 2.5, but decoders of the stateless layout"),
+        (
+            {"elastic": {"silence_cell_s": 2.5, "tail_s": 20}},
+            "tail_s is 20, but there are no tails with silence_cell_s",
+        ),
+        ({"elastic": {"silence_cell_s": 31}}, "silence_cell_s"),
         ({"kv_cache_precision": "u8"}, "kv_cache_precision is u8, but the stateless layout keeps nothing"),
         ({"kv_cache_precision": "u9"}, "kv_cache_precision is u9, want"),
         ({"instruction_set": "avx"}, "instruction_set is avx, want vnni or avx2; did you mean avx2"),

@@ -17,7 +17,7 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, load_decoder
+from sottovoce.runtime.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.features import WINDOW_FRAMES
 from sottovoce.runtime.layout import component_path, layout_of
 from sottovoce.terms import Component, InferencePrecision, Layout
@@ -80,7 +80,7 @@ def _time_encoder(compiled: Any) -> tuple[float, Any]:
 def _time_step(decoder: Decoder, states: Any) -> float:
     """Return the median seconds of a step around the hundredth token."""
     token = np.zeros((1, 1), dtype=np.int64)
-    decoder.start(states)
+    decoder.start(Encoded(states))
     seconds = []
     for _ in range(N_TOKENS + N_STEPS // 2):
         started = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy as np
 from sottovoce.optimize.judge import Spoken
 from sottovoce.optimize.sensitivity.timing import Work
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, StatefulDecoder, StatelessDecoder, States
+from sottovoce.runtime.decoder import Decoder, Encoded, StatefulDecoder, StatelessDecoder
 from sottovoce.runtime.elastic import ElasticPlan, SilenceStates
 from sottovoce.runtime.encoder import Encoder, EncoderGraph
 from sottovoce.runtime.features import Features, log_mel
@@ -24,9 +24,9 @@ class RememberingEncoder(Encoder):
 
     def __init__(self, graph: EncoderGraph, silence: SilenceStates | None) -> None:
         super().__init__(graph, silence)
-        self._known: dict[bytes, States] = {}
+        self._known: dict[bytes, Encoded] = {}
 
-    def encode(self, features: Features, plan: ElasticPlan) -> States:
+    def encode(self, features: Features, plan: ElasticPlan) -> Encoded:
         """Encode a window, or return what it gave before; not to be changed."""
         key = sha256(np.ascontiguousarray(features).data).digest()
         if key not in self._known:
@@ -94,12 +94,12 @@ def _encode_one(encoder: Encoder, features: Features, plan: ElasticPlan) -> Work
     return lambda: encoder.encode(features, plan)
 
 
-def _decode_one(decoder: Decoder, states: States, clip: Spoken) -> Work:
+def _decode_one(decoder: Decoder, encoded: Encoded, clip: Spoken) -> Work:
     steps = [np.array([clip.prompt], dtype=np.int64)]
     steps += [np.array([[token]], dtype=np.int64) for token in clip.tokens[:-1]]
 
     def work() -> None:
-        decoder.start(states)
+        decoder.start(encoded)
         for tokens in steps:
             decoder.run(tokens)
 
@@ -115,8 +115,8 @@ def output_error(reference: Encoder, encoder: Encoder, clips: Sequence[Spoken]) 
     error = size = 0.0
     for clip in clips:
         features, plan = _window(reference, clip)
-        expected = reference.encode(features, plan)[:, : plan.n_positions]
-        found = encoder.encode(features, plan)[:, : plan.n_positions]
+        expected = reference.encode(features, plan).states[:, : plan.n_positions]
+        found = encoder.encode(features, plan).states[:, : plan.n_positions]
         error += float(np.abs(found - expected).mean())
         size += float(np.abs(expected).mean())
     return error / size

@@ -91,7 +91,7 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, self.variant.elastic.silence_keys)
+            make_elastic(model, self.variant.elastic.silence_cell_s)
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:

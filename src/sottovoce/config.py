@@ -193,8 +193,20 @@ class ElasticSection(Spec):
     """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
     states_bucket_s: float = Field(default=5.0, gt=0, le=30)
     """As much silence more is appended as makes a multiple: each number of states takes memory."""
-    silence_keys: int | None = Field(default=None, ge=1, le=1500)
-    """Let the encoder's layers attend to one key of silence for so many positions of 20 ms that were cut off; null to none."""
+    silence_cell_s: float | None = Field(default=None, ge=0.02, le=30)
+    """Seconds of the silence that was cut off which one key of the encoder's layers and one state of the decoder stand
+    for: all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
+
+    @model_validator(mode="after")
+    def _has_cells_or_tails(self) -> "ElasticSection":
+        if self.silence_cell_s is None:
+            return self
+        for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
+            if (told := getattr(self, key)) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} is {told:g}, but there are no tails with silence_cell_s; leave out one of them"
+                )
+        return self
 
 
 class Int8Variant(Spec):

@@ -64,6 +64,11 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
     components = recipe.quantize.components
     _refuse_changed(recipe, where, _ONLY_CTRANSLATE2)
     if recipe.quantize.layout is Layout.STATELESS:
+        if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_cell_s is not None:
+            raise SpecError(
+                f"recipe {where}: quantize.elastic.silence_cell_s is {recipe.quantize.elastic.silence_cell_s:g}, but "
+                "decoders of the stateless layout cannot count silence; set quantize.layout to stateful"
+            )
         if recipe.quantize.kv_cache_precision is not None:
             raise SpecError(
                 f"recipe {where}: quantize.kv_cache_precision is {recipe.quantize.kv_cache_precision}, but the "
@@ -137,10 +142,10 @@ def _instead(expected: object) -> str:
 def _check_onnx(recipe: "Recipe", where: str) -> None:
     """Check that there is an ONNX variant to quantize, and that nothing is asked for that ONNX variants do not have."""
     _refuse_changed(recipe, where, _NOT_IN_ONNX)
-    if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_keys is not None:
+    if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_cell_s is not None:
         raise SpecError(
-            f"recipe {where}: quantize.elastic.silence_keys is {recipe.quantize.elastic.silence_keys}, but ONNX encoders "
-            "attend to the speech alone; leave the key out"
+            f"recipe {where}: quantize.elastic.silence_cell_s is {recipe.quantize.elastic.silence_cell_s:g}, but ONNX "
+            "variants attend to the speech and a tail alone; leave the key out"
         )
     for component in Component:
         _check_onnx_component(

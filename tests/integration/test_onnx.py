@@ -102,7 +102,7 @@ def test_int8_encodes_the_speech_only(int8: Path, clips: list[tuple[Clip, Wave]]
     wave = min((wave for _, wave in clips), key=np.size)
     plan = encoder.plan(len(wave))
     assert plan.n_frames < WINDOW_FRAMES
-    states = encoder.encode(log_mel(wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan)
+    states = encoder.encode(log_mel(wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan).states
     assert states.shape == (1, plan.n_positions + plan.n_silent, 384)
     assert np.isfinite(states).all()
 

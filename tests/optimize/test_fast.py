@@ -16,11 +16,14 @@ from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.elastic import FULL_WINDOW, SilenceStates
+from sottovoce.runtime.elastic import FULL_WINDOW
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import WINDOW_FRAMES
 from sottovoce.runtime.layout import component_path
 from sottovoce.terms import Component, Scheme
+
+N_CELLS = 13
+"""Twelve of 2.5 s, the last one cut by half a second, which is a cell of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +57,14 @@ def test_every_weight_of_the_decoder_is_int8_and_stored_once(fast: Run) -> None:
     assert path.with_suffix(".bin").stat().st_size < 1.05 * (count.int8_bytes + count.float_bytes_fp16)
 
 
-@pytest.mark.parametrize("silence_keys", [None, 32])
+@pytest.mark.parametrize("silence_cell_s", [None, 2.5])
 def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(
-    baseline: Path, silence_keys: int | None
+    baseline: Path, silence_cell_s: float | None
 ) -> None:
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
     elastic = graph(path)
-    make_elastic(elastic, silence_keys)
+    make_elastic(elastic, silence_cell_s)
     whole = features(WINDOW_FRAMES)
     expected = core.compile_model(path, "CPU", compute)(whole)[0]
     found = core.compile_model(elastic, "CPU", compute)(whole)[0]
@@ -79,9 +82,9 @@ def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baselin
     cut = np.ascontiguousarray(whole[:, :, : n_speech + 100])
     expected = core.compile_model(path, "CPU", compute)(whole)[0][:, : n_speech // 2]
     errors = []
-    for silence_keys in (32, None):
+    for silence_cell_s in (2.5, None):
         elastic = graph(path)
-        make_elastic(elastic, silence_keys)
+        make_elastic(elastic, silence_cell_s)
         found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, : n_speech // 2]
         errors.append(float(np.abs(found - expected).mean()))
     assert errors[0] < 0.35 * errors[1]
@@ -91,8 +94,8 @@ def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baselin
 def test_the_encoder_takes_any_even_number_of_frames(fast: Run, n_frames: int) -> None:
     encoder = Encoder.load(fast.folder / "int8-fast", ComputeSpec())
     plan = encoder.plan(n_frames * 160)
-    states = encoder.encode(features(plan.n_frames), plan)
-    assert states.shape == (1, plan.n_positions + plan.n_silent, 64)
+    states = encoder.encode(features(plan.n_frames), plan).states
+    assert states.shape == (1, plan.n_positions + N_CELLS, 64)
     assert np.isfinite(states).all()
 
 
@@ -100,13 +103,13 @@ def test_silence_states_are_what_the_encoder_gives_for_silence(fast: Run) -> Non
     folder = fast.folder / "int8-fast"
     encoder = Encoder.load(folder, ComputeSpec(precision=fast.variant("int8-fast").facts.inference_precision))
     silent = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
-    expected = encoder.encode(silent, FULL_WINDOW)[0]
-    silence = SilenceStates.load(folder)
-    assert silence is not None
-    plan = encoder.plan(16_000)
-    found = silence.behind(plan, -0.8)
-    behind = expected[plan.n_positions : plan.n_positions + plan.n_silent]
-    np.testing.assert_allclose(found, behind, atol=0.02)
+    whole = encoder.encode(silent, FULL_WINDOW).states[0]
+    cut = np.ascontiguousarray(silent[:, :, :200])
+    found = encoder.encode(cut, encoder.plan(16_000)).states[0, 100:]
+    first = 0
+    for cell, last in zip(found, (*range(125, 1475, 125), 1475, 1500), strict=True):
+        np.testing.assert_allclose(cell, whole[first:last].mean(axis=0), atol=0.02)
+        first = last
 
 
 def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:

@@ -27,7 +27,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a recipe with few choices and few clips."""
     raw = load_recipe("search").resolved()
     raw["calibration"]["n_clips"] = 2
-    raw["quantize"]["elastic"]["states_bucket_s"] = 2.5
     # INT8 activations from two clips of tones would destroy a random encoder.
     raw["quantize"]["components"]["encoder"] |= {"scheme": "w8", "keep_float": []}
     raw["search"] = {
@@ -36,7 +35,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "confirm_clips": 2,
         "choices": {
             "quantize.components.encoder.symmetric": [False],
-            "quantize.elastic.tail_s": [5],
+            "quantize.elastic.silence_cell_s": [5],
         },
     }
     path = tmp_path_factory.mktemp("recipes") / "few.yaml"
@@ -114,7 +113,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
     found = read_run(out)
     elastic = found.recipe.quantize.elastic
     assert elastic is not None
-    assert elastic.tail_s == report.best.settings["quantize.elastic.tail_s"]
+    assert elastic.silence_cell_s == report.best.settings["quantize.elastic.silence_cell_s"]
     symmetric = report.best.settings["quantize.components.encoder.symmetric"]
     assert found.recipe.quantize.components.encoder.symmetric == symmetric
     assert found.variant("int8-best").facts.components

@@ -13,7 +13,7 @@ from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
 
 ALPHA = "quantize.components.encoder.smooth_quant_alpha"
-TAIL = "quantize.elastic.tail_s"
+MARGIN = "quantize.elastic.margin_s"
 PURPOSE = {"recipe": "a", "model": "tiny"}
 
 
@@ -24,7 +24,7 @@ def space(choices: dict[str, Any]) -> Space:
 
 @pytest.fixture
 def small() -> Space:
-    return space({ALPHA: [0.6, 0.7], TAIL: [5, 10, 15]})
+    return space({ALPHA: [0.6, 0.7], MARGIN: [0.5, 1.0, 1.5]})
 
 
 def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
@@ -40,15 +40,15 @@ def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
 
 def test_the_own_value_comes_first_and_none_comes_twice(small: Space) -> None:
     assert small.choices[ALPHA] == (0.8, 0.6, 0.7)
-    assert small.choices[TAIL] == (10.0, 5.0, 15.0)
+    assert small.choices[MARGIN] == (0.5, 1.0, 1.5)
     assert small.n_combinations == 9
 
 
 def test_settings_change_the_recipe_and_nothing_else(small: Space) -> None:
-    changed = small.with_settings({ALPHA: 0.6, TAIL: 5.0})
+    changed = small.with_settings({ALPHA: 0.6, MARGIN: 1.0})
     assert changed.quantize.components.encoder.smooth_quant_alpha == 0.6
     assert changed.quantize.elastic is not None
-    assert changed.quantize.elastic.tail_s == 5.0
+    assert changed.quantize.elastic.margin_s == 1.0
     assert small.with_settings(small.own) == small.recipe
 
 
@@ -86,7 +86,7 @@ def test_each_choice_is_tried_alone_first(small: Space) -> None:
     assert first[0] == small.own
     alone = [{path for path in settings if settings[path] != small.own[path]} for settings in first[1:]]
     assert [len(paths) for paths in alone] == [1, 1, 1, 1]
-    assert alone[:2] == [{ALPHA}, {TAIL}]
+    assert alone[:2] == [{ALPHA}, {MARGIN}]
 
 
 def test_no_setting_is_tried_twice_and_the_end_is_told(small: Space, tmp_path: Path) -> None:

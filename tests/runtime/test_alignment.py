@@ -24,6 +24,7 @@ from sottovoce.runtime.alignment import (
 )
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.decoder import Encoded
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.layout import component_path
@@ -108,8 +109,9 @@ def test_attention_that_says_nothing_gives_finite_costs() -> None:
 
 
 @pytest.fixture(scope="module")
-def states() -> NDArray[np.float32]:
-    return np.random.default_rng(0).standard_normal((1, N_POSITIONS, TINY_D_MODEL), dtype=np.float32)
+def states() -> Encoded:
+    rng = np.random.default_rng(0)
+    return Encoded(rng.standard_normal((1, N_POSITIONS, TINY_D_MODEL), dtype=np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def aligner(baseline: Path, tokenizer: WhisperTokenizer) -> Aligner:
     return Aligner.load(baseline, COMPUTE, tokenizer)
 
 
-def cross_attention(checkpoint: Path, states: NDArray[np.float32], tokens: Tokens) -> NDArray[np.float32]:
+def cross_attention(checkpoint: Path, states: Encoded, tokens: Tokens) -> NDArray[np.float32]:
     """Let transformers tell the attention of every head: shape (n_layers, n_heads, n_tokens, n_positions)."""
     import torch
     from transformers import WhisperForConditionalGeneration
@@ -142,7 +144,7 @@ def cross_attention(checkpoint: Path, states: NDArray[np.float32], tokens: Token
     ).eval()
     with torch.no_grad():
         told = model(
-            encoder_outputs=(torch.from_numpy(states),),
+            encoder_outputs=(torch.from_numpy(states.states),),
             decoder_input_ids=torch.tensor([tokens]),
             output_attentions=True,
         )
@@ -159,7 +161,7 @@ def with_heads(variant: Path, folder: Path, heads: object) -> Path:
 
 @pytest.mark.parametrize("variant", ["fp32", "fp32-stateful"])
 def test_attention_is_that_of_pytorch_in_both_layouts(
-    tiny: Path, tiny_run: Path, variant: str, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+    tiny: Path, tiny_run: Path, variant: str, states: Encoded, prompt: Tokens, text: Tokens
 ) -> None:
     tokens = (*prompt, *text)
     heads = json.loads((tiny / GENERATION_NAME).read_text(encoding="utf-8"))["alignment_heads"]
@@ -185,7 +187,7 @@ def test_the_heads_are_those_that_the_checkpoint_names(
     tmp_path: Path,
     heads: list[list[int]] | None,
     expected: list[tuple[int, int]],
-    states: NDArray[np.float32],
+    states: Encoded,
     text: Tokens,
 ) -> None:
     theirs = cross_attention(tiny, states, text)
@@ -196,12 +198,24 @@ def test_the_heads_are_those_that_the_checkpoint_names(
 
 
 def test_an_int8_decoder_attends_nearly_alike(
-    tiny_run: Path, aligner: Aligner, states: NDArray[np.float32], text: Tokens
+    tiny_run: Path, aligner: Aligner, states: Encoded, text: Tokens
 ) -> None:
     ours = Aligner.load(tiny_run / "int8", COMPUTE).attention(states, text)
     np.testing.assert_allclose(ours.sum(axis=2), 1.0, atol=1e-4)
     exact = aligner.attention(states, text)
     assert np.corrcoef(ours.ravel(), exact.ravel())[0, 1] > 0.9
+
+
+def test_a_state_of_silence_gets_the_weight_of_all_that_it_stands_for(
+    tiny_run: Path, states: Encoded, text: Tokens
+) -> None:
+    aligner = Aligner.load(tiny_run / "fp32-stateful", COMPUTE)
+    speech, silence = states.states[:, :50], states.states[:, 50:51]
+    repeated = aligner.attention(Encoded(np.concatenate([speech, *[silence] * 30], axis=1)), text).copy()
+    log_counts = np.append(np.zeros(50), np.log(30)).astype(np.float32)[None]
+    counted = aligner.attention(Encoded(np.concatenate([speech, silence], axis=1), log_counts), text)
+    np.testing.assert_allclose(counted[..., :50], repeated[..., :50], atol=1e-5)
+    np.testing.assert_allclose(counted[..., 50], repeated[..., 50:].sum(axis=2), atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["fp32", "fp32-stateful"])
@@ -215,12 +229,12 @@ def test_nothing_behind_the_last_head_is_compiled(tiny_run: Path, variant: str) 
     assert "layers.1" not in names
     assert "lm_head" not in names
     assert not model.get_sinks()
-    assert {port.any_name for port in model.inputs} == {"input_ids", "encoder_hidden_states"}
+    assert {port.any_name for port in model.inputs} == {"input_ids", "encoder_hidden_states", "log_counts"}
 
 
 @pytest.mark.parametrize("heads", [[[2, 0]], [[0, TINY_HEADS]], [[-1, 0]]])
 def test_heads_that_the_decoder_does_not_have_are_refused(
-    baseline: Path, tmp_path: Path, heads: list[list[int]], states: NDArray[np.float32], text: Tokens
+    baseline: Path, tmp_path: Path, heads: list[list[int]], states: Encoded, text: Tokens
 ) -> None:
     folder = with_heads(baseline, tmp_path / "variant", heads)
     with pytest.raises(InputError, match=r"alignment heads .* do not fit"):
@@ -233,20 +247,20 @@ def test_damaged_heads_are_refused(baseline: Path, tmp_path: Path, heads: object
         Aligner.load(with_heads(baseline, tmp_path / "variant", heads), COMPUTE)
 
 
-def test_a_text_too_long_for_the_decoder_is_refused(aligner: Aligner, states: NDArray[np.float32]) -> None:
+def test_a_text_too_long_for_the_decoder_is_refused(aligner: Aligner, states: Encoded) -> None:
     with pytest.raises(InputError, match=f"449 tokens to align, the decoder takes {MAX_TOKENS}"):
         aligner.attention(states, (5,) * 449)
 
 
 def test_each_token_needs_its_probability(
-    aligner: Aligner, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+    aligner: Aligner, states: Encoded, prompt: Tokens, text: Tokens
 ) -> None:
     with pytest.raises(InputError, match="1 probabilities of"):
         aligner.align(states, prompt, segments=[text], probabilities=[0.5], language="de", n_samples=16_000)
 
 
 def test_no_text_and_no_audio_have_no_words(
-    aligner: Aligner, states: NDArray[np.float32], prompt: Tokens, text: Tokens
+    aligner: Aligner, states: Encoded, prompt: Tokens, text: Tokens
 ) -> None:
     align = partial(aligner.align, states, prompt, language="de")
     assert align(segments=[], probabilities=[], n_samples=16_000) == ()
@@ -264,7 +278,7 @@ def times(words: Sequence[Word]) -> Iterator[float]:
 def test_words_are_in_order_within_the_audio_and_say_the_text(
     aligner: Aligner,
     tokenizer: WhisperTokenizer,
-    states: NDArray[np.float32],
+    states: Encoded,
     prompt: Tokens,
     data: st.DataObject,
 ) -> None:

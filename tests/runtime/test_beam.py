@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sottovoce.runtime.beam import BLOCK, decode_by_beams, likeliest
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Logits, States, TokenArray, load_decoder
+from sottovoce.runtime.decoder import Encoded, Logits, TokenArray, load_decoder
 from sottovoce.runtime.decoding import Attempt, Start, decode_greedily, feed_prompt
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
@@ -56,8 +56,8 @@ class Pretender:
         self.fed: list[Tokens] = [()]
         self.chosen = [0]
 
-    def start(self, states: States) -> None:
-        raise NotImplementedError(states.shape)
+    def start(self, encoded: Encoded) -> None:
+        raise NotImplementedError(encoded)
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         assert at is None

@@ -8,7 +8,8 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import load_decoder
+from sottovoce.runtime.decoder import Encoded, load_decoder, stacked
+from sottovoce.runtime.elastic import NO_POSITION
 from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.split import split_decoder
 from sottovoce.terms import Component, InferencePrecision
@@ -37,7 +38,7 @@ def test_the_split_decoder_gives_the_logits_of_the_whole_one(tiny_run: Path, nam
     expected = whole_logits(tiny_run / "fp32-stateful")
     for _ in range(2):  # a second start forgets the first
         given = states()
-        decoder.start(given)
+        decoder.start(Encoded(given))
         for tokens, logits in zip(TOKENS, expected, strict=True):
             np.testing.assert_allclose(decoder.run(np.array([tokens])), logits, atol=2e-4)
 
@@ -46,9 +47,9 @@ def test_the_split_decoder_gives_the_logits_of_the_whole_one(tiny_run: Path, nam
 def test_logits_are_given_for_the_tokens_that_are_asked_for(tiny_run: Path, name: str) -> None:
     decoder = load_decoder(tiny_run / name, ComputeSpec())
     given, tokens = states(), np.array([[5, 6, 7, 8]])
-    decoder.start(given)
+    decoder.start(Encoded(given))
     every = decoder.run(tokens).copy()
-    decoder.start(given)
+    decoder.start(Encoded(given))
     np.testing.assert_allclose(decoder.run(tokens, at=(1, 3)), every[:, [1, 3]], atol=1e-4)
 
 
@@ -56,14 +57,14 @@ def test_logits_are_given_for_the_tokens_that_are_asked_for(tiny_run: Path, name
 def test_a_choice_of_rows_holds_for_one_run(tiny_run: Path, name: str) -> None:
     decoder = load_decoder(tiny_run / name, ComputeSpec())
     given = np.repeat(states(), 2, axis=0)
-    decoder.start(given)
+    decoder.start(Encoded(given))
     decoder.run(np.array([[5, 6], [7, 8]]))
     decoder.select([1, 1])
     decoder.run(np.array([[9], [10]]))
     after = decoder.run(np.array([[11], [11]]))[:, -1].copy()
     for row, tokens in enumerate(((7, 8, 9), (7, 8, 10))):
         alone = states()
-        decoder.start(alone)
+        decoder.start(Encoded(alone))
         decoder.run(np.array([tokens]))
         np.testing.assert_allclose(decoder.run(np.array([[11]]))[0, -1], after[row], atol=2e-4)
 
@@ -73,3 +74,52 @@ def test_a_decoder_without_cross_attention_states_is_refused(tiny_run: Path) -> 
     model = openvino.Core().read_model(path)
     with pytest.raises(InputError, match="cross-attention"):
         split_decoder(model, InferencePrecision.F32)
+
+
+COUNTS = np.array([[1, 3, 2, 40, 1], [7, 1, 1, 20, 5]])
+
+
+def counted() -> Encoded:
+    rng = np.random.default_rng(3)
+    given = rng.standard_normal((2, COUNTS.shape[1], 64)).astype(np.float32)
+    return Encoded(given, np.log(COUNTS).astype(np.float32))
+
+
+def test_a_state_that_stands_for_many_positions_is_heard_as_often(tiny_run: Path) -> None:
+    decoder = load_decoder(tiny_run / "fp32-stateful", ComputeSpec())
+    decoder.start(counted())
+    found = [decoder.run(np.array([tokens, tokens])).copy() for tokens in TOKENS]
+    for row, counts in enumerate(COUNTS):
+        decoder.start(Encoded(np.repeat(counted().row(row).states, counts, axis=1)))
+        for step, logits in zip(TOKENS, found, strict=True):
+            np.testing.assert_allclose(decoder.run(np.array([step]))[0], logits[row], atol=2e-4)
+
+
+def test_a_state_that_stands_for_no_position_is_not_heard(tiny_run: Path) -> None:
+    decoder = load_decoder(tiny_run / "fp32-stateful", ComputeSpec())
+    heard = counted().row(0)
+    assert heard.log_counts is not None
+    noise = np.random.default_rng(4).standard_normal((1, 4, 64)).astype(np.float32)
+    nothing = np.full((1, 4), np.log(NO_POSITION), np.float32)
+    padded = Encoded(
+        np.concatenate([heard.states, noise], axis=1), np.concatenate([heard.log_counts, nothing], axis=1)
+    )
+    logits = []
+    for encoded in (heard, padded):
+        decoder.start(encoded)
+        logits.append(decoder.run(np.array([[5, 6, 7]])).copy())
+    np.testing.assert_allclose(logits[1], logits[0], atol=2e-4)
+
+
+def test_windows_of_a_batch_keep_their_counts() -> None:
+    rows = [counted().row(number) for number in (0, 1)]
+    batch = stacked(rows)
+    assert batch.log_counts is not None
+    np.testing.assert_array_equal(batch.states, counted().states)
+    np.testing.assert_array_equal(np.exp(batch.log_counts).round(), COUNTS)
+
+
+def test_a_stateless_decoder_cannot_count(tiny_run: Path) -> None:
+    decoder = load_decoder(tiny_run / "fp32", ComputeSpec())
+    with pytest.raises(InputError, match="stateful decoder"):
+        decoder.start(counted())

@@ -16,7 +16,9 @@ from sottovoce.runtime.elastic import (
     ElasticPlan,
     ElasticSpec,
     SilenceStates,
+    n_stored,
     plan_window,
+    silence_cells,
 )
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
 
@@ -102,7 +104,8 @@ def test_silence_states_come_back_from_disk(silence: SilenceStates) -> None:
     assert silence.spec == SPEC
     whole = ElasticPlan(n_frames=0, n_positions=0, n_silent=WINDOW_POSITIONS)
     for level, floor in enumerate(FLOORS):
-        np.testing.assert_array_equal(silence.behind(whole, float(floor)), states()[level])
+        behind = silence.behind(np.zeros((1, 0, WIDTH), np.float32), whole, float(floor))
+        np.testing.assert_array_equal(behind.states[0], states()[level])
 
 
 @given(spec=SPECS)
@@ -121,9 +124,13 @@ def test_the_nearest_level_of_silence_follows_the_speech(
     silence: SilenceStates, floor: float, level: int
 ) -> None:
     plan = plan_window(48000, SPEC)
-    behind = silence.behind(plan, floor)
-    assert behind.shape == (plan.n_silent, WIDTH)
-    assert behind.dtype == np.float16
+    encoded = np.full((1, plan.n_positions, WIDTH), 7, dtype=np.float32)
+    heard = silence.behind(encoded, plan, floor)
+    assert heard.log_counts is None
+    assert heard.states.shape == (1, plan.n_positions + plan.n_silent, WIDTH)
+    assert heard.states.dtype == np.float32
+    np.testing.assert_array_equal(heard.states[:, : plan.n_positions], encoded)
+    behind = heard.states[0, plan.n_positions :]
     assert (behind[:, 0] == level).all()
     assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_silent))
 
@@ -133,6 +140,55 @@ def test_silence_can_be_filled_up_to_a_number_of_positions(n_samples: int, spec:
     filled = plan_window(n_samples, spec).filled_to(WINDOW_POSITIONS)
     assert filled.n_positions + filled.n_silent == WINDOW_POSITIONS
     assert filled.n_frames == plan_window(n_samples, spec).n_frames
+
+
+CELLS = ElasticSpec(
+    margin_s=0.5, tail_s=10.0, batch_tail_s=5.0, bucket_s=1.0, states_bucket_s=5.0, silence_cell_s=2.5
+)
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> SilenceStates:
+    table = np.random.default_rng(0).standard_normal((len(FLOORS), n_stored(CELLS), WIDTH))
+    SilenceStates.save(tmp_path, CELLS, FLOORS, table.astype(np.float16))
+    loaded = SilenceStates.load(tmp_path)
+    assert loaded is not None
+    return loaded
+
+
+@given(cell_s=st.floats(0.02, 30))
+def test_cells_of_silence_lie_side_by_side_in_the_whole_window(cell_s: float) -> None:
+    first, last = silence_cells(cell_s)
+    assert first[0] == 0
+    assert last[-1] == WINDOW_POSITIONS
+    np.testing.assert_array_equal(first[1:], last[:-1])
+    assert (last > first).all()
+    assert (last - first).max() <= max(1, round(50 * cell_s), 25)
+
+
+@pytest.mark.parametrize("n_samples", [0, 48_000, 160_000, 300_000, WINDOW_SAMPLES])
+@pytest.mark.parametrize("n_padded", [0, 1, 200])
+def test_with_cells_a_window_weighs_thirty_seconds(
+    cells: SilenceStates, n_samples: int, n_padded: int
+) -> None:
+    plan = plan_window(n_samples, CELLS)
+    plan = plan.filled_to(plan.n_positions + n_padded)
+    encoded = np.ones((1, plan.n_positions, WIDTH), dtype=np.float32)
+    heard = cells.behind(encoded, plan, -1.0)
+    assert heard.log_counts is not None
+    assert heard.log_counts.shape == heard.states.shape[:2]
+    assert heard.states.shape[1] == plan.n_positions + n_padded + n_stored(CELLS)
+    counts = np.exp(heard.log_counts[0])
+    assert counts.sum() == pytest.approx(WINDOW_POSITIONS)
+    np.testing.assert_array_equal(counts[: plan.n_positions], 1)
+    assert counts[plan.n_positions : plan.n_positions + n_padded].sum() < 1e-20
+
+
+def test_a_file_of_tails_is_none_of_cells(tmp_path: Path, cells: SilenceStates) -> None:
+    assert cells.spec == CELLS
+    SilenceStates.save(tmp_path, CELLS, FLOORS, states())
+    with pytest.raises(InputError, match="make the variant again"):
+        SilenceStates.load(tmp_path)
 
 
 def test_a_variant_without_silence_states_is_not_elastic(tmp_path: Path) -> None:

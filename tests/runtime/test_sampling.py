@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
-from sottovoce.runtime.decoder import Logits, States, TokenArray
+from sottovoce.runtime.decoder import Encoded, Logits, TokenArray
 from sottovoce.runtime.decoding import Attempt, Start, decode_greedily
 from sottovoce.runtime.rules import Row, Rules
 from sottovoce.runtime.sampling import decode_sampled, draw
@@ -47,8 +47,8 @@ class Chain:
         self.table = np.random.default_rng(seed).normal(0, 2, (32, 32)).astype(np.float32)
         self.n_runs = 0
 
-    def start(self, states: States) -> None:
-        raise NotImplementedError(states.shape)
+    def start(self, encoded: Encoded) -> None:
+        raise NotImplementedError(encoded)
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         assert at is None

@@ -15,7 +15,7 @@ from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import load_decoder
+from sottovoce.runtime.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.decoding import Attempt, decode_greedily, decode_together, feed_prompt, feed_prompts
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
@@ -57,7 +57,7 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
         decoder.start(state)
         begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
         alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
-    decoder.start(np.concatenate(states))
+    decoder.start(stacked(states))
     begins = feed_prompts(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
     together = decode_together(decoder, begins, rules, end=special.end, limits=limits)
 
@@ -139,7 +139,10 @@ class Hasty:
         tokens = (first, 5, first + round(min(4.0, duration_s) / 0.02))
         attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
         return Heard(
-            attempt=attempt, states=np.zeros((1, 1, 1), np.float32), compression_ratio=1.0, is_silent=False
+            attempt=attempt,
+            encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
+            compression_ratio=1.0,
+            is_silent=False,
         )
 
 

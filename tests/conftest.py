@@ -14,13 +14,16 @@ settings.load_profile("sottovoce")
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Sends the tests of real checkpoints to one process and all else to another: each makes its runs once.
+    """Sends the tests of real checkpoints to one process and most others to another: each makes its runs once.
 
+    Those of the search make their own, so whichever process is done first takes them.
     xdist's own `--dist loadgroup` does not group under pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "real" if nodeid.startswith("tests/integration/") else "synthetic"
+        if nodeid.startswith("tests/integration/"):
+            return "real"
+        return "search" if nodeid.startswith("tests/optimize/test_search.py") else "synthetic"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

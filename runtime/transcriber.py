@@ -37,7 +37,7 @@ from sottovoce.runtime.quiet_import import import_openvino
 from sottovoce.runtime.segments import Piece, split_pieces
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
-from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, speech_spans
+from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, pack_windows, speech_spans
 from sottovoce.runtime.windows import Detected, Heard, WindowDecoder
 from sottovoce.terms import Component, Format, InferencePrecision, KvPrecision
 
@@ -56,6 +56,13 @@ still, and cost accuracy (docs/lab-notes.md)."""
 
 REST_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
 """Less behind the last timestamp is the pause after a sentence."""
+
+SPARSE_SPEECH_S = 6.0
+SPARSE_TOKENS_PER_S = 0.7
+"""People speak 3 to 5 tokens a second: fewer than these, in so many seconds of speech, and some of it was skipped."""
+
+SHORTER = 0.6
+"""Of a window that is cut anew: at most this share of it is in one piece."""
 
 DEFAULT_OPTIONS = TranscribeOptions()
 
@@ -195,11 +202,8 @@ class Transcriber:
         (heard,) = self._windows.decode([wave], prompt, options, clock)
         if heard.is_silent or (_is_doubtful(heard) and not self._has_speech(wave, options, clock)):
             return [], asked.detected
-        window = TimedWave(start_s=0.0, wave=wave)
-        pieces = self._pieces(window, heard)
-        segments = self._told(window, pieces, heard, asked, clock)
-        rest = self._rest(window, pieces, options, clock)
-        return segments + self._hear([rest] if rest else [], asked, clock, _tell_nobody), asked.detected
+        segments, again = self._take(TimedWave(start_s=0.0, wave=wave), heard, asked, clock)
+        return segments + self._hear(again, asked, clock, _tell_nobody), asked.detected
 
     def _transcribe_long(
         self, blocks: Iterable[Wave], options: TranscribeOptions, clock: PhaseClock, told: Progress
@@ -220,20 +224,54 @@ class Transcriber:
         """Decode windows in batches, and what the model left out of them after those."""
         options, prompt = asked.options, self._prompt(asked, asked.hint)
         segments: list[Segment] = []
-        rests: list[TimedWave] = []
+        again: list[TimedWave] = []
         coming = iter(windows)
-        while batch := [*rests, *islice(coming, max(0, options.batch_size - len(rests)))]:
-            rests = []
+        while batch := [*again, *islice(coming, max(0, options.batch_size - len(again)))]:
+            again = []
             heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
             for window, what in zip(batch, heard, strict=True):
                 if what.is_silent:
                     continue
-                pieces = self._pieces(window, what)
-                segments += self._told(window, pieces, what, asked, clock)
-                rest = self._rest(window, pieces, options, clock)
-                rests += [rest] if rest else []
+                heard_here, left_out = self._take(window, what, asked, clock)
+                segments += heard_here
+                again += left_out
             told(batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
         return sorted(segments, key=lambda segment: segment.start_s)
+
+    def _take(
+        self, window: TimedWave, heard: Heard, asked: _Asked, clock: PhaseClock
+    ) -> tuple[list[Segment], list[TimedWave]]:
+        """Return the segments of a window, and what of it is to be heard again."""
+        pieces = self._pieces(window, heard)
+        rest = self._rest(window, pieces, asked.options, clock)
+        if rest is None and (cuts := self._cut_anew(window, heard, asked.options, clock)):
+            return [], cuts
+        return self._told(window, pieces, heard, asked, clock), [rest] if rest else []
+
+    def _cut_anew(
+        self, window: TimedWave, heard: Heard, options: TranscribeOptions, clock: PhaseClock
+    ) -> list[TimedWave]:
+        """Cut a window with hardly any text for its speech into shorter ones; none where it has enough.
+
+        A window that starts within a sentence may be heard as a word or two, and the rest of it be skipped.
+        """
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        n_tokens = sum(token < self._tokenizer.special.end for token in heard.attempt.tokens)
+        if options.use_voice_activity is False or not _is_sparse(n_tokens, window_s):
+            return []
+        with clock.time(Phase.VOICE_ACTIVITY):
+            probabilities = self._activity.another().probabilities(window.wave, is_last=True)
+        spans = speech_spans(probabilities, duration_s=window_s)
+        if not _is_sparse(n_tokens, sum(span.end_s - span.start_s for span in spans)):
+            return []
+        clock.n_redone += 1
+        return [
+            TimedWave(
+                start_s=window.start_s + cut.start_s,
+                wave=window.wave[round(cut.start_s * SAMPLE_RATE_HZ) : round(cut.end_s * SAMPLE_RATE_HZ)],
+            )
+            for cut in pack_windows(spans, probabilities, max_s=SHORTER * window_s)
+        ]
 
     def _rest(
         self, window: TimedWave, pieces: Sequence[Piece], options: TranscribeOptions, clock: PhaseClock
@@ -493,6 +531,10 @@ def _is_doubtful(heard: Heard) -> bool:
         attempt.no_speech_probability > DOUBTFUL_NO_SPEECH
         or attempt.mean_log_probability < DOUBTFUL_LOG_PROBABILITY
     )
+
+
+def _is_sparse(n_tokens: int, speech_s: float) -> bool:
+    return speech_s >= SPARSE_SPEECH_S and n_tokens < SPARSE_TOKENS_PER_S * speech_s
 
 
 def _samples_done(pieces: Sequence[Piece], n_samples: int) -> int:

@@ -146,6 +146,18 @@ class Hasty:
         )
 
 
+class Terse(Hasty):
+    """Hears a word a second of short windows, and a single one of those that are longer than seven seconds."""
+
+    def _decode_one(self, wave: Wave) -> Heard:
+        duration_s = len(wave) / SAMPLE_RATE_HZ
+        n_words = 1 if duration_s > 7 else int(duration_s)
+        attempt = Attempt(
+            tokens=(5,) * n_words, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False
+        )
+        return replace(super()._decode_one(wave), attempt=attempt)
+
+
 class Speech:
     """Takes everything for speech."""
 
@@ -176,6 +188,30 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
     assert segments[-1].end_s > duration_s - 0.7
     assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))
+
+
+@pytest.mark.parametrize("duration_s", [7.5, 20.0, 70.0])
+def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, duration_s: float) -> None:
+    """Cut within a sentence, "Good grace. 'Tis fine for you to talk ..." became "Good grace." and 13 s were lost."""
+    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
+    transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
+    transcriber.__dict__["_activity"] = Speech()
+    options = TranscribeOptions(language="en", with_timestamps=False)
+    transcript = transcriber.transcribe(tone(duration_s), options)
+    segments = transcript.segments
+    assert sum(len(segment.tokens) for segment in segments) > 0.7 * duration_s
+    assert segments[0].start_s < 0.7
+    assert segments[-1].end_s > duration_s - 0.7
+    assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))
+    assert transcript.timings.n_redone >= 1
+
+
+def test_without_voice_activity_nobody_knows_that_speech_was_skipped(tiny_run: Path) -> None:
+    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
+    transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
+    options = TranscribeOptions(language="en", with_timestamps=False, use_voice_activity=False)
+    (segment,) = transcriber.transcribe(tone(20.0), options).segments
+    assert segment.tokens == (5,)
 
 
 def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:

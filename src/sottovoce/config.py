@@ -197,17 +197,6 @@ class ElasticSection(Spec):
     """Seconds of the silence that was cut off which one key of the encoder's layers and one state of the decoder stand
     for: all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
 
-    @model_validator(mode="after")
-    def _has_cells_or_tails(self) -> "ElasticSection":
-        if self.silence_cell_s is None:
-            return self
-        for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
-            if (told := getattr(self, key)) != type(self).model_fields[key].default:
-                raise ValueError(
-                    f"{key} is {told:g}, but there are no tails with silence_cell_s; leave out one of them"
-                )
-        return self
-
 
 class Int8Variant(Spec):
     """The variant that the recipe is about."""

@@ -63,6 +63,7 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
     """Check that there is a variant to quantize, and that the scheme of each component fits its layout."""
     components = recipe.quantize.components
     _refuse_changed(recipe, where, _ONLY_CTRANSLATE2)
+    _check_silence(recipe, where)
     if recipe.quantize.layout is Layout.STATELESS:
         if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_cell_s is not None:
             raise SpecError(
@@ -91,6 +92,20 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
             f"recipe {where}: the decoder of a stateful variant is w8, w4 or float; name the nodes with INT8 "
             "activations in quantize.components.decoder.int8_activations"
         )
+
+
+def _check_silence(recipe: "Recipe", where: str) -> None:
+    """Check that an elastic variant has cells of silence or a tail, not both."""
+    elastic = recipe.quantize.elastic
+    if elastic is None or elastic.silence_cell_s is None:
+        return
+    for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
+        told = getattr(elastic, key)
+        if told != type(elastic).model_fields[key].default:
+            raise SpecError(
+                f"recipe {where}: quantize.elastic.{key} is {told:g}, but there are no tails with silence_cell_s; "
+                "leave out one of them"
+            )
 
 
 _ONLY_CTRANSLATE2 = {"ctranslate2_type": "only CTranslate2 variants have one"}

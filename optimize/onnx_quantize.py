@@ -38,6 +38,7 @@ from sottovoce.optimize.onnx_weights import (
     turn_tables,
 )
 from sottovoce.optimize.quantize import elastic_spec, quantize_component
+from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import components_of, onnx_path
@@ -96,7 +97,7 @@ def quantize_onnx_variant(
         save_graph(graph, onnx_path(into, component))
         fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), ComputeSpec())
+        add_silence_states(into, elastic_spec(variant.elastic), silence_of(baseline, store))
     return fidelities
 
 

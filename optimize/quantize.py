@@ -18,6 +18,7 @@ from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.elastic import add_silence_states, elastic_calls, make_elastic
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import ElasticSpec
@@ -259,7 +260,7 @@ def quantize_variant(
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), quantized_compute(variant))
+        add_silence_states(into, elastic_spec(variant.elastic), silence_of(source, store))
     return fidelities
 
 
@@ -333,7 +334,7 @@ def quantize_file(
     model = openvino.Core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        make_elastic(model, variant.elastic.silence_cell_s)
+        make_elastic(model, silence_of(source, store), variant.elastic.silence_centroids)
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import Encoded, States
 from sottovoce.runtime.elastic import FULL_WINDOW, ElasticPlan, SilenceStates, plan_window
-from sottovoce.runtime.features import Features, mel_floor
+from sottovoce.runtime.features import Features
 from sottovoce.runtime.layout import component_path, format_of
 from sottovoce.runtime.memory import GraphFile
 from sottovoce.terms import Component, Format
@@ -92,7 +92,7 @@ class Encoder:
         encoded = self._graph.run(features)
         if self._silence is None:
             return Encoded(encoded.copy())
-        return self._silence.behind(encoded, plan, mel_floor(features))
+        return self._silence.behind(encoded, plan)
 
 
 def load_encoder_graph(folder: Path, compute: ComputeSpec) -> EncoderGraph:

@@ -41,7 +41,8 @@ def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES) -> Featur
         n_frames: frames of 10 ms to return.
 
     Returns:
-        float32, shape (1, n_mels, n_frames). Frames of padding hold `mel_floor` of the result.
+        float32, shape (1, n_mels, n_frames). Frames of padding hold its lowest value: 2.0 below the peak, at
+            least -1.5.
     """
     n_samples = n_frames * HOP_SAMPLES
     power = _mel_power(wave[:n_samples], n_mels, n_frames)
@@ -52,11 +53,6 @@ def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES) -> Featur
     features += 4.0
     features /= 4.0
     return features
-
-
-def mel_floor(features: Features) -> float:
-    """Return the value that silence has in a clip's features: its peak less 8 decades, scaled."""
-    return max(float(features.max()) - DYNAMIC_RANGE_DECADES / 4.0, LOWEST_FEATURE)
 
 
 def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:

@@ -64,7 +64,11 @@ def test_cross_keys_are_left_float_in_formats_that_know_no_other(kind: Format) -
         ({"instruction_set": "avx2"}, 'quantize.instruction_set is "avx2"', 'or set it to "vnni"'),
         ({"int8_cross_keys": True}, "quantize.int8_cross_keys is true", "or set it to false"),
         ({"ctranslate2_type": "float16"}, 'quantize.ctranslate2_type is "float16"', "leave the key out"),
-        ({"elastic": {"silence_cell_s": 2.5}}, "quantize.elastic.silence_cell_s is 2.5", "leave the key out"),
+        (
+            {"elastic": {"silence_centroids": 48}},
+            "quantize.elastic.silence_centroids is 48",
+            "leave the key out",
+        ),
         (
             {"components": {"decoder": {"scheme": "w4"}}},
             "quantize.components.decoder.scheme is w4",

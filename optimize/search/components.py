@@ -99,7 +99,9 @@ def key_of(source: Path, store: CalibrationStore, component: Component, variant:
             "layout": variant.layout,
             "weights": variant.weights,
             "instruction_set": variant.instruction_set,
-            "cut": None if elastic is None else [elastic.margin_s, elastic.bucket_s, elastic.silence_cell_s],
+            "cut": None
+            if elastic is None
+            else [elastic.margin_s, elastic.bucket_s, elastic.silence_centroids],
             "compute": [variant.inference_precision, variant.dynamic_quantization_group_size],
             "source": sha256_of_file(source / MANIFEST_NAME),
             "calibration": sha256_of_file(store.folder / MANIFEST_NAME),

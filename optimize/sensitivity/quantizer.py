@@ -14,6 +14,7 @@ from sottovoce.optimize.elastic import add_silence_states, make_elastic
 from sottovoce.optimize.quantize import calls_of, elastic_spec, quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
@@ -91,7 +92,7 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, self.variant.elastic.silence_cell_s)
+            make_elastic(model, silence_of(self.source, self.store), self.variant.elastic.silence_centroids)
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:
@@ -100,7 +101,9 @@ class BlockQuantizer:
         path = folder / f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(graph, path, compress_to_fp16=False)
         if component is Component.ENCODER and self.variant.elastic is not None:
-            add_silence_states(folder, elastic_spec(self.variant.elastic), self.compute)
+            add_silence_states(
+                folder, elastic_spec(self.variant.elastic), silence_of(self.source, self.store)
+            )
         return path
 
     def _write_decoders(self, graph: Any, component: Component, folder: Path) -> tuple[Path, ...]:

@@ -193,9 +193,9 @@ class ElasticSection(Spec):
     """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
     states_bucket_s: float = Field(default=5.0, gt=0, le=30)
     """As much silence more is appended as makes a multiple: each number of states takes memory."""
-    silence_cell_s: float | None = Field(default=None, ge=0.02, le=30)
-    """Seconds of the silence that was cut off which one key of the encoder's layers and one state of the decoder stand
-    for: all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
+    silence_centroids: int | None = Field(default=None, ge=1, le=255)
+    """Keys of silence in each of the encoder's layers, and states for the decoder, that stand for all that was cut off:
+    all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
 
 
 class Int8Variant(Spec):

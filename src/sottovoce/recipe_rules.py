@@ -65,9 +65,9 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
     _refuse_changed(recipe, where, _ONLY_CTRANSLATE2)
     _check_silence(recipe, where)
     if recipe.quantize.layout is Layout.STATELESS:
-        if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_cell_s is not None:
+        if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_centroids is not None:
             raise SpecError(
-                f"recipe {where}: quantize.elastic.silence_cell_s is {recipe.quantize.elastic.silence_cell_s:g}, but "
+                f"recipe {where}: quantize.elastic.silence_centroids is {recipe.quantize.elastic.silence_centroids}, but "
                 "decoders of the stateless layout cannot count silence; set quantize.layout to stateful"
             )
         if recipe.quantize.kv_cache_precision is not None:
@@ -97,13 +97,13 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
 def _check_silence(recipe: "Recipe", where: str) -> None:
     """Check that an elastic variant has cells of silence or a tail, not both."""
     elastic = recipe.quantize.elastic
-    if elastic is None or elastic.silence_cell_s is None:
+    if elastic is None or elastic.silence_centroids is None:
         return
     for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
         told = getattr(elastic, key)
         if told != type(elastic).model_fields[key].default:
             raise SpecError(
-                f"recipe {where}: quantize.elastic.{key} is {told:g}, but there are no tails with silence_cell_s; "
+                f"recipe {where}: quantize.elastic.{key} is {told:g}, but there are no tails with silence_centroids; "
                 "leave out one of them"
             )
 
@@ -157,9 +157,9 @@ def _instead(expected: object) -> str:
 def _check_onnx(recipe: "Recipe", where: str) -> None:
     """Check that there is an ONNX variant to quantize, and that nothing is asked for that ONNX variants do not have."""
     _refuse_changed(recipe, where, _NOT_IN_ONNX)
-    if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_cell_s is not None:
+    if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_centroids is not None:
         raise SpecError(
-            f"recipe {where}: quantize.elastic.silence_cell_s is {recipe.quantize.elastic.silence_cell_s:g}, but ONNX "
+            f"recipe {where}: quantize.elastic.silence_centroids is {recipe.quantize.elastic.silence_centroids}, but ONNX "
             "variants attend to the speech and a tail alone; leave the key out"
         )
     for component in Component:

@@ -1,6 +1,7 @@
 """The recipe int8-fast on the tiny model: an elastic encoder, one stateful decoder with INT8 weights."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 import openvino
 import pytest
 
+from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.config import load_recipe
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.elastic import make_elastic
 from sottovoce.optimize.graph import count_int8_in_file
 from sottovoce.optimize.pipeline import quantize_again
+from sottovoce.optimize.silence import Silence, hear_silence, speech_frames
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.compute import ComputeSpec
@@ -22,8 +25,7 @@ from sottovoce.runtime.features import WINDOW_FRAMES
 from sottovoce.runtime.layout import component_path
 from sottovoce.terms import Component, Scheme
 
-N_CELLS = 13
-"""Twelve of 2.5 s, the last one cut by half a second, which is a cell of its own."""
+N_CENTROIDS = 48
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +59,31 @@ def test_every_weight_of_the_decoder_is_int8_and_stored_once(fast: Run) -> None:
     assert path.with_suffix(".bin").stat().st_size < 1.05 * (count.int8_bytes + count.float_bytes_fp16)
 
 
-@pytest.mark.parametrize("silence_cell_s", [None, 2.5])
+def padded(n_speech: int, seed: int = 0) -> Any:
+    """Make features of something loud and of padding behind it."""
+    random = np.random.default_rng(seed)
+    whole = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
+    loud = random.standard_normal((1, 80, n_speech)) * 0.3 + 0.2
+    whole[:, :, :n_speech] = np.clip(loud, -0.8, 1.2)
+    whole[0, 0, 0] = 1.2  # the peak tells how quiet silence is: 2.0 below
+    return whole
+
+
+def heard_by(encoder: Any, *lengths: int) -> Silence:
+    def make() -> Iterator[Call]:
+        return ({"input_features": padded(n, seed)} for seed, n in enumerate(lengths, 1))
+
+    return hear_silence(encoder, Calls(length=len(lengths), make=make))
+
+
+@pytest.mark.parametrize("n_centroids", [None, 12])
 def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(
-    baseline: Path, silence_cell_s: float | None
+    baseline: Path, n_centroids: int | None
 ) -> None:
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
     elastic = graph(path)
-    make_elastic(elastic, silence_cell_s)
+    make_elastic(elastic, heard_by(graph(path), 600), n_centroids)
     whole = features(WINDOW_FRAMES)
     expected = core.compile_model(path, "CPU", compute)(whole)[0]
     found = core.compile_model(elastic, "CPU", compute)(whole)[0]
@@ -72,20 +91,18 @@ def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(
 
 
 def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baseline: Path) -> None:
-    """Of a clip with real silence behind it: nearer than without the keys of silence, by far."""
+    """Of a clip with padding behind it: nearer than without the keys of silence, by far."""
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
-    n_speech = 700
-    whole = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
-    whole[:, :, :n_speech] = np.clip(features(n_speech) + 0.2, -0.8, 1.2)
-    whole[0, 0, 0] = 1.2  # the peak tells the level of silence: 2.0 below
-    cut = np.ascontiguousarray(whole[:, :, : n_speech + 100])
-    expected = core.compile_model(path, "CPU", compute)(whole)[0][:, : n_speech // 2]
+    whole = padded(700)
+    cut = np.ascontiguousarray(whole[:, :, :800])
+    expected = core.compile_model(path, "CPU", compute)(whole)[0][:, :350]
+    silence = heard_by(graph(path), 500, 600, 900)
     errors = []
-    for silence_cell_s in (2.5, None):
+    for n_centroids in (48, None):
         elastic = graph(path)
-        make_elastic(elastic, silence_cell_s)
-        found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, : n_speech // 2]
+        make_elastic(elastic, silence, n_centroids)
+        found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, :350]
         errors.append(float(np.abs(found - expected).mean()))
     assert errors[0] < 0.35 * errors[1]
 
@@ -95,21 +112,25 @@ def test_the_encoder_takes_any_even_number_of_frames(fast: Run, n_frames: int) -
     encoder = Encoder.load(fast.folder / "int8-fast", ComputeSpec())
     plan = encoder.plan(n_frames * 160)
     states = encoder.encode(features(plan.n_frames), plan).states
-    assert states.shape == (1, plan.n_positions + N_CELLS, 64)
+    assert states.shape == (1, plan.n_positions + N_CENTROIDS, 64)
     assert np.isfinite(states).all()
 
 
-def test_silence_states_are_what_the_encoder_gives_for_silence(fast: Run) -> None:
-    folder = fast.folder / "int8-fast"
-    encoder = Encoder.load(folder, ComputeSpec(precision=fast.variant("int8-fast").facts.inference_precision))
-    silent = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
-    whole = encoder.encode(silent, FULL_WINDOW).states[0]
-    cut = np.ascontiguousarray(silent[:, :, :200])
-    found = encoder.encode(cut, encoder.plan(16_000)).states[0, 100:]
-    first = 0
-    for cell, last in zip(found, (*range(125, 1475, 125), 1475, 1500), strict=True):
-        np.testing.assert_allclose(cell, whole[first:last].mean(axis=0), atol=0.02)
-        first = last
+def test_the_decoder_hears_what_the_float_encoder_gives_behind_speech(fast: Run) -> None:
+    """In the mean: of the record's clips, which are all shorter than 15 s."""
+    folder = fast.folder
+    calls = CalibrationStore(folder / "calibration").calls(Component.ENCODER, folder / "fp32")
+    assert all(speech_frames(call["input_features"]) < 1500 for call in calls)
+    variant = Encoder.load(folder / "int8-fast", ComputeSpec())
+    plan = variant.plan(15 * 16_000)
+    heard = variant.encode(features(plan.n_frames), plan)
+    assert heard.log_counts is not None
+    counts = np.exp(heard.log_counts[0, plan.n_positions :])
+    found = (counts[:, None] * heard.states[0, plan.n_positions :]).sum(axis=0) / counts.sum()
+    encoder = Encoder.load(folder / "fp32", ComputeSpec())
+    whole = [encoder.encode(call["input_features"], FULL_WINDOW).states[0] for call in calls]
+    expected = np.mean([states[plan.n_positions :].mean(axis=0) for states in whole], axis=0)
+    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:

@@ -223,7 +223,7 @@ def test_an_int8_variant_is_made_loads_and_hears(
         assert size_bytes(onnx_path(into, component)) < 0.5 * size_bytes(onnx_path(tiny_onnx, component))
     loaded = SilenceStates.load(into)
     assert loaded is not None
-    assert (into / SILENCE_NAME).stat().st_size > 10 * 1500 * 64 * 2
+    assert (into / SILENCE_NAME).stat().st_size > 1500 * 64 * 2
     options = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
     assert Transcriber.load(into).transcribe(tone(3.0), options).text != ""
 

@@ -35,7 +35,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "confirm_clips": 2,
         "choices": {
             "quantize.components.encoder.symmetric": [False],
-            "quantize.elastic.silence_cell_s": [5],
+            "quantize.elastic.silence_centroids": [5],
         },
     }
     path = tmp_path_factory.mktemp("recipes") / "few.yaml"
@@ -113,7 +113,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
     found = read_run(out)
     elastic = found.recipe.quantize.elastic
     assert elastic is not None
-    assert elastic.silence_cell_s == report.best.settings["quantize.elastic.silence_cell_s"]
+    assert elastic.silence_centroids == report.best.settings["quantize.elastic.silence_centroids"]
     symmetric = report.best.settings["quantize.components.encoder.symmetric"]
     assert found.recipe.quantize.components.encoder.symmetric == symmetric
     assert found.variant("int8-best").facts.components

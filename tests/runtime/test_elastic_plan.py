@@ -18,13 +18,11 @@ from sottovoce.runtime.elastic import (
     SilenceStates,
     n_stored,
     plan_window,
-    silence_cells,
 )
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
 
 SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4
-FLOORS = np.array([-1.5, -1.0, -0.5], dtype=np.float32)
 
 SPECS = st.builds(
     ElasticSpec,
@@ -37,16 +35,15 @@ SPECS = st.builds(
 
 
 def states() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
-    """Name level and position in each state."""
-    table = np.zeros((len(FLOORS), WINDOW_POSITIONS, WIDTH), dtype=np.float16)
-    table[..., 0] = np.arange(len(FLOORS))[:, None]
-    table[..., 1] = np.arange(WINDOW_POSITIONS)
+    """Name its position in each state."""
+    table = np.zeros((WINDOW_POSITIONS, WIDTH), dtype=np.float16)
+    table[:, 1] = np.arange(WINDOW_POSITIONS)
     return table
 
 
 @pytest.fixture
 def silence(tmp_path: Path) -> SilenceStates:
-    SilenceStates.save(tmp_path, SPEC, FLOORS, states())
+    SilenceStates.save(tmp_path, SPEC, states())
     loaded = SilenceStates.load(tmp_path)
     assert loaded is not None
     return loaded
@@ -103,35 +100,28 @@ def test_of_an_empty_clip_the_margin_is_encoded() -> None:
 def test_silence_states_come_back_from_disk(silence: SilenceStates) -> None:
     assert silence.spec == SPEC
     whole = ElasticPlan(n_frames=0, n_positions=0, n_silent=WINDOW_POSITIONS)
-    for level, floor in enumerate(FLOORS):
-        behind = silence.behind(np.zeros((1, 0, WIDTH), np.float32), whole, float(floor))
-        np.testing.assert_array_equal(behind.states[0], states()[level])
+    behind = silence.behind(np.zeros((1, 0, WIDTH), np.float32), whole)
+    np.testing.assert_array_equal(behind.states[0], states())
 
 
 @given(spec=SPECS)
 def test_settings_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, spec: ElasticSpec) -> None:
     folder = tmp_path_factory.getbasetemp()
-    SilenceStates.save(folder, spec, FLOORS, states())
+    SilenceStates.save(folder, spec, states())
     loaded = SilenceStates.load(folder)
     assert loaded is not None
     assert loaded.spec == spec
 
 
-@pytest.mark.parametrize(
-    ("floor", "level"), [(-9.0, 0), (-1.5, 0), (-1.3, 0), (-1.2, 1), (-0.8, 1), (-0.7, 2), (0.4, 2)]
-)
-def test_the_nearest_level_of_silence_follows_the_speech(
-    silence: SilenceStates, floor: float, level: int
-) -> None:
+def test_silence_follows_the_speech(silence: SilenceStates) -> None:
     plan = plan_window(48000, SPEC)
     encoded = np.full((1, plan.n_positions, WIDTH), 7, dtype=np.float32)
-    heard = silence.behind(encoded, plan, floor)
+    heard = silence.behind(encoded, plan)
     assert heard.log_counts is None
     assert heard.states.shape == (1, plan.n_positions + plan.n_silent, WIDTH)
     assert heard.states.dtype == np.float32
     np.testing.assert_array_equal(heard.states[:, : plan.n_positions], encoded)
     behind = heard.states[0, plan.n_positions :]
-    assert (behind[:, 0] == level).all()
     assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_silent))
 
 
@@ -142,52 +132,67 @@ def test_silence_can_be_filled_up_to_a_number_of_positions(n_samples: int, spec:
     assert filled.n_frames == plan_window(n_samples, spec).n_frames
 
 
-CELLS = ElasticSpec(
-    margin_s=0.5, tail_s=10.0, batch_tail_s=5.0, bucket_s=1.0, states_bucket_s=5.0, silence_cell_s=2.5
+CENTROIDS = ElasticSpec(
+    margin_s=0.5, tail_s=10.0, batch_tail_s=5.0, bucket_s=1.0, states_bucket_s=5.0, silence_centroids=3
 )
 
 
+def kinds() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Let the first 700 positions be of kind 0 and 2 in turns, the others of kind 1."""
+    return np.where(np.arange(WINDOW_POSITIONS) < 700, np.arange(WINDOW_POSITIONS) % 2 * 2, 1).astype(
+        np.uint8
+    )
+
+
 @pytest.fixture
-def cells(tmp_path: Path) -> SilenceStates:
-    table = np.random.default_rng(0).standard_normal((len(FLOORS), n_stored(CELLS), WIDTH))
-    SilenceStates.save(tmp_path, CELLS, FLOORS, table.astype(np.float16))
+def centroids(tmp_path: Path) -> SilenceStates:
+    table = np.arange(3 * WIDTH, dtype=np.float16).reshape(3, WIDTH)
+    SilenceStates.save(tmp_path, CENTROIDS, table, kinds())
     loaded = SilenceStates.load(tmp_path)
     assert loaded is not None
     return loaded
 
 
-@given(cell_s=st.floats(0.02, 30))
-def test_cells_of_silence_lie_side_by_side_in_the_whole_window(cell_s: float) -> None:
-    first, last = silence_cells(cell_s)
-    assert first[0] == 0
-    assert last[-1] == WINDOW_POSITIONS
-    np.testing.assert_array_equal(first[1:], last[:-1])
-    assert (last > first).all()
-    assert (last - first).max() <= max(1, round(50 * cell_s), 25)
-
-
 @pytest.mark.parametrize("n_samples", [0, 48_000, 160_000, 300_000, WINDOW_SAMPLES])
 @pytest.mark.parametrize("n_padded", [0, 1, 200])
-def test_with_cells_a_window_weighs_thirty_seconds(
-    cells: SilenceStates, n_samples: int, n_padded: int
+def test_with_centroids_a_window_weighs_thirty_seconds(
+    centroids: SilenceStates, n_samples: int, n_padded: int
 ) -> None:
-    plan = plan_window(n_samples, CELLS)
+    plan = plan_window(n_samples, CENTROIDS)
     plan = plan.filled_to(plan.n_positions + n_padded)
     encoded = np.ones((1, plan.n_positions, WIDTH), dtype=np.float32)
-    heard = cells.behind(encoded, plan, -1.0)
+    heard = centroids.behind(encoded, plan)
     assert heard.log_counts is not None
     assert heard.log_counts.shape == heard.states.shape[:2]
-    assert heard.states.shape[1] == plan.n_positions + n_padded + n_stored(CELLS)
+    assert heard.states.shape[1] == plan.n_positions + n_padded + n_stored(CENTROIDS)
     counts = np.exp(heard.log_counts[0])
     assert counts.sum() == pytest.approx(WINDOW_POSITIONS)
     np.testing.assert_array_equal(counts[: plan.n_positions], 1)
     assert counts[plan.n_positions : plan.n_positions + n_padded].sum() < 1e-20
 
 
-def test_a_file_of_tails_is_none_of_cells(tmp_path: Path, cells: SilenceStates) -> None:
-    assert cells.spec == CELLS
-    SilenceStates.save(tmp_path, CELLS, FLOORS, states())
+def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids: SilenceStates) -> None:
+    plan = plan_window(160_000, CENTROIDS)
+    assert plan.n_positions == 550
+    heard = centroids.behind(np.ones((1, 550, WIDTH), dtype=np.float32), plan)
+    assert heard.log_counts is not None
+    np.testing.assert_allclose(np.exp(heard.log_counts[0, 550:]), [75, 800, 75], rtol=1e-5)
+    assert heard.states[0, 551].tolist() == [4, 5, 6, 7]
+
+
+def test_a_file_of_tails_is_none_of_centroids(tmp_path: Path, centroids: SilenceStates) -> None:
+    assert centroids.spec == CENTROIDS
+    SilenceStates.save(tmp_path, CENTROIDS, states(), kinds())
     with pytest.raises(InputError, match="make the variant again"):
+        SilenceStates.load(tmp_path)
+
+
+@pytest.mark.parametrize("kinds_of", [kinds() + 1, kinds()[:100]])
+def test_kinds_that_no_centroid_stands_for_are_told(
+    tmp_path: Path, kinds_of: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+) -> None:
+    SilenceStates.save(tmp_path, CENTROIDS, np.ones((3, WIDTH), dtype=np.float16), kinds_of)
+    with pytest.raises(InputError, match=r"no state.*make the variant again"):
         SilenceStates.load(tmp_path)
 
 
@@ -223,7 +228,7 @@ def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_b
 def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, str] | None) -> None:
     from safetensors.numpy import save_file
 
-    save_file({"floors": FLOORS, "states": states()}, tmp_path / SILENCE_NAME, metadata=facts)
+    save_file({"states": states()}, tmp_path / SILENCE_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         SilenceStates.load(tmp_path)
 
@@ -231,11 +236,9 @@ def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, st
 @pytest.mark.parametrize(
     "tensors",
     [
-        {"states": states()},
-        {"floors": FLOORS},
-        {"floors": FLOORS[:2], "states": states()},
-        {"floors": FLOORS, "states": states()[:, :100].copy()},
-        {"floors": FLOORS, "states": states()[0].copy()},
+        {"floors": np.zeros(3, dtype=np.float32)},
+        {"states": states()[:100].copy()},
+        {"states": states()[None].copy()},
     ],
 )
 def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:

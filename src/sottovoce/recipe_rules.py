@@ -95,7 +95,7 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
 
 
 def _check_silence(recipe: "Recipe", where: str) -> None:
-    """Check that an elastic variant has cells of silence or a tail, not both."""
+    """Check that an elastic variant has centroids of silence or a tail, not both."""
     elastic = recipe.quantize.elastic
     if elastic is None or elastic.silence_centroids is None:
         return

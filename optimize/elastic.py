@@ -5,7 +5,7 @@ behind them, and what they attend to instead changes what the decoder hears. So 
 values of silence, centroids that count as often as the positions that they stand for.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.optimize.silence import (
     COUNT_STEP,
-    Centroids,
     Floats,
     Silence,
+    SilentKeys,
     attentions_of,
     centroids_of,
-    counts_behind,
     speech_frames,
 )
 from sottovoce.runtime.elastic import (
@@ -41,7 +40,7 @@ SILENCE_FLOOR = -0.8
 SCALE_PORT = 4
 
 
-def make_elastic(model: Any, silence: Silence | None = None, n_centroids: int | None = None) -> None:
+def make_elastic(model: Any, silent: SilentKeys | None = None) -> None:
     """Let an exported encoder take any even number of frames, in place.
 
     optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
@@ -49,9 +48,7 @@ def make_elastic(model: Any, silence: Silence | None = None, n_centroids: int | 
 
     Args:
         model: `openvino.Model` with the input `input_features`, shape (batch, n_mels, 3000).
-        silence: what it computes behind the speech; not looked at without `n_centroids`.
-        n_centroids: keys of silence that each head of each layer keeps; None lets the layers attend to the speech
-            alone.
+        silent: keys that stand for what was cut off; None lets the layers attend to the speech alone.
 
     Raises:
         StageError: the graph is not of the form that this version of optimum-intel exports.
@@ -64,35 +61,32 @@ def make_elastic(model: Any, silence: Silence | None = None, n_centroids: int | 
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()
-    model.reshape({"input_features": [1 if n_centroids else shape[0], shape[1], -1]})
-    if silence is not None and n_centroids:
-        _attend_to_silence(model, silence, n_centroids)
+    model.reshape({"input_features": [1 if silent else shape[0], shape[1], -1]})
+    if silent is not None:
+        _attend_to_silence(model, silent)
     model.validate_nodes_and_infer_types()
 
 
-def _attend_to_silence(model: Any, silence: Silence, n_centroids: int) -> None:
+def _attend_to_silence(model: Any, silent: SilentKeys) -> None:
     """Put keys and values of silence behind those of each layer; each counts for the positions of its kind."""
     from openvino import opset13 as ops
 
     attentions = attentions_of(model)
     length = ops.gather(ops.shape_of(attentions[0].input_value(1)), np.array([2]), np.array(0))
-    for attention, keys, values in zip(attentions, silence.keys, silence.values, strict=True):
-        heads = [centroids_of(each, n_centroids) for each in keys]
+    for layer, attention in enumerate(attentions):
         joined = [
-            ops.concat([attention.input_value(port), _half(_centroid_means(heads, each))], axis=2)
-            for port, each in ((1, keys), (2, values))
+            ops.concat([attention.input_value(port), _half(kept[layer][None])], axis=2)
+            for port, kept in ((1, silent.keys), (2, silent.values))
         ]
-        counts = np.stack([counts_behind(head.kinds, n_centroids) for head in heads])
         elastic = ops.scaled_dot_product_attention(
-            attention.input_value(0), *joined, _mask(length, counts), *_scale(attention), causal=False
+            attention.input_value(0),
+            *joined,
+            _mask(length, silent.counts[layer]),
+            *_scale(attention),
+            causal=False,
         )
         elastic.set_friendly_name(attention.get_friendly_name())
         attention.output(0).replace(elastic.output(0))
-
-
-def _centroid_means(heads: Sequence[Centroids], vectors: Floats) -> Floats:
-    """Return the centroids of each head, shape (1, n_heads, n, d_head), of vectors (n_heads, 1500, d_head)."""
-    return np.stack([head.means(each) for head, each in zip(heads, vectors, strict=True)])[None]
 
 
 def _half(values: Floats) -> Any:

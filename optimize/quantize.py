@@ -18,7 +18,7 @@ from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.elastic import add_silence_states, elastic_calls, make_elastic
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.silence import silence_of
+from sottovoce.optimize.silence import SilentKeys, silence_of, silent_keys_of
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import ElasticSpec
@@ -334,7 +334,9 @@ def quantize_file(
     model = openvino.Core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        make_elastic(model, silence_of(source, store), variant.elastic.silence_centroids)
+        with reporter.progress("encode what lies behind speech", 1) as advance:
+            make_elastic(model, silent_keys(source, store, variant.elastic))
+            advance()
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),
@@ -350,6 +352,13 @@ def quantize_file(
     if variant.weights is Weights.FP16:
         check_size(component, path.with_suffix(".bin").stat().st_size, count)
     return fidelity
+
+
+def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSection) -> SilentKeys | None:
+    """Return the keys of silence that a recipe asks for; None where it asks for none."""
+    if elastic.silence_centroids is None:
+        return None
+    return silent_keys_of(source, store, elastic.silence_centroids)
 
 
 def calls_of(store: CalibrationStore, component: Component, variant: Int8Variant, source: Path) -> Calls:

@@ -11,7 +11,7 @@ is the centroid of those that are alike, wherever they lie.
 Source: k-means with k-means++ (Arthur and Vassilvitskii 2007), `scipy.cluster.vq.kmeans2`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -64,6 +64,22 @@ class Silence:
     states: Floats
     keys: Floats
     values: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilentKeys:
+    """Keys that the heads of an encoder keep for what lies behind the speech.
+
+    Attributes:
+        keys: float32, shape (n_layers, n_heads, n_keys, d_head).
+        values: the same.
+        counts: positions that each stands for, as `counts_behind` gives them; float32, shape
+            (n_layers, n_heads, 61, n_keys).
+    """
+
+    keys: Floats
+    values: Floats
+    counts: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +141,37 @@ def silence_of(source: Path, store: CalibrationStore) -> Silence:
 
     encoder = openvino.Core().read_model(component_path(source, Component.ENCODER))
     return hear_silence(encoder, store.calls(Component.ENCODER, source))
+
+
+@lru_cache(maxsize=1)
+def silent_keys_of(source: Path, store: CalibrationStore, n: int) -> SilentKeys:
+    """Return the keys of silence that an elastic encoder keeps; the last answer is kept.
+
+    Args:
+        source: folder of a float32 variant in OpenVINO.
+        store: the calibration record.
+        n: keys for each head, at most 255.
+    """
+    return silent_keys(silence_of(source, store), n)
+
+
+def silent_keys(silence: Silence, n: int) -> SilentKeys:
+    """Let a few keys stand for all of them, head by head."""
+    divided = [[centroids_of(head, n) for head in layer] for layer in silence.keys]
+    return SilentKeys(
+        keys=_means_of_heads(divided, silence.keys),
+        values=_means_of_heads(divided, silence.values),
+        counts=np.stack([[counts_behind(head.kinds, n) for head in layer] for layer in divided]),
+    )
+
+
+def _means_of_heads(divided: Sequence[Sequence[Centroids]], vectors: Floats) -> Floats:
+    return np.stack(
+        [
+            [head.means(each) for head, each in zip(heads, layer, strict=True)]
+            for heads, layer in zip(divided, vectors, strict=True)
+        ]
+    )
 
 
 def hear_silence(encoder: Any, calls: Calls) -> Silence:

@@ -11,7 +11,7 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Int8Variant
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.elastic import add_silence_states, make_elastic
-from sottovoce.optimize.quantize import calls_of, elastic_spec, quantize_graph
+from sottovoce.optimize.quantize import calls_of, elastic_spec, quantize_graph, silent_keys
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.optimize.silence import silence_of
@@ -92,7 +92,7 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, silence_of(self.source, self.store), self.variant.elastic.silence_centroids)
+            make_elastic(model, silent_keys(self.source, self.store, self.variant.elastic))
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:

@@ -172,12 +172,12 @@ def test_with_centroids_a_window_weighs_thirty_seconds(
 
 
 def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids: SilenceStates) -> None:
-    plan = plan_window(160_000, CENTROIDS)
-    assert plan.n_positions == 550
-    heard = centroids.behind(np.ones((1, 550, WIDTH), dtype=np.float32), plan)
+    plan = plan_window(144_000, CENTROIDS)
+    assert plan.n_positions == 500
+    heard = centroids.behind(np.ones((1, 500, WIDTH), dtype=np.float32), plan)
     assert heard.log_counts is not None
-    np.testing.assert_allclose(np.exp(heard.log_counts[0, 550:]), [75, 800, 75], rtol=1e-5)
-    assert heard.states[0, 551].tolist() == [4, 5, 6, 7]
+    np.testing.assert_allclose(np.exp(heard.log_counts[0, 500:]), [100, 800, 100], rtol=1e-5)
+    assert heard.states[0, 501].tolist() == [4, 5, 6, 7]
 
 
 def test_a_file_of_tails_is_none_of_centroids(tmp_path: Path, centroids: SilenceStates) -> None:

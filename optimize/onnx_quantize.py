@@ -37,7 +37,8 @@ from sottovoce.optimize.onnx_weights import (
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.quantize import elastic_spec, quantize_component
+from sottovoce.optimize.quantize import elastic_spec
+from sottovoce.optimize.quantize_graph import quantize_component
 from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.compute import ComputeSpec

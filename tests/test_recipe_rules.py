@@ -80,6 +80,11 @@ def test_cross_keys_are_left_float_in_formats_that_know_no_other(kind: Format) -
             "leave the key out",
         ),
         (
+            {"components": {"encoder": {"scheme": "w8a8", "dynamic_activations": [".*fc2.*"]}}},
+            "quantize.components.encoder.dynamic_activations is set",
+            "leave the key out",
+        ),
+        (
             {"components": {"encoder": {"scheme": "w8", "symmetric": False}}},
             "quantize.components.encoder.symmetric is false",
             "leave the key out",

@@ -1,14 +1,14 @@
 """The blocks of a component, and the recipe that quantizes one of them alone."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import StageError
 from sottovoce.optimize.graph import constant_weight, quantized_weight_names, weighted_operations
-from sottovoce.optimize.quantize import kept_names, quantizable_names
+from sottovoce.optimize.quantize_graph import kept_names, quantizable_names
 from sottovoce.optimize.sensitivity.report import BlockKind
 from sottovoce.terms import Component, Scheme
 
@@ -104,6 +104,10 @@ def _matching(pattern: str, names: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name in names if re.match(pattern, name))
 
 
+def _fitting(patterns: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
+    return tuple(pattern for pattern in patterns if _matching(pattern, names))
+
+
 def alone(model: Any, block: Block, spec: QuantizeSpec) -> QuantizeSpec:
     """Return how a recipe quantizes a component, with every other block kept float.
 
@@ -118,9 +122,8 @@ def alone(model: Any, block: Block, spec: QuantizeSpec) -> QuantizeSpec:
     others = tuple(name for name in quantizable_names(model) if name not in block.names)
     changed: dict[str, object] = {
         "keep_float": (*spec.keep_float, KeepFloat(reason="another block", names=others)),
-        "int8_activations": tuple(
-            pattern for pattern in spec.int8_activations if _matching(pattern, block.names)
-        ),
+        "int8_activations": _fitting(spec.int8_activations, block.names),
+        "dynamic_activations": _fitting(spec.dynamic_activations, block.names),
     }
     if spec.scheme is Scheme.W4 and block.kind is BlockKind.OUTPUT:
         changed |= {"scheme": Scheme.W8, "symmetric": False}  # as NNCF's backup mode

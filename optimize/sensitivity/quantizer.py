@@ -11,7 +11,8 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Int8Variant
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.elastic import add_silence_states, make_elastic
-from sottovoce.optimize.quantize import calls_of, elastic_spec, quantize_graph, silent_keys
+from sottovoce.optimize.quantize import calls_of, elastic_spec, silent_keys
+from sottovoce.optimize.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.optimize.silence import silence_of

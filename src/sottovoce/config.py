@@ -109,11 +109,15 @@ class QuantizeSpec(Spec):
     """Nodes that stay float."""
     int8_activations: tuple[str, ...] = ()
     """Of a w8 component: regular expressions over friendly names, of nodes whose activations are INT8 too."""
+    dynamic_activations: tuple[str, ...] = ()
+    """Of a w8a8 component: the same, of nodes whose activations are quantized on the fly, not by recorded ranges."""
 
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
         if self.int8_activations and self.scheme is not Scheme.W8:
             raise ValueError("int8_activations only where scheme is w8")
+        if self.dynamic_activations and self.scheme in WEIGHT_ONLY:
+            raise ValueError("dynamic_activations only where scheme is w8a8")
         if self.keep_float and self.scheme in WEIGHT_ONLY:
             raise ValueError(f"keep_float only where scheme is w8a8; of {self.scheme} no weight stays float")
         for key, schemes in SCHEMES_OF_KEYS.items():

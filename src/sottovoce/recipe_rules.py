@@ -64,6 +64,7 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
     components = recipe.quantize.components
     _refuse_changed(recipe, where, _ONLY_CTRANSLATE2)
     _check_silence(recipe, where)
+    _check_dynamic_activations(recipe, where)
     if recipe.quantize.layout is Layout.STATELESS:
         if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_centroids is not None:
             raise SpecError(
@@ -92,6 +93,18 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
             f"recipe {where}: the decoder of a stateful variant is w8, w4 or float; name the nodes with INT8 "
             "activations in quantize.components.decoder.int8_activations"
         )
+
+
+def _check_dynamic_activations(recipe: "Recipe", where: str) -> None:
+    """Check that activations which are to be quantized on the fly are."""
+    if recipe.quantize.dynamic_quantization_group_size > 0:
+        return
+    for component in Component:
+        if recipe.quantize.components.of(component).dynamic_activations:
+            raise SpecError(
+                f"recipe {where}: quantize.components.{component}.dynamic_activations is set, but nothing is quantized "
+                "on the fly; set quantize.dynamic_quantization_group_size to 32, or leave the key out"
+            )
 
 
 def _check_silence(recipe: "Recipe", where: str) -> None:
@@ -182,6 +195,11 @@ def _check_onnx_component(spec: "QuantizeSpec", key: str, where: str) -> None:
         raise SpecError(
             f"recipe {where}: {key}.int8_activations is set, but an ONNX component of scheme w8 quantizes all activations "
             "on the fly; leave the key out"
+        )
+    if spec.dynamic_activations:
+        raise SpecError(
+            f"recipe {where}: {key}.dynamic_activations is set, but an ONNX component of scheme w8a8 quantizes all "
+            "activations by recorded ranges; leave the key out"
         )
     if not spec.symmetric:
         raise SpecError(

@@ -145,6 +145,7 @@ def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:
         ("quantize.components.decoder.scheme=w8a8", "int8_activations"),
         ("quantize.components.decoder_with_past.scheme=w8a8", "one decoder"),
         ("quantize.components.encoder.scheme=w8", "encoder"),
+        ("quantize.dynamic_quantization_group_size=0", "dynamic_activations is set"),
     ],
 )
 def test_recipes_that_contradict_their_layout_are_refused(override: str, told: str) -> None:

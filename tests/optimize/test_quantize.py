@@ -12,12 +12,12 @@ from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.quantize import (
-    check_count,
-    check_size,
+from sottovoce.optimize.quantize import check_count, check_size
+from sottovoce.optimize.quantize_graph import (
     compress_component,
     kept_names,
     quantize_component,
+    quantize_graph,
 )
 from sottovoce.runs import read_run
 from sottovoce.runtime.compute import ComputeSpec
@@ -110,6 +110,31 @@ def test_nodes_that_are_kept_float_by_pattern_stay_float(baseline: Path, record:
     assert len(kept) == 2
     model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
     assert count_int8(model).weights == GOLDEN[Component.ENCODER][0] - 2
+
+
+def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, record: Path) -> None:
+    spec = QuantizeSpec(scheme=Scheme.W8A8, dynamic_activations=(r".*fc2/.*",))
+    source = graph(baseline, Component.ENCODER)
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    with quiet_libraries(), quiet_output():
+        model = quantize_graph(source, calls, spec, InstructionSet.VNNI, lambda: None)
+    inputs = {
+        operation.get_friendly_name(): operation.input_value(0).get_node().get_type_name()
+        for operation in weighted_operations(model)
+        if constant_weight(operation) is not None
+    }
+    assert {name for name, kind in inputs.items() if kind != "FakeQuantize"} == {
+        name for name in inputs if "fc2" in name
+    }
+    check_count(Component.ENCODER, source, count_int8(model), spec)
+    assert count_int8(model).weights == GOLDEN[Component.ENCODER][0]
+
+
+def test_dynamic_activations_that_fit_no_node_are_an_error(baseline: Path, record: Path) -> None:
+    spec = QuantizeSpec(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
+    calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
+    with pytest.raises(SpecError, match="dynamic_activations fits no node of the graph: no_such_node"):
+        quantize_graph(graph(baseline, Component.ENCODER), calls, spec, InstructionSet.VNNI, lambda: None)
 
 
 def test_a_node_that_the_graph_does_not_have_is_an_error(baseline: Path, record: Path) -> None:

@@ -20,7 +20,7 @@ from sottovoce.inspection import inspect_run
 from sottovoce.optimize.graph import count_int8, quantized_weight_names
 from sottovoce.optimize.judge import ClipJudgement, Judgement
 from sottovoce.optimize.pipeline import quantize_again
-from sottovoce.optimize.quantize import kept_names, quantize_graph
+from sottovoce.optimize.quantize_graph import kept_names, quantize_graph
 from sottovoce.optimize.sensitivity.bench import divergence_error
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.report import (

@@ -1,0 +1,237 @@
+"""Quantize one graph with NNCF, as a recipe says of its component.
+
+Source: NNCF post-training quantization (`nncf.quantize`) with SmoothQuant (Xiao et al. 2022) and
+fast bias correction (Nagel et al. 2019), and NNCF weight compression (`nncf.compress_weights`).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sottovoce.calibrate.store import Calls
+from sottovoce.config import KeepFloat, QuantizeSpec
+from sottovoce.errors import SpecError
+from sottovoce.progress import Advance
+from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
+
+SMOOTH_QUANT_OFF = -1.0
+"""NNCF takes a negative alpha for none; zero would be an alpha."""
+
+QUANTIZABLE_OPERATIONS = frozenset(
+    {"Add", "Convolution", "Gather", "MatMul", "Multiply", "ScaledDotProductAttention"}
+)
+"""Of a Whisper decoder: those whose inputs NNCF quantizes."""
+
+
+def n_passes(spec: QuantizeSpec) -> int:
+    """Return how often NNCF goes through the calls."""
+    return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
+
+
+def quantize_graph(
+    model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
+) -> Any:
+    """Quantize one component (`openvino.Model`) as its scheme says; see what each scheme calls."""
+    match spec.scheme:
+        case Scheme.FLOAT:
+            return model
+        case Scheme.W8A8:
+            return _quantize_activations(model, calls, spec, instruction_set, advance)
+        case Scheme.W8 | Scheme.W4:
+            return compress_component(model, calls, spec, advance)
+
+
+def _quantize_activations(
+    model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
+) -> Any:
+    """Quantize weights and activations, of some nodes the weights alone: their activations are quantized as they come."""
+    import nncf
+
+    if not spec.dynamic_activations:
+        return quantize_component(model, calls, spec, advance, instruction_set=instruction_set)
+    others = _names_of_others(
+        model, spec.dynamic_activations, kept_names(model, spec), key="dynamic_activations"
+    )
+    dynamic = tuple(sorted(set(quantizable_names(model)) - set(others)))
+    recorded = spec.model_copy(
+        update={"keep_float": (*spec.keep_float, KeepFloat(reason="dynamic activations", names=dynamic))}
+    )
+    model = quantize_component(model, calls, recorded, advance, instruction_set=instruction_set)
+    return nncf.compress_weights(
+        model, mode=nncf.CompressWeightsMode.INT8_SYM, ignored_scope=nncf.IgnoredScope(names=others)
+    )
+
+
+def quantize_component(
+    model: Any,
+    calls: Calls,
+    spec: QuantizeSpec,
+    advance: Advance,
+    *,
+    instruction_set: InstructionSet = InstructionSet.VNNI,
+) -> Any:
+    """Quantize one component to INT8 weights and activations.
+
+    Args:
+        model: `openvino.Model` in float32; it is not changed.
+        calls: every recorded call; NNCF's `subset_size` counts calls, so it is their number.
+        spec: preset, SmoothQuant, ranges, bias correction, nodes that stay float.
+        advance: called for each call that NNCF runs, in each of its passes.
+        instruction_set: of the CPU that it is for.
+
+    Raises:
+        SpecError: `keep_float` names nodes that the graph does not have.
+    """
+    import nncf
+
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    try:
+        return nncf.quantize(
+            model,
+            nncf.Dataset(calls, transform),
+            preset=_preset(spec.preset),
+            subset_size=len(calls),
+            fast_bias_correction=spec.bias_correction is not BiasCorrection.ACCURATE,
+            model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=_ignored_scope(spec),
+            advanced_parameters=_advanced_parameters(spec, instruction_set),
+        )
+    except nncf.ValidationError as cause:
+        told = " ".join(str(cause).split())
+        raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
+
+
+def _advanced_parameters(spec: QuantizeSpec, instruction_set: InstructionSet) -> Any:
+    import nncf
+
+    is_exact = instruction_set is InstructionSet.VNNI
+    ranges = {
+        f"{of}_range_estimator_params": _range_estimator(estimator)
+        for of, estimator in (("activations", spec.activation_range), ("weights", spec.weight_range))
+        if estimator is not RangeEstimator.DEFAULT
+    }
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=nncf.OverflowFix.DISABLE if is_exact else nncf.OverflowFix.ENABLE,
+        disable_bias_correction=spec.bias_correction is BiasCorrection.OFF,
+        smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(
+            matmul=SMOOTH_QUANT_OFF if spec.smooth_quant_alpha is None else spec.smooth_quant_alpha
+        ),
+        **ranges,
+    )
+
+
+def _range_estimator(estimator: RangeEstimator) -> Any:
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    return getattr(RangeEstimatorParametersSet, estimator.name)
+
+
+def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+    """Turn the weights of one component into INT8 or INT4, and the activations of some nodes into INT8.
+
+    Args:
+        model: `openvino.Model` in float32; it is changed where no activations are INT8.
+        calls: recorded calls, for the ranges of those activations and for scales that fit them.
+        spec: how weights become INT8 or INT4, which nodes have INT8 activations, and which stay float.
+        advance: called for each call that NNCF runs.
+
+    Raises:
+        SpecError: `int8_activations` fits no node that may be quantized.
+
+    Source: NNCF weight compression (`nncf.compress_weights`); AWQ is Lin et al. 2023.
+    """
+    import nncf
+
+    kept = kept_names(model, spec)
+    ignored = nncf.IgnoredScope(names=sorted(kept & set(quantizable_names(model))))
+    if spec.int8_activations:
+        others = _names_of_others(model, spec.int8_activations, kept, key="int8_activations")
+        narrowed = spec.model_copy(
+            update={"scheme": Scheme.W8A8, "keep_float": (KeepFloat(reason="w8", names=others),)}
+        )
+        model = quantize_component(model, calls, narrowed, advance)
+    if spec.scheme is Scheme.W4:
+        return _compress_to_int4(model, calls, spec, ignored, advance)
+    modes = nncf.CompressWeightsMode
+    mode = modes.INT8_SYM if spec.symmetric else modes.INT8_ASYM
+    return nncf.compress_weights(model, mode=mode, ignored_scope=ignored)
+
+
+def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, ignored: Any, advance: Advance) -> Any:
+    import nncf
+
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    modes = nncf.CompressWeightsMode
+    needs_calls = spec.awq or spec.scale_estimation
+    try:
+        return nncf.compress_weights(
+            model,
+            mode=modes.INT4_SYM if spec.symmetric else modes.INT4_ASYM,
+            ratio=spec.ratio,
+            group_size=spec.group_size,
+            awq=spec.awq,
+            scale_estimation=spec.scale_estimation,
+            dataset=nncf.Dataset(calls, transform) if needs_calls else None,
+            subset_size=len(calls),
+            ignored_scope=ignored,
+        )
+    except (nncf.ValidationError, nncf.InvalidGroupSizeError) as cause:
+        told = " ".join(str(cause).split())
+        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {told}") from cause
+
+
+def quantizable_names(model: Any) -> tuple[str, ...]:
+    """Name the nodes that NNCF could quantize, in the order of the graph."""
+    return tuple(
+        operation.get_friendly_name()
+        for operation in model.get_ops()
+        if operation.get_type_name() in QUANTIZABLE_OPERATIONS
+    )
+
+
+def _names_of_others(
+    model: Any, patterns: Sequence[str], kept: frozenset[str], *, key: str
+) -> tuple[str, ...]:
+    """Name the nodes that NNCF could quantize and the patterns do not fit, or that are kept float."""
+    names = quantizable_names(model)
+    chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)} - kept
+    if not chosen:
+        raise SpecError(f"{key} fits no node of the graph: {', '.join(patterns)}")
+    return tuple(name for name in names if name not in chosen)
+
+
+def _preset(preset: Preset) -> Any:
+    import nncf
+
+    return nncf.QuantizationPreset.MIXED if preset is Preset.MIXED else nncf.QuantizationPreset.PERFORMANCE
+
+
+def _ignored_scope(spec: QuantizeSpec) -> Any:
+    import nncf
+
+    return nncf.IgnoredScope(
+        names=[name for keep in spec.keep_float for name in keep.names],
+        types=[kind for keep in spec.keep_float for kind in keep.types],
+        patterns=[pattern for keep in spec.keep_float for pattern in keep.patterns],
+    )
+
+
+def kept_names(model: Any, spec: QuantizeSpec) -> frozenset[str]:
+    """Name the nodes that `keep_float` keeps float."""
+    kept = set()
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        for keep in spec.keep_float:
+            if (
+                name in keep.names
+                or operation.get_type_name() in keep.types
+                or any(re.match(pattern, name) for pattern in keep.patterns)
+            ):
+                kept.add(name)
+    return frozenset(kept)

@@ -21,6 +21,7 @@ from sottovoce.runtime.decoding import (
 from sottovoce.runtime.elastic import FULL_WINDOW, WINDOW_POSITIONS, ElasticPlan
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import log_mel
+from sottovoce.runtime.huge_pages import start_moving
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.rules import Rules, log_sum_exp
 from sottovoce.runtime.sampling import decode_sampled
@@ -61,6 +62,10 @@ class Detected:
     probability: float
 
 
+N_BEFORE_HUGE_PAGES = 2
+"""Who decodes once wants the first text soon; the second decoding tells that there will be more."""
+
+
 class WindowDecoder:
     """An encoder and a decoder that turn windows into tokens."""
 
@@ -68,6 +73,7 @@ class WindowDecoder:
         self.encoder = encoder
         self._decoder = decoder
         self._tokenizer = tokenizer
+        self._n_decodings = 0
 
     def decode(
         self, waves: Sequence[Wave], prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
@@ -80,6 +86,9 @@ class WindowDecoder:
             options: beams, temperatures and limits.
             clock: is told what the work took.
         """
+        self._n_decodings += 1
+        if self._n_decodings == N_BEFORE_HUGE_PAGES:
+            start_moving()
         encoded = self._encode(waves, clock)
         alone = [encoded.row(number) for number in range(len(waves))]
         if len(waves) == 1 or options.beam_size > 1:

@@ -16,6 +16,9 @@ from pydantic import Field, ValidationError
 
 from sottovoce.accuracy import WordErrors
 from sottovoce.artifacts import Document
+from sottovoce.benchmark.matched_pairs import MatchedPairs
+from sottovoce.benchmark.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.panel import PanelRow
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
@@ -26,11 +29,13 @@ from sottovoce.optimize.sensitivity.report import SensitivityReport
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 4
+RESULTS_SCHEMA_VERSION = 5
 """1: first version; every variant ran in optimum-intel.
 2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read.
 3: `doctor`; versions 1 and 2 can be read.
-4: `sensitivity`, `search`; versions 1 to 3 can be read."""
+4: `sensitivity`, `search`; versions 1 to 3 can be read.
+5: of a comparison `matched_pairs`, `panel`, `no_regression_rate`, `strata`, `verdict.more_clips`; of a clip `snr_db`; strata by
+length, noise and speaker as well; versions 1 to 4 can be read."""
 
 
 class Stage(StrEnum):
@@ -48,14 +53,6 @@ class SpeedVerdict(StrEnum):
 
     FASTER = "faster"
     SLOWER = "slower"
-    UNDECIDED = "undecided"
-
-
-class AccuracyVerdict(StrEnum):
-    """Whether the WER increase stays within the margin: what its interval says."""
-
-    WITHIN = "within"
-    BEYOND = "beyond"
     UNDECIDED = "undecided"
 
 
@@ -107,7 +104,7 @@ class Precision(Document):
 class Stratum(Document):
     """The errors on a part of the clips."""
 
-    by: str = Field(description="language or source.")
+    by: str = Field(description="language, length, noise, source or speaker.")
     name: str
     n_clips: int
     audio_s: float
@@ -176,6 +173,21 @@ class Verdict(Document):
     speed: SpeedVerdict
     accuracy: AccuracyVerdict
     margin: float = Field(description="Largest tolerated WER increase, a fraction.")
+    more_clips: int | None = Field(
+        default=None,
+        description="About how many clips more would decide on accuracy, if the difference stays; 0 where it is decided, "
+        "null where hardly any number would.",
+    )
+
+
+class StratumComparison(Document):
+    """A variant against the baseline on a part of the clips."""
+
+    by: str
+    name: str
+    n_clips: int
+    speedup: Interval
+    wer_delta: Interval = Field(description="Variant minus baseline, a fraction; by clip, not by speaker.")
 
 
 class Comparison(Document):
@@ -190,6 +202,14 @@ class Comparison(Document):
     n_changed: int = Field(description="Clips whose normalized transcript differs.")
     n_worse: int = Field(description="Clips with more errors than under the baseline.")
     n_better: int
+    no_regression_rate: float | None = Field(
+        default=None, description="Share of the clips with no more errors than under the baseline."
+    )
+    matched_pairs: MatchedPairs | None = None
+    panel: tuple[PanelRow, ...] = Field(
+        default=(), description="The same under each normalizer; the first is that of `wer_delta`."
+    )
+    strata: tuple[StratumComparison, ...] = ()
     verdict: Verdict
 
 
@@ -245,7 +265,7 @@ class Method(Document):
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1, 2, 3, 4] = 4
+    schema_version: Literal[1, 2, 3, 4, 5] = 5
     created: datetime
     model: str
     recipe: dict[str, object]
@@ -286,6 +306,7 @@ class ClipRow(Document):
     speaker: str | None
     source: str | None
     audio_s: float
+    snr_db: float | None = Field(default=None, description="Estimate of speech over noise.")
     reference: str
     hypothesis: str
     normalized_reference: str

@@ -23,9 +23,11 @@ from sottovoce.artifacts import (
     write_manifest,
 )
 from sottovoce.benchmark.ceilings import best_rates, ceilings_of, measure_rates
+from sottovoce.benchmark.comparison import Entrant, compare, compare_peer
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, WINDOW_S, EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import engine_versions, make_engine, require_engines
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
+from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.measure import MeasureSpec, VariantMeasurement, interleave, measure
 from sottovoce.benchmark.results import (
     CLIPS_NAME,
@@ -42,11 +44,8 @@ from sottovoce.benchmark.results import (
     VariantResult,
 )
 from sottovoce.benchmark.summary import (
-    Entrant,
     check_baseline_precision,
     clip_rows,
-    compare,
-    compare_peer,
     dataset_sha256,
     summarize_variant,
 )
@@ -166,7 +165,19 @@ def benchmark(
     results = _assemble(run, speech, spec, clips, entries, measured, rows, rates)
     with new_folder(out, force=force) as work:
         _write(work, run, results, [row for of_entry in rows.values() for row in of_entry])
+    _remember(results, reporter)
     return results
+
+
+def _remember(results: Results, reporter: Reporter) -> None:
+    """Keep the result in the user's history; a history that cannot be written does not undo the measurement."""
+    path = history_path()
+    if path is None:
+        return
+    try:
+        keep(path, results)
+    except InputError as cause:
+        reporter.note(f"not kept in the history: {cause}")
 
 
 def _entry_spec(spec: BenchmarkSpec) -> EntrySpec:

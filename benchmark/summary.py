@@ -1,44 +1,30 @@
 """From measurements to results: sums, rates and intervals, no files and no clocks."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from sottovoce.accuracy import add_errors, normalize, word_errors
+from sottovoce.benchmark.comparison import median_latency_s, stage_seconds
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
-    AccuracyVerdict,
     Ceiling,
     ClipRow,
     ColdStart,
-    Comparison,
     Latency,
-    PeerComparison,
     Precision,
-    SpeedVerdict,
     Stage,
     Stratum,
     VariantResult,
-    Verdict,
 )
+from sottovoce.benchmark.strata import group_by_stratum
 from sottovoce.benchmark.worker import ColdRun
+from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
-from sottovoce.intervals import (
-    Blocks,
-    Interval,
-    rate_delta_interval,
-    ratio_interval,
-    ratio_of_ratios_interval,
-)
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-
-BlocksOf = Callable[[Sequence[ClipRow]], Blocks]
-Entrant = tuple[VariantResult, Sequence[ClipRow]]
-"""An entry's summary and its rows, in the order of the clips."""
 
 
 def clip_rows(
@@ -71,6 +57,7 @@ def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | N
         speaker=clip.speaker,
         source=clip.source,
         audio_s=len(loaded.wave) / SAMPLE_RATE_HZ,
+        snr_db=estimate_snr_db(loaded.wave),
         reference=reference,
         hypothesis=hypothesis,
         normalized_reference=normalized_reference,
@@ -121,10 +108,7 @@ def summarize_variant(
         words=words,
         raw_wer=raw.wer,
         raw_words=raw,
-        strata=(
-            *_strata(good, "language", lambda row: row.language),
-            *_strata(good, "source", lambda row: row.source),
-        ),
+        strata=tuple(_strata(good)),
         precision=measurement.loaded.precision,
         int8_nodes=entry.int8_nodes,
         cold_start=_cold_start(measurement.cold_runs),
@@ -142,173 +126,25 @@ def _cold_start(runs: Sequence[ColdRun]) -> ColdStart | None:
     )
 
 
-def median_latency_s(row: ClipRow) -> float:
-    """Return a clip's median latency over its passes."""
-    return float(np.median(row.latency_s))
-
-
-def stage_seconds(row: ClipRow, stage: Stage) -> float:
-    """Return a clip's median seconds in a stage over its passes."""
-    return float(np.median([seconds.get(stage, 0.0) for seconds in row.stage_s]))
-
-
 def _per_call(rows: Sequence[ClipRow], stage: Stage) -> float:
     calls = sum(row.calls.get(stage, 0) for row in rows)
     return sum(stage_seconds(row, stage) for row in rows) / calls
 
 
-def _strata(rows: Sequence[ClipRow], by: str, key: Callable[[ClipRow], str | None]) -> Iterable[Stratum]:
-    names = sorted({name for row in rows if (name := key(row)) is not None})
-    for name in names:
-        part = [row for row in rows if key(row) == name]
+def _strata(rows: Sequence[ClipRow]) -> Iterable[Stratum]:
+    for (kind, name), places in group_by_stratum(rows).items():
+        part = [rows[place] for place in places]
         words = add_errors(row.words for row in part)
         if words.reference_words == 0:
             continue  # a rate needs words to divide by
         yield Stratum(
-            by=by,
+            by=kind,
             name=name,
             n_clips=len(part),
             audio_s=sum(row.audio_s for row in part),
             words=words,
             wer=words.wer,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pairing:
-    """Two entries on the clips that both transcribed.
-
-    Attributes:
-        speedup: ratio of total times, `before` by `after`.
-        wer_delta: `after` minus `before`.
-    """
-
-    before: tuple[ClipRow, ...]
-    after: tuple[ClipRow, ...]
-    cut: Blocks
-    speedup: Interval
-    wer_delta: Interval
-
-
-def _pair(
-    before_rows: Sequence[ClipRow], after_rows: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
-) -> _Pairing:
-    pairs = [
-        (a, b) for a, b in zip(before_rows, after_rows, strict=True) if a.error is None and b.error is None
-    ]
-    before, after = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
-    cut = blocks(before)
-    words = cut.sums([row.words.reference_words for row in before])
-    if words.sum() == 0:
-        raise GateError("the references hold no words after normalizing; nothing can be compared")
-    speedup = ratio_interval(
-        cut.sums([median_latency_s(row) for row in before]),
-        cut.sums([median_latency_s(row) for row in after]),
-        rng=rng,
-    )
-    delta = rate_delta_interval(
-        cut.sums([row.words.errors for row in before]),
-        cut.sums([row.words.errors for row in after]),
-        words,
-        rng=rng,
-    )
-    return _Pairing(before=before, after=after, cut=cut, speedup=speedup, wer_delta=delta)
-
-
-def compare(
-    baseline: Entrant, variant: Entrant, blocks: BlocksOf, *, margin: float, rng: np.random.Generator
-) -> Comparison:
-    """Compare an entry with the baseline on the clips that both transcribed.
-
-    Args:
-        baseline: its summary and its rows.
-        variant: the same, rows in the same order.
-        blocks: makes the blocks that are resampled.
-        margin: largest tolerated WER increase, a fraction.
-        rng: draws the resamples.
-
-    Raises:
-        GateError: there is no word to compare.
-    """
-    paired = _pair(baseline[1], variant[1], blocks, rng)
-    before, after = paired.before, paired.after
-    sizes = (baseline[0].component_size_bytes, variant[0].component_size_bytes)
-    return Comparison(
-        variant=variant[0].name,
-        speedup=paired.speedup,
-        stage_speedup=_stage_speedups(before, after, paired.cut, rng),
-        size_ratio=variant[0].size_bytes / baseline[0].size_bytes,
-        component_size_ratio={name: sizes[1][name] / sizes[0][name] for name in sizes[0] if name in sizes[1]},
-        wer_delta=paired.wer_delta,
-        n_changed=sum(
-            a.normalized_hypothesis != b.normalized_hypothesis for a, b in zip(before, after, strict=True)
-        ),
-        n_worse=sum(b.words.errors > a.words.errors for a, b in zip(before, after, strict=True)),
-        n_better=sum(b.words.errors < a.words.errors for a, b in zip(before, after, strict=True)),
-        verdict=judge(paired.speedup, paired.wer_delta, margin=margin),
-    )
-
-
-def compare_peer(
-    subject: Entrant, peer: Entrant, blocks: BlocksOf, *, rng: np.random.Generator
-) -> PeerComparison:
-    """Compare an entry of our engine with one of another on the clips that both transcribed.
-
-    Args:
-        subject: its summary and its rows.
-        peer: the same, rows in the same order.
-        blocks: makes the blocks that are resampled.
-        rng: draws the resamples.
-
-    Raises:
-        GateError: there is no word to compare.
-    """
-    paired = _pair(peer[1], subject[1], blocks, rng)
-    return PeerComparison(
-        subject=subject[0].name, peer=peer[0].name, speedup=paired.speedup, wer_delta=paired.wer_delta
-    )
-
-
-def _stage_speedups(
-    before: Sequence[ClipRow], after: Sequence[ClipRow], cut: Blocks, rng: np.random.Generator
-) -> dict[Stage, Interval]:
-    """Compare seconds per call, so that a different number of tokens does not count as speed."""
-    timed = [
-        stage
-        for stage in Stage
-        if all(sum(row.calls.get(stage, 0) for row in rows) > 0 for rows in (before, after))
-    ]
-    return {
-        stage: ratio_of_ratios_interval(
-            (
-                cut.sums([stage_seconds(row, stage) for row in before]),
-                cut.sums([row.calls.get(stage, 0) for row in before]),
-            ),
-            (
-                cut.sums([stage_seconds(row, stage) for row in after]),
-                cut.sums([row.calls.get(stage, 0) for row in after]),
-            ),
-            rng=rng,
-        )
-        for stage in timed
-    }
-
-
-def judge(speedup: Interval, wer_delta: Interval, *, margin: float) -> Verdict:
-    """Say what the intervals allow to say, and nothing more."""
-    if speedup.low > 1:
-        speed = SpeedVerdict.FASTER
-    elif speedup.high < 1:
-        speed = SpeedVerdict.SLOWER
-    else:
-        speed = SpeedVerdict.UNDECIDED
-    if wer_delta.high <= margin:
-        accuracy = AccuracyVerdict.WITHIN
-    elif wer_delta.low > margin:
-        accuracy = AccuracyVerdict.BEYOND
-    else:
-        accuracy = AccuracyVerdict.UNDECIDED
-    return Verdict(speed=speed, accuracy=accuracy, margin=margin)
 
 
 def dataset_sha256(clips: Sequence[LoadedClip]) -> str:

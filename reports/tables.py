@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.accuracy import WordErrors
+from sottovoce.benchmark.matched_pairs import MatchedPairs
 from sottovoce.benchmark.results import (
     CeilingPart,
     ClipRow,
@@ -13,13 +14,11 @@ from sottovoce.benchmark.results import (
     ComponentPrecision,
     Results,
     Stage,
-    Stratum,
     VariantResult,
 )
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import (
     NOT_MEASURED,
-    duration,
     fixed,
     megabytes,
     milliseconds,
@@ -125,27 +124,6 @@ def stage_table(results: Results) -> Table:
             )
             for stage, label in STAGE_LABELS.items()
             if any(stage in variant.stage_s or stage in variant.call_s for variant in results.variants)
-        ),
-    )
-
-
-def strata_table(results: Results) -> Table | None:
-    """Put the parts of the clips, by language and by source, in rows; None without parts."""
-    keys = _unique((stratum.by, stratum.name) for variant in results.variants for stratum in variant.strata)
-    if not keys:
-        return None
-    return Table(
-        caption="Word error rate by part of the clips",
-        corner="Part",
-        columns=(
-            Column(label="Clips"),
-            Column(label="Audio"),
-            Column(label="Words"),
-            *(Column(label=f"WER {variant.name}", unit="%") for variant in results.variants),
-        ),
-        groups=tuple(
-            Group(label=f"By {by}", rows=tuple(_stratum_row(results, key) for key in keys if key[0] == by))
-            for by in _unique(key[0] for key in keys)
         ),
     )
 
@@ -260,7 +238,7 @@ def comparison_of(results: Results, variant: str) -> Comparison | None:
 
 def describe_errors(words: WordErrors) -> str:
     """Spell the counts behind a WER: 31 S, 12 D, 9 I of 1,204."""
-    return f"{_short_errors(words)} of {words.reference_words:,}"
+    return f"{short_errors(words)} of {words.reference_words:,}"
 
 
 def span(interval: Interval, form: Callable[[float], str]) -> str:
@@ -316,6 +294,15 @@ def _accuracy_rows(results: Results) -> tuple[Row, ...]:
             "Transcripts changed",
             lambda c: Cell(text=f"{c.n_changed:,}", note=f"{c.n_worse:,} worse, {c.n_better:,} better"),
             unit="clips",
+        ),
+        _compared_row(
+            results, "Clips with no more errors", lambda c: Cell(text=_share(c.no_regression_rate)), unit="%"
+        ),
+        _compared_row(
+            results,
+            "Matched pairs",
+            lambda c: Cell(text=_p_value(c.matched_pairs), note=_segments(c.matched_pairs)),
+            unit="p",
         ),
         _row(results, "Tokens generated", lambda v: Cell(text=f"{v.tokens:,}")),
     )
@@ -395,30 +382,8 @@ def _optional(value: float | None, form: Callable[[float], str]) -> Cell:
     return Cell(text=NOT_MEASURED if value is None else form(value))
 
 
-def _stratum_row(results: Results, key: tuple[str, str]) -> Row:
-    found = [_find_stratum(variant, key) for variant in results.variants]
-    first = next(stratum for stratum in found if stratum is not None)
-    return Row(
-        label=key[1],
-        cells=(
-            Cell(text=f"{first.n_clips:,}"),
-            Cell(text=duration(first.audio_s)),
-            Cell(text=f"{first.words.reference_words:,}"),
-            *(
-                Cell(text=NOT_MEASURED)
-                if stratum is None
-                else Cell(text=percent(stratum.wer), note=_short_errors(stratum.words))
-                for stratum in found
-            ),
-        ),
-    )
-
-
-def _find_stratum(variant: VariantResult, key: tuple[str, str]) -> Stratum | None:
-    return next((stratum for stratum in variant.strata if (stratum.by, stratum.name) == key), None)
-
-
-def _short_errors(words: WordErrors) -> str:
+def short_errors(words: WordErrors) -> str:
+    """Tell substitutions, deletions and insertions."""
     return f"{words.substitutions:,} S, {words.deletions:,} D, {words.insertions:,} I"
 
 
@@ -435,6 +400,18 @@ def _precision_row(name: str, component: ComponentPrecision, variant: VariantRes
             Cell(text=f"{variant.int8_nodes.get(name, 0):,}"),
         ),
     )
+
+
+def _share(fraction: float | None) -> str:
+    return NOT_MEASURED if fraction is None else percent(fraction)
+
+
+def _p_value(test: MatchedPairs | None) -> str:
+    return NOT_MEASURED if test is None or test.p_value is None else fixed(test.p_value, 3)
+
+
+def _segments(test: MatchedPairs | None) -> str | None:
+    return None if test is None else f"{test.n_segments:,} segments with errors"
 
 
 def _describe_groups(group_size: int) -> str:

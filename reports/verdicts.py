@@ -2,12 +2,10 @@
 
 import math
 
-from sottovoce.benchmark.results import AccuracyVerdict, Comparison, Results, SpeedVerdict
+from sottovoce.benchmark.noninferiority import AccuracyVerdict, more_clips_needed
+from sottovoce.benchmark.results import Comparison, Results, SpeedVerdict
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import NO_BREAK_SPACE, fixed, percent, signed_points
-
-MAX_CLIPS_FACTOR = 100
-"""A forecast of more than this many times the clips at hand says only that it would be very many."""
 
 
 def describe_verdict(comparison: Comparison, results: Results) -> str:
@@ -15,23 +13,6 @@ def describe_verdict(comparison: Comparison, results: Results) -> str:
     speed = _describe_speed(comparison, results)
     accuracy = _describe_accuracy(comparison, n_clips=results.dataset.n_clips)
     return f"{speed}; {accuracy}."
-
-
-def clips_to_decide(delta: Interval, *, margin: float, n_clips: int) -> int | None:
-    """Forecast how many clips would tell on which side of the margin the WER increase lies.
-
-    The interval narrows with the square root of the number of clips; as many are needed as bring
-    its end to the margin, were the measured value the true one.
-
-    Returns:
-        The number rounded up to two figures; None where the value lies on the margin itself or
-        the number is out of reach.
-    """
-    distance = abs(margin - delta.value)
-    reach = delta.high - delta.value if delta.value < margin else delta.value - delta.low
-    if distance == 0 or reach / distance > MAX_CLIPS_FACTOR**0.5:
-        return None
-    return _round_up(n_clips * (reach / distance) ** 2)
 
 
 def _describe_speed(comparison: Comparison, results: Results) -> str:
@@ -63,8 +44,8 @@ def _describe_accuracy(comparison: Comparison, *, n_clips: int) -> str:
         case AccuracyVerdict.BEYOND:
             return f"{change}, beyond the margin of {points}: it is less accurate"
         case AccuracyVerdict.UNDECIDED:
-            needed = clips_to_decide(delta, margin=margin, n_clips=n_clips)
-            return f"{change}, which leaves open whether it stays within {points}: {_forecast(needed)}"
+            more = more_clips_needed(delta, margin=margin, n_clips=n_clips)
+            return f"{change}, which leaves open whether it stays within {points}: {_forecast(more)}"
 
 
 def _change(delta: Interval) -> str:
@@ -77,10 +58,10 @@ def _change(delta: Interval) -> str:
     return f"the same {span}"
 
 
-def _forecast(needed: int | None) -> str:
-    if needed is None:
+def _forecast(more: int | None) -> str:
+    if more is None:
         return "only very many more clips would tell"
-    return f"about {needed:,} clips like these would tell"
+    return f"about {_round_up(more):,} clips more like these would tell"
 
 
 def _span(interval: Interval) -> str:

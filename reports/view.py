@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.results import AccuracyVerdict, ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.benchmark.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.results import ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.reports.accuracy import (
+    describe_disagreement,
+    panel_table,
+    speakers_table,
+    strata_table,
+)
 from sottovoce.reports.calibration import CalibrationView, calibration_view
 from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
 from sottovoce.reports.charts import Chart
@@ -24,7 +31,6 @@ from sottovoce.reports.tables import (
     precision_table,
     span,
     stage_table,
-    strata_table,
 )
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
 from sottovoce.reports.verdicts import describe_verdict
@@ -96,6 +102,9 @@ class ReportView:
     ceilings: Table | None
     ceiling_notes: tuple[str, ...]
     strata: Table | None
+    speakers: Table | None
+    panel: Table | None
+    disagreement: str | None
     changes: Changes
     left_out: Table | None
     failures: Table | None
@@ -127,6 +136,9 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         ceilings=ceilings_table(results),
         ceiling_notes=_describe_rates(results),
         strata=strata_table(results),
+        speakers=speakers_table(results),
+        panel=panel_table(results),
+        disagreement=describe_disagreement(results),
         changes=_changes(results, rows),
         left_out=left_out_table(results),
         failures=failures_table(rows),

@@ -1,5 +1,6 @@
 """A tiny Whisper, made into a run once for all tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return ByKind(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_history() -> Iterator[None]:
+    """Keep what tests measure out of the user's history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOTTOVOCE_HISTORY", "")
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ from sottovoce.intervals import (
     CONFIDENCE,
     MIN_BLOCKS,
     N_RESAMPLES,
+    expanded_confidence,
     make_blocks,
     rate_delta_interval,
     ratio_interval,
@@ -33,7 +34,7 @@ def test_the_interval_of_a_ratio_is_that_of_scipy() -> None:
         vectorized=False,
         n_resamples=N_RESAMPLES,
         batch=500,
-        confidence_level=CONFIDENCE,
+        confidence_level=expanded_confidence(40),
         method="percentile",
         rng=rng(),
     ).confidence_interval
@@ -41,14 +42,40 @@ def test_the_interval_of_a_ratio_is_that_of_scipy() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+N_DRAWS = 1_000
+
+
+def test_intervals_of_speed_cover_the_truth_as_often_as_they_say() -> None:
+    """Thirty speakers, each as much quicker as their voices make it: the truth is a ratio of 2."""
     draws = np.random.default_rng(2)
     hits = 0
-    for _ in range(60):
-        base = draws.uniform(1, 2, 30)
-        found = ratio_interval(base * draws.normal(2, 0.4, 30), base, rng=draws)
+    for _ in range(N_DRAWS):
+        variant = draws.uniform(1, 2, 30)
+        found = ratio_interval(variant * draws.normal(2, 0.4, 30), variant, rng=draws)
         hits += found.low <= 2 <= found.high
-    assert hits >= 50
+    assert 0.93 <= hits / N_DRAWS <= 0.97
+
+
+def test_intervals_of_word_errors_cover_the_truth_as_often_as_they_say() -> None:
+    """Thirty-five speakers of some 115 words: few errors, more with some speakers, and most of them shared."""
+    draws = np.random.default_rng(3)
+    truth, hits = 0.004, 0
+    for _ in range(N_DRAWS):
+        words = draws.integers(40, 190, 35).astype(float)
+        rate = draws.gamma(2, 0.02, 35)
+        shared = draws.poisson(words * rate)
+        only_variant = draws.poisson(words * (0.4 * rate + truth))
+        only_baseline = draws.poisson(words * 0.4 * rate)
+        found = rate_delta_interval(
+            (shared + only_baseline).astype(float), (shared + only_variant).astype(float), words, rng=draws
+        )
+        hits += found.low <= truth <= found.high
+    assert 0.93 <= hits / N_DRAWS <= 0.97
+
+
+def test_many_blocks_need_no_wider_percentiles() -> None:
+    assert expanded_confidence(30) > expanded_confidence(100) > CONFIDENCE
+    assert expanded_confidence(10_000) == pytest.approx(CONFIDENCE, abs=1e-4)
 
 
 @given(SECONDS)

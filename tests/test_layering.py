@@ -35,7 +35,7 @@ LAYERS = (
     ("optimize",),
     ("bundle", "benchmark"),
     ("reports",),
-    ("inspection", "tables", "console", "demo", "testing", "cli", "__main__"),
+    ("inspection", "tables", "result_tables", "console", "demo", "testing", "commands", "cli", "__main__"),
 )
 """Each part may import from its own layer and from those before it."""
 
@@ -48,7 +48,10 @@ HELP_S, HELP_CALLS = 1.0, 3
 
 
 def modules() -> dict[str, Path]:
-    found = [*PACKAGE.glob("*.py"), *(path for stage in STAGES for path in (PACKAGE / stage).rglob("*.py"))]
+    found = [
+        *PACKAGE.glob("*.py"),
+        *(path for stage in (*STAGES, "commands", "testing") for path in (PACKAGE / stage).rglob("*.py")),
+    ]
     return {module_name(path): path for path in sorted(found)}
 
 

@@ -56,7 +56,13 @@ def normalize(text: str, language: str | None) -> str:
     elif language in CHARACTER_LANGUAGES:
         normalized = _characters()(_simplified(text) if language in CHINESE else text)
     else:
-        normalized = _basic()(text)
+        return normalize_basic(text)
+    return " ".join(normalized.split())
+
+
+def normalize_basic(text: str) -> str:
+    """Normalize a text of any language: lower case, no punctuation, no words in brackets."""
+    normalized: str = _basic()(text)
     return " ".join(normalized.split())
 
 

@@ -1,6 +1,6 @@
 """What people see: progress bars, notes, tables and errors, all on standard error.
 
-Data goes to standard output and is printed by `cli.py`. Progress and colour appear on a terminal
+Data goes to standard output and is printed by `commands`. Progress and colour appear on a terminal
 only; elsewhere a long step is one line at its end.
 """
 

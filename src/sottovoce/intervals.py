@@ -3,7 +3,9 @@
 Clips are resampled with the results of both variants kept together, in blocks by speaker where
 the speakers are known, since errors of one speaker go together. Source: Bisani and Ney 2004,
 "Bootstrap estimates for confidence intervals in ASR performance evaluation"; percentile method,
-`scipy.stats.bootstrap` with `paired=True`.
+`scipy.stats.bootstrap` with `paired=True`. Percentiles are taken further out where there are few blocks, as
+Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3 (expanded percentile interval):
+with 30 speakers they would cover the truth in 93 of 100 cases otherwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -106,6 +108,20 @@ def rate_delta_interval(
     return _interval(kept, statistic, rng)
 
 
+def expanded_confidence(n_blocks: int) -> float:
+    """Return the level at which percentiles are taken, so that they cover as often as `CONFIDENCE` says.
+
+    Resamples spread as a variance that is divided by n, not by n - 1, and normal quantiles are nearer than Student's.
+
+    Args:
+        n_blocks: at least 2.
+    """
+    from scipy.stats import norm, t
+
+    tail = (1 - CONFIDENCE) / 2
+    return float(1 - 2 * norm.cdf(np.sqrt(n_blocks / (n_blocks - 1)) * t.ppf(tail, n_blocks - 1)))
+
+
 def _interval(
     data: tuple[Floats, ...], statistic: Callable[..., Floats], rng: np.random.Generator
 ) -> Interval:
@@ -121,7 +137,7 @@ def _interval(
         vectorized=True,
         n_resamples=N_RESAMPLES,
         batch=500,
-        confidence_level=CONFIDENCE,
+        confidence_level=expanded_confidence(len(data[0])),
         method="percentile",
         rng=rng,
     )

@@ -7,7 +7,6 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.benchmark.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.calibrate.convergence import Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.doctor import DoctorReport
@@ -25,138 +24,15 @@ from sottovoce.optimize.sensitivity.report import (
 from sottovoce.terms import Format
 
 MB = 1_000_000
-GIGA = 1e9
-
-CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "encoder, 30 s",
-    CeilingPart.DECODE_STEP: "decode step",
-}
 
 
-def results_table(results: Results) -> Group:
-    """Show a benchmark: what was measured, then the comparison with other engines, then the ceilings."""
-    tables = (entries_table(results), peers_table(results), ceilings_table(results))
-    return Group(*(table for table in tables if table is not None))
-
-
-def entries_table(results: Results) -> Table:
-    """Compare the entries of a benchmark: one column each."""
-    table = Table(
-        title=f"{results.model}: {results.dataset.n_clips} clips, {results.dataset.audio_s:.0f} s",
-        title_justify="left",
-    )
-    table.add_column("")
-    for variant in results.variants:
-        table.add_column(_in_two_lines(variant.name), justify="right")
-    for label, cells in _result_rows(results):
-        table.add_row(label, *cells)
-    return table
-
-
-def _in_two_lines(name: str) -> str:
-    """Break the name of an entry, which is long, behind its engine."""
-    return name.replace(":", ":\n", 1)
-
-
-def peers_table(results: Results) -> Table | None:
-    """Compare our first variant with each entry of another engine; None without such."""
-    if not results.peers:
-        return None
-    table = Table(title=f"{results.peers[0].subject} against other engines", title_justify="left")
-    table.add_column("against")
-    table.add_column("speed-up", justify="right")
-    table.add_column("WER difference, points", justify="right")
-    for peer in results.peers:
-        table.add_row(peer.peer, _times(peer.speedup), _points(peer.wer_delta))
-    return table
-
-
-def ceilings_table(results: Results) -> Table | None:
-    """Compare times with what this machine can do at most; None where it was not asked for."""
-    if results.machine is None:
-        return None
-    rates = ", ".join(f"{kind} {rate / GIGA:.0f}" for kind, rate in results.machine.macs_per_s.items())
-    table = Table(
-        title=f"ceilings of this machine: {rates} GMAC/s; memory {results.machine.bytes_per_s / GIGA:.1f} GB/s",
-        title_justify="left",
-    )
-    for label in ("variant", "part"):
-        table.add_column(label)
-    for label in ("ceiling, ms", "achieved, ms", "share, %"):
-        table.add_column(label, justify="right")
-    for variant in results.variants:
-        for ceiling in variant.ceilings:
-            table.add_row(
-                variant.name,
-                CEILING_LABELS[ceiling.part],
-                f"{1000 * ceiling.ceiling_s:.1f}",
-                f"{1000 * ceiling.achieved_s:.1f}",
-                f"{100 * ceiling.share:.0f}",
-            )
-    return table
-
-
-def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
-    variants = results.variants
-    by_name = {comparison.variant: comparison for comparison in results.comparisons}
-    compared = [by_name.get(variant.name) for variant in variants]
-    return [
-        ("precision", [variant.precision.label for variant in variants]),
-        ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
-        ("speed-up", [_times(c.speedup) if c else "baseline" for c in compared]),
-        *_stage_rows(results),
-        ("latency p50 / p90, s", [f"{v.latency_s.p50:.2f} / {v.latency_s.p90:.2f}" for v in variants]),
-        ("WER, %", [f"{100 * variant.wer:.2f}" for variant in variants]),
-        ("WER difference, points", [_points(c.wer_delta) if c else "baseline" for c in compared]),
-        ("word accuracy, %", [f"{100 * variant.word_accuracy:.2f}" for variant in variants]),
-        ("raw WER, %", [f"{100 * variant.raw_wer:.2f}" for variant in variants]),
-        ("size on disk, MB", [f"{variant.size_bytes / MB:.0f}" for variant in variants]),
-        ("peak memory, MB", [f"{variant.peak_rss_bytes / MB:.0f}" for variant in variants]),
-        ("load, s", [f"{variant.load_s:.1f}" for variant in variants]),
-        *_cold_start_rows(variants),
-    ]
-
-
-def _cold_start_rows(variants: Sequence[VariantResult]) -> list[tuple[str, list[str]]]:
-    if all(variant.cold_start is None for variant in variants):
-        return []
-    cold = [variant.cold_start for variant in variants]
-    return [
-        ("cold start, s", ["-" if start is None else f"{start.median_s:.2f}" for start in cold]),
-        (
-            "cold start, peak MB",
-            ["-" if start is None else f"{start.peak_rss_bytes / MB:.0f}" for start in cold],
-        ),
-    ]
-
-
-def _stage_rows(results: Results) -> list[tuple[str, list[str]]]:
-    labels = {
-        Stage.ENCODER: "encoder, ms",
-        Stage.DECODER: "decoder, first pass, ms",
-        Stage.DECODER_WITH_PAST: "decoder with past, ms/token",
-    }
-    return [
-        (label, [_stage(results, variant, stage) for variant in results.variants])
-        for stage, label in labels.items()
-    ]
-
-
-def _stage(results: Results, variant: VariantResult, stage: Stage) -> str:
-    if stage not in variant.call_s:
-        return "-"
-    told = f"{1000 * variant.call_s[stage]:.1f}"
-    comparison = next((c for c in results.comparisons if c.variant == variant.name), None)
-    if comparison is None or stage not in comparison.stage_speedup:
-        return told
-    return f"{told} ({comparison.stage_speedup[stage].value:.2f}x)"
-
-
-def _times(interval: Interval) -> str:
+def times(interval: Interval) -> str:
+    """Write a ratio with its interval."""
     return f"{interval.value:.2f}x ({interval.low:.2f} to {interval.high:.2f})"
 
 
-def _points(interval: Interval) -> str:
+def points(interval: Interval) -> str:
+    """Write a difference of rates in points, with its interval."""
     return f"{100 * interval.value:+.2f} ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
 
 
@@ -345,7 +221,7 @@ def _trial_row(report: SearchReport, trial: Trial, own: Settings) -> tuple[str, 
         f"{outcome.speedup:.2f}",
         f"{100 * (outcome.flips or 0.0):.2f}",
         f"{1000 * (outcome.divergence or 0.0):.1f}",
-        "given up" if outcome.wer_increase is None else _points(outcome.wer_increase),
+        "given up" if outcome.wer_increase is None else points(outcome.wer_increase),
         f"{(outcome.size_bytes or 0) / MB:.0f}",
     )
 

@@ -11,8 +11,8 @@ from sottovoce.benchmark.run import BenchmarkSpec, benchmark
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Silent
+from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
-from sottovoce.tables import results_table
 from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}

@@ -1,0 +1,178 @@
+"""Results of several benchmarks side by side: a variant against itself, then and now, here and there.
+
+Source of the rule: pyperf refuses to compare what was measured differently; so does this, unless it is told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from pydantic import Field
+
+from sottovoce.artifacts import Document
+from sottovoce.benchmark.comparison import median_latency_s
+from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.errors import GateError, InputError
+from sottovoce.intervals import Interval, make_blocks, rate_delta_interval, ratio_interval
+
+
+class Condition(StrEnum):
+    """What must be the same in two results for their figures to be compared."""
+
+    HOST = "host"
+    THREADS = "threads"
+    CLIPS = "clips"
+    NORMALIZER = "normalizer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """A result as it was read.
+
+    Attributes:
+        name: what it is called in tables; the folder.
+        rows: all clips of all entries.
+    """
+
+    name: str
+    results: Results
+    rows: tuple[ClipRow, ...]
+
+
+class EntryAcross(Document):
+    """An entry of one result against the entry of the same name in the first."""
+
+    results: str
+    entry: str
+    rtfx: float
+    wer: float
+    size_bytes: int
+    peak_rss_bytes: int
+    n_clips: int | None = Field(
+        default=None,
+        description="Clips that both have, which the intervals rest on; null in the first result.",
+    )
+    speedup: Interval | None = Field(
+        default=None,
+        description="Time in the first result by time in this one; null where hosts or threads differ, and in the first.",
+    )
+    wer_delta: Interval | None = Field(
+        default=None, description="This one minus the first, a fraction; null in the first result."
+    )
+
+
+class Across(Document):
+    """Several results, the first one the reference."""
+
+    differences: dict[str, dict[Condition, str]] = Field(
+        description="By result, what is not as in the first; only where comparing was asked for all the same."
+    )
+    entries: tuple[EntryAcross, ...]
+
+
+def find_differences(first: Results, other: Results) -> dict[Condition, str]:
+    """Return what two results do not share, as `this against that`."""
+    facts: Mapping[Condition, tuple[object, object]] = {
+        Condition.HOST: (_host(first), _host(other)),
+        Condition.THREADS: (first.method.threads, other.method.threads),
+        Condition.CLIPS: (_clips(first), _clips(other)),
+        Condition.NORMALIZER: (first.method.normalizer, other.method.normalizer),
+    }
+    return {
+        condition: f"{here} against {there}" for condition, (here, there) in facts.items() if here != there
+    }
+
+
+def _host(results: Results) -> str:
+    host = results.host
+    return f"{host.cpu} with {host.usable_cores} cores"
+
+
+def _clips(results: Results) -> str:
+    return f"{results.dataset.n_clips} clips {results.dataset.sha256[:12]}"
+
+
+def compare_across(
+    measured: Sequence[Measured], *, despite: Sequence[Condition], rng: np.random.Generator
+) -> Across:
+    """Put results side by side, each entry against that of the same name in the first result.
+
+    Args:
+        measured: at least two.
+        despite: differences that are accepted; speed is not compared across hosts or threads all the same.
+        rng: draws the resamples.
+
+    Raises:
+        GateError: results differ in what is not accepted.
+        InputError: fewer than two results, or none shares a name with the first.
+    """
+    if len(measured) < 2:  # noqa: PLR2004 - a comparison needs two
+        raise InputError("one result alone cannot be compared; name at least two folders")
+    first = measured[0]
+    differences = {other.name: find_differences(first.results, other.results) for other in measured[1:]}
+    for name, found in differences.items():
+        for condition, told in found.items():
+            if condition not in despite:
+                raise GateError(
+                    f"{first.name} and {name} cannot be compared: {condition} differs ({told}). "
+                    f"To compare all the same: --despite {condition}"
+                )
+    entries = [_entry(first, name) for name in _names(first)]
+    for other in measured[1:]:
+        shared = [name for name in _names(other) if name in _names(first)]
+        if not shared:
+            raise InputError(f"{other.name} has no entry of {first.name}: {', '.join(_names(other))}")
+        entries += [
+            _against(first, other, name, is_timed=_is_timed(differences[other.name]), rng=rng)
+            for name in shared
+        ]
+    return Across(
+        differences={name: found for name, found in differences.items() if found}, entries=tuple(entries)
+    )
+
+
+def _is_timed(differences: Mapping[Condition, str]) -> bool:
+    return Condition.HOST not in differences and Condition.THREADS not in differences
+
+
+def _names(measured: Measured) -> list[str]:
+    return [variant.name for variant in measured.results.variants]
+
+
+def _entry(measured: Measured, name: str) -> EntryAcross:
+    variant = measured.results.variant(name)
+    return EntryAcross(
+        results=measured.name,
+        entry=name,
+        rtfx=variant.rtfx,
+        wer=variant.wer,
+        size_bytes=variant.size_bytes,
+        peak_rss_bytes=variant.peak_rss_bytes,
+    )
+
+
+def _against(
+    first: Measured, other: Measured, name: str, *, is_timed: bool, rng: np.random.Generator
+) -> EntryAcross:
+    """Pair the clips that both transcribed."""
+    before = {row.clip_id: row for row in first.rows if row.variant == name and row.error is None}
+    after = [row for row in other.rows if row.variant == name and row.error is None and row.clip_id in before]
+    if not after:
+        raise InputError(f"{other.name} and {first.name} share no clip of {name}")
+    pairs = [(before[row.clip_id], row) for row in after]
+    cut = make_blocks([row.speaker for row in after])
+    speedup = ratio_interval(
+        cut.sums([median_latency_s(a) for a, _ in pairs]),
+        cut.sums([median_latency_s(b) for _, b in pairs]),
+        rng=rng,
+    )
+    delta = rate_delta_interval(
+        cut.sums([a.words.errors for a, _ in pairs]),
+        cut.sums([b.words.errors for _, b in pairs]),
+        cut.sums([a.words.reference_words for a, _ in pairs]),
+        rng=rng,
+    )
+    return _entry(other, name).model_copy(
+        update={"n_clips": len(pairs), "speedup": speedup if is_timed else None, "wer_delta": delta}
+    )

@@ -1,0 +1,173 @@
+"""Conditions on results, for CI: each says when a variant fails.
+
+`wer_delta.high > 0.5` fails a variant whose WER increase may be more than half a point. Figures are in the units
+that tables show: points and percent of WER, megabytes, seconds, ratios.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree as ET
+
+from sottovoce.benchmark.results import Comparison, Results, VariantResult
+from sottovoce.errors import InputError, SpecError, nearest
+from sottovoce.intervals import Interval
+
+POINTS = 100
+MB = 1e6
+
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+CONDITION = re.compile(r"\s*([a-z_][a-z0-9_.]*)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*")
+
+Figure = Callable[[Comparison, VariantResult], float | None]
+
+
+def _interval(of: Callable[[Comparison], Interval], unit: float) -> dict[str, Figure]:
+    return {
+        "value": lambda comparison, _: of(comparison).value * unit,
+        "low": lambda comparison, _: of(comparison).low * unit,
+        "high": lambda comparison, _: of(comparison).high * unit,
+    }
+
+
+METRICS: Mapping[str, Figure] = {
+    **{f"wer_delta.{end}": of for end, of in _interval(lambda found: found.wer_delta, POINTS).items()},
+    **{f"speedup.{end}": of for end, of in _interval(lambda found: found.speedup, 1).items()},
+    "wer": lambda _, variant: variant.wer * POINTS,
+    "rtfx": lambda _, variant: variant.rtfx,
+    "latency_s.p50": lambda _, variant: variant.latency_s.p50,
+    "latency_s.p90": lambda _, variant: variant.latency_s.p90,
+    "load_s": lambda _, variant: variant.load_s,
+    "cold_start_s": lambda _, variant: None if variant.cold_start is None else variant.cold_start.median_s,
+    "size_mb": lambda _, variant: variant.size_bytes / MB,
+    "size_ratio": lambda comparison, _: comparison.size_ratio,
+    "peak_rss_mb": lambda _, variant: variant.peak_rss_bytes / MB,
+    "n_worse": lambda comparison, _: comparison.n_worse,
+    "n_changed": lambda comparison, _: comparison.n_changed,
+}
+"""What a condition can name. Of intervals: `value`, `low` and `high`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """When a variant fails.
+
+    Attributes:
+        text: as it was written.
+        metric: one of `METRICS`.
+        sign: one of `OPERATORS`.
+        threshold: in the metric's unit.
+    """
+
+    text: str
+    metric: str
+    sign: str
+    threshold: float
+
+    def holds(self, value: float) -> bool:
+        """Tell whether a figure fails."""
+        return OPERATORS[self.sign](value, self.threshold)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A condition on one variant.
+
+    Attributes:
+        value: of the metric, in its unit.
+        has_failed: the condition holds.
+    """
+
+    variant: str
+    condition: Condition
+    value: float
+    has_failed: bool
+
+    @property
+    def reason(self) -> str:
+        """One line for people."""
+        return f"{self.variant}: {self.condition.metric} is {self.value:.4g}, fails if {self.condition.text}"
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition such as `speedup.low < 1.5`.
+
+    Raises:
+        SpecError: it is no comparison of a known metric with a number.
+    """
+    found = CONDITION.fullmatch(text)
+    if found is None:
+        raise SpecError(f"{text!r} is no condition; write METRIC < NUMBER, such as 'wer_delta.high > 0.5'")
+    metric, sign, threshold = found.groups()
+    if metric not in METRICS:
+        raise SpecError(
+            f"{text!r}: there is no metric {metric}{nearest(metric, METRICS)}; known: {', '.join(METRICS)}"
+        )
+    return Condition(text=" ".join(text.split()), metric=metric, sign=sign, threshold=float(threshold))
+
+
+def check_results(
+    results: Results, conditions: Sequence[Condition], variants: Iterable[str] = ()
+) -> tuple[Outcome, ...]:
+    """Check conditions on variants of a result.
+
+    Args:
+        results: of a benchmark.
+        conditions: at least one.
+        variants: names; empty takes all that were compared with the baseline.
+
+    Raises:
+        InputError: a variant was not compared, or a figure not measured.
+    """
+    compared = {comparison.variant: comparison for comparison in results.comparisons}
+    names = tuple(variants) or tuple(compared)
+    for name in names:
+        if name not in compared:
+            raise InputError(
+                f"{name} was not compared with {results.baseline}{nearest(name, compared)}; "
+                f"compared: {', '.join(compared) or 'nothing'}"
+            )
+    return tuple(
+        _outcome(compared[name], results.variant(name), condition)
+        for name in names
+        for condition in conditions
+    )
+
+
+def _outcome(comparison: Comparison, variant: VariantResult, condition: Condition) -> Outcome:
+    value = METRICS[condition.metric](comparison, variant)
+    if value is None:
+        raise InputError(
+            f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` with --cold-starts 5"
+        )
+    return Outcome(variant=variant.name, condition=condition, value=value, has_failed=condition.holds(value))
+
+
+def junit(outcomes: Sequence[Outcome], suite: str) -> str:
+    """Write outcomes as JUnit XML, which CI services show as tests.
+
+    Args:
+        outcomes: of `check_results`.
+        suite: name of the test suite; the model.
+
+    Source: the format of Apache Ant's JUnit task, as Jenkins and GitLab read it.
+    """
+    failures = sum(outcome.has_failed for outcome in outcomes)
+    root = ET.Element("testsuite", name=suite, tests=str(len(outcomes)), failures=str(failures), errors="0")
+    for outcome in outcomes:
+        case = ET.SubElement(
+            root, "testcase", classname=outcome.variant, name=f"not {outcome.condition.text}"
+        )
+        if outcome.has_failed:
+            ET.SubElement(case, "failure", message=outcome.reason)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

@@ -1,0 +1,77 @@
+"""What was measured before, drawn over time."""
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sottovoce.benchmark.history import Past
+from sottovoce.intervals import Interval
+from sottovoce.reports.units import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_IN, HEIGHT_IN = 8, 5
+MARKERS = "osD^vP"
+
+
+def draw_history(past: Sequence[Past]) -> str:
+    """Draw speed and word errors of entries over time, as an SVG file; a bar is the interval against the baseline.
+
+    Args:
+        past: at least one; entries of one model and name are joined by a line.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}):
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+        speed, errors = figure.subplots(2, 1, sharex=True)
+        _draw(speed, past, lambda one: one.rtfx, _relative_speed)
+        speed.set_ylabel("audio s per s")
+        speed.set_ylim(bottom=0)
+        _draw(errors, past, lambda one: 100 * one.wer, _relative_errors)
+        errors.set_ylabel("WER, %")
+        speed.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        figure.autofmt_xdate()
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+Bounds = Callable[[Past], tuple[float, float] | None]
+
+
+def _draw(axes: "Axes", past: Sequence[Past], value: Callable[[Past], float], bounds: Bounds) -> None:
+    for place, key in enumerate(dict.fromkeys((one.model, one.entry) for one in past)):
+        line = [one for one in past if (one.model, one.entry) == key]
+        values = [value(one) for one in line]
+        found = [bounds(one) or (at, at) for one, at in zip(line, values, strict=True)]
+        reach = [
+            [max(0.0, at - low) for at, (low, _) in zip(values, found, strict=True)],
+            [max(0.0, high - at) for at, (_, high) in zip(values, found, strict=True)],
+        ]
+        axes.errorbar(
+            [one.created for one in line],  # type: ignore[arg-type]  # Matplotlib takes dates
+            values,
+            yerr=reach,
+            marker=MARKERS[place % len(MARKERS)],
+            capsize=3,
+            label=printable(f"{key[0]} {key[1]}"),
+        )
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _relative_speed(one: Past) -> tuple[float, float] | None:
+    return None if one.speedup is None else _scaled(one.speedup, one.rtfx / one.speedup.value)
+
+
+def _scaled(interval: Interval, unit: float) -> tuple[float, float]:
+    return interval.low * unit, interval.high * unit
+
+
+def _relative_errors(one: Past) -> tuple[float, float] | None:
+    if one.wer_delta is None:
+        return None
+    baseline = one.wer - one.wer_delta.value
+    return 100 * (baseline + one.wer_delta.low), 100 * (baseline + one.wer_delta.high)

@@ -1,0 +1,50 @@
+"""`sottovoce optimize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.commands.options import Data, Force, Json, Model, Overrides, RecipeName, Session, show
+
+
+def optimize(
+    context: typer.Context,
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to write.", show_default=False)],
+    recipe: RecipeName = "int8",
+    overrides: Overrides = None,
+    *,
+    force: Force = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
+
+    Examples:
+
+        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+
+        sottovoce optimize ./my-finetuned-whisper --data LibriSpeech/dev-clean --out runs/mine --set calibration.n_clips=32
+    """
+    from sottovoce.calibrate.speech import read_speech
+    from sottovoce.config import load_recipe
+    from sottovoce.inspection import inspect_run
+    from sottovoce.optimize import pipeline
+    from sottovoce.tables import run_table
+
+    session: Session = context.obj
+    chosen = load_recipe(recipe, overrides or ())
+    planned = pipeline.plan(model, chosen, read_speech(data), out, force=force)
+    if dry_run:
+        for line in pipeline.describe(planned):
+            typer.echo(line)
+        return
+    run = pipeline.optimize(planned, force=force, reporter=session.terminal)
+    summary = inspect_run(run)
+    show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
+    session.terminal.note(f"wrote {out}")
+    session.terminal.note(f"next: sottovoce benchmark {out} --data {data} --out {out}-results")

@@ -1,0 +1,114 @@
+"""Results side by side: what may be compared, and what is found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sottovoce.benchmark.across import Across, Condition, Measured, compare_across
+from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.cli import app
+from sottovoce.errors import GateError, InputError, SpecError
+from sottovoce.testing.results import build_sample, save_sample
+
+SAMPLE = build_sample()
+
+
+def measured(
+    name: str, results: Results = SAMPLE.results, rows: tuple[ClipRow, ...] = SAMPLE.rows
+) -> Measured:
+    return Measured(name=name, results=results, rows=rows)
+
+
+def twice_as_fast(rows: tuple[ClipRow, ...]) -> tuple[ClipRow, ...]:
+    return tuple(
+        row.model_copy(update={"latency_s": tuple(seconds / 2 for seconds in row.latency_s)}) for row in rows
+    )
+
+
+def across(*others: Measured, despite: tuple[Condition, ...] = ()) -> Across:
+    return compare_across([measured("first"), *others], despite=despite, rng=np.random.default_rng(0))
+
+
+def on_other_host() -> Results:
+    host = SAMPLE.results.host.model_copy(update={"cpu": "another"})
+    return SAMPLE.results.model_copy(update={"host": host})
+
+
+def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
+    found = across(measured("second", rows=twice_as_fast(SAMPLE.rows)))
+    assert [entry.entry for entry in found.entries] == ["fp32", "fp16", "int8"] * 2
+    for entry in found.entries[3:]:
+        assert entry.speedup is not None
+        assert entry.wer_delta is not None
+        assert entry.speedup.value == pytest.approx(2)
+        assert (entry.wer_delta.value, entry.n_clips) == (0, 12)
+
+
+@pytest.mark.parametrize(
+    ("condition", "changed"),
+    [
+        (Condition.HOST, on_other_host()),
+        (
+            Condition.THREADS,
+            SAMPLE.results.model_copy(
+                update={"method": SAMPLE.results.method.model_copy(update={"threads": 1})}
+            ),
+        ),
+        (
+            Condition.CLIPS,
+            SAMPLE.results.model_copy(
+                update={"dataset": SAMPLE.results.dataset.model_copy(update={"sha256": "ef" * 32})}
+            ),
+        ),
+        (
+            Condition.NORMALIZER,
+            SAMPLE.results.model_copy(
+                update={"method": SAMPLE.results.method.model_copy(update={"normalizer": "none"})}
+            ),
+        ),
+    ],
+)
+def test_what_was_measured_differently_is_refused_unless_told(condition: Condition, changed: Results) -> None:
+    other = measured("second", results=changed)
+    with pytest.raises(GateError, match=f"{condition} differs .* --despite {condition}"):
+        across(other)
+    assert across(other, despite=(condition,)).differences.keys() == {"second"}
+
+
+def test_times_of_two_hosts_are_never_compared() -> None:
+    found = across(measured("second", results=on_other_host()), despite=(Condition.HOST,))
+    assert all(entry.speedup is None for entry in found.entries)
+    assert all(entry.wer_delta is not None for entry in found.entries[3:])
+
+
+def test_clips_that_one_did_not_measure_are_left_out() -> None:
+    fewer = tuple(row for row in SAMPLE.rows if not row.clip_id.endswith("0003"))
+    assert {entry.n_clips for entry in across(measured("second", rows=fewer)).entries[3:]} == {11}
+
+
+def test_one_result_is_no_comparison() -> None:
+    with pytest.raises(InputError, match="at least two"):
+        across()
+
+
+def test_results_without_a_common_entry_are_an_error() -> None:
+    variants = tuple(
+        variant.model_copy(update={"name": f"new-{variant.name}"}) for variant in SAMPLE.results.variants
+    )
+    with pytest.raises(InputError, match="no entry of first"):
+        across(measured("second", results=SAMPLE.results.model_copy(update={"variants": variants})))
+
+
+def test_the_command_shows_both_and_refuses_unknown_conditions(tmp_path: Path) -> None:
+    folders = [str(save_sample(SAMPLE.results, SAMPLE.rows, tmp_path / name)) for name in ("a", "b")]
+    runner = CliRunner()
+    shown = runner.invoke(app, ["compare", *folders])
+    assert shown.exit_code == 0
+    assert shown.output.count("int8") == 2
+    told = Across.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
+    assert len(told.entries) == 6
+    refused = runner.invoke(app, ["compare", *folders, "--despite", "hosts"])
+    assert isinstance(refused.exception, SpecError)
+    assert "did you mean host" in str(refused.exception)

@@ -1,0 +1,105 @@
+"""Conditions on results: what they read, when they fail, what CI is told."""
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition
+from sottovoce.cli import app
+from sottovoce.errors import GateError, InputError, SpecError
+from sottovoce.testing.results import build_sample, save_sample
+
+SAMPLE = build_sample()
+INT8 = next(found for found in SAMPLE.results.comparisons if found.variant == "int8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_sample(SAMPLE.results, SAMPLE.rows, tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    ("text", "has_failed"),
+    [
+        ("wer_delta.high > 0.5", True),
+        (f"wer_delta.high > {INT8.wer_delta.high * 100 + 0.01:.3f}", False),
+        ("speedup.low < 1.5", False),
+        ("speedup.low<1.9", True),
+        ("size_mb > 41", True),
+        ("size_ratio >= 0.3", False),
+        ("n_worse != 0", True),
+    ],
+)
+def test_figures_are_in_the_units_that_tables_show(text: str, has_failed: bool) -> None:  # noqa: FBT001
+    (outcome,) = check_results(SAMPLE.results, [parse_condition(text)], ["int8"])
+    assert outcome.has_failed is has_failed
+    assert outcome.condition.metric in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("faster please", "write METRIC < NUMBER"),
+        ("speedup.low < fast", "write METRIC < NUMBER"),
+        ("__import__('os') > 1", "write METRIC < NUMBER"),
+        ("speedup.lo < 1", "did you mean speedup.low"),
+    ],
+)
+def test_what_is_no_condition_is_refused_with_what_is(text: str, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        parse_condition(text)
+
+
+@given(
+    metric=st.sampled_from(sorted(METRICS)),
+    sign=st.sampled_from(sorted(OPERATORS)),
+    threshold=st.floats(-1e6, 1e6).map(lambda value: round(value, 4)),
+    space=st.sampled_from(["", " ", "  "]),
+)
+def test_conditions_are_read_as_they_are_written(
+    metric: str, sign: str, threshold: float, space: str
+) -> None:
+    found = parse_condition(f"{metric}{space}{sign}{space}{threshold:.4f}")
+    assert (found.metric, found.sign, found.threshold) == (metric, sign, threshold)
+
+
+def test_a_figure_that_was_not_measured_fails_nothing_silently() -> None:
+    with pytest.raises(InputError, match="--cold-starts"):
+        check_results(SAMPLE.results, [parse_condition("cold_start_s > 2")])
+
+
+def test_a_variant_that_was_not_compared_is_an_error() -> None:
+    with pytest.raises(InputError, match="did you mean int8"):
+        check_results(SAMPLE.results, [parse_condition("wer > 1")], ["int9"])
+
+
+def test_every_variant_is_checked_unless_some_are_named() -> None:
+    outcomes = check_results(SAMPLE.results, [parse_condition("wer > 100")])
+    assert [outcome.variant for outcome in outcomes] == ["fp16", "int8"]
+
+
+def test_junit_counts_and_names_what_failed() -> None:
+    conditions = [parse_condition("speedup.low < 1.5"), parse_condition("wer_delta.high > 50")]
+    told = ET.fromstring(junit(check_results(SAMPLE.results, conditions), "a <model>"))  # noqa: S314
+    assert (told.get("name"), told.get("tests"), told.get("failures")) == ("a <model>", "4", "1")
+    (failed,) = [case for case in told if case.find("failure") is not None]
+    assert failed.get("classname") == "fp16"
+
+
+def test_the_command_ends_with_3_and_the_reason(folder: Path, tmp_path: Path) -> None:
+    runner, told = CliRunner(), tmp_path / "gate.xml"
+    kept = runner.invoke(app, ["gate", str(folder), "--fail-if", "wer > 100", "--junit", str(told)])
+    assert kept.exit_code == 0
+    assert kept.output.count("pass") == 2
+    assert told.read_text(encoding="utf-8").startswith("<?xml")
+    failed = runner.invoke(
+        app, ["gate", str(folder), "--fail-if", "speedup.low < 1.5", "--variants", "fp16,int8"]
+    )
+    assert isinstance(failed.exception, GateError)
+    assert failed.exception.exit_code == 3
+    assert "1 of 2 conditions fail" in str(failed.exception)
+    assert "FAIL  fp16: speedup.low is 0.98" in failed.output

@@ -1,0 +1,59 @@
+"""What an interval says of a margin, and how many clips more would say it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.benchmark.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
+from sottovoce.intervals import Interval
+
+MARGIN = 0.005
+
+
+def interval(low: float, value: float, high: float) -> Interval:
+    return Interval(value=value, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("delta", "verdict"),
+    [
+        (interval(-0.01, -0.002, 0.005), AccuracyVerdict.WITHIN),
+        (interval(-0.01, 0.0, 0.006), AccuracyVerdict.UNDECIDED),
+        (interval(0.005, 0.01, 0.02), AccuracyVerdict.UNDECIDED),
+        (interval(0.0051, 0.01, 0.02), AccuracyVerdict.BEYOND),
+    ],
+)
+def test_the_interval_decides_and_not_the_value(delta: Interval, verdict: AccuracyVerdict) -> None:
+    assert judge_accuracy(delta, margin=MARGIN) is verdict
+
+
+def test_an_interval_that_reaches_twice_as_far_as_there_is_room_needs_four_times_the_clips() -> None:
+    assert more_clips_needed(interval(-0.01, 0.0, 0.01), margin=MARGIN, n_clips=200) == 600
+
+
+def test_a_difference_beyond_the_margin_needs_clips_too() -> None:
+    assert more_clips_needed(interval(0.0, 0.01, 0.03), margin=MARGIN, n_clips=100) == 300
+
+
+def test_nothing_more_is_needed_where_it_is_decided() -> None:
+    assert more_clips_needed(interval(-0.01, -0.002, 0.005), margin=MARGIN, n_clips=200) == 0
+
+
+def test_no_number_is_told_where_the_difference_is_the_margin() -> None:
+    assert more_clips_needed(interval(0.0, 0.005, 0.01), margin=MARGIN, n_clips=200) is None
+    assert more_clips_needed(interval(0.0, 0.00501, 0.01), margin=MARGIN, n_clips=200) is None
+
+
+@given(
+    low=st.floats(0.0, 0.02), high=st.floats(0.0, 0.02), value=st.floats(-0.02, 0.02), n=st.integers(10, 5000)
+)
+def test_so_many_clips_more_decide_if_the_difference_stays(
+    low: float, high: float, value: float, n: int
+) -> None:
+    delta = interval(value - low, value, value + high)
+    more = more_clips_needed(delta, margin=MARGIN, n_clips=n)
+    if more is None:
+        return
+    shrink = (n / (n + more)) ** 0.5
+    later = interval(value - low * shrink * 0.999_999, value, value + high * shrink * 0.999_999)
+    assert judge_accuracy(later, margin=MARGIN) is not AccuracyVerdict.UNDECIDED

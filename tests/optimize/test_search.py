@@ -28,7 +28,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = load_recipe("search").resolved()
     raw["calibration"]["n_clips"] = 2
     # INT8 activations from two clips of tones would destroy a random encoder.
-    raw["quantize"]["components"]["encoder"] |= {"scheme": "w8", "keep_float": []}
+    raw["quantize"]["components"]["encoder"] |= {"scheme": "w8", "keep_float": [], "dynamic_activations": []}
     raw["search"] = {
         "judge_clips": 2,
         "timed_clips": 1,

@@ -48,6 +48,7 @@ class InputExtremes:
 
     Attributes:
         name: of the first operation that takes the tensor.
+        operations: those that take it, each with its friendly name and its type.
         lows: float32, shape (n_clips, n_channels).
         highs: the same shape.
         weight_maxima: of each operation that takes the tensor the largest absolute weight by input channel,
@@ -55,6 +56,7 @@ class InputExtremes:
     """
 
     name: str
+    operations: tuple[tuple[str, str], ...]
     lows: Extremes
     highs: Extremes
     weight_maxima: tuple[NDArray[np.float32], ...]

@@ -44,7 +44,7 @@ from sottovoce.config import Int8Variant
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.terms import Component, Scheme
+from sottovoce.terms import Component
 
 DOCTOR_NAME = "doctor.json"
 RECORDED_CLIPS_NAME = "clips.jsonl"
@@ -149,10 +149,16 @@ def _converge(patient: Patient, reporter: Reporter) -> tuple[Convergence, ...]:
 
 
 def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Int8Variant) -> Convergence:
+    """Follow the ranges that the recipe records, or, where it records none, all of them."""
     spec = quantize.components.of(component)
-    is_quantized = spec.scheme is Scheme.W8A8
+    recorded = [
+        tensor
+        for tensor in inputs
+        if any(spec.has_recorded_range(name, type_name) for name, type_name in tensor.operations)
+    ]
+    is_quantized = bool(recorded)
     return measure_convergence(
-        inputs,
+        recorded or inputs,
         component,
         alpha=spec.smooth_quant_alpha if is_quantized else None,
         is_quantized=is_quantized,

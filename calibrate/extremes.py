@@ -151,6 +151,9 @@ def _join(
     return tuple(
         InputExtremes(
             name=tensor.name,
+            operations=tuple(
+                (operation.get_friendly_name(), operation.get_type_name()) for operation in tensor.operations
+            ),
             lows=np.stack([extremes[2 * i] for extremes in found]),
             highs=np.stack([extremes[2 * i + 1] for extremes in found]),
             weight_maxima=tensor.weight_maxima(),

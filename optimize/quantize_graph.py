@@ -224,14 +224,9 @@ def _ignored_scope(spec: QuantizeSpec) -> Any:
 
 def kept_names(model: Any, spec: QuantizeSpec) -> frozenset[str]:
     """Name the nodes that `keep_float` keeps float."""
-    kept = set()
-    for operation in model.get_ops():
-        name = operation.get_friendly_name()
-        for keep in spec.keep_float:
-            if (
-                name in keep.names
-                or operation.get_type_name() in keep.types
-                or any(re.match(pattern, name) for pattern in keep.patterns)
-            ):
-                kept.add(name)
-    return frozenset(kept)
+    return frozenset(
+        name
+        for operation in model.get_ops()
+        for name in (operation.get_friendly_name(),)
+        if any(keep.fits(name, operation.get_type_name()) for keep in spec.keep_float)
+    )

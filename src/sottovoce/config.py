@@ -6,6 +6,7 @@ that name the file, the path of the key and the nearest valid name. Ready recipe
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -66,6 +67,14 @@ class KeepFloat(Spec):
             raise ValueError("at least one of names, types and patterns")
         return self
 
+    def fits(self, name: str, type_name: str) -> bool:
+        """Tell whether a node is one of these, by its friendly name and its operation type."""
+        return (
+            name in self.names
+            or type_name in self.types
+            or any(re.match(pattern, name) for pattern in self.patterns)
+        )
+
 
 WEIGHT_ONLY = (Scheme.W8, Scheme.W4)
 """Schemes that leave activations float."""
@@ -124,6 +133,14 @@ class QuantizeSpec(Spec):
             if self.scheme not in schemes and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} only where scheme is {' or '.join(schemes)}")
         return self
+
+    def has_recorded_range(self, name: str, type_name: str) -> bool:
+        """Tell whether what a node takes is quantized by a recorded range: not float, and not on the fly."""
+        return (
+            self.scheme is Scheme.W8A8
+            and not any(keep.fits(name, type_name) for keep in self.keep_float)
+            and not any(re.match(pattern, name) for pattern in self.dynamic_activations)
+        )
 
 
 class ComponentSpecs(Spec):

@@ -27,7 +27,13 @@ CHANGES = st.lists(st.floats(0, 2), min_size=1, max_size=40)
 def extremes(
     highs: NDArray[np.float32], lows: NDArray[np.float32] | None = None, *, name: str = "layers.0.fc2"
 ) -> InputExtremes:
-    return InputExtremes(name=name, lows=-highs if lows is None else lows, highs=highs, weight_maxima=())
+    return InputExtremes(
+        name=name,
+        operations=((name, "MatMul"),),
+        lows=-highs if lows is None else lows,
+        highs=highs,
+        weight_maxima=(),
+    )
 
 
 def noisy(n_clips: int, rng: np.random.Generator, *, spread: float = 0.02) -> NDArray[np.float32]:

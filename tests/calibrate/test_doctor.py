@@ -73,6 +73,20 @@ def test_ranges_of_encoder_and_steps_are_followed_with_the_alpha_of_the_recipe(r
     assert {"layers.0.fc2", "layers.1.fc1", "conv1"} <= {one.name for one in encoder.ranges}
 
 
+def test_ranges_that_the_recipe_does_not_record_are_not_followed(run: Path, tones: Path) -> None:
+    read = read_run(run)
+    changed = ["calibration.n_clips=2", "quantize.dynamic_quantization_group_size=32"]
+    encoder = "quantize.components.encoder"
+    changed += [f"{encoder}.dynamic_activations=['.*fc2/.*']"]
+    changed += [f"{encoder}.keep_float=[{{reason: raw, types: [Convolution]}}]"]
+    calibrate_again(read, read_speech(str(tones)), override_recipe(read.recipe, changed), Silent())
+    report = read_report(run / "calibration")
+    assert report is not None
+    names = {one.name for one in report.convergence[0].ranges}
+    assert "layers.1.fc1" in names
+    assert not any("fc2" in name or "conv" in name for name in names)
+
+
 def test_english_tones_for_a_multilingual_model_are_warned_of(record: Path) -> None:
     report = read_report(record)
     assert report is not None

@@ -43,7 +43,9 @@ def recorded(name: str = "clip", language: str = "en") -> tuple[RecordedClip, ..
 
 def build_report(name: str = "layers.3.fc2", language: str = "en") -> DoctorReport:
     highs = np.array([[1.0], [1.2], [1.0], [1.1], [1.1], [1.1], [1.0], [4.0]], dtype=np.float32)
-    tensor = InputExtremes(name=name, lows=-highs, highs=highs, weight_maxima=())
+    tensor = InputExtremes(
+        name=name, operations=((name, "MatMul"),), lows=-highs, highs=highs, weight_maxima=()
+    )
     convergence = tuple(
         measure_convergence([tensor], component, alpha=0.8, is_quantized=True)
         for component in (Component.ENCODER, Component.DECODER_WITH_PAST)

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.comparison import median_latency_s
+from sottovoce.benchmark.comparison import pair_clips
 from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.errors import GateError, InputError
-from sottovoce.intervals import Interval, make_blocks, rate_delta_interval, ratio_interval
+from sottovoce.intervals import Interval, make_blocks
 
 
 class Condition(StrEnum):
@@ -160,19 +160,10 @@ def _against(
     after = [row for row in other.rows if row.variant == name and row.error is None and row.clip_id in before]
     if not after:
         raise InputError(f"{other.name} and {first.name} share no clip of {name}")
-    pairs = [(before[row.clip_id], row) for row in after]
-    cut = make_blocks([row.speaker for row in after])
-    speedup = ratio_interval(
-        cut.sums([median_latency_s(a) for a, _ in pairs]),
-        cut.sums([median_latency_s(b) for _, b in pairs]),
-        rng=rng,
-    )
-    delta = rate_delta_interval(
-        cut.sums([a.words.errors for a, _ in pairs]),
-        cut.sums([b.words.errors for _, b in pairs]),
-        cut.sums([a.words.reference_words for a, _ in pairs]),
-        rng=rng,
-    )
+    paired = [before[row.clip_id] for row in after]
+    if sum(row.words.reference_words for row in paired) == 0:
+        raise InputError(f"the clips of {name} that {other.name} and {first.name} share hold no words")
+    speedup, delta = pair_clips(paired, after, make_blocks([row.speaker for row in after]), rng)
     return _entry(other, name).model_copy(
-        update={"n_clips": len(pairs), "speedup": speedup if is_timed else None, "wer_delta": delta}
+        update={"n_clips": len(after), "speedup": speedup if is_timed else None, "wer_delta": delta}
     )

@@ -23,6 +23,7 @@ from sottovoce.errors import GateError
 from sottovoce.intervals import (
     Blocks,
     Interval,
+    make_blocks,
     rate_delta_interval,
     ratio_interval,
     ratio_of_ratios_interval,
@@ -67,9 +68,26 @@ def _pair(
     ]
     before, after = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
     cut = blocks(before)
-    words = cut.sums([row.words.reference_words for row in before])
-    if words.sum() == 0:
+    if sum(row.words.reference_words for row in before) == 0:
         raise GateError("the references hold no words after normalizing; nothing can be compared")
+    speedup, delta = pair_clips(before, after, cut, rng)
+    return _Pairing(before=before, after=after, cut=cut, speedup=speedup, wer_delta=delta)
+
+
+def pair_clips(
+    before: Sequence[ClipRow], after: Sequence[ClipRow], cut: Blocks, rng: np.random.Generator
+) -> tuple[Interval, Interval]:
+    """Estimate how many times as fast one is as the other, and how their word error rates differ.
+
+    Args:
+        before: rows of clips that both transcribed, with words in their references.
+        after: the same clips.
+        cut: which block each clip belongs to.
+        rng: draws the resamples.
+
+    Returns:
+        Total times, `before` by `after`; error rates, `after` minus `before`.
+    """
     speedup = ratio_interval(
         cut.sums([median_latency_s(row) for row in before]),
         cut.sums([median_latency_s(row) for row in after]),
@@ -78,10 +96,10 @@ def _pair(
     delta = rate_delta_interval(
         cut.sums([row.words.errors for row in before]),
         cut.sums([row.words.errors for row in after]),
-        words,
+        cut.sums([row.words.reference_words for row in before]),
         rng=rng,
     )
-    return _Pairing(before=before, after=after, cut=cut, speedup=speedup, wer_delta=delta)
+    return speedup, delta
 
 
 def compare(
@@ -141,26 +159,12 @@ def _compare_strata(
 ) -> Iterator[StratumComparison]:
     """Compare on each part with words; clips are resampled, since a part has few speakers."""
     for (kind, name), places in group_by_stratum(before).items():
-        part = [(before[place], after[place]) for place in places]
-        words = np.array([float(a.words.reference_words) for a, _ in part])
-        if words.sum() == 0:
+        part = [before[place] for place in places]
+        if sum(row.words.reference_words for row in part) == 0:
             continue
-        yield StratumComparison(
-            by=kind,
-            name=name,
-            n_clips=len(part),
-            speedup=ratio_interval(
-                np.array([median_latency_s(a) for a, _ in part]),
-                np.array([median_latency_s(b) for _, b in part]),
-                rng=rng,
-            ),
-            wer_delta=rate_delta_interval(
-                np.array([float(a.words.errors) for a, _ in part]),
-                np.array([float(b.words.errors) for _, b in part]),
-                words,
-                rng=rng,
-            ),
-        )
+        by_clip = make_blocks([None] * len(part))
+        speedup, delta = pair_clips(part, [after[place] for place in places], by_clip, rng)
+        yield StratumComparison(by=kind, name=name, n_clips=len(part), speedup=speedup, wer_delta=delta)
 
 
 def compare_peer(

@@ -110,7 +110,7 @@ def parse_condition(text: str) -> Condition:
     metric, sign, threshold = found.groups()
     if metric not in METRICS:
         raise SpecError(
-            f"{text!r}: there is no metric {metric}{nearest(metric, METRICS)}; known: {', '.join(METRICS)}"
+            f"{text!r}: there is no metric {metric}{nearest(metric, METRICS)} (metrics: {', '.join(METRICS)})"
         )
     return Condition(text=" ".join(text.split()), metric=metric, sign=sign, threshold=float(threshold))
 

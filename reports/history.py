@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WIDTH_IN, HEIGHT_IN = 8, 5
 MARKERS = "osD^vP"
+LEAST_ROOM_DAYS = 1 / 24
+"""Beside the first and the last moment, which may be one."""
 
 
 def draw_history(past: Sequence[Past]) -> str:
@@ -22,6 +24,7 @@ def draw_history(past: Sequence[Past]) -> str:
         past: at least one; entries of one model and name are joined by a line.
     """
     import matplotlib as mpl
+    from matplotlib.dates import ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}):
@@ -33,7 +36,11 @@ def draw_history(past: Sequence[Past]) -> str:
         _draw(errors, past, lambda one: 100 * one.wer, _relative_errors)
         errors.set_ylabel("WER, %")
         speed.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        figure.autofmt_xdate()
+        times = date2num([one.created for one in past])
+        room = max((times.max() - times.min()) / 10, LEAST_ROOM_DAYS)
+        errors.set_xlim(times.min() - room, times.max() + room)
+        errors.xaxis_date()
+        errors.xaxis.set_major_formatter(ConciseDateFormatter(errors.xaxis.get_major_locator()))
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue()
@@ -43,6 +50,8 @@ Bounds = Callable[[Past], tuple[float, float] | None]
 
 
 def _draw(axes: "Axes", past: Sequence[Past], value: Callable[[Past], float], bounds: Bounds) -> None:
+    from matplotlib.dates import date2num
+
     for place, key in enumerate(dict.fromkeys((one.model, one.entry) for one in past)):
         line = [one for one in past if (one.model, one.entry) == key]
         values = [value(one) for one in line]
@@ -52,7 +61,7 @@ def _draw(axes: "Axes", past: Sequence[Past], value: Callable[[Past], float], bo
             [max(0.0, high - at) for at, (_, high) in zip(values, found, strict=True)],
         ]
         axes.errorbar(
-            [one.created for one in line],  # type: ignore[arg-type]  # Matplotlib takes dates
+            date2num([one.created for one in line]),
             values,
             yerr=reach,
             marker=MARKERS[place % len(MARKERS)],

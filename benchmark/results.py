@@ -19,6 +19,7 @@ from sottovoce.artifacts import Document
 from sottovoce.benchmark.matched_pairs import MatchedPairs
 from sottovoce.benchmark.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.panel import PanelRow
+from sottovoce.benchmark.side_effects import SideEffects
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
@@ -29,13 +30,15 @@ from sottovoce.optimize.sensitivity.report import SensitivityReport
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 5
+RESULTS_SCHEMA_VERSION = 6
 """1: first version; every variant ran in optimum-intel.
 2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read.
 3: `doctor`; versions 1 and 2 can be read.
 4: `sensitivity`, `search`; versions 1 to 3 can be read.
 5: of a comparison `matched_pairs`, `panel`, `no_regression_rate`, `strata`, `verdict.more_clips`; of a clip `snr_db`; strata by
-length, noise and speaker as well; versions 1 to 4 can be read."""
+length, noise and speaker as well; versions 1 to 4 can be read.
+6: `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; of an entry `latency_s.p99`, `throughput`, `thread_sweep`; of a clip
+`disturbed`, `spoken`, `audio`; versions 1 to 5 can be read."""
 
 
 class Stage(StrEnum):
@@ -68,6 +71,7 @@ class Latency(Document):
 
     p50: float
     p90: float
+    p99: float | None = Field(default=None, description="Null in results before version 6.")
     mean: float
 
 
@@ -138,6 +142,22 @@ class MachineRates(Document):
     bytes_per_s: float = Field(description="Read from memory, of weights used once.")
 
 
+class Throughput(Document):
+    """Clips decoded in batches: how much work a machine gets through when nobody waits."""
+
+    batch_size: int
+    rtfx: float = Field(description="Seconds of audio per second of work.")
+    peak_rss_bytes: int
+
+
+class ThreadPoint(Document):
+    """The speed with a number of threads."""
+
+    threads: int
+    rtfx: float
+    n_clips: int
+
+
 class VariantResult(Document):
     """Everything measured of one entry: a variant in an engine."""
 
@@ -165,6 +185,10 @@ class VariantResult(Document):
     int8_nodes: dict[str, int] = Field(description="FakeQuantize nodes and INT8 weights of each component.")
     cold_start: ColdStart | None = Field(default=None, description="Null where it was not asked for.")
     ceilings: tuple[Ceiling, ...] = ()
+    throughput: tuple[Throughput, ...] = Field(
+        default=(), description="One for each size of batches; empty where it was not asked for."
+    )
+    thread_sweep: tuple[ThreadPoint, ...] = Field(default=(), description="Empty where it was not asked for.")
 
 
 class Verdict(Document):
@@ -222,6 +246,41 @@ class PeerComparison(Document):
     wer_delta: Interval = Field(description="Subject minus peer, a fraction.")
 
 
+class Absent(Document):
+    """An engine that was asked for and is not installed."""
+
+    engine: str
+    reason: str
+
+
+class SelfCheck(Document):
+    """An entry against itself in a second process (A/A): what this machine's noise makes of no difference."""
+
+    entry: str
+    ratio: Interval = Field(description="Ratio of total times, first by second; 1 but for noise.")
+    n_clips: int
+    same_text_rate: float = Field(
+        description="Share of the clips with the same text; 1 where nothing is left to chance."
+    )
+
+
+class Noise(Document):
+    """What else the machine did while clips were timed; a block is one clip in every entry."""
+
+    n_blocks: int
+    n_marked: int = Field(
+        description="Blocks beyond a limit, after repeats: their figures count, and are marked."
+    )
+    n_repeated: int = Field(description="Blocks that were measured again because they were beyond a limit.")
+    steal_share: float = Field(description="Of the CPU time, taken by the host for others.")
+    foreign_share: float = Field(description="Of the CPU time, used by other processes of this machine.")
+    throttled: int | None = Field(
+        description="Events of thermal throttling; null where the kernel does not count them."
+    )
+    max_steal_share: float = Field(description="The limit for a block.")
+    max_foreign_share: float = Field(description="The limit for a block.")
+
+
 class Rejected(Document):
     """A clip that was not used, and why."""
 
@@ -260,12 +319,16 @@ class Method(Document):
     blocks: str = Field(description="What was resampled: speaker or clip.")
     seed: int
     long: bool = Field(default=False, description="Only recordings over 30 s were taken.")
+    timing_clips: tuple[str, ...] | None = Field(
+        default=None,
+        description="The clips that count for speed; null: all of them. Every clip counts for accuracy.",
+    )
 
 
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1, 2, 3, 4, 5] = 5
+    schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
     created: datetime
     model: str
     recipe: dict[str, object]
@@ -291,10 +354,24 @@ class Results(Document):
     comparisons: tuple[Comparison, ...]
     peers: tuple[PeerComparison, ...] = ()
     machine: MachineRates | None = Field(default=None, description="Null where ceilings were not asked for.")
+    absent: tuple[Absent, ...] = ()
+    side_effects: tuple[SideEffects, ...] = Field(
+        default=(), description="Of our entries but the baseline; empty where they were not asked for."
+    )
+    noise: Noise | None = Field(default=None, description="Null where the system does not tell.")
+    self_check: SelfCheck | None = Field(default=None, description="Null where it was not asked for.")
 
     def variant(self, name: str) -> VariantResult:
         """Return a variant's results by its name."""
         return next(variant for variant in self.variants if variant.name == name)
+
+
+class SpokenWord(Document):
+    """A word of a transcript with its place in the audio."""
+
+    text: str
+    start_s: float
+    end_s: float
 
 
 class ClipRow(Document):
@@ -314,8 +391,19 @@ class ClipRow(Document):
     words: WordErrors
     tokens: int
     latency_s: tuple[float, ...] = Field(description="One figure for each counted pass.")
+    disturbed: tuple[bool, ...] = Field(
+        default=(), description="Of each figure, whether the machine was disturbed beyond a limit."
+    )
     stage_s: tuple[dict[Stage, float], ...]
     calls: dict[Stage, int] = Field(description="Inferences in each stage, the same in every pass.")
+    spoken: tuple[SpokenWord, ...] = Field(
+        default=(),
+        description="The words of the transcript with their times; of our entries, with side effects.",
+    )
+    audio: str | None = Field(
+        default=None,
+        description="File of the clip in this folder, compressed; of clips whose transcripts differ.",
+    )
     error: str | None = None
 
 

@@ -56,6 +56,32 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """A word of a transcript with its place in the audio, seconds from its start."""
+
+    text: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What an engine tells of a clip beyond its text.
+
+    Attributes:
+        text: without special tokens.
+        tokens: of the text, prompt and end left out.
+        language: detected; None where the model knows only one.
+        words: with their times; empty where the layout cannot place them.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    language: str | None
+    words: tuple[Spoken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A variant's encoder and decode step alone.
 
@@ -88,6 +114,14 @@ class Probing(Protocol):
 
     def probe(self) -> Probe | None:
         """Time encoder and decode step alone, and count their work; None where nobody can count it."""
+
+
+@runtime_checkable
+class Detailing(Protocol):
+    """An engine that tells tokens, words and languages."""
+
+    def detail(self, wave: "Wave", language: str | None) -> Detail:
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz, in a language; tell which one it would detect."""
 
 
 Load = Callable[[], Engine]

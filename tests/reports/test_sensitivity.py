@@ -219,12 +219,12 @@ def test_results_with_a_study_survive_the_disk(
     assert read_results(save(studied, rows, tmp_path / "results"))[0] == studied
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_results_of_an_earlier_version_can_be_read(
     version: int, results: Results, rows: tuple[ClipRow, ...], save: Save, tmp_path: Path
 ) -> None:
     folder = save(results, rows, tmp_path / "results")
     path = folder / "results.json"
-    text = path.read_text(encoding="utf-8").replace('"schema_version":5', f'"schema_version":{version}')
+    text = path.read_text(encoding="utf-8").replace('"schema_version":6', f'"schema_version":{version}')
     path.write_text(text.replace('"sensitivity":null,', ""), encoding="utf-8")
     assert read_results(folder)[0] == results.model_copy(update={"schema_version": version})

@@ -26,7 +26,16 @@ from typing import IO, Any, Self, TypeVar, cast
 import numpy as np
 
 from sottovoce.benchmark.cold import ColdRequest, one_line
-from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Probe, Probing, Timed
+from sottovoce.benchmark.engines.engine import (
+    Detail,
+    Detailing,
+    Engine,
+    EngineSpec,
+    MakeEngine,
+    Probe,
+    Probing,
+    Timed,
+)
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
 from sottovoce.environment import peak_rss_bytes
@@ -72,11 +81,18 @@ class _Ready:
 class _Question(StrEnum):
     PEAK = "peak"
     PRECISION = "precision"
+    TELLS_DETAILS = "tells_details"
     PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Transcribe:
+    wave: Wave
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TellDetail:
     wave: Wave
     language: str | None
 
@@ -129,6 +145,26 @@ class Worker:
         """
         self._ours.send(_Transcribe(wave=wave, language=language))
         return self._expect(Timed)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return cast("int", self._process.pid)
+
+    def tells_details(self) -> bool:
+        """Ask whether the engine tells tokens, words and languages."""
+        self._ours.send(_Question.TELLS_DETAILS)
+        return self._expect(bool)
+
+    def detail(self, wave: Wave, language: str | None) -> Detail:
+        """Transcribe a clip in the process, and tell more of it than its text.
+
+        Raises:
+            ClipError: the engine failed on this clip.
+            StageError: the process died.
+        """
+        self._ours.send(_TellDetail(wave=wave, language=language))
+        return self._expect(Detail)
 
     def peak_rss_bytes(self) -> int:
         """Ask the process for its largest resident set so far."""
@@ -283,13 +319,17 @@ def _answer(engine: Engine, request: object) -> object:
     try:
         return _do(engine, request)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe))
+        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _TellDetail))
 
 
 def _do(engine: Engine, request: object) -> object:
     match request:
         case _Transcribe(wave=wave, language=language):
             return engine.transcribe(wave, language)
+        case _TellDetail(wave=wave, language=language):
+            return cast("Detailing", engine).detail(wave, language)
+        case _Question.TELLS_DETAILS:
+            return isinstance(engine, Detailing)
         case _Question.PRECISION:
             return engine.precision()
         case _Question.PROBE:

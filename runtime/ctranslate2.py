@@ -111,6 +111,13 @@ class Ctranslate2Transcriber(Transcriber):
         """Codes of the languages that the model knows."""
         return tuple(self._model.supported_languages)
 
+    def detect_language(self, wave: Wave) -> Detected:
+        """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
+        if not self._model.model.is_multilingual:
+            return self._unheard(TranscribeOptions())
+        language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
+        return Detected(language=str(language), probability=float(probability))
+
     def compiled(self, component: Component) -> Any:  # noqa: ARG002 - one model is all components
         """Return the model (`ctranslate2.models.Whisper`), whichever component is asked for."""
         return self._model.model

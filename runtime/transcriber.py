@@ -171,6 +171,19 @@ class Transcriber:
             timings=clock.timings(),
         )
 
+    def detect_language(self, wave: Wave) -> Detected:
+        """Detect the language of the first 30 s of a wave.
+
+        Args:
+            wave: float32, shape (n_samples,), 16 kHz.
+
+        Returns:
+            The likeliest of the languages that the model knows; English, for sure, of a model that knows no other.
+        """
+        if not self._tokenizer.is_multilingual:
+            return self._default_language(DEFAULT_OPTIONS)
+        return self._windows.detect(wave[:WINDOW_SAMPLES], PhaseClock())
+
     def _transcribe(
         self, stream: "BlockStream", options: TranscribeOptions, clock: PhaseClock, told: Progress
     ) -> tuple[list[Segment], Detected]:

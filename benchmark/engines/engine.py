@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 DEFAULT_ENGINE = "sottovoce"
 """Our runtime: what a device runs."""
 
+AGAIN = " again"
+"""Behind the name of an entry in a second process, which is held against the first."""
+
 WINDOW_S = 30.0
 """Whisper's window: longer audio takes several."""
 
@@ -29,11 +32,13 @@ class EngineSpec:
     variant: str
     folder: Path
     compute: ComputeSpec
+    is_again: bool = False
 
     @property
     def name(self) -> str:
         """The name of the entry in results: the variant's alone for the default engine."""
-        return self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
+        name = self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
+        return f"{name}{AGAIN}" if self.is_again else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The engine `faster-whisper`: CTranslate2, sequential for a clip, batched for a long recording."""
+"""The engines `faster-whisper` and `faster-whisper-batched`: CTranslate2, window after window or windows in batches."""
 
 import logging
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
+from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
 
 COMPUTE_TYPE = "default"
@@ -42,7 +42,7 @@ class _Clock:
 class FasterWhisperEngine:
     """A CTranslate2 folder in faster-whisper, greedy."""
 
-    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+    def __init__(self, folder: Path, compute: ComputeSpec, *, is_batched: bool = False) -> None:
         import ctranslate2
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
@@ -57,11 +57,11 @@ class FasterWhisperEngine:
         }
         self._model.feature_extractor = self._clocks[Stage.FEATURES]
         self._model.encode = self._clocks[Stage.ENCODER]
-        self._batched = BatchedInferencePipeline(self._model)
+        self._batched = BatchedInferencePipeline(self._model) if is_batched else None
         self._languages = frozenset(self._model.supported_languages)
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
-        """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s in batches of 8 windows."""
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
         known = language if language in self._languages else None
         for clock in self._clocks.values():
             clock.reset()
@@ -87,7 +87,7 @@ class FasterWhisperEngine:
             "without_timestamps": True,
             "condition_on_previous_text": False,
         }
-        if len(wave) > WINDOW_S * SAMPLE_RATE_HZ:
+        if self._batched is not None:
             return self._batched.transcribe(wave, batch_size=BATCH_SIZE, **greedy)[0]
         return self._model.transcribe(wave, vad_filter=False, **greedy)[0]
 

@@ -28,6 +28,7 @@ from sottovoce.benchmark.results import (
     Results,
     SelfCheck,
 )
+from sottovoce.benchmark.scaling import Scaling
 from sottovoce.benchmark.side_effects import Hallucination, SideEffects, compare_details, hallucinations
 from sottovoce.benchmark.sounds import Sound
 from sottovoce.benchmark.summary import dataset_sha256, summarize_variant
@@ -83,6 +84,7 @@ class Gathered:
     rates: MachineRates | None
     absent: tuple[Absent, ...]
     again: str | None
+    scaling: Scaling
 
 
 def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered) -> Results:
@@ -98,6 +100,11 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
             gathered.rows[entry.spec.name],
             entry,
             ceilings=_ceilings(measured.probe, gathered.rates),
+        ).model_copy(
+            update={
+                "throughput": gathered.scaling.throughput.get(measured.spec.name, ()),
+                "thread_sweep": gathered.scaling.thread_sweep.get(measured.spec.name, ()),
+            }
         )
         for measured, entry in zip(gathered.measurement.entries, gathered.entries, strict=True)
         if entry.spec.name != gathered.again

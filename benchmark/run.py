@@ -37,6 +37,7 @@ from sottovoce.benchmark.results import (
     MachineRates,
     Results,
 )
+from sottovoce.benchmark.scaling import Scaling, measure_throughput, sweep_threads
 from sottovoce.benchmark.sounds import make_sounds
 from sottovoce.benchmark.summary import check_baseline_precision, clip_rows, dataset_sha256
 from sottovoce.benchmark.worker import Loaded
@@ -44,15 +45,19 @@ from sottovoce.calibrate.clips import DEFAULT_SEED, ClipSet
 from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
-from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.options import MAX_BATCH
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: what a change may cost before users of a recognizer notice."""
+
+MAX_SWEEP_CLIPS = 30
+"""Each is heard with every number of threads."""
 
 NEEDED = ("jiwer", "scipy", "whisper_normalizer", "opencc")
 
@@ -74,6 +79,8 @@ class BenchmarkSpec:
         ceilings: measure what this machine can do at most, and how near our variants come to it.
         side_effects: compare tokens, languages, times of words and words for noise, outside of the timed passes.
         self_check: measure our variant in a second process too, and hold the two against each other.
+        batch_sizes: clips decoded together, for the throughput of engines that do; empty for none.
+        thread_sweep: numbers of threads that our entries are timed with beside; empty for none.
         restart: throw away what an interrupted benchmark left, instead of going on.
     """
 
@@ -93,6 +100,8 @@ class BenchmarkSpec:
     ceilings: bool = False
     side_effects: bool = True
     self_check: bool = False
+    batch_sizes: tuple[int, ...] = ()
+    thread_sweep: tuple[int, ...] = ()
     restart: bool = False
 
     @property
@@ -144,6 +153,7 @@ def benchmark(
         StageError: a variant cannot be loaded or fails on most clips.
     """
     check_output(out, force=force)
+    _check(spec)
     _require_extra()
     plan = _plan(run, speech, spec, reporter)
     journal = Journal(out.with_name(f"{out.name}.unfinished"))
@@ -170,6 +180,7 @@ def benchmark(
         rates=rates,
         absent=plan.absent,
         again=plan.again,
+        scaling=_scaling(spec, plan, reporter, make),
     )
     results = assemble(run, speech, plan.procedure, gathered)
     with new_folder(out, force=force) as work:
@@ -177,6 +188,34 @@ def benchmark(
     journal.remove()
     _remember(results, reporter)
     return results
+
+
+def _check(spec: BenchmarkSpec) -> None:
+    """Refuse what would fail after an hour."""
+    if spec.long and spec.batch_sizes:
+        raise SpecError(
+            "--batch-sizes is for clips up to 30 s; long recordings are decoded in batches as each engine does"
+        )
+    if any(size > MAX_BATCH for size in spec.batch_sizes):
+        raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips together")
+
+
+def _scaling(spec: BenchmarkSpec, plan: _Plan, reporter: Reporter, make: MakeEngine) -> Scaling:
+    """Measure batches on all clips, and threads on those that count for speed."""
+    specs = [entry.spec for entry in plan.entries if entry.spec.name != plan.again]
+    ours = [each for each in specs if each.engine == DEFAULT_ENGINE]
+    loaded, timing = plan.clips.loaded, plan.procedure.timing
+    timed = loaded if timing is None else [loaded[place] for place in timing]
+    return Scaling(
+        throughput=(
+            measure_throughput(specs, loaded, spec.batch_sizes, reporter, make) if spec.batch_sizes else {}
+        ),
+        thread_sweep=(
+            sweep_threads(ours, timed[:MAX_SWEEP_CLIPS], spec.thread_sweep, reporter, make)
+            if spec.thread_sweep
+            else {}
+        ),
+    )
 
 
 def _plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> _Plan:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ import numpy as np
 
 from sottovoce.benchmark.cold import ColdRequest, one_line
 from sottovoce.benchmark.engines.engine import (
+    Batching,
     Detail,
     Detailing,
     Engine,
@@ -38,6 +40,7 @@ from sottovoce.benchmark.engines.engine import (
 )
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
+from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
 from sottovoce.runtime.audio import Wave
@@ -81,6 +84,7 @@ class _Ready:
 class _Question(StrEnum):
     PEAK = "peak"
     PRECISION = "precision"
+    TAKES_BATCHES = "takes_batches"
     TELLS_DETAILS = "tells_details"
     PROBE = "probe"
 
@@ -95,6 +99,13 @@ class _Transcribe:
 class _TellDetail:
     wave: Wave
     language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TranscribeBatch:
+    waves: tuple[Wave, ...]
+    languages: tuple[str | None, ...]
+    batch_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +161,26 @@ class Worker:
     def pid(self) -> int:
         """The number of the process."""
         return cast("int", self._process.pid)
+
+    def takes_batches(self) -> bool:
+        """Ask whether the engine decodes clips together."""
+        self._ours.send(_Question.TAKES_BATCHES)
+        return self._expect(bool)
+
+    def transcribe_batch(self, clips: Sequence[LoadedClip], batch_size: int) -> float:
+        """Transcribe clips in batches in the process; return the seconds that it took there.
+
+        Raises:
+            StageError: the engine failed, or the process died.
+        """
+        self._ours.send(
+            _TranscribeBatch(
+                waves=tuple(clip.wave for clip in clips),
+                languages=tuple(clip.clip.language for clip in clips),
+                batch_size=batch_size,
+            )
+        )
+        return self._expect(float)
 
     def tells_details(self) -> bool:
         """Ask whether the engine tells tokens, words and languages."""
@@ -328,11 +359,21 @@ def _do(engine: Engine, request: object) -> object:
             return engine.transcribe(wave, language)
         case _TellDetail(wave=wave, language=language):
             return cast("Detailing", engine).detail(wave, language)
+        case _TranscribeBatch(waves=waves, languages=languages, batch_size=batch_size):
+            return cast("Batching", engine).transcribe_batch(waves, languages, batch_size)
+        case _:
+            return _tell(engine, cast("_Question", request))
+
+
+def _tell(engine: Engine, question: _Question) -> object:
+    match question:
+        case _Question.TAKES_BATCHES:
+            return isinstance(engine, Batching)
         case _Question.TELLS_DETAILS:
             return isinstance(engine, Detailing)
         case _Question.PRECISION:
             return engine.precision()
         case _Question.PROBE:
             return engine.probe() if isinstance(engine, Probing) else None
-        case _:
+        case _Question.PEAK:
             return peak_rss_bytes()

@@ -3,7 +3,7 @@
 Nothing here imports more than a device has: a cold start (`cold.py`) goes through it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -127,6 +127,16 @@ class Detailing(Protocol):
 
     def detail(self, wave: "Wave", language: str | None) -> Detail:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, in a language; tell which one it would detect."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """An engine that decodes clips together."""
+
+    def transcribe_batch(
+        self, waves: "Sequence[Wave]", languages: "Sequence[str | None]", batch_size: int
+    ) -> float:
+        """Transcribe clips up to 30 s, float32, shape (n_samples,) each, 16 kHz; return the seconds that it took."""
 
 
 Load = Callable[[], Engine]

@@ -63,9 +63,9 @@ def _open_openvino_genai() -> Open:
 def _open_faster_whisper(*, is_batched: bool) -> Open:
     import faster_whisper  # noqa: F401
 
-    from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
+    from sottovoce.benchmark.engines.faster_whisper import BatchedFasterWhisperEngine, FasterWhisperEngine
 
-    return partial(FasterWhisperEngine, is_batched=is_batched)
+    return BatchedFasterWhisperEngine if is_batched else FasterWhisperEngine
 
 
 def _open_whisper_cpp() -> Open:

@@ -11,7 +11,7 @@ from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.run import BenchmarkSpec, benchmark
 from sottovoce.calibrate.speech import read_speech
-from sottovoce.errors import InputError, StageError
+from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
@@ -211,3 +211,30 @@ def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
     assert [absent.engine for absent in results.absent] == ["torch"]
     assert "no_such_module is not installed" in results.absent[0].reason
     assert [variant.name for variant in results.variants] == ["fp32", "int8", "optimum-intel:int8"]
+
+
+def test_batches_and_threads_are_measured_beside(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, batch_sizes=(1, 2), thread_sweep=(1, 2))
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines(factors=FACTORS))
+    alone, together = results.variant("int8").throughput
+    assert (alone.batch_size, together.batch_size) == (1, 2)
+    assert alone.rtfx == pytest.approx(10)
+    assert together.rtfx > 1.3 * alone.rtfx
+    assert together.peak_rss_bytes > 10 << 20
+    assert [point.threads for point in results.variant("fp32").thread_sweep] == [1, 2]
+    assert results.variant("fp32").thread_sweep[0].rtfx == pytest.approx(2.5)
+    assert results.variant("fp32").thread_sweep[0].n_clips == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (BenchmarkSpec(long=True, batch_sizes=(2,)), "clips up to 30 s"),
+        (BenchmarkSpec(batch_sizes=(64,)), "at most 32"),
+    ],
+)
+def test_batches_that_no_engine_could_decode_are_refused_at_once(
+    tiny_run: Path, speech: Path, tmp_path: Path, spec: BenchmarkSpec, told: str
+) -> None:
+    with pytest.raises(SpecError, match=told):
+        measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())

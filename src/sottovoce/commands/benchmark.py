@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.commands.options import Data, Force, Json, RunFolder, Session, parse_names, show
+from sottovoce.commands.options import Data, Force, Json, RunFolder, Session, parse_names, parse_numbers, show
 
 
 def benchmark(
@@ -94,6 +94,24 @@ def benchmark(
             "--ceilings", help="Measure what this machine can do at most, and how near our variants come."
         ),
     ] = False,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-sizes",
+            metavar="N,...",
+            help="Measure the throughput of clips decoded N at a time, such as 1,8,32; of engines that do so.",
+            show_default=False,
+        ),
+    ] = None,
+    thread_sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--thread-sweep",
+            metavar="N,...",
+            help="Time our entries with these numbers of threads as well, such as 1,2,4.",
+            show_default=False,
+        ),
+    ] = None,
     side_effects: Annotated[
         bool,
         typer.Option(
@@ -150,6 +168,8 @@ def benchmark(
         timing_clips=timing_clips,
         side_effects=side_effects,
         self_check=self_check,
+        batch_sizes=parse_numbers(batch_sizes, "--batch-sizes"),
+        thread_sweep=parse_numbers(thread_sweep, "--thread-sweep"),
         restart=restart,
         passes=passes,
         threads=threads,

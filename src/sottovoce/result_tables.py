@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from sottovoce.benchmark.across import Across
 from sottovoce.benchmark.history import Past
@@ -20,7 +21,13 @@ CEILING_LABELS = {
 
 def results_table(results: Results) -> Group:
     """Show a benchmark: what was measured, then the comparison with other engines, then the ceilings."""
-    tables = (entries_table(results), peers_table(results), ceilings_table(results))
+    tables = (
+        entries_table(results),
+        peers_table(results),
+        side_effects_table(results),
+        ceilings_table(results),
+        *_remarks(results),
+    )
     return Group(*(table for table in tables if table is not None))
 
 
@@ -54,6 +61,54 @@ def peers_table(results: Results) -> Table | None:
     for peer in results.peers:
         table.add_row(peer.peer, times(peer.speedup), points(peer.wer_delta))
     return table
+
+
+def side_effects_table(results: Results) -> Table | None:
+    """Show what changes besides word errors; None where it was not asked for."""
+    if not results.side_effects:
+        return None
+    table = Table(title=f"side effects, against {results.baseline}", title_justify="left")
+    table.add_column("variant")
+    for label in (
+        "tokens kept, %",
+        "languages told otherwise",
+        "starts of words moved by, ms: median / p95",
+        "length",
+        "words for noise",
+    ):
+        table.add_column(label, justify="right")
+    for found in results.side_effects:
+        language, drift, length = found.language, found.drift, found.length_ratio
+        table.add_row(
+            found.variant,
+            f"{100 * found.token_agreement:.1f}",
+            "-" if language is None else f"{language.n_flips} of {language.n_clips}",
+            "-" if drift is None else f"{1000 * drift.median_s:.0f} / {1000 * drift.p95_s:.0f}",
+            "-" if length is None else f"{length.total:.3f}",
+            f"{sum(heard.variant_words for heard in found.hallucinations)} "
+            f"(baseline {sum(heard.baseline_words for heard in found.hallucinations)})",
+        )
+    return table
+
+
+def _remarks(results: Results) -> list[Text]:
+    """Say what the figures are to be held against."""
+    remarks = []
+    if results.self_check is not None:
+        check = results.self_check
+        remarks.append(
+            f"{check.entry} against itself (A/A): {check.ratio.value:.3f} ({check.ratio.low:.3f} to "
+            f"{check.ratio.high:.3f}) on {check.n_clips} clips"
+        )
+    if results.noise is not None:
+        noise = results.noise
+        remarks.append(
+            f"machine: {100 * noise.steal_share:.1f} % of the CPU time taken by its host, "
+            f"{100 * noise.foreign_share:.1f} % by other processes; of {noise.n_blocks} blocks {noise.n_repeated} repeated, "
+            f"{noise.n_marked} still disturbed"
+        )
+    remarks += [f"not measured: {absent.engine}: {absent.reason}" for absent in results.absent]
+    return [Text(remark) for remark in remarks]
 
 
 def ceilings_table(results: Results) -> Table | None:
@@ -90,7 +145,7 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
         ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
         ("speed-up", [times(c.speedup) if c else "baseline" for c in compared]),
         *_stage_rows(results),
-        ("latency p50 / p90, s", [f"{v.latency_s.p50:.2f} / {v.latency_s.p90:.2f}" for v in variants]),
+        ("latency p50 / p90 / p99, s", [_latency(variant) for variant in variants]),
         ("WER, %", [f"{100 * variant.wer:.2f}" for variant in variants]),
         ("WER difference, points", [points(c.wer_delta) if c else "baseline" for c in compared]),
         ("word accuracy, %", [f"{100 * variant.word_accuracy:.2f}" for variant in variants]),
@@ -99,7 +154,41 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
         ("peak memory, MB", [f"{variant.peak_rss_bytes / MB:.0f}" for variant in variants]),
         ("load, s", [f"{variant.load_s:.1f}" for variant in variants]),
         *_cold_start_rows(variants),
+        *_throughput_rows(variants),
+        *_thread_rows(variants),
     ]
+
+
+def _latency(variant: VariantResult) -> str:
+    told = variant.latency_s
+    return " / ".join("-" if one is None else f"{one:.2f}" for one in (told.p50, told.p90, told.p99))
+
+
+def _throughput_rows(variants: Sequence[VariantResult]) -> list[tuple[str, list[str]]]:
+    """Show the speed of each size of batches."""
+    by_name = {v.name: {point.batch_size: point.rtfx for point in v.throughput} for v in variants}
+    sizes = sorted({size for points in by_name.values() for size in points})
+    return [
+        (f"RTFx, {size} clips together", [_rate(by_name[v.name].get(size)) for v in variants])
+        for size in sizes
+    ]
+
+
+def _thread_rows(variants: Sequence[VariantResult]) -> list[tuple[str, list[str]]]:
+    """Show the speed with each number of threads."""
+    by_name = {v.name: {point.threads: point.rtfx for point in v.thread_sweep} for v in variants}
+    counts = sorted({count for points in by_name.values() for count in points})
+    return [
+        (
+            f"RTFx, {count} thread{'' if count == 1 else 's'}",
+            [_rate(by_name[v.name].get(count)) for v in variants],
+        )
+        for count in counts
+    ]
+
+
+def _rate(rtfx: float | None) -> str:
+    return "-" if rtfx is None else f"{rtfx:.1f}"
 
 
 def _cold_start_rows(variants: Sequence[VariantResult]) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.results import RESULTS_NAME, Results, read_results
+from sottovoce.benchmark.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.run import BenchmarkSpec, benchmark
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, SpecError, StageError
@@ -238,3 +238,37 @@ def test_batches_that_no_engine_could_decode_are_refused_at_once(
 ) -> None:
     with pytest.raises(SpecError, match=told):
         measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
+
+
+def test_the_terminal_tells_noise_side_effects_batches_and_what_is_absent(
+    tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], module="no_such_module"))
+    spec = BenchmarkSpec(
+        passes=1,
+        warm_up_clips=0,
+        self_check=True,
+        batch_sizes=(2,),
+        thread_sweep=(1,),
+        engines=("sottovoce", "torch"),
+    )
+    results = measure_with(
+        tiny_run, speech, tmp_path / "results", spec, FakeEngines(factors=FACTORS | {"int8 again": 0.1})
+    )
+    noise = Noise(
+        n_blocks=3, n_marked=1, n_repeated=2, steal_share=0.012, foreign_share=0.3, throttled=None,
+        max_steal_share=0.05, max_foreign_share=0.05,
+    )  # fmt: skip
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(results_table(results.model_copy(update={"noise": noise})))
+    told = captured.get()
+    assert "int8 against itself (A/A): 1." in told
+    assert (
+        "1.2 % of the CPU time taken by its host, 30.0 % by other processes; of 3 blocks 2 repeated, 1 still"
+        in told
+    )
+    assert "RTFx, 2 clips together" in told
+    assert "RTFx, 1 thread " in told
+    assert "not measured: torch: no_such_module is not installed" in told
+    assert "side effects" not in told

@@ -58,8 +58,8 @@ def show(session: Session, what: object) -> None:
     Console(no_color=no_color, width=None if sys.stdout.isatty() else PIPE_WIDTH).print(what)
 
 
-PIPE_WIDTH = 170
-"""Columns of a table that goes to a file or a pipe."""
+PIPE_WIDTH = 400
+"""Columns of a table that goes to a file or a pipe: nobody's window cuts it there."""
 
 
 def parse_names(told: str | None) -> tuple[str, ...]:

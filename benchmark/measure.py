@@ -296,7 +296,11 @@ def _details(
     workers: Mapping[str, Worker], clips: Sequence[LoadedClip], reporter: Reporter
 ) -> dict[str, dict[str, Detail]]:
     """Ask engines that can for tokens, words and language of each clip; nothing of it is timed."""
-    able = {name: worker for name, worker in workers.items() if worker.tells_details()}
+    able = {
+        name: worker
+        for name, worker in workers.items()
+        if not worker.spec.is_again and worker.tells_details()
+    }
     found: dict[str, dict[str, Detail]] = {name: {} for name in able}
     with reporter.progress("side effects", len(clips) * len(able)) as advance:
         for name, worker in able.items():

@@ -39,7 +39,7 @@ from sottovoce.benchmark.results import (
 )
 from sottovoce.benchmark.scaling import Scaling, measure_throughput, sweep_threads
 from sottovoce.benchmark.sounds import make_sounds
-from sottovoce.benchmark.summary import check_baseline_precision, clip_rows, dataset_sha256
+from sottovoce.benchmark.summary import check_float_precision, clip_rows, dataset_sha256
 from sottovoce.benchmark.worker import Loaded
 from sottovoce.calibrate.clips import DEFAULT_SEED, ClipSet
 from sottovoce.calibrate.loading import LoadedClips
@@ -50,6 +50,7 @@ from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.options import MAX_BATCH
+from sottovoce.terms import InferencePrecision
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def benchmark(
         SpecError: an engine is unknown, or cannot run what is asked of it.
         InputError: nothing to measure, or the output exists, or an unfinished benchmark of other settings does.
         MissingExtraError: a library that is needed is not installed.
-        GateError: the baseline does not compute in f32.
+        GateError: the baseline, or another variant that is to compute in float32, does not.
         StageError: a variant cannot be loaded or fails on most clips.
     """
     check_output(out, force=force)
@@ -166,7 +167,7 @@ def benchmark(
         plan.clips.loaded,
         _measure_spec(spec, plan.procedure),
         reporter,
-        check=partial(_check_loaded, plan.entries[0].spec.name),
+        check=partial(_check_loaded, _float_entries(plan.entries)),
         journal=journal,
         begun=begun,
         make=make,
@@ -349,9 +350,23 @@ def _rates(spec: BenchmarkSpec, reporter: Reporter) -> MachineRates:
     return rates
 
 
-def _check_loaded(baseline: str, spec: EngineSpec, loaded: Loaded) -> None:
-    if spec.name == baseline:
-        check_baseline_precision(baseline, loaded.precision)
+def _check_loaded(floats: frozenset[str], spec: EngineSpec, loaded: Loaded) -> None:
+    if spec.name in floats:
+        check_float_precision(spec.name, loaded.precision)
+
+
+def _float_entries(entries: Sequence[Entry]) -> frozenset[str]:
+    """Name the entries that are to compute in float32 alone, the baseline always among them."""
+    return frozenset(
+        entry.spec.name
+        for place, entry in enumerate(entries)
+        if place == 0
+        or (
+            entry.int8_nodes
+            and not any(entry.int8_nodes.values())
+            and entry.spec.compute.precision is InferencePrecision.F32
+        )
+    )
 
 
 def _require_extra() -> None:

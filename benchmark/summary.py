@@ -181,8 +181,8 @@ def dataset_sha256(clips: Sequence[LoadedClip]) -> str:
     return digest.hexdigest()
 
 
-def check_baseline_precision(name: str, precision: Precision) -> None:
-    """Refuse to call a baseline fp32 that computes in anything else.
+def check_float_precision(name: str, precision: Precision) -> None:
+    """Refuse to call a variant fp32, the baseline above all, that computes in anything else.
 
     On CPUs with bf16 units OpenVINO runs float32 models in bf16 unless told otherwise.
 
@@ -193,6 +193,6 @@ def check_baseline_precision(name: str, precision: Precision) -> None:
         other = {kind: count for kind, count in component.nodes.items() if kind != "f32"}
         if component.inference != "f32" or other:
             raise GateError(
-                f"{name} is to be the fp32 baseline, but its {part} computes in {component.inference} "
+                f"{name} is to compute in float32, but its {part} computes in {component.inference} "
                 f"(nodes: {component.nodes}); no figure against it would be true"
             )

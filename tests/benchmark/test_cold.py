@@ -1,7 +1,9 @@
 """Cold starts: a fresh process with nothing in it that the engine does not need, and what it tells when it fails."""
 
+import os
 import pickle
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
+
+MEASURE = """
+import os, sys, time
+started = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, _, used = os.wait4(child, 0)
+print(used.ru_maxrss, time.perf_counter() - started, file=sys.stderr)
+"""
+"""A parent that needs next to no memory: a child's figure starts with that of its parent."""
 
 CHATTY = """
 import os
@@ -62,6 +73,27 @@ def test_our_engine_starts_with_nothing_that_it_does_not_need(baseline: Path, tm
     assert {name.split(".")[0] for name in loaded}.isdisjoint(NOT_NEEDED)
     ours = {name for name in loaded if name.startswith("sottovoce.benchmark.")}
     assert ours == {f"sottovoce.benchmark.{name}" for name in ("cold", "engines", "engines.engine")}
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs a system that tells a child's peak memory")
+def test_memory_and_time_agree_with_what_the_system_says_of_the_process(
+    baseline: Path, tmp_path: Path
+) -> None:
+    """`wait4` in a small parent gives what `/usr/bin/time -v` prints: maximum resident set size and elapsed time."""
+    wave = tone(2.0)
+    np.save(tmp_path / "clip.npy", wave)
+    request = ColdRequest(spec=spec(baseline), clip=tmp_path / "clip.npy", language="en")
+    inside = start_cold(spec(baseline), wave, "en")
+    outside = subprocess.run(
+        [sys.executable, "-c", MEASURE, *COLD_COMMAND],
+        input=pickle.dumps(request),
+        capture_output=True,
+        check=True,
+    )
+    peak, elapsed_s = outside.stderr.decode().split()[-2:]
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert inside.peak_rss_bytes == pytest.approx(int(peak) * unit, rel=0.1)
+    assert inside.seconds < 1.1 * float(elapsed_s) + 0.3
 
 
 def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from sottovoce.benchmark.results import (
     VariantResult,
 )
 from sottovoce.benchmark.summary import (
-    check_baseline_precision,
+    check_float_precision,
     clip_rows,
     dataset_sha256,
     summarize_variant,
@@ -181,19 +181,19 @@ def test_a_verdict_says_only_what_its_intervals_allow(
 @pytest.mark.parametrize("kind", ["bf16", "f16"])
 def test_a_baseline_with_a_node_that_is_not_f32_is_refused(kind: str) -> None:
     result, _ = summary("fp32", clips(), factor=0.1)
-    check_baseline_precision(result.name, result.precision)
+    check_float_precision(result.name, result.precision)
     part = result.precision.components["encoder"].model_copy(update={"nodes": {"f32": 9, kind: 1}})
     precision = result.precision.model_copy(
         update={"components": {**result.precision.components, "encoder": part}}
     )
     with pytest.raises(GateError, match=rf"its encoder computes in f32 \(nodes: .*'{kind}': 1"):
-        check_baseline_precision(result.name, precision)
+        check_float_precision(result.name, precision)
 
 
 def test_a_baseline_that_is_hinted_to_bf16_is_refused() -> None:
     result, _ = summary("fp32", clips(), factor=0.1)
     with pytest.raises(GateError, match="computes in bf16"):
-        check_baseline_precision(result.name, fake_precision("bf16"))
+        check_float_precision(result.name, fake_precision("bf16"))
 
 
 def test_two_sets_share_their_hash_where_they_share_their_clips() -> None:

@@ -20,8 +20,8 @@ from sottovoce.runtime.transcriber import Transcriber
 
 pytestmark = pytest.mark.slow
 
-MAX_WER = 0.05
-"""Between the two transcripts of synthetic speech, which is easy to hear."""
+MAX_WER = 0.1
+"""Between the two transcripts: names that nobody bears are heard otherwise by each."""
 
 
 @pytest.fixture(params=GgmlType)
@@ -38,7 +38,7 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
 
 def test_it_hears_what_the_baseline_hears(spec: EngineSpec, tiny_run: Path) -> None:
     engine = make_engine(spec)()
-    clips = load_clips(read_speech(str(demo_speech())).clips, wanted=4).loaded
+    clips = load_clips(read_speech(str(demo_speech())).clips, wanted=8).loaded
     baseline = Transcriber.load(tiny_run / "fp32")
     heard = [normalize(engine.transcribe(clip.wave, "en").text, "en") for clip in clips]
     expected = [normalize(baseline.transcribe(clip.wave).text, "en") for clip in clips]

@@ -18,7 +18,8 @@ from sottovoce.reports.charts import (
     Stack,
     StackChart,
 )
-from sottovoce.reports.tables import STAGE_LABELS, comparison_of
+from sottovoce.reports.comparison import comparison_of
+from sottovoce.reports.compute import STAGE_LABELS
 from sottovoce.reports.units import BYTES_PER_MB, MS_PER_S, fixed, megabytes, milliseconds, percent
 
 _MIN_CLIPS_FOR_CURVES = 2

@@ -12,9 +12,9 @@ from sottovoce.reports.charts import (
     PairChart,
     ScatterChart,
     StackChart,
-    draw,
     series_colour,
 )
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.units import printable
 from sottovoce.reports.view import ReportView
 

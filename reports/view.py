@@ -16,22 +16,13 @@ from sottovoce.reports.accuracy import (
 from sottovoce.reports.calibration import CalibrationView, calibration_view
 from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
 from sottovoce.reports.charts import Chart
+from sottovoce.reports.comparison import comparison_table, describe_errors, peers_table
+from sottovoce.reports.compute import ceilings_table, precision_table, stage_table
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
 from sottovoce.reports.search import SearchView, search_view
 from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
-from sottovoce.reports.tables import (
-    Table,
-    ceilings_table,
-    comparison_table,
-    describe_errors,
-    failures_table,
-    left_out_table,
-    peers_table,
-    precision_table,
-    span,
-    stage_table,
-)
+from sottovoce.reports.tables import Table, failures_table, left_out_table, span
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
 from sottovoce.reports.verdicts import describe_verdict
 

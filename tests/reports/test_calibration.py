@@ -13,7 +13,8 @@ from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.calibration import calibration_view
-from sottovoce.reports.charts import CurveChart, GroupChart, draw
+from sottovoce.reports.charts import CurveChart, GroupChart
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.view import build_view

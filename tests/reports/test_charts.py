@@ -4,7 +4,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.benchmark.results import ClipRow, Results
-from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart, draw
+from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.figures import build_charts
 
 SVG = "{http://www.w3.org/2000/svg}"

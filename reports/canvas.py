@@ -92,13 +92,13 @@ def finish_rows(axes: "Axes", labels: Sequence[str], places: Sequence[float], ax
     axes.tick_params(axis="y", labelcolor=INK, pad=_LABEL_GAP_PX)
 
 
-def finish(axes: "Axes", axis: str) -> None:
-    """Name the x axis, and make the frame quiet."""
+def finish(axes: "Axes", axis: str, *, is_whole: bool = False) -> None:
+    """Name the x axis, and make the frame quiet; `is_whole` wants whole numbers on it."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=is_whole))
     axes.tick_params(length=0, labelcolor=QUIET)
     axes.set_xlabel(safe_label(axis, longest=MAX_HEADING), color=QUIET, labelpad=6)
 

@@ -86,20 +86,28 @@ class GroupChart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """A line through points (x, y)."""
+    """A line through points (x, y); `marks` are points on it that stand out."""
 
     label: str
     points: tuple[tuple[float, float], ...]
     series: int
+    marks: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveChart:
-    """Lines over a common x; `y_axis` has the unit."""
+    """Lines over a common x; `y_axis` has the unit.
+
+    Attributes:
+        y_limit: end of its scale; None: what the lines need.
+        is_whole: x counts something.
+    """
 
     text: ChartText
     y_axis: str
     curves: tuple[Curve, ...]
+    y_limit: float | None = 100.0
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +139,12 @@ class PairChart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A point with an interval of its y if there is one; `label` stands beside it if it is not empty."""
+    """A point with an interval of its y if there is one; `label` stands beside it if it is not empty.
+
+    Attributes:
+        reach: interval of its x; None where there is none.
+        has_shape: its series is told by its shape too.
+    """
 
     x: float
     y: float
@@ -140,6 +153,16 @@ class Point:
     label: str
     series: int
     is_hollow: bool = False
+    reach: tuple[float, float] | None = None
+    has_shape: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Many small points (x, y) of one series."""
+
+    points: tuple[tuple[float, float], ...]
+    series: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +175,7 @@ class ScatterChart:
     line: tuple[tuple[float, float], ...]
     kinds: tuple[tuple[int, str], ...]
     limit: float | None = None
+    clouds: tuple[Cloud, ...] = ()
 
 
 Chart = DotChart | StackChart | GroupChart | CurveChart | PairChart | ScatterChart

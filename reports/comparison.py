@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.matched_pairs import MatchedPairs
 from sottovoce.benchmark.results import ColdStart, Comparison, Results, VariantResult
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
+from sottovoce.reports.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.units import (
     NOT_MEASURED,
     fixed,
@@ -64,6 +64,25 @@ def peers_table(results: Results) -> Table | None:
     )
 
 
+def absent_table(results: Results) -> Table | None:
+    """List the engines that were asked for and not measured; None where none is missing."""
+    if not results.absent:
+        return None
+    return Table(
+        caption="Engines that were asked for and are not installed",
+        corner="Engine",
+        columns=text_columns(("Why, and what installs it",)),
+        groups=(
+            Group(
+                label=None,
+                rows=tuple(
+                    Row(label=absent.engine, cells=(Cell(text=absent.reason),)) for absent in results.absent
+                ),
+            ),
+        ),
+    )
+
+
 def comparison_of(results: Results, variant: str) -> Comparison | None:
     """Return a variant's comparison; None for the baseline."""
     return next((comparison for comparison in results.comparisons if comparison.variant == variant), None)
@@ -97,12 +116,27 @@ def _speed_rows(results: Results) -> tuple[Row, ...]:
             lambda v: Cell(text=milliseconds(v.latency_s.p90)),
             unit="ms per clip",
         ),
+        *_slowest_rows(results),
         _row(
             results, "Latency, mean", lambda v: Cell(text=milliseconds(v.latency_s.mean)), unit="ms per clip"
         ),
         _row(results, "Load time", lambda v: Cell(text=three_figures(v.load_s)), unit="s"),
         _row(results, "First transcription", _first_transcription, unit="ms"),
         *_cold_start_rows(results),
+    )
+
+
+def _slowest_rows(results: Results) -> tuple[Row, ...]:
+    """Tell the 99th percentile, which results before version 6 lack."""
+    if all(variant.latency_s.p99 is None for variant in results.variants):
+        return ()
+    return (
+        _row(
+            results,
+            "Latency, 99th percentile",
+            lambda v: optional(v.latency_s.p99, milliseconds),
+            unit="ms per clip",
+        ),
     )
 
 

@@ -37,12 +37,15 @@ def hostile_chart(label: str) -> DotChart:
 
 def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart, ...]) -> None:
     assert {chart.text.name for chart in charts} == {
+        "trade",
         "speedup",
         "wer",
-        "clip-time",
-        "size",
-        "call-time",
         "latency",
+        "latency-percentiles",
+        "by-length",
+        "clip-time",
+        "call-time",
+        "size",
     }
 
 

@@ -32,10 +32,14 @@ def write_report(results_path: Path, out: Path, *, force: bool) -> Path:
     _require_libraries()
     results, rows = read_results(results_path)
 
+    from sottovoce.reports.audio import read_audio
+    from sottovoce.reports.explorer import wanted_audio
     from sottovoce.reports.html import render_report
     from sottovoce.reports.view import build_view
 
-    write_text(out, render_report(build_view(results, rows)))
+    folder = results_path if results_path.is_dir() else results_path.parent
+    audio = read_audio(folder, wanted_audio(results, rows))
+    write_text(out, render_report(build_view(results, rows, audio)))
     return out
 
 

@@ -13,23 +13,24 @@ from sottovoce.reports.accuracy import (
     speakers_table,
     strata_table,
 )
+from sottovoce.reports.audio import Audio
 from sottovoce.reports.calibration import CalibrationView, calibration_view
-from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
 from sottovoce.reports.charts import Chart
-from sottovoce.reports.comparison import comparison_table, describe_errors, peers_table
+from sottovoce.reports.comparison import absent_table, comparison_table, describe_errors, peers_table
 from sottovoce.reports.compute import ceilings_table, precision_table, stage_table
+from sottovoce.reports.explorer import Explorer, build_explorer
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
+from sottovoce.reports.noise import NoiseView, noise_view, warn_of_noise
+from sottovoce.reports.scaling import ScalingView, scaling_view
 from sottovoce.reports.search import SearchView, search_view
 from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
+from sottovoce.reports.side_effects import SideEffectsView, side_effects_view
 from sottovoce.reports.tables import Table, failures_table, left_out_table, span
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
 from sottovoce.reports.verdicts import describe_verdict
 
 GIGA = 1e9
-
-N_CHANGES_SHOWN = 20
-"""Changed clips shown at once; the others open on demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +70,6 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """The changed transcripts: a sentence for each variant, then the clips."""
-
-    summaries: tuple[str, ...]
-    shown: tuple[ChangedClip, ...]
-    folded: tuple[ChangedClip, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
     """A whole report, in the order in which it is read."""
 
@@ -88,15 +80,18 @@ class ReportView:
     verdicts: tuple[VerdictView, ...]
     comparison: Table
     peers: Table | None
+    absent: Table | None
     charts: tuple[Chart, ...]
     stages: Table
     ceilings: Table | None
     ceiling_notes: tuple[str, ...]
+    scaling: ScalingView | None
     strata: Table | None
     speakers: Table | None
     panel: Table | None
     disagreement: str | None
-    changes: Changes
+    explorer: Explorer
+    side_effects: SideEffectsView | None
     left_out: Table | None
     failures: Table | None
     calibration: CalibrationView | None
@@ -104,6 +99,7 @@ class ReportView:
     sensitivity: SensitivityView | None
     precision: Table
     precision_notes: tuple[str, ...]
+    noise: NoiseView | None
     facts: tuple[FactSheet, ...]
     recipe: str
     recipe_sha256: str
@@ -112,8 +108,14 @@ class ReportView:
     made_by: str
 
 
-def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
-    """Format the results for people."""
+def build_view(results: Results, rows: Sequence[ClipRow], audio: Audio | None = None) -> ReportView:
+    """Format the results for people.
+
+    Args:
+        results: of any version that can be read.
+        rows: the clips behind them.
+        audio: of clips whose transcripts changed, if there is any.
+    """
     return ReportView(
         model=results.model,
         setting=_describe_setting(results),
@@ -122,15 +124,18 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
         comparison=comparison_table(results),
         peers=peers_table(results),
+        absent=absent_table(results),
         charts=build_charts(results, rows),
         stages=stage_table(results),
         ceilings=ceilings_table(results),
         ceiling_notes=_describe_rates(results),
+        scaling=scaling_view(results),
         strata=strata_table(results),
         speakers=speakers_table(results),
         panel=panel_table(results),
         disagreement=describe_disagreement(results),
-        changes=_changes(results, rows),
+        explorer=build_explorer(results, rows, audio or Audio()),
+        side_effects=side_effects_view(results),
         left_out=left_out_table(results),
         failures=failures_table(rows),
         calibration=calibration_view(results),
@@ -138,6 +143,7 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         sensitivity=sensitivity_view(results),
         precision=precision_table(results),
         precision_notes=_describe_precision(results),
+        noise=noise_view(results, rows),
         facts=fact_sheets(results),
         recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
         recipe_sha256=results.recipe_sha256,
@@ -175,6 +181,9 @@ def _notices(results: Results, rows: Sequence[ClipRow]) -> tuple[Notice, ...]:
                 text=f"{clips} failed under {names}. What failed has no score; it is listed below.",
             )
         )
+    noise = warn_of_noise(results)
+    if noise is not None:
+        notices.append(Notice(title="A noisy machine", text=noise))
     return tuple(notices)
 
 
@@ -234,18 +243,6 @@ def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, .
             label="on disk",
             note=f"{fixed(comparison.size_ratio)} times {megabytes(baseline.size_bytes)} MB",
         ),
-    )
-
-
-def _changes(results: Results, rows: Sequence[ClipRow]) -> Changes:
-    changes = find_changes(results, rows)
-    return Changes(
-        summaries=tuple(
-            summarize_changes(comparison, n_clips=results.dataset.n_clips)
-            for comparison in results.comparisons
-        ),
-        shown=changes[:N_CHANGES_SHOWN],
-        folded=changes[N_CHANGES_SHOWN:],
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sottovoce.accuracy import CHARACTER_LANGUAGES
@@ -85,11 +85,11 @@ def find_changes(results: Results, rows: Sequence[ClipRow]) -> tuple[Change, ...
     return tuple(sorted(changes, key=lambda c: (-c.harm, c.variant.clip_id, c.variant.variant)))
 
 
-def summarize_changes(comparison: Comparison, *, n_clips: int) -> str:
-    """Count the changed transcripts of a variant in one sentence."""
+def summarize_changes(comparison: Comparison, *, n_clips: int, name: Callable[[str], str] = str) -> str:
+    """Count the changed transcripts of a variant in one sentence; `name` writes its name."""
     n_even = comparison.n_changed - comparison.n_worse - comparison.n_better
     return (
-        f"{comparison.variant} changed {comparison.n_changed:,} of {count(n_clips, 'transcript')}: "
+        f"{name(comparison.variant)} changed {comparison.n_changed:,} of {count(n_clips, 'transcript')}: "
         f"{comparison.n_worse:,} with more errors, {comparison.n_better:,} with fewer, "
         f"{n_even:,} with as many."
     )

@@ -1,6 +1,6 @@
 """The report on the machine's noise: what else it did, and what it makes of no difference at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.results import ClipRow, Noise, Results, SelfCheck
@@ -25,19 +25,28 @@ def noise_view(results: Results, rows: Sequence[ClipRow]) -> NoiseView | None:
     if results.noise is None and results.self_check is None:
         return None
     return NoiseView(
-        sentences=(*_describe_check(results), *_describe_noise(results.noise)),
+        sentences=tuple(describe_noise(results)),
         noise=None if results.noise is None else _noise_table(results.noise),
         disturbed=_disturbed_table(results, rows),
     )
 
 
-def warn_of_noise(results: Results) -> str | None:
-    """Say what a reader must know before the figures; None on a quiet machine."""
+def describe_noise(results: Results, *, name: Callable[[str], str] = str) -> Iterator[str]:
+    """Yield a sentence on the A/A check and one on the noise, as far as they were measured."""
+    if results.self_check is not None:
+        confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
+        yield _describe_check(results.self_check, confidence, name)
+    if results.noise is not None:
+        yield _describe_noise(results.noise)
+
+
+def warn_of_noise(results: Results, *, name: Callable[[str], str] = str) -> str | None:
+    """Say what a reader must know before the figures; None on a quiet machine. `name` writes an entry's name."""
     said = []
     check, noise = results.self_check, results.noise
     if check is not None and is_biased(check):
         said.append(
-            f"{check.entry} measured against itself is not 1.00 but {fixed(check.ratio.value)} "
+            f"{name(check.entry)} measured against itself is not 1.00 but {fixed(check.ratio.value)} "
             f"({span(check.ratio, fixed)}): smaller differences in speed say nothing."
         )
     if noise is not None and noise.n_blocks and noise.n_marked / noise.n_blocks > MAX_MARKED_SHARE:
@@ -52,32 +61,25 @@ def is_biased(check: SelfCheck) -> bool:
     return not check.ratio.low <= 1 <= check.ratio.high
 
 
-def _describe_check(results: Results) -> tuple[str, ...]:
-    check = results.self_check
-    if check is None:
-        return ()
-    confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
+def _describe_check(check: SelfCheck, confidence: str, name: Callable[[str], str]) -> str:
     meaning = (
         "the interval leaves 1 out, so this machine makes a difference where there is none"
         if is_biased(check)
         else "the interval holds 1, as it should"
     )
-    sentence = (
-        f"{check.entry} against itself, in a second process: {fixed(check.ratio.value)} times as fast "
+    return (
+        f"{name(check.entry)} against itself, in a second process: {fixed(check.ratio.value)} times as fast "
         f"({confidence} interval {span(check.ratio, fixed)}) on {count(check.n_clips, 'clip')}; {meaning}. "
         f"{percent(check.same_text_rate)} % of the transcripts are the same."
     )
-    return (sentence,)
 
 
-def _describe_noise(noise: Noise | None) -> tuple[str, ...]:
-    if noise is None:
-        return ()
-    sentence = (
+def _describe_noise(noise: Noise) -> str:
+    return (
         f"{noise.n_marked:,} of {count(noise.n_blocks, 'block')} stayed beyond a limit after "
-        f"{count(noise.n_repeated, 'repeat')}; their figures count, and are marked. A block is one clip in every entry."
+        f"{count(noise.n_repeated, 'repeat')}; their figures count, and are marked. "
+        "A block is one clip in every entry."
     )
-    return (sentence,)
 
 
 def _noise_table(noise: Noise) -> Table:

@@ -33,7 +33,7 @@ def side_effects_view(results: Results) -> SideEffectsView | None:
     if not results.side_effects:
         return None
     return SideEffectsView(
-        sentences=tuple(_describe(effects) for effects in results.side_effects),
+        sentences=tuple(describe_effects(effects) for effects in results.side_effects),
         effects=_effects_table(results),
         hallucinations=_hallucinations_table(results),
         notes=(
@@ -45,7 +45,8 @@ def side_effects_view(results: Results) -> SideEffectsView | None:
     )
 
 
-def _describe(effects: SideEffects) -> str:
+def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) -> str:
+    """Say in one sentence what changed most; `name` writes an entry's name."""
     said = [f"{percent(effects.token_agreement)} % of its tokens are those of the baseline"]
     if effects.language is not None:
         clips = count(effects.language.n_clips, "clip")
@@ -56,7 +57,7 @@ def _describe(effects: SideEffects) -> str:
             f"it has more words than the baseline for {wordy:,} of "
             f"{count(len(effects.hallucinations), 'sound')} without speech"
         )
-    return f"{effects.variant}: {'; '.join(said)}."
+    return f"{name(effects.variant)}: {'; '.join(said)}."
 
 
 def _effects_table(results: Results) -> Table:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.noninferiority import AccuracyVerdict
-from sottovoce.benchmark.results import ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.benchmark.results import ClipRow, Comparison, Results
 from sottovoce.reports.accuracy import (
     describe_disagreement,
     panel_table,
@@ -21,14 +20,15 @@ from sottovoce.reports.compute import ceilings_table, precision_table, stage_tab
 from sottovoce.reports.explorer import Explorer, build_explorer
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
-from sottovoce.reports.noise import NoiseView, noise_view, warn_of_noise
+from sottovoce.reports.noise import NoiseView, noise_view
+from sottovoce.reports.notices import Notice, find_notices
 from sottovoce.reports.scaling import ScalingView, scaling_view
 from sottovoce.reports.search import SearchView, search_view
 from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
 from sottovoce.reports.side_effects import SideEffectsView, side_effects_view
 from sottovoce.reports.tables import Table, failures_table, left_out_table, span
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
-from sottovoce.reports.verdicts import describe_verdict
+from sottovoce.reports.verdicts import Badge, describe_verdict, verdict_badges
 
 GIGA = 1e9
 
@@ -44,14 +44,6 @@ class KeyFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Badge:
-    """A verdict in two or three words; `tone` is good, bad or open."""
-
-    text: str
-    tone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
     """The answer about one variant."""
 
@@ -59,14 +51,6 @@ class VerdictView:
     sentence: str
     badges: tuple[Badge, ...]
     figures: tuple[KeyFigure, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What a reader must know before the figures."""
-
-    title: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +104,7 @@ def build_view(results: Results, rows: Sequence[ClipRow], audio: Audio | None = 
         model=results.model,
         setting=_describe_setting(results),
         opening=None if results.comparisons else f"Only {results.baseline} was measured: nothing to compare.",
-        notices=_notices(results, rows),
+        notices=find_notices(results, rows),
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
         comparison=comparison_table(results),
         peers=peers_table(results),
@@ -161,59 +145,13 @@ def _describe_setting(results: Results) -> str:
     )
 
 
-def _notices(results: Results, rows: Sequence[ClipRow]) -> tuple[Notice, ...]:
-    notices = []
-    if results.dataset.synthetic:
-        notices.append(
-            Notice(
-                title="Synthetic speech",
-                text="The demo speech is synthetic; its WER says nothing about real speech. "
-                "Speed, size and memory are measured all the same.",
-            )
-        )
-    failed = [row for row in rows if row.error is not None]
-    if failed:
-        names = ", ".join(dict.fromkeys(row.variant for row in failed))
-        clips = count(len({row.clip_id for row in failed}), "clip")
-        notices.append(
-            Notice(
-                title="Failures",
-                text=f"{clips} failed under {names}. What failed has no score; it is listed below.",
-            )
-        )
-    noise = warn_of_noise(results)
-    if noise is not None:
-        notices.append(Notice(title="A noisy machine", text=noise))
-    return tuple(notices)
-
-
 def _verdict_view(comparison: Comparison, results: Results) -> VerdictView:
     return VerdictView(
         variant=comparison.variant,
         sentence=describe_verdict(comparison, results),
-        badges=(_speed_badge(comparison.verdict.speed), _accuracy_badge(comparison.verdict.accuracy)),
+        badges=verdict_badges(comparison.verdict),
         figures=_key_figures(comparison, results),
     )
-
-
-def _speed_badge(verdict: SpeedVerdict) -> Badge:
-    match verdict:
-        case SpeedVerdict.FASTER:
-            return Badge(text="faster", tone="good")
-        case SpeedVerdict.SLOWER:
-            return Badge(text="slower", tone="bad")
-        case SpeedVerdict.UNDECIDED:
-            return Badge(text="speed undecided", tone="open")
-
-
-def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
-    match verdict:
-        case AccuracyVerdict.WITHIN:
-            return Badge(text="accuracy within margin", tone="good")
-        case AccuracyVerdict.BEYOND:
-            return Badge(text="accuracy beyond margin", tone="bad")
-        case AccuracyVerdict.UNDECIDED:
-            return Badge(text="accuracy undecided", tone="open")
 
 
 def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, ...]:

@@ -1,6 +1,7 @@
 """Charts over two axes: lines and points."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,30 +113,25 @@ class _Box:
     """Where a label stands, in px of the canvas."""
 
     left: float
-    right: float
     bottom: float
+    width: float
 
     def meets(self, other: "_Box") -> bool:
         """Tell whether the two overlap."""
-        is_beside = self.right <= other.left or other.right <= self.left
+        is_beside = self.left + self.width <= other.left or other.left + other.width <= self.left
         return not is_beside and abs(self.bottom - other.bottom) < _LABEL_PX
 
 
 def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
-    """Name the points from the highest down; a name that would cover another one stands lower."""
+    """Name the points from the highest down, each where it covers no other name."""
     axes.autoscale_view()  # else the places of the points are those of an empty scale
-    right_end_px = axes.bbox.x1 + RIGHT_PX
     named = [(point, label) for point in points if (label := safe_label(point.label))]
     taken: list[_Box] = []
     for point, label in sorted(named, key=lambda found: -found[0].y):
         x_px, y_px = axes.transData.transform((point.x, point.y))
-        width_px = len(label) * CHARACTER_PX
-        left_px = x_px + _LABEL_OFFSET_PX
-        if left_px + width_px > right_end_px:
-            left_px = max(x_px - _LABEL_OFFSET_PX - width_px, 0)
-        box = _Box(left=left_px, right=left_px + width_px, bottom=y_px + _LABEL_OFFSET_PX)
-        while any(box.meets(other) for other in taken):
-            box = _Box(left=box.left, right=box.right, bottom=box.bottom - 1)
+        places = list(_places(x_px, y_px, len(label) * CHARACTER_PX, right_px=axes.bbox.x1 + RIGHT_PX))
+        free = (box for box in places if not any(box.meets(other) for other in taken))
+        box = next(free, places[0])
         taken.append(box)
         axes.annotate(
             label,
@@ -145,3 +141,13 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
             zorder=5,
             annotation_clip=False,
         )
+
+
+def _places(x_px: float, y_px: float, width_px: float, *, right_px: float) -> Iterator[_Box]:
+    """Yield where a label can stand: right or left of its point, above it, below it, then farther below."""
+    right, left = x_px + _LABEL_OFFSET_PX, max(x_px - _LABEL_OFFSET_PX - width_px, 0)
+    sides = (right, left) if right + width_px <= right_px else (left,)
+    lines = (1, -1, -2, -3, -4)
+    for line, side in itertools.product(lines, sides):
+        up = _LABEL_OFFSET_PX if line > 0 else line * _LABEL_PX
+        yield _Box(left=side, bottom=y_px + up, width=width_px)

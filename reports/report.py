@@ -16,7 +16,12 @@ _NEEDED = {
 
 
 def write_report(
-    results_path: Path, out: Path, *, force: bool, kind: ReportFormat = ReportFormat.HTML
+    results_path: Path,
+    out: Path,
+    *,
+    force: bool,
+    kind: ReportFormat = ReportFormat.HTML,
+    has_audio: bool = True,
 ) -> Path:
     """Write the report of a benchmark. The same results give the same bytes.
 
@@ -25,6 +30,7 @@ def write_report(
         out: the file to write; its folder is made if it is missing.
         force: whether a report that is there already may be replaced.
         kind: what to write.
+        has_audio: whether a page holds recordings, as far as the results do.
 
     Returns:
         `out`.
@@ -37,11 +43,11 @@ def write_report(
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
     check_output(out, force=force)
-    write_text(out, make_report(results_path, kind))
+    write_text(out, make_report(results_path, kind, has_audio=has_audio))
     return out
 
 
-def make_report(results_path: Path, kind: ReportFormat) -> str:
+def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = True) -> str:
     """Return the report of a benchmark as text.
 
     Raises:
@@ -52,7 +58,8 @@ def make_report(results_path: Path, kind: ReportFormat) -> str:
     results, rows = read_results(results_path)
     match kind:
         case ReportFormat.HTML:
-            return _make_page(results, rows, results_path if results_path.is_dir() else results_path.parent)
+            folder = results_path if results_path.is_dir() else results_path.parent
+            return _make_page(results, rows, folder if has_audio else None)
         case ReportFormat.MARKDOWN:
             from sottovoce.reports.comment import render_comment
 
@@ -63,13 +70,14 @@ def make_report(results_path: Path, kind: ReportFormat) -> str:
             return render_model_card(results, rows)
 
 
-def _make_page(results: Results, rows: tuple[ClipRow, ...], folder: Path) -> str:
-    from sottovoce.reports.audio import read_audio
+def _make_page(results: Results, rows: tuple[ClipRow, ...], audio_folder: Path | None) -> str:
+    from sottovoce.reports.audio import Audio, read_audio
     from sottovoce.reports.explorer import wanted_audio
     from sottovoce.reports.html import render_report
     from sottovoce.reports.view import build_view
 
-    audio = read_audio(folder, wanted_audio(results, rows))
+    names = wanted_audio(results, rows)
+    audio = Audio() if audio_folder is None else read_audio(audio_folder, names)
     return render_report(build_view(results, rows, audio))
 
 

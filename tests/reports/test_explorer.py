@@ -134,6 +134,13 @@ def test_a_report_takes_its_audio_from_the_results_folder(sample: Sample, save: 
     assert sum("data-start" in attributes for _, attributes in page.tags) > 100
 
 
+def test_recordings_can_be_left_out(sample: Sample, save: Save, tmp_path: Path) -> None:
+    folder = save(sample.results, sample.rows, tmp_path / "results")
+    write_tones(sample.rows, folder)
+    out = write_report(folder, tmp_path / "report.html", force=False, has_audio=False)
+    assert not Page(out.read_text(encoding="utf-8")).has("audio")
+
+
 @pytest.mark.parametrize(("text", "direction"), [("12 hello", "ltr"), ("\u05e9\u05dc", "rtl"), ("", "ltr")])
 def test_a_text_runs_as_its_first_letter_does(text: str, direction: str) -> None:
     assert direction_of(text) == direction

@@ -36,6 +36,12 @@ def report(
         ),
     ] = None,
     *,
+    audio: Annotated[
+        bool,
+        typer.Option(
+            "--audio/--no-audio", help="Put recordings into the page, as far as RESULTS holds them."
+        ),
+    ] = True,
     force: Force = False,
 ) -> None:
     """Write the comparison as one HTML file that needs no network, as a comment or as a model card.
@@ -52,7 +58,8 @@ def report(
 
     session: Session = context.obj
     if out == STANDARD_OUTPUT:
-        typer.echo(make_report(results, kind), nl=False)
+        typer.echo(make_report(results, kind, has_audio=audio), nl=False)
         return
-    written = write_report(results, out or Path(kind.file_name), force=force, kind=kind)
+    target = out or Path(kind.file_name)
+    written = write_report(results, target, force=force, kind=kind, has_audio=audio)
     session.terminal.note(f"wrote {written}")

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field
 
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.comparison import pair_clips
+from sottovoce.benchmark.comparison import by_speaker, pair_clips
 from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.errors import GateError, InputError
-from sottovoce.intervals import Interval, make_blocks
+from sottovoce.intervals import Interval
 
 
 class Condition(StrEnum):
@@ -163,7 +163,7 @@ def _against(
     paired = [before[row.clip_id] for row in after]
     if sum(row.words.reference_words for row in paired) == 0:
         raise InputError(f"the clips of {name} that {other.name} and {first.name} share hold no words")
-    speedup, delta = pair_clips(paired, after, make_blocks([row.speaker for row in after]), rng)
+    speedup, delta = pair_clips(paired, after, by_speaker, rng)
     return _entry(other, name).model_copy(
         update={"n_clips": len(after), "speedup": speedup if is_timed else None, "wer_delta": delta}
     )

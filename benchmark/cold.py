@@ -137,7 +137,7 @@ def _open_openvino_genai(spec: EngineSpec) -> Hear:
     return hear
 
 
-def _open_faster_whisper(spec: EngineSpec) -> Hear:
+def _open_faster_whisper(spec: EngineSpec, *, is_batched: bool = False) -> Hear:
     import ctranslate2
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
@@ -154,11 +154,27 @@ def _open_faster_whisper(spec: EngineSpec) -> Hear:
             "without_timestamps": True,
             "condition_on_previous_text": False,
         }
-        if len(wave) > WINDOW_S * SAMPLE_RATE_HZ:
+        if is_batched:
             segments = BatchedInferencePipeline(model).transcribe(wave, batch_size=8, **greedy)[0]
         else:
             segments = model.transcribe(wave, vad_filter=False, **greedy)[0]
         return " ".join(segment.text.strip() for segment in segments)
+
+    return hear
+
+
+def _open_whisper_cpp(spec: EngineSpec) -> Hear:
+    import _pywhispercpp
+
+    from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
+
+    model = open_model(spec.folder, spec.compute)
+    is_multilingual = bool(_pywhispercpp.whisper_is_multilingual(model._ctx))  # noqa: SLF001 - the wrapper does not tell
+
+    def hear(wave: "Wave", language: str | None) -> str:
+        is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
+        asked = ask(_pywhispercpp, language, is_multilingual=is_multilingual, is_long=is_long)
+        return " ".join(segment.text.strip() for segment in model.transcribe(wave, **asked))
 
     return hear
 
@@ -180,6 +196,8 @@ OPENERS: Mapping[str, Callable[[EngineSpec], Hear]] = {
     "optimum-intel": _open_optimum_intel,
     "openvino-genai": _open_openvino_genai,
     "faster-whisper": _open_faster_whisper,
+    "faster-whisper-batched": partial(_open_faster_whisper, is_batched=True),
+    "whisper.cpp": _open_whisper_cpp,
     "torch": _open_torch,
     "torch-dynamic": partial(_open_torch, is_dynamic=True),
 }

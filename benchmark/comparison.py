@@ -67,32 +67,32 @@ def _pair(
         (a, b) for a, b in zip(before_rows, after_rows, strict=True) if a.error is None and b.error is None
     ]
     before, after = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
-    cut = blocks(before)
     if sum(row.words.reference_words for row in before) == 0:
         raise GateError("the references hold no words after normalizing; nothing can be compared")
-    speedup, delta = pair_clips(before, after, cut, rng)
-    return _Pairing(before=before, after=after, cut=cut, speedup=speedup, wer_delta=delta)
+    speedup, delta = pair_clips(before, after, blocks, rng)
+    if speedup is None:
+        raise GateError("no clip that counts for speed was transcribed by both; nothing can be compared")
+    return _Pairing(before=before, after=after, cut=blocks(before), speedup=speedup, wer_delta=delta)
 
 
 def pair_clips(
-    before: Sequence[ClipRow], after: Sequence[ClipRow], cut: Blocks, rng: np.random.Generator
-) -> tuple[Interval, Interval]:
+    before: Sequence[ClipRow], after: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
+) -> tuple[Interval | None, Interval]:
     """Estimate how many times as fast one is as the other, and how their word error rates differ.
 
     Args:
         before: rows of clips that both transcribed, with words in their references.
         after: the same clips.
-        cut: which block each clip belongs to.
+        blocks: makes the blocks that are resampled.
         rng: draws the resamples.
 
     Returns:
-        Total times, `before` by `after`; error rates, `after` minus `before`.
+        Total times of the clips that count for speed, `before` by `after`, None where there are none; error rates,
+        `after` minus `before`.
     """
-    speedup = ratio_interval(
-        cut.sums([median_latency_s(row) for row in before]),
-        cut.sums([median_latency_s(row) for row in after]),
-        rng=rng,
-    )
+    timed = timed_pairs(before, after)
+    speedup = ratio_of_times(*timed, blocks, rng) if timed[0] else None
+    cut = blocks(before)
     delta = rate_delta_interval(
         cut.sums([row.words.errors for row in before]),
         cut.sums([row.words.errors for row in after]),
@@ -100,6 +100,33 @@ def pair_clips(
         rng=rng,
     )
     return speedup, delta
+
+
+def timed_pairs(
+    before: Sequence[ClipRow], after: Sequence[ClipRow]
+) -> tuple[tuple[ClipRow, ...], tuple[ClipRow, ...]]:
+    """Return the clips that count for speed in both."""
+    pairs = [(a, b) for a, b in zip(before, after, strict=True) if a.latency_s and b.latency_s]
+    return tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
+
+
+def ratio_of_times(
+    before_rows: Sequence[ClipRow], after_rows: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
+) -> Interval:
+    """Estimate the ratio of total times, `before` by `after`, of the clips that count for speed in both.
+
+    Raises:
+        GateError: there is no such clip.
+    """
+    before, after = timed_pairs(before_rows, after_rows)
+    if not before:
+        raise GateError("no clip that counts for speed was transcribed by both; nothing can be compared")
+    cut = blocks(before)
+    return ratio_interval(
+        cut.sums([median_latency_s(row) for row in before]),
+        cut.sums([median_latency_s(row) for row in after]),
+        rng=rng,
+    )
 
 
 def compare(
@@ -123,7 +150,7 @@ def compare(
     return Comparison(
         variant=variant[0].name,
         speedup=paired.speedup,
-        stage_speedup=_stage_speedups(before, after, paired.cut, rng),
+        stage_speedup=_stage_speedups(*timed_pairs(before, after), blocks, rng),
         size_ratio=variant[0].size_bytes / baseline[0].size_bytes,
         component_size_ratio={name: sizes[1][name] / sizes[0][name] for name in sizes[0] if name in sizes[1]},
         wer_delta=paired.wer_delta,
@@ -150,6 +177,16 @@ def compare(
     )
 
 
+def by_speaker(rows: Sequence[ClipRow]) -> Blocks:
+    """Make a block of each speaker, where there are enough."""
+    return make_blocks([row.speaker for row in rows])
+
+
+def by_clip(rows: Sequence[ClipRow]) -> Blocks:
+    """Make a block of each clip."""
+    return make_blocks([None] * len(rows))
+
+
 def _mistakes(row: ClipRow) -> Mistakes:
     return find_mistakes(row.normalized_reference, row.normalized_hypothesis)
 
@@ -162,7 +199,6 @@ def _compare_strata(
         part = [before[place] for place in places]
         if sum(row.words.reference_words for row in part) == 0:
             continue
-        by_clip = make_blocks([None] * len(part))
         speedup, delta = pair_clips(part, [after[place] for place in places], by_clip, rng)
         yield StratumComparison(by=kind, name=name, n_clips=len(part), speedup=speedup, wer_delta=delta)
 
@@ -188,9 +224,10 @@ def compare_peer(
 
 
 def _stage_speedups(
-    before: Sequence[ClipRow], after: Sequence[ClipRow], cut: Blocks, rng: np.random.Generator
+    before: Sequence[ClipRow], after: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
 ) -> dict[Stage, Interval]:
     """Compare seconds per call, so that a different number of tokens does not count as speed."""
+    cut = blocks(before)
     timed = [
         stage
         for stage in Stage

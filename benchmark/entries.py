@@ -7,11 +7,16 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
 from sottovoce.errors import SpecError
+from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.optimize.origin import find_checkpoint
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import SILENCE_NAME
 from sottovoce.terms import Ctranslate2Type, Format, Layout, Scheme, Weights
+
+FASTER_WHISPER = ("faster-whisper", "faster-whisper-batched")
+
+WHISPER_CPP = "whisper.cpp"
 
 PEER_VARIANT = "int8"
 """Of faster-whisper, where the run has no CTranslate2 variant: the checkpoint, converted for the comparison."""
@@ -22,7 +27,8 @@ OPENVINO_ENGINES = ("optimum-intel", "openvino-genai")
 TORCH_VARIANTS = {"torch": "fp32", "torch-dynamic": "dynamic-int8"}
 """What engines that run the checkpoint itself make of it."""
 
-ConvertedFolder = Callable[[], Path]
+ConvertedFolder = Callable[[str, str], Path]
+"""Gives the folder of the run's checkpoint in another format: of an engine, in a type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +83,7 @@ def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tu
     Args:
         run: whose variants are measured.
         asked: variants and engines.
-        converted: gives the CTranslate2 folder of the run's checkpoint; called where it is needed.
+        converted: converts the run's checkpoint; called where it is needed.
 
     Raises:
         SpecError: an engine cannot run what is asked of it.
@@ -123,8 +129,10 @@ def _variants_for(engine: str, run: Run, wanted: tuple[str, ...]) -> tuple[str, 
                     "make the run with a recipe that exports one, such as int8"
                 )
             return (stateful.name,)
-        case "faster-whisper":
+        case "faster-whisper" | "faster-whisper-batched":
             return (_int8_ctranslate2(run) or PEER_VARIANT,)
+        case "whisper.cpp":
+            return (str(GgmlType.Q8_0),)
         case "torch" | "torch-dynamic":
             return (TORCH_VARIANTS[engine],)
         case _:
@@ -176,8 +184,10 @@ def is_elastic(variant: Variant) -> bool:
 def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: ConvertedFolder) -> Entry:
     if engine in TORCH_VARIANTS:
         return _torch_entry(run, engine, name, asked)
-    if engine == "faster-whisper":
+    if engine in FASTER_WHISPER:
         return _faster_whisper_entry(run, engine, name, asked.threads, converted)
+    if engine == WHISPER_CPP:
+        return _whisper_cpp_entry(engine, name, asked.threads, converted)
     variant = run.variant(name)
     if engine in OPENVINO_ENGINES and variant.facts.format is not Format.OPENVINO:
         raise SpecError(
@@ -218,10 +228,17 @@ def _faster_whisper_entry(
         return _run_entry(ours[name], engine, threads)
     if name != PEER_VARIANT:
         raise SpecError(
-            f"faster-whisper:{name}: faster-whisper is measured with {PEER_VARIANT}, or with a CTranslate2 variant of "
+            f"{engine}:{name}: {engine} is measured with {PEER_VARIANT}, or with a CTranslate2 variant of "
             f"the run ({', '.join(ours) or 'it has none'})"
         )
-    return _converted_entry(engine, converted(), threads)
+    return _converted_entry(engine, name, converted(engine, name), threads)
+
+
+def _whisper_cpp_entry(engine: str, name: str, threads: int, converted: ConvertedFolder) -> Entry:
+    types = [str(kind) for kind in GgmlType]
+    if name not in types:
+        raise SpecError(f"{engine}:{name}: {engine} is measured with {' or '.join(types)}")
+    return _converted_entry(engine, name, converted(engine, name), threads)
 
 
 def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:
@@ -238,11 +255,9 @@ def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:
     )
 
 
-def _converted_entry(engine: str, folder: Path, threads: int) -> Entry:
+def _converted_entry(engine: str, name: str, folder: Path, threads: int) -> Entry:
     return Entry(
-        spec=EngineSpec(
-            engine=engine, variant=PEER_VARIANT, folder=folder, compute=ComputeSpec(threads=threads)
-        ),
-        component_size_bytes={"model": (folder / "model.bin").stat().st_size},
+        spec=EngineSpec(engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=threads)),
+        component_size_bytes={"model": sum(part.stat().st_size for part in folder.glob("*model.bin"))},
         int8_nodes={},
     )

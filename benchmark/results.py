@@ -210,7 +210,7 @@ class StratumComparison(Document):
     by: str
     name: str
     n_clips: int
-    speedup: Interval
+    speedup: Interval | None = Field(description="Null where no clip of it counts for speed.")
     wer_delta: Interval = Field(description="Variant minus baseline, a fraction; by clip, not by speaker.")
 
 

@@ -1,17 +1,13 @@
 """The stage `benchmark`: a run and speech in, a results folder out."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 from sottovoce import __version__
-from sottovoce.accuracy import NORMALIZER
 from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -22,63 +18,46 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.benchmark.ceilings import best_rates, ceilings_of, measure_rates
-from sottovoce.benchmark.comparison import Entrant, compare, compare_peer
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, WINDOW_S, EngineSpec, MakeEngine, Probe
-from sottovoce.benchmark.engines.registry import engine_versions, make_engine, require_engines
+from sottovoce.benchmark.assembly import Gathered, Procedure, assemble
+from sottovoce.benchmark.audio_files import changed_clips, write_audio
+from sottovoce.benchmark.blocks import choose_timing_clips
+from sottovoce.benchmark.ceilings import best_rates, measure_rates
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
+from sottovoce.benchmark.engines.registry import engine_versions, find_absent, make_engine
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
+from sottovoce.benchmark.eval_clips import ClipChoice, load_eval_clips, note_overlap
 from sottovoce.benchmark.history import history_path, keep
-from sottovoce.benchmark.measure import MeasureSpec, VariantMeasurement, interleave, measure
+from sottovoce.benchmark.journal import Journal
+from sottovoce.benchmark.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.results import (
     CLIPS_NAME,
     RESULTS_NAME,
-    Ceiling,
+    Absent,
     ClipRow,
-    Comparison,
-    Dataset,
     MachineRates,
-    Method,
-    PeerComparison,
-    Rejected,
     Results,
-    VariantResult,
 )
-from sottovoce.benchmark.summary import (
-    check_baseline_precision,
-    clip_rows,
-    dataset_sha256,
-    summarize_variant,
-)
+from sottovoce.benchmark.scaling import Scaling, measure_throughput, sweep_threads
+from sottovoce.benchmark.sounds import make_sounds
+from sottovoce.benchmark.summary import check_baseline_precision, clip_rows, dataset_sha256
 from sottovoce.benchmark.worker import Loaded
-from sottovoce.calibrate.clips import (
-    DEFAULT_SEED,
-    SYNTHETIC_SOURCE,
-    Clip,
-    ClipSet,
-    count_by,
-    select_clips,
-)
-from sottovoce.calibrate.doctor import read_recorded_clips, read_report
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.loading import LoadedClips, load_clips
-from sottovoce.calibrate.record import usable_clips
-from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.calibrate.clips import DEFAULT_SEED, ClipSet
+from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
-from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Blocks, make_blocks
-from sottovoce.optimize.search.outcome import read_search
-from sottovoce.optimize.sensitivity.report import read_current_sensitivity
+from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.progress import Reporter
-from sottovoce.runs import CALIBRATION_NAME, Run
+from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.options import MAX_BATCH
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: what a change may cost before users of a recognizer notice."""
 
-NO_LONG_CLIPS = "no recording is over 30 s; give longer ones, or leave --long away"
+MAX_SWEEP_CLIPS = 30
+"""Each is heard with every number of threads."""
 
 NEEDED = ("jiwer", "scipy", "whisper_normalizer", "opencc")
 
@@ -91,18 +70,25 @@ class BenchmarkSpec:
         split: of the speech set; ignored where a set has no splits.
         limit: clips measured; None takes all.
         variants: names, measured in our engine; empty for the quantized variant.
+        timing_clips: how many clips count for speed, and are heard in every pass; None takes all.
         margin: largest tolerated WER increase, a fraction.
         engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
-        checkpoint: what the run was made of, for faster-whisper, torch and torch-dynamic; None looks for it.
+        checkpoint: what the run was made of, for engines that run it; None looks for it.
         long: take only recordings over 30 s instead of only clips up to 30 s.
         cold_starts: further fresh processes of each entry that are timed to their first transcript.
         ceilings: measure what this machine can do at most, and how near our variants come to it.
+        side_effects: compare tokens, languages, times of words and words for noise, outside of the timed passes.
+        self_check: measure our variant in a second process too, and hold the two against each other.
+        batch_sizes: clips decoded together, for the throughput of engines that do; empty for none.
+        thread_sweep: numbers of threads that our entries are timed with beside; empty for none.
+        restart: throw away what an interrupted benchmark left, instead of going on.
     """
 
     split: str = "eval"
     limit: int | None = None
     variants: tuple[str, ...] = ()
     passes: int = 2
+    timing_clips: int | None = None
     warm_up_clips: int = 2
     threads: int | None = None
     seed: int = DEFAULT_SEED
@@ -112,11 +98,37 @@ class BenchmarkSpec:
     long: bool = False
     cold_starts: int = 0
     ceilings: bool = False
+    side_effects: bool = True
+    self_check: bool = False
+    batch_sizes: tuple[int, ...] = ()
+    thread_sweep: tuple[int, ...] = ()
+    restart: bool = False
 
     @property
     def n_threads(self) -> int:
         """Inference threads of every entry."""
         return self.threads or usable_cores()
+
+    @property
+    def clips(self) -> ClipChoice:
+        """Which clips are measured."""
+        return ClipChoice(split=self.split, limit=self.limit, seed=self.seed, long=self.long)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is measured, settled before anything is.
+
+    Attributes:
+        again: name of the entry that is another one in a second process; None where nobody asked.
+        absent: engines that were asked for and are not installed.
+    """
+
+    entries: tuple[Entry, ...]
+    clips: LoadedClips
+    procedure: Procedure
+    again: str | None
+    absent: tuple[Absent, ...]
 
 
 def benchmark(
@@ -131,42 +143,171 @@ def benchmark(
 ) -> Results:
     """Measure a run's variants on a speech set and write the results folder.
 
+    What is measured is kept in `OUT.unfinished` as it comes, so that the same command goes on after an interruption.
+
     Raises:
         SpecError: an engine is unknown, or cannot run what is asked of it.
-        InputError: nothing to measure, or the output exists.
+        InputError: nothing to measure, or the output exists, or an unfinished benchmark of other settings does.
         MissingExtraError: a library that is needed is not installed.
         GateError: the baseline does not compute in f32.
         StageError: a variant cannot be loaded or fails on most clips.
     """
     check_output(out, force=force)
+    _check(spec)
     _require_extra()
-    engines = engine_names(spec.engines)
-    require_engines(engines)
-    entries = choose_entries(run, _entry_spec(spec), partial(_converted_folder, run, spec, reporter))
-    clips = load_eval_clips(run, speech, spec, reporter)
-    _note_overlap(run, clips, reporter)
+    plan = _plan(run, speech, spec, reporter)
+    journal = Journal(out.with_name(f"{out.name}.unfinished"))
+    begun = journal.begin(_settings(run, plan), anew=spec.restart)
+    if begun:
+        reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
     early_rates = _rates(spec, reporter) if spec.ceilings else None
-    measured = measure(
-        [entry.spec for entry in entries],
-        clips.loaded,
-        MeasureSpec(
-            passes=spec.passes,
-            warm_up_clips=spec.warm_up_clips,
-            cold_starts=spec.cold_starts,
-            probes=spec.ceilings,
-        ),
+    measurement = measure(
+        [entry.spec for entry in plan.entries],
+        plan.clips.loaded,
+        _measure_spec(spec, plan.procedure),
         reporter,
-        check=partial(_check_loaded, entries[0].spec.name),
+        check=partial(_check_loaded, plan.entries[0].spec.name),
+        journal=journal,
+        begun=begun,
         make=make,
     )
-    default_language = None if run.baseline.facts.is_multilingual else "en"
-    rows = {m.spec.name: clip_rows(m, clips.loaded, default_language=default_language) for m in measured}
     rates = None if early_rates is None else best_rates(early_rates, _rates(spec, reporter))
-    results = _assemble(run, speech, spec, clips, entries, measured, rows, rates)
+    gathered = Gathered(
+        clips=plan.clips,
+        entries=plan.entries,
+        measurement=measurement,
+        rows=_rows(run, plan, measurement),
+        rates=rates,
+        absent=plan.absent,
+        again=plan.again,
+        scaling=_scaling(spec, plan, reporter, make),
+    )
+    results = assemble(run, speech, plan.procedure, gathered)
     with new_folder(out, force=force) as work:
-        _write(work, run, results, [row for of_entry in rows.values() for row in of_entry])
+        _write(work, run, results, gathered)
+    journal.remove()
     _remember(results, reporter)
     return results
+
+
+def _check(spec: BenchmarkSpec) -> None:
+    """Refuse what would fail after an hour."""
+    if spec.long and spec.batch_sizes:
+        raise SpecError(
+            "--batch-sizes is for clips up to 30 s; long recordings are decoded in batches as each engine does"
+        )
+    if any(size > MAX_BATCH for size in spec.batch_sizes):
+        raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips together")
+
+
+def _scaling(spec: BenchmarkSpec, plan: _Plan, reporter: Reporter, make: MakeEngine) -> Scaling:
+    """Measure batches on all clips, and threads on those that count for speed."""
+    specs = [entry.spec for entry in plan.entries if entry.spec.name != plan.again]
+    ours = [each for each in specs if each.engine == DEFAULT_ENGINE]
+    loaded, timing = plan.clips.loaded, plan.procedure.timing
+    timed = loaded if timing is None else [loaded[place] for place in timing]
+    return Scaling(
+        throughput=(
+            measure_throughput(specs, loaded, spec.batch_sizes, reporter, make) if spec.batch_sizes else {}
+        ),
+        thread_sweep=(
+            sweep_threads(ours, timed[:MAX_SWEEP_CLIPS], spec.thread_sweep, reporter, make)
+            if spec.thread_sweep
+            else {}
+        ),
+    )
+
+
+def _plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> _Plan:
+    absent = find_absent(engine_names(spec.engines))
+    for each in absent:
+        reporter.note(f"{each.engine} is not measured: {each.reason}")
+    present = _present(spec.engines, absent)
+    entries = choose_entries(
+        run, _entry_spec(replace(spec, engines=present)), partial(_converted_folder, run, spec, reporter)
+    )
+    clips = load_eval_clips(run, speech, spec.clips, reporter)
+    note_overlap(run, clips, reporter)
+    again = _again(entries) if spec.self_check else None
+    return _Plan(
+        entries=entries if again is None else (*entries, again),
+        clips=clips,
+        procedure=Procedure(
+            split=spec.split,
+            passes=spec.passes,
+            warm_up_clips=spec.warm_up_clips,
+            threads=spec.n_threads,
+            seed=spec.seed,
+            margin=spec.margin,
+            long=spec.long,
+            engines=engine_names(present),
+            timing=_timing(clips, spec),
+            sounds=make_sounds(seed=spec.seed) if spec.side_effects else (),
+        ),
+        again=None if again is None else again.spec.name,
+        absent=absent,
+    )
+
+
+def _present(engines: Sequence[str], absent: Sequence[Absent]) -> tuple[str, ...]:
+    """Leave out what is absent; our own engine stands for an empty choice."""
+    missing = {each.engine for each in absent}
+    present = tuple(item for item in engines if item.partition(":")[0] not in missing)
+    return present or (DEFAULT_ENGINE,)
+
+
+def _again(entries: Sequence[Entry]) -> Entry:
+    """Return our first variant, or the baseline where it is alone, for a second process."""
+    ours = [entry for entry in entries if entry.spec.engine == DEFAULT_ENGINE]
+    chosen = ours[min(1, len(ours) - 1)]
+    return replace(chosen, spec=replace(chosen.spec, is_again=True))
+
+
+def _timing(clips: LoadedClips, spec: BenchmarkSpec) -> tuple[int, ...] | None:
+    if spec.timing_clips is None:
+        return None
+    lengths_s = [len(clip.wave) / SAMPLE_RATE_HZ for clip in clips.loaded]
+    return choose_timing_clips(lengths_s, spec.timing_clips, seed=spec.seed)
+
+
+def _settings(run: Run, plan: _Plan) -> dict[str, str]:
+    """Return what must be the same for an interrupted benchmark to go on."""
+    procedure = plan.procedure
+    versions = library_versions() | engine_versions(procedure.engines)
+    return {
+        "run": sha256_of_file(run.folder / MANIFEST_NAME),
+        "entries": ", ".join(f"{entry.spec.name} on {entry.spec.compute}" for entry in plan.entries),
+        "clips": dataset_sha256(plan.clips.loaded),
+        "passes": str(procedure.passes),
+        "clips that count for speed": "all" if procedure.timing is None else str(procedure.timing),
+        "CPU": read_host().cpu,
+        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+    }
+
+
+def _measure_spec(spec: BenchmarkSpec, procedure: Procedure) -> MeasureSpec:
+    return MeasureSpec(
+        passes=spec.passes,
+        warm_up_clips=spec.warm_up_clips,
+        timing=procedure.timing,
+        cold_starts=spec.cold_starts,
+        probes=spec.ceilings,
+        details=spec.side_effects,
+        sounds=procedure.sounds,
+    )
+
+
+def _rows(run: Run, plan: _Plan, measurement: Measurement) -> dict[str, tuple[ClipRow, ...]]:
+    default_language = None if run.baseline.facts.is_multilingual else "en"
+    return {
+        measured.spec.name: clip_rows(
+            measured,
+            plan.clips.loaded,
+            default_language=default_language,
+            timing=plan.procedure.timing,
+        )
+        for measured in measurement.entries
+    }
 
 
 def _remember(results: Results, reporter: Reporter) -> None:
@@ -190,13 +331,13 @@ def _entry_spec(spec: BenchmarkSpec) -> EntrySpec:
     )
 
 
-def _converted_folder(run: Run, spec: BenchmarkSpec, reporter: Reporter) -> Path:
+def _converted_folder(run: Run, spec: BenchmarkSpec, reporter: Reporter, engine: str, kind: str) -> Path:
     from sottovoce.benchmark.conversion import convert_checkpoint
     from sottovoce.optimize.origin import find_checkpoint
 
     checkpoint = find_checkpoint(run, spec.checkpoint)
-    with reporter.progress("convert for faster-whisper", 1) as advance:
-        folder = convert_checkpoint(checkpoint)
+    with reporter.progress(f"convert for {engine}", 1) as advance:
+        folder = convert_checkpoint(checkpoint, engine, kind)
         advance()
     return folder
 
@@ -213,168 +354,17 @@ def _check_loaded(baseline: str, spec: EngineSpec, loaded: Loaded) -> None:
         check_baseline_precision(baseline, loaded.precision)
 
 
-def _note_overlap(run: Run, clips: LoadedClips, reporter: Reporter) -> None:
-    """Say when clips are measured that the run was calibrated with."""
-    if run.calibration is None:
-        return
-    record = run.folder / CALIBRATION_NAME
-    recorded = CalibrationStore(record).clip_ids()
-    heard = {clip.audio_sha256 for clip in read_recorded_clips(record)}
-    shared = [
-        clip.clip.clip_id
-        for clip in clips.loaded
-        if clip.clip.clip_id in recorded or sha256_of_wave(clip.wave) in heard
-    ]
-    if shared:
-        reporter.note(
-            f"{len(shared)} of {len(clips.loaded)} clips were recorded for calibration, {shared[0]} first; "
-            "their word errors flatter the INT8 variant. Give the set a split, or other speech"
-        )
-
-
 def _require_extra() -> None:
     missing = next((module for module in NEEDED if find_spec(module) is None), None)
     if missing is not None:
         raise MissingExtraError(missing, needed_for="`sottovoce benchmark`", extra="benchmark")
 
 
-def load_eval_clips(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> LoadedClips:
-    """Choose and decode the clips to measure: of the split, with a transcript, by the seed.
-
-    Raises:
-        InputError: no clip with a transcript is left, or none over 30 s where those are asked for.
-    """
-    usable = usable_clips(speech, spec.split, english_only=not run.baseline.facts.is_multilingual)
-    with_text = [clip for clip in usable.clips if clip.text and clip.text.strip()]
-    if not with_text:
-        raise InputError(f"{speech.name} has no transcripts; a benchmark needs them to count word errors")
-    chosen = select_clips(with_text, None, seed=spec.seed)
-    clips = (_load_long if spec.long else _load_short)(chosen, spec.limit, reporter)
-    for rejected in clips.rejected:
-        reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
-    return clips
-
-
-def _load_short(chosen: Sequence[Clip], limit: int | None, reporter: Reporter) -> LoadedClips:
-    total = len(chosen) if limit is None else min(limit, len(chosen))
-    with reporter.progress("decode evaluation clips", total) as advance:
-        return load_clips(chosen, wanted=limit, on_clip=advance)
-
-
-def _load_long(chosen: Sequence[Clip], limit: int | None, reporter: Reporter) -> LoadedClips:
-    """Load recordings over 30 s; where a set does not tell lengths, all are decoded to see."""
-    candidates = [clip for clip in chosen if clip.duration_s is None or clip.duration_s > WINDOW_S]
-    if not candidates:
-        raise InputError(NO_LONG_CLIPS)
-    all_told = all(clip.duration_s is not None for clip in candidates)
-    with reporter.progress("decode long recordings", len(candidates)) as advance:
-        clips = load_clips(candidates, wanted=limit if all_told else None, max_clip_s=None, on_clip=advance)
-    long = [clip for clip in clips.loaded if len(clip.wave) > WINDOW_S * SAMPLE_RATE_HZ]
-    if not long:
-        raise InputError(NO_LONG_CLIPS)
-    return LoadedClips(loaded=tuple(long[:limit]), rejected=clips.rejected)
-
-
-def _assemble(
-    run: Run,
-    speech: ClipSet,
-    spec: BenchmarkSpec,
-    clips: LoadedClips,
-    entries: Sequence[Entry],
-    measured: Sequence[VariantMeasurement],
-    rows: dict[str, tuple[ClipRow, ...]],
-    rates: MachineRates | None,
-) -> Results:
-    summaries = [
-        summarize_variant(
-            measurement, rows[entry.spec.name], entry, ceilings=_ceilings(measurement.probe, rates)
-        )
-        for measurement, entry in zip(measured, entries, strict=True)
-    ]
-    entrants = [(summary, rows[summary.name]) for summary in summaries]
-    blocks = make_blocks([clip.clip.speaker for clip in clips.loaded]).kind
-    return Results(
-        created=datetime.now(UTC),
-        model=run.manifest.name,
-        recipe=run.recipe.resolved(),
-        recipe_sha256=run.recipe.sha256(),
-        calibration=None if run.calibration is None else run.calibration.facts,
-        doctor=read_report(run.folder / CALIBRATION_NAME),
-        search=read_search(run.folder),
-        sensitivity=read_current_sensitivity(run.folder),
-        host=read_host(),
-        versions=library_versions() | engine_versions(engine_names(spec.engines)),
-        dataset=_dataset(speech, spec, clips, rows[summaries[0].name]),
-        method=_method(spec, summaries, blocks),
-        baseline=summaries[0].name,
-        variants=tuple(summaries),
-        comparisons=_compare_all(entrants, spec),
-        peers=_compare_peers(entrants, spec),
-        machine=rates,
-    )
-
-
-def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:
-    return () if probe is None or rates is None else ceilings_of(probe, rates)
-
-
-def _compare_all(entrants: Sequence[Entrant], spec: BenchmarkSpec) -> tuple[Comparison, ...]:
-    return tuple(
-        compare(entrants[0], entrant, _blocks_of, margin=spec.margin, rng=np.random.default_rng(spec.seed))
-        for entrant in entrants[1:]
-    )
-
-
-def _compare_peers(entrants: Sequence[Entrant], spec: BenchmarkSpec) -> tuple[PeerComparison, ...]:
-    """Compare our first variant that is not the baseline with each entry of another engine."""
-    ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
-    if not ours:
-        return ()
-    return tuple(
-        compare_peer(ours[0], entrant, _blocks_of, rng=np.random.default_rng(spec.seed))
-        for entrant in entrants
-        if entrant[0].engine != DEFAULT_ENGINE
-    )
-
-
-def _blocks_of(rows: Sequence[ClipRow]) -> Blocks:
-    return make_blocks([row.speaker for row in rows])
-
-
-def _dataset(speech: ClipSet, spec: BenchmarkSpec, clips: LoadedClips, rows: Sequence[ClipRow]) -> Dataset:
-    return Dataset(
-        name=speech.name,
-        split=spec.split if speech.splits() else None,
-        n_clips=len(clips.loaded),
-        audio_s=sum(len(clip.wave) for clip in clips.loaded) / SAMPLE_RATE_HZ,
-        n_words=sum(row.words.reference_words for row in rows),
-        languages=count_by(clip.clip.language for clip in clips.loaded),
-        sources=count_by(clip.clip.source for clip in clips.loaded),
-        sha256=dataset_sha256(clips.loaded),
-        synthetic=any(clip.clip.source == SYNTHETIC_SOURCE for clip in clips.loaded),
-        left_out=tuple(Rejected(clip_id=clip.clip_id, reason=clip.reason) for clip in clips.rejected),
-    )
-
-
-def _method(spec: BenchmarkSpec, summaries: Sequence[VariantResult], blocks: str) -> Method:
-    names = tuple(summary.name for summary in summaries)
-    return Method(
-        passes=spec.passes,
-        warm_up_clips=spec.warm_up_clips,
-        threads=spec.n_threads,
-        order=tuple(name for order in interleave(names, spec.passes) for name in order),
-        beam_size=1,
-        normalizer=NORMALIZER,
-        confidence=CONFIDENCE,
-        n_resamples=N_RESAMPLES,
-        blocks=blocks,
-        seed=spec.seed,
-        long=spec.long,
-    )
-
-
-def _write(work: Path, run: Run, results: Results, rows: Sequence[ClipRow]) -> None:
+def _write(work: Path, run: Run, results: Results, gathered: Gathered) -> None:
     (work / RESULTS_NAME).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    wanted = changed_clips(results.baseline, [each.variant for each in results.comparisons], gathered.rows)
+    files = write_audio(work, gathered.clips.loaded, wanted)
+    rows = _rows_with_audio(results, gathered.rows, files)
     lines = "".join(row.model_dump_json() + "\n" for row in rows)
     (work / CLIPS_NAME).write_text(lines, encoding="utf-8")
     write_manifest(
@@ -393,3 +383,14 @@ def _write(work: Path, run: Run, results: Results, rows: Sequence[ClipRow]) -> N
             files=list_files(work),
         ),
     )
+
+
+def _rows_with_audio(
+    results: Results, rows: Mapping[str, Sequence[ClipRow]], files: Mapping[str, str]
+) -> list[ClipRow]:
+    """Return the rows of the entries in the results, with the files of those that can be heard."""
+    return [
+        row.model_copy(update={"audio": files.get(row.clip_id)})
+        for variant in results.variants
+        for row in rows[variant.name]
+    ]

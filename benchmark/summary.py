@@ -1,12 +1,13 @@
 """From measurements to results: sums, rates and intervals, no files and no clocks."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from sottovoce.accuracy import add_errors, normalize, word_errors
 from sottovoce.benchmark.comparison import median_latency_s, stage_seconds
+from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
@@ -15,6 +16,7 @@ from sottovoce.benchmark.results import (
     ColdStart,
     Latency,
     Precision,
+    SpokenWord,
     Stage,
     Stratum,
     VariantResult,
@@ -23,12 +25,16 @@ from sottovoce.benchmark.strata import group_by_stratum
 from sottovoce.benchmark.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.loading import LoadedClip
-from sottovoce.errors import GateError
+from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 
 
 def clip_rows(
-    measurement: VariantMeasurement, clips: Sequence[LoadedClip], *, default_language: str | None
+    measurement: VariantMeasurement,
+    clips: Sequence[LoadedClip],
+    *,
+    default_language: str | None,
+    timing: Collection[int] | None = None,
 ) -> tuple[ClipRow, ...]:
     """Score one variant's transcripts clip by clip.
 
@@ -36,15 +42,29 @@ def clip_rows(
         measurement: of all clips.
         clips: in the same order.
         default_language: of clips whose set does not tell; `en` for an English-only model.
+        timing: places of the clips that count for speed; None takes all.
     """
     return tuple(
-        _row(measurement.spec.name, clip, measured, clip.clip.language or default_language)
-        for clip, measured in zip(clips, measurement.clips, strict=True)
+        _row(
+            measurement.spec.name,
+            clip,
+            measured,
+            clip.clip.language or default_language,
+            counts_for_speed=timing is None or place in timing,
+        )
+        for place, (clip, measured) in enumerate(zip(clips, measurement.clips, strict=True))
     )
 
 
-def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | None) -> ClipRow:
+def _spoken(word: Spoken) -> SpokenWord:
+    return SpokenWord(text=word.text, start_s=word.start_s, end_s=word.end_s)
+
+
+def _row(
+    variant: str, loaded: LoadedClip, measured: Measured, language: str | None, *, counts_for_speed: bool
+) -> ClipRow:
     clip, first = loaded.clip, next(iter(measured.passes), None)
+    counted = measured.passes if counts_for_speed else ()
     reference, hypothesis = clip.text or "", "" if first is None else first.text
     normalized_reference, normalized_hypothesis = (
         normalize(reference, language),
@@ -64,9 +84,11 @@ def _row(variant: str, loaded: LoadedClip, measured: Measured, language: str | N
         normalized_hypothesis=normalized_hypothesis,
         words=word_errors(normalized_reference, normalized_hypothesis),
         tokens=0 if first is None else first.n_tokens,
-        latency_s=tuple(timed.latency_s for timed in measured.passes),
-        stage_s=tuple(timed.stage_s for timed in measured.passes),
+        latency_s=tuple(timed.latency_s for timed in counted),
+        disturbed=measured.disturbed if counts_for_speed else (),
+        stage_s=tuple(timed.stage_s for timed in counted),
         calls={} if first is None else first.calls,
+        spoken=() if measured.detail is None else tuple(map(_spoken, measured.detail.words)),
         error=measured.error,
     )
 
@@ -82,8 +104,11 @@ def summarize_variant(
     good = [row for row in rows if row.error is None]
     raw = add_errors(word_errors(row.reference, row.hypothesis) for row in good)
     words = add_errors(row.words for row in good)
-    latencies = [median_latency_s(row) for row in good]
-    audio_s = sum(row.audio_s for row in good)
+    timed = [row for row in good if row.latency_s]
+    if not timed:
+        raise StageError(f"{entry.spec.name} failed on every clip that counts for speed")
+    latencies = [median_latency_s(row) for row in timed]
+    audio_s = sum(row.audio_s for row in timed)
     return VariantResult(
         name=entry.spec.name,
         engine=entry.spec.engine,
@@ -96,11 +121,12 @@ def summarize_variant(
         latency_s=Latency(
             p50=float(np.quantile(latencies, 0.5)),
             p90=float(np.quantile(latencies, 0.9)),
+            p99=float(np.quantile(latencies, 0.99)),
             mean=float(np.mean(latencies)),
         ),
-        stage_s={stage: sum(stage_seconds(row, stage) for row in good) / len(good) for stage in Stage},
+        stage_s={stage: sum(stage_seconds(row, stage) for row in timed) / len(timed) for stage in Stage},
         call_s={
-            stage: _per_call(good, stage) for stage in Stage if any(row.calls.get(stage) for row in good)
+            stage: _per_call(timed, stage) for stage in Stage if any(row.calls.get(stage) for row in timed)
         },
         tokens=sum(row.tokens for row in good),
         wer=words.wer,

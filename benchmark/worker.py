@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,9 +27,20 @@ from typing import IO, Any, Self, TypeVar, cast
 import numpy as np
 
 from sottovoce.benchmark.cold import ColdRequest, one_line
-from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Probe, Probing, Timed
+from sottovoce.benchmark.engines.engine import (
+    Batching,
+    Detail,
+    Detailing,
+    Engine,
+    EngineSpec,
+    MakeEngine,
+    Probe,
+    Probing,
+    Timed,
+)
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
+from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
 from sottovoce.runtime.audio import Wave
@@ -72,6 +84,8 @@ class _Ready:
 class _Question(StrEnum):
     PEAK = "peak"
     PRECISION = "precision"
+    TAKES_BATCHES = "takes_batches"
+    TELLS_DETAILS = "tells_details"
     PROBE = "probe"
 
 
@@ -79,6 +93,19 @@ class _Question(StrEnum):
 class _Transcribe:
     wave: Wave
     language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TellDetail:
+    wave: Wave
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TranscribeBatch:
+    waves: tuple[Wave, ...]
+    languages: tuple[str | None, ...]
+    batch_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +156,46 @@ class Worker:
         """
         self._ours.send(_Transcribe(wave=wave, language=language))
         return self._expect(Timed)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return cast("int", self._process.pid)
+
+    def takes_batches(self) -> bool:
+        """Ask whether the engine decodes clips together."""
+        self._ours.send(_Question.TAKES_BATCHES)
+        return self._expect(bool)
+
+    def transcribe_batch(self, clips: Sequence[LoadedClip], batch_size: int) -> float:
+        """Transcribe clips in batches in the process; return the seconds that it took there.
+
+        Raises:
+            StageError: the engine failed, or the process died.
+        """
+        self._ours.send(
+            _TranscribeBatch(
+                waves=tuple(clip.wave for clip in clips),
+                languages=tuple(clip.clip.language for clip in clips),
+                batch_size=batch_size,
+            )
+        )
+        return self._expect(float)
+
+    def tells_details(self) -> bool:
+        """Ask whether the engine tells tokens, words and languages."""
+        self._ours.send(_Question.TELLS_DETAILS)
+        return self._expect(bool)
+
+    def detail(self, wave: Wave, language: str | None) -> Detail:
+        """Transcribe a clip in the process, and tell more of it than its text.
+
+        Raises:
+            ClipError: the engine failed on this clip.
+            StageError: the process died.
+        """
+        self._ours.send(_TellDetail(wave=wave, language=language))
+        return self._expect(Detail)
 
     def peak_rss_bytes(self) -> int:
         """Ask the process for its largest resident set so far."""
@@ -283,16 +350,30 @@ def _answer(engine: Engine, request: object) -> object:
     try:
         return _do(engine, request)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe))
+        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _TellDetail))
 
 
 def _do(engine: Engine, request: object) -> object:
     match request:
         case _Transcribe(wave=wave, language=language):
             return engine.transcribe(wave, language)
+        case _TellDetail(wave=wave, language=language):
+            return cast("Detailing", engine).detail(wave, language)
+        case _TranscribeBatch(waves=waves, languages=languages, batch_size=batch_size):
+            return cast("Batching", engine).transcribe_batch(waves, languages, batch_size)
+        case _:
+            return _tell(engine, cast("_Question", request))
+
+
+def _tell(engine: Engine, question: _Question) -> object:
+    match question:
+        case _Question.TAKES_BATCHES:
+            return isinstance(engine, Batching)
+        case _Question.TELLS_DETAILS:
+            return isinstance(engine, Detailing)
         case _Question.PRECISION:
             return engine.precision()
         case _Question.PROBE:
             return engine.probe() if isinstance(engine, Probing) else None
-        case _:
+        case _Question.PEAK:
             return peak_rss_bytes()

@@ -8,7 +8,7 @@ float16 and bfloat16 into float32, int16 into INT8.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,9 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import BlockStream, Progress, Transcriber
-from sottovoce.runtime.transcript import Phase, Segment, Task, Word
+from sottovoce.runtime.stream import BlockStream
+from sottovoce.runtime.transcriber import DEFAULT_OPTIONS, Progress, Transcriber
+from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.runtime.windows import Detected
 from sottovoce.terms import Component
 
@@ -110,6 +111,19 @@ class Ctranslate2Transcriber(Transcriber):
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that the model knows."""
         return tuple(self._model.supported_languages)
+
+    def transcribe_together(
+        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+    ) -> tuple[Transcript, ...]:
+        """Transcribe clips one after another: faster-whisper has batches within one recording only."""
+        return tuple(self.transcribe(wave, options) for wave in waves)
+
+    def detect_language(self, wave: Wave) -> Detected:
+        """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
+        if not self._model.model.is_multilingual:
+            return self._unheard(TranscribeOptions())
+        language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
+        return Detected(language=str(language), probability=float(probability))
 
     def compiled(self, component: Component) -> Any:  # noqa: ARG002 - one model is all components
         """Return the model (`ctranslate2.models.Whisper`), whichever component is asked for."""

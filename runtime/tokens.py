@@ -93,6 +93,13 @@ class Vocabulary:
             raise InputError(f"the tokenizer has no {names[0]}: this is no Whisper's")
         return found
 
+    def plain_tokens(self) -> tuple[bytes, ...]:
+        """Return what each token of text stands for, by its id from 0 to the first special token."""
+        tokens: list[bytes] = []
+        while token := self._tokens.get(len(tokens)):
+            tokens.append(_bytes_of(token))
+        return tuple(tokens)
+
     def text(self, tokens: Iterable[int]) -> str:
         """Turn tokens into text; bytes that are no UTF-8 become replacement characters."""
         return b"".join(_bytes_of(self._tokens.get(token, "")) for token in tokens).decode(errors="replace")

@@ -8,7 +8,6 @@ for segment in transcript.segments:
 print(segment.start_s, segment.end_s, segment.text)
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,33 +17,32 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sottovoce.cores import usable_cores
-from sottovoce.errors import InputError, SpecError
+from sottovoce.errors import SpecError
+from sottovoce.runtime import together
 from sottovoce.runtime.alignment import Aligner
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent, stream_audio
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import load_decoder
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.layout import component_path, format_of
+from sottovoce.runtime.layout import format_of
 from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
 from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.quiet_import import import_openvino
 from sottovoce.runtime.segments import Piece, split_pieces
+from sottovoce.runtime.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
+from sottovoce.runtime.variant import find_variant, told_compute
 from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, pack_windows, speech_spans
 from sottovoce.runtime.windows import Detected, Heard, WindowDecoder
-from sottovoce.terms import Component, Format, InferencePrecision, KvPrecision
+from sottovoce.terms import Component, Format
 
 Progress = Callable[[float], None]
 """Is told the seconds of audio that are done."""
-
-MANIFEST_NAME = "manifest.json"
 
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
@@ -115,7 +113,7 @@ class Transcriber:
             MissingExtraError: the library that runs its format is not installed.
         """
         folder = find_variant(Path(path))
-        told = compute or replace(_told_compute(folder), threads=threads or usable_cores())
+        told = compute or replace(told_compute(folder), threads=threads or usable_cores())
         if format_of(folder) is Format.CTRANSLATE2:
             from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber
 
@@ -158,7 +156,7 @@ class Transcriber:
         """
         self._check(options)
         clock = PhaseClock()
-        stream = BlockStream(_blocks(audio, name), clock)
+        stream = BlockStream(blocks_of(audio, name), clock)
         told = progress or _tell_nobody
         segments, detected = self._transcribe(stream, options, clock, told)
         duration_s = stream.n_samples / SAMPLE_RATE_HZ
@@ -171,8 +169,53 @@ class Transcriber:
             timings=clock.timings(),
         )
 
+    def transcribe_together(
+        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+    ) -> tuple[Transcript, ...]:
+        """Transcribe clips in batches: more of them an hour, while each waits for the others.
+
+        A decode step reads the weights once for all clips of a batch. Clips of a batch are of one language and of
+        about one length, since all are encoded as long as the longest.
+
+        Args:
+            waves: float32, shape (n_samples,) each, 16 kHz, at most 30 s.
+            options: `batch_size` clips are decoded together; a language that is not given is detected for each clip.
+
+        Returns:
+            A transcript for each clip, in their order; its timings are those of all of them together.
+
+        Raises:
+            InputError: a wave is longer than 30 s, or no wave.
+            SpecError: as `transcribe`.
+        """
+        self._check(options)
+        clock = PhaseClock()
+        clips = together.place([checked(wave, f"wave {place}") for place, wave in enumerate(waves)])
+        asked = {clip.start_s: self._settle(clip.wave, options, clock) for clip in together.audible(clips)}
+        segments: list[Segment] = []
+        for alike in together.group(
+            clips, {start_s: each.detected.language for start_s, each in asked.items()}
+        ):
+            segments += self._hear(alike, asked[alike[0].start_s], clock, _tell_nobody, have_speech=False)
+        silent = self._default_language(options)
+        told = [asked[clip.start_s].detected if clip.start_s in asked else silent for clip in clips]
+        return together.take_apart(clips, segments, told, clock.timings())
+
+    def detect_language(self, wave: Wave) -> Detected:
+        """Detect the language of the first 30 s of a wave.
+
+        Args:
+            wave: float32, shape (n_samples,), 16 kHz.
+
+        Returns:
+            The likeliest of the languages that the model knows; English, for sure, of a model that knows no other.
+        """
+        if not self._tokenizer.is_multilingual:
+            return self._default_language(DEFAULT_OPTIONS)
+        return self._windows.detect(wave[:WINDOW_SAMPLES], PhaseClock())
+
     def _transcribe(
-        self, stream: "BlockStream", options: TranscribeOptions, clock: PhaseClock, told: Progress
+        self, stream: BlockStream, options: TranscribeOptions, clock: PhaseClock, told: Progress
     ) -> tuple[list[Segment], Detected]:
         first = stream.read(WINDOW_SAMPLES + 1)
         is_long = len(first) > WINDOW_SAMPLES
@@ -219,9 +262,18 @@ class Transcriber:
         return self._hear(chain([first], windows), asked, clock, told), asked.detected
 
     def _hear(
-        self, windows: Iterable[TimedWave], asked: _Asked, clock: PhaseClock, told: Progress
+        self,
+        windows: Iterable[TimedWave],
+        asked: _Asked,
+        clock: PhaseClock,
+        told: Progress,
+        *,
+        have_speech: bool = True,
     ) -> list[Segment]:
-        """Decode windows in batches, and what the model left out of them after those."""
+        """Decode windows in batches, and what the model left out of them after those.
+
+        Windows that nobody looked through for speech are, where their text is doubtful.
+        """
         options, prompt = asked.options, self._prompt(asked, asked.hint)
         segments: list[Segment] = []
         again: list[TimedWave] = []
@@ -231,6 +283,12 @@ class Transcriber:
             heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
             for window, what in zip(batch, heard, strict=True):
                 if what.is_silent:
+                    continue
+                if (
+                    not have_speech
+                    and _is_doubtful(what)
+                    and not self._has_speech(window.wave, options, clock)
+                ):
                     continue
                 heard_here, left_out = self._take(window, what, asked, clock)
                 segments += heard_here
@@ -423,97 +481,6 @@ def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, kee
 
 SURE_TEMPERATURE = 0.5
 """Text that was drawn at more is no ground for the next window."""
-
-
-def find_variant(path: Path) -> Path:
-    """Return the folder of the variant that a path means.
-
-    Args:
-        path: folder of a variant, or of a run.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if component_path(path, Component.ENCODER).is_file():
-        return path
-    manifest = _read_manifest(path)
-    if manifest.get("kind") != "run":
-        raise InputError(f"{path} holds no variant; give the folder of a run or of a variant in it")
-    name = str(manifest.get("recipe", {}).get("quantize", {}).get("name", ""))
-    if not component_path(path / name, Component.ENCODER).is_file():
-        raise InputError(f"{path} has no variant {name or 'that is quantized'}; name one of its folders")
-    return path / name
-
-
-def _told_compute(folder: Path) -> ComputeSpec:
-    """Return what a variant was made to compute in; f32 where nothing says."""
-    facts = _read_manifest(folder).get("facts", {})
-    kv_cache = facts.get("kv_cache_precision")
-    return ComputeSpec(
-        precision=InferencePrecision(facts.get("inference_precision", InferencePrecision.F32)),
-        dynamic_quantization_group_size=int(facts.get("dynamic_quantization_group_size", 0)),
-        kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
-    )
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST_NAME
-    if not folder.exists():
-        raise InputError(f"{folder} does not exist; give the folder of a run or of a variant in it")
-    if not path.is_file():
-        return {}
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise InputError(f"{path} cannot be read ({cause}); make the variant again") from cause
-    return told if isinstance(told, dict) else {}
-
-
-def _blocks(audio: Path | str | bytes | Wave, name: str | None) -> Iterator[Wave]:
-    if isinstance(audio, np.ndarray):
-        yield _checked(audio, name or "the wave given")
-        return
-    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name)
-
-
-def _checked(wave: Wave, label: str) -> Wave:
-    if wave.ndim != 1 or wave.dtype != np.float32:
-        raise InputError(
-            f"{label} has shape {wave.shape} and type {wave.dtype}, want (n_samples,) and float32 at 16 kHz"
-        )
-    if not np.isfinite(wave).all():
-        raise InputError(f"{label} holds samples that are not finite numbers")
-    return wave
-
-
-class BlockStream:
-    """A stream of blocks that can be read from the start, counted and timed."""
-
-    def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
-        self._blocks = blocks
-        self._clock = clock
-        self.n_samples = 0
-
-    def __iter__(self) -> Iterator[Wave]:
-        return self
-
-    def __next__(self) -> Wave:
-        with self._clock.time(Phase.AUDIO, 0):
-            block = next(self._blocks)
-        self.n_samples += block.size
-        return block
-
-    def read(self, n_samples: int | None = None) -> Wave:
-        """Return the first blocks that have a number of samples, all where there are fewer or none is told."""
-        waves: list[Wave] = []
-        while (n_samples is None or self.n_samples < n_samples) and (block := next(self, None)) is not None:
-            waves.append(block)
-        return np.concatenate([np.zeros(0, np.float32), *waves])
-
-    def again_with(self, first: Wave) -> Iterator[Wave]:
-        """Yield what was read, then the rest."""
-        yield first
-        yield from self
 
 
 def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWave]:

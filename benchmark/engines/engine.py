@@ -3,7 +3,7 @@
 Nothing here imports more than a device has: a cold start (`cold.py`) goes through it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 DEFAULT_ENGINE = "sottovoce"
 """Our runtime: what a device runs."""
 
+AGAIN = " again"
+"""Behind the name of an entry in a second process, which is held against the first."""
+
 WINDOW_S = 30.0
 """Whisper's window: longer audio takes several."""
 
@@ -29,11 +32,13 @@ class EngineSpec:
     variant: str
     folder: Path
     compute: ComputeSpec
+    is_again: bool = False
 
     @property
     def name(self) -> str:
         """The name of the entry in results: the variant's alone for the default engine."""
-        return self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
+        name = self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
+        return f"{name}{AGAIN}" if self.is_again else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,16 @@ class Detailing(Protocol):
 
     def detail(self, wave: "Wave", language: str | None) -> Detail:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, in a language; tell which one it would detect."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """An engine that decodes clips together."""
+
+    def transcribe_batch(
+        self, waves: "Sequence[Wave]", languages: "Sequence[str | None]", batch_size: int
+    ) -> float:
+        """Transcribe clips up to 30 s, float32, shape (n_samples,) each, 16 kHz; return the seconds that it took."""
 
 
 Load = Callable[[], Engine]

@@ -1,12 +1,14 @@
-"""The engine `faster-whisper`: CTranslate2, sequential for a clip, batched for a long recording."""
+"""The engines `faster-whisper` and `faster-whisper-batched`: CTranslate2, window after window or windows in batches."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
+import numpy as np
+
+from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
@@ -44,7 +46,7 @@ class FasterWhisperEngine:
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         import ctranslate2
-        from faster_whisper import BatchedInferencePipeline, WhisperModel
+        from faster_whisper import WhisperModel
 
         ctranslate2.set_log_level(logging.ERROR)  # which type it turns weights into is told by `precision`
         self._threads = compute.threads
@@ -57,11 +59,10 @@ class FasterWhisperEngine:
         }
         self._model.feature_extractor = self._clocks[Stage.FEATURES]
         self._model.encode = self._clocks[Stage.ENCODER]
-        self._batched = BatchedInferencePipeline(self._model)
         self._languages = frozenset(self._model.supported_languages)
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
-        """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s in batches of 8 windows."""
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
         known = language if language in self._languages else None
         for clock in self._clocks.values():
             clock.reset()
@@ -80,19 +81,61 @@ class FasterWhisperEngine:
 
     def _segments(self, wave: Wave, language: str | None) -> Any:
         """Start a transcription; the work is done while the segments are taken."""
-        greedy = {
-            "language": language,
-            "beam_size": 1,
-            "temperature": 0.0,
-            "without_timestamps": True,
-            "condition_on_previous_text": False,
-        }
-        if len(wave) > WINDOW_S * SAMPLE_RATE_HZ:
-            return self._batched.transcribe(wave, batch_size=BATCH_SIZE, **greedy)[0]
-        return self._model.transcribe(wave, vad_filter=False, **greedy)[0]
+        return self._model.transcribe(wave, vad_filter=False, **greedy(language))[0]
 
     def precision(self) -> Precision:
         """Tell the compute type that CTranslate2 chose; it shows no nodes to read back."""
         return Precision(
             label=str(self._model.model.compute_type), components={}, threads=self._threads, streams=1
         )
+
+
+class BatchedFasterWhisperEngine(FasterWhisperEngine):
+    """A CTranslate2 folder in faster-whisper's pipeline for batches, greedy."""
+
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        from faster_whisper import BatchedInferencePipeline
+
+        super().__init__(folder, compute)
+        self._batched = BatchedInferencePipeline(self._model)
+
+    def _segments(self, wave: Wave, language: str | None) -> Any:
+        return self._batched.transcribe(wave, batch_size=BATCH_SIZE, **greedy(language))[0]
+
+    def transcribe_batch(
+        self, waves: Sequence[Wave], languages: Sequence[str | None], batch_size: int
+    ) -> float:
+        """Transcribe clips up to 30 s in batches, joined to one recording per language; return the seconds that it took."""
+        by_language: dict[str | None, list[Wave]] = {}
+        for wave, language in zip(waves, languages, strict=True):
+            known = language if language in self._languages else None
+            by_language.setdefault(known, []).append(wave)
+        started = time.perf_counter()
+        for known, alike in by_language.items():
+            segments, _ = self._batched.transcribe(
+                np.concatenate(alike),
+                batch_size=batch_size,
+                vad_filter=False,
+                clip_timestamps=_places(alike),
+                **greedy(known),
+            )
+            tuple(segments)
+        return time.perf_counter() - started
+
+
+def _places(waves: Sequence[Wave]) -> list[dict[str, float]]:
+    """Return where each wave starts and ends in all of them joined, seconds."""
+    ends = np.cumsum([len(wave) for wave in waves]) / SAMPLE_RATE_HZ
+    starts = (0.0, *ends[:-1])
+    return [{"start": float(start), "end": float(end)} for start, end in zip(starts, ends, strict=True)]
+
+
+def greedy(language: str | None) -> dict[str, Any]:
+    """Return what a greedy transcription is asked for."""
+    return {
+        "language": language,
+        "beam_size": 1,
+        "temperature": 0.0,
+        "without_timestamps": True,
+        "condition_on_previous_text": False,
+    }

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
+from sottovoce.benchmark.results import Absent
 from sottovoce.errors import MissingExtraError, SpecError, nearest
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import format_of
@@ -59,12 +60,20 @@ def _open_openvino_genai() -> Open:
     return OpenVinoGenAiEngine
 
 
-def _open_faster_whisper() -> Open:
+def _open_faster_whisper(*, is_batched: bool) -> Open:
     import faster_whisper  # noqa: F401
 
-    from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
+    from sottovoce.benchmark.engines.faster_whisper import BatchedFasterWhisperEngine, FasterWhisperEngine
 
-    return FasterWhisperEngine
+    return BatchedFasterWhisperEngine if is_batched else FasterWhisperEngine
+
+
+def _open_whisper_cpp() -> Open:
+    import pywhispercpp.model  # noqa: F401
+
+    from sottovoce.benchmark.engines.whisper_cpp import WhisperCppEngine
+
+    return WhisperCppEngine
 
 
 def _open_torch(*, is_dynamic: bool) -> Open:
@@ -95,10 +104,24 @@ ENGINES: dict[str, EngineKind] = {
         takes_long=True,
     ),
     "faster-whisper": EngineKind(
-        open=_open_faster_whisper,
+        open=partial(_open_faster_whisper, is_batched=False),
         module="faster_whisper",
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
+        takes_long=True,
+    ),
+    "faster-whisper-batched": EngineKind(
+        open=partial(_open_faster_whisper, is_batched=True),
+        module="faster_whisper",
+        extra="peers",
+        distributions=("faster-whisper", "ctranslate2"),
+        takes_long=True,
+    ),
+    "whisper.cpp": EngineKind(
+        open=_open_whisper_cpp,
+        module="pywhispercpp",
+        extra="peers",
+        distributions=("pywhispercpp",),
         takes_long=True,
     ),
     "torch": EngineKind(
@@ -129,17 +152,24 @@ def engine_kind(name: str) -> EngineKind:
     return ENGINES[name]
 
 
-def require_engines(names: Iterable[str]) -> None:
-    """Check that engines are there, without importing them.
+def find_absent(names: Iterable[str]) -> tuple[Absent, ...]:
+    """Tell which engines are not installed, without importing them.
 
     Raises:
-        MissingExtraError: one is not installed.
+        MissingExtraError: it is our own.
         SpecError: there is no engine of that name.
     """
-    for name in names:
-        kind = engine_kind(name)
-        if not _is_installed(kind.module):
+    missing = [(name, kind) for name in names if not _is_installed((kind := engine_kind(name)).module)]
+    for name, kind in missing:
+        if name == DEFAULT_ENGINE:
             raise MissingExtraError(kind.module, needed_for=f"the engine {name}", extra=kind.extra)
+    return tuple(
+        Absent(
+            engine=name,
+            reason=f'{kind.module} is not installed; run: pip install "sottovoce[{kind.extra}]"',
+        )
+        for name, kind in missing
+    )
 
 
 def engine_versions(names: Iterable[str]) -> dict[str, str]:
@@ -157,9 +187,10 @@ def make_engine(spec: EngineSpec) -> Load:
     Raises:
         SpecError: there is no engine of that name.
     """
-    library = LIBRARIES[format_of(spec.folder)]
-    if spec.engine == DEFAULT_ENGINE and _is_installed(library):  # loading says which extra it comes with
-        import_module(library)
+    if spec.engine == DEFAULT_ENGINE:
+        library = LIBRARIES[format_of(spec.folder)]
+        if _is_installed(library):  # loading says which extra it comes with
+            import_module(library)
     return partial(engine_kind(spec.engine).open(), spec.folder, spec.compute)
 
 

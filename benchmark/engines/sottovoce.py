@@ -1,9 +1,10 @@
 """The engine `sottovoce`: our own runtime, without torch; what a device runs."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from sottovoce.benchmark.engines.engine import Probe, Timed
+from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed
 from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
 from sottovoce.benchmark.results import Precision, Stage
@@ -51,6 +52,48 @@ class SottovoceEngine:
             stage_s=stages,
             calls={stage: timings.calls.get(phase, 0) for phase, stage in STAGES.items()},
         )
+
+    def detail(self, wave: Wave, language: str | None) -> Detail:
+        """Transcribe a wave as `transcribe` does, with the times of its words; tell which language it would detect."""
+        known = language if language in self._transcriber.languages else None
+        options = TranscribeOptions(
+            language=known,
+            with_timestamps=False,
+            temperatures=(0.0,),
+            word_timestamps=format_of(self._folder) is not Format.ONNX,
+        )
+        transcript = self._transcriber.transcribe(wave, options)
+        return Detail(
+            text=transcript.text,
+            tokens=tuple(token for segment in transcript.segments for token in segment.tokens),
+            language=self._detected(wave),
+            words=tuple(
+                Spoken(text=word.text, start_s=word.start_s, end_s=word.end_s)
+                for segment in transcript.segments
+                for word in segment.words
+            ),
+        )
+
+    def transcribe_batch(
+        self, waves: Sequence[Wave], languages: Sequence[str | None], batch_size: int
+    ) -> float:
+        """Transcribe clips up to 30 s in batches; return the seconds that it took."""
+        by_language: dict[str | None, list[Wave]] = {}
+        for wave, language in zip(waves, languages, strict=True):
+            known = language if language in self._transcriber.languages else None
+            by_language.setdefault(known, []).append(wave)
+        started = time.perf_counter()
+        for known, alike in by_language.items():
+            options = TranscribeOptions(
+                language=known, with_timestamps=False, temperatures=(0.0,), batch_size=batch_size
+            )
+            self._transcriber.transcribe_together(alike, options)
+        return time.perf_counter() - started
+
+    def _detected(self, wave: Wave) -> str | None:
+        if len(self._transcriber.languages) == 1:
+            return None
+        return self._transcriber.detect_language(wave).language
 
     def precision(self) -> Precision:
         """Read back what the variant computes in; CTranslate2 tells its compute type and no nodes."""

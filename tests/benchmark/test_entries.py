@@ -1,11 +1,12 @@
 """What is measured: entries by name, in which order, and what no engine can run."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.engines.registry import require_engines
+from sottovoce.benchmark.engines.registry import ENGINES, find_absent
 from sottovoce.benchmark.entries import EntrySpec, choose_entries, engine_names
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runs import Run, read_run
@@ -40,13 +41,13 @@ def names(
     converted: Path | None = None,
 ) -> list[str]:
     asked = EntrySpec(variants=variants, engines=engines, threads=1, long=long)
-    entries = choose_entries(run, asked, lambda: converted or Path("not converted"))
+    entries = choose_entries(run, asked, lambda _engine, _kind: converted or Path("not converted"))
     return [entry.spec.name for entry in entries]
 
 
 def test_without_engines_our_own_runs_the_baseline_and_the_quantized_variant(run: Run) -> None:
     assert names(run) == ["fp32", "int8"]
-    entries = choose_entries(run, EntrySpec(variants=(), engines=(), threads=3), Path)
+    entries = choose_entries(run, EntrySpec(variants=(), engines=(), threads=3), lambda *_: Path())
     assert {entry.spec.engine for entry in entries} == {"sottovoce"}
     assert {entry.spec.compute.threads for entry in entries} == {3}
 
@@ -73,7 +74,7 @@ def test_an_engine_can_be_told_its_variant(run: Run) -> None:
 
 def test_a_converted_checkpoint_is_as_large_as_its_weights(run: Run, converted: Path) -> None:
     asked = EntrySpec(variants=(), engines=("faster-whisper",), threads=1)
-    entry = choose_entries(run, asked, lambda: converted)[-1]
+    entry = choose_entries(run, asked, lambda *_: converted)[-1]
     assert entry.component_size_bytes == {"model": 5}
     assert entry.spec.folder == converted
 
@@ -146,4 +147,21 @@ def test_engines_are_named_once_with_our_own_first() -> None:
 
 def test_an_unknown_engine_is_refused_before_anything_is_loaded() -> None:
     with pytest.raises(SpecError, match="unknown engine whisper"):
-        require_engines(["whisper"])
+        find_absent(["whisper"])
+
+
+def test_what_is_not_installed_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = replace(ENGINES["whisper.cpp"], module="no_such_module")
+    monkeypatch.setitem(ENGINES, "whisper.cpp", gone)
+    (absent,) = find_absent(["sottovoce", "whisper.cpp"])
+    assert absent.engine == "whisper.cpp"
+    assert absent.reason == 'no_such_module is not installed; run: pip install "sottovoce[peers]"'
+
+
+def test_whisper_cpp_takes_its_own_types_only(run: Run, converted: Path) -> None:
+    assert names(run, "whisper.cpp", "whisper.cpp:f16", converted=converted)[1:] == [
+        "whisper.cpp:q8_0",
+        "whisper.cpp:f16",
+    ]
+    with pytest.raises(SpecError, match=r"whisper\.cpp is measured with f16 or q8_0"):
+        names(run, "whisper.cpp:int8", converted=converted)

@@ -1,16 +1,18 @@
 """Measuring in processes of their own: the order, clips that fail, processes that die."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from sottovoce.benchmark import noise
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.measure import interleave
+from sottovoce.benchmark.journal import Journal
+from sottovoce.benchmark.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.worker import ClipError, Worker
+from sottovoce.calibrate.clips import Clip
+from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import SpecError, StageError
+from sottovoce.progress import Silent
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, fake_precision, tone
 
@@ -19,15 +21,66 @@ def spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:
     return EngineSpec(engine=engine, variant=variant, folder=Path(variant), compute=ComputeSpec())
 
 
-def test_variants_take_turns_forwards_and_backwards() -> None:
-    assert interleave(("a", "b"), 3) == (("a", "b"), ("b", "a"), ("a", "b"))
+def clips(*seconds: float) -> tuple[LoadedClip, ...]:
+    return tuple(
+        LoadedClip(clip=Clip(clip_id=f"c{place}", audio=b"", text="one", language="en"), wave=tone(length_s))
+        for place, length_s in enumerate(seconds)
+    )
 
 
-@given(st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=5), st.integers(1, 6))
-def test_every_variant_has_its_turn_in_every_pass(names: list[str], passes: int) -> None:
-    orders = interleave(names, passes)
-    assert len(orders) == passes
-    assert all(Counter(order) == Counter(names) for order in orders)
+def run(make: FakeEngines, journal: Journal, asked: MeasureSpec, *, anew: bool = False) -> Measurement:
+    begun = journal.begin({"what": "tones"}, anew=anew)
+    return measure(
+        [spec("fp32"), spec("int8")],
+        clips(1.0, 2.0, 3.0, 4.0),
+        asked,
+        Silent(),
+        check=lambda *_: None,
+        journal=journal,
+        begun=begun,
+        make=make,
+    )
+
+
+def test_a_benchmark_that_died_goes_on_and_ends_with_the_same_figures(tmp_path: Path) -> None:
+    asked = MeasureSpec(passes=2, warm_up_clips=0)
+    broken = Journal(tmp_path / "broken")
+    with pytest.raises(StageError, match="ended unexpectedly"):
+        run(FakeEngines(dies_on={"int8": frozenset({48_000})}), broken, asked)
+    left = broken.begin({"what": "tones"}, anew=False)
+    assert set(left) == {(0, "c0"), (0, "c1")}
+    done = run(FakeEngines(factors={"int8": 99.0}), broken, asked)
+    whole = run(FakeEngines(), Journal(tmp_path / "whole"), asked)
+    first, again = done.entries[1].clips, whole.entries[1].clips
+    assert first[0].passes[0] == again[0].passes[0]
+    assert first[2].passes[0].latency_s == pytest.approx(3 * 99)
+    assert len(done.disturbances) == len(whole.disturbances) == 8
+
+
+def test_only_clips_that_count_for_speed_are_heard_in_every_pass(tmp_path: Path) -> None:
+    asked = MeasureSpec(passes=3, warm_up_clips=1, timing=(1, 2))
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), asked)
+    assert [len(clip.passes) for clip in found.entries[0].clips] == [1, 3, 3, 1]
+
+
+def test_a_disturbed_block_is_marked_and_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        noise.Disturbance, "is_beyond", True
+    )  # the machine is quieter than a test can wait for
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0))
+    assert found.n_repeated == 1
+    assert [clip.disturbed for clip in found.entries[0].clips] == [(True,)] * 4
+
+
+def test_a_clip_that_fails_once_is_kept_with_its_error(tmp_path: Path) -> None:
+    make = FakeEngines(fails_on={"int8": frozenset({32_000})})
+    found = run(make, Journal(tmp_path / "journal"), MeasureSpec(passes=2, warm_up_clips=0))
+    failed = found.entries[1].clips[1]
+    assert failed.passes == ()
+    assert failed.error == "RuntimeError: cannot hear 32000 samples"
+    assert all(clip.error is None for clip in found.entries[0].clips)
 
 
 def test_a_worker_keeps_on_after_a_clip_that_fails_and_names_its_variant_when_it_dies() -> None:

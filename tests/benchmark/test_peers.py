@@ -1,18 +1,21 @@
 """Engines side by side: statistics against peers, long recordings, cold starts. The engines pretend."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.run import BenchmarkSpec, benchmark
 from sottovoce.calibrate.speech import read_speech
-from sottovoce.errors import InputError, StageError
+from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
+from sottovoce.runtime.audio import decode_audio
 from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
@@ -150,3 +153,88 @@ def test_an_engine_that_dies_names_its_entry(tiny_run: Path, speech: Path, tmp_p
     make = FakeEngines(dies_on={"optimum-intel:int8": frozenset({len(tone(1.0))})})
     with pytest.raises(StageError, match="the process of optimum-intel:int8 ended unexpectedly"):
         measure_with(tiny_run, speech, tmp_path / "out", spec, make)
+
+
+def test_an_interrupted_benchmark_goes_on_and_leaves_nothing_behind(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "results"
+    spec = BenchmarkSpec(passes=2, warm_up_clips=0)
+    last = len(decode_audio(max((speech.parent / "clips").iterdir())))
+    with pytest.raises(StageError, match="ended unexpectedly"):
+        measure_with(tiny_run, speech, out, spec, FakeEngines(dies_on={"int8": frozenset({last})}))
+    assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["results.unfinished"]
+    with pytest.raises(InputError, match=r"other settings \(passes: 2, now 3\)"):
+        measure_with(tiny_run, speech, out, replace(spec, passes=3), FakeEngines())
+    results = measure_with(tiny_run, speech, out, spec, FakeEngines())
+    assert results.dataset.n_clips == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_an_entry_against_itself_is_no_entry_of_its_own(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    make = FakeEngines(factors={"int8": 0.1, "int8 again": 0.1})
+    spec = BenchmarkSpec(passes=2, warm_up_clips=0, self_check=True)
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, make)
+    assert [variant.name for variant in results.variants] == ["fp32", "int8"]
+    assert results.self_check is not None
+    assert results.self_check.entry == "int8"
+    assert results.self_check.ratio.value == pytest.approx(1)
+    assert results.self_check.same_text_rate == 1
+    assert {row.variant for row in read_results(tmp_path / "results")[1]} == {"fp32", "int8"}
+
+
+def test_every_clip_counts_for_accuracy_and_some_for_speed(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
+    spec = BenchmarkSpec(passes=3, warm_up_clips=0, timing_clips=2)
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines(factors=FACTORS))
+    _, rows = read_results(tmp_path / "results")
+    timed = results.method.timing_clips
+    assert timed is not None
+    assert len(timed) == 2
+    assert {row.clip_id for row in rows if len(row.latency_s) == 3} == set(timed)
+    assert {row.clip_id for row in rows if row.latency_s == ()} == {row.clip_id for row in rows} - set(timed)
+    assert results.variant("int8").words.reference_words == results.dataset.n_words
+    assert results.comparisons[0].speedup.value == pytest.approx(4)
+    audio_s = {row.clip_id: row.audio_s for row in rows}
+    assert results.variant("int8").rtfx == pytest.approx(10)
+    assert sum(audio_s.values()) == pytest.approx(results.dataset.audio_s)
+
+
+def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
+    tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], module="no_such_module"))
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("sottovoce", "torch", "optimum-intel"))
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
+    assert [absent.engine for absent in results.absent] == ["torch"]
+    assert "no_such_module is not installed" in results.absent[0].reason
+    assert [variant.name for variant in results.variants] == ["fp32", "int8", "optimum-intel:int8"]
+
+
+def test_batches_and_threads_are_measured_beside(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, batch_sizes=(1, 2), thread_sweep=(1, 2))
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines(factors=FACTORS))
+    alone, together = results.variant("int8").throughput
+    assert (alone.batch_size, together.batch_size) == (1, 2)
+    assert alone.rtfx == pytest.approx(10)
+    assert together.rtfx > 1.3 * alone.rtfx
+    assert together.peak_rss_bytes > 10 << 20
+    assert [point.threads for point in results.variant("fp32").thread_sweep] == [1, 2]
+    assert results.variant("fp32").thread_sweep[0].rtfx == pytest.approx(2.5)
+    assert results.variant("fp32").thread_sweep[0].n_clips == 3
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (BenchmarkSpec(long=True, batch_sizes=(2,)), "clips up to 30 s"),
+        (BenchmarkSpec(batch_sizes=(64,)), "at most 32"),
+    ],
+)
+def test_batches_that_no_engine_could_decode_are_refused_at_once(
+    tiny_run: Path, speech: Path, tmp_path: Path, spec: BenchmarkSpec, told: str
+) -> None:
+    with pytest.raises(SpecError, match=told):
+        measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())

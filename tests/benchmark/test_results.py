@@ -21,6 +21,7 @@ from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.testing import write_tone_set
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"
@@ -127,3 +128,37 @@ def test_results_without_a_part_name_it(written: tuple[Path, Results], tmp_path:
     (folder / file).unlink()
     with pytest.raises(InputError, match=f"holds no {file}"):
         read_results(folder)
+
+
+def test_what_only_our_engine_tells_stands_beside_the_word_errors(written: tuple[Path, Results]) -> None:
+    folder, results = written
+    (found,) = results.side_effects
+    assert (found.variant, found.n_clips) == ("int8", 3)
+    assert 0 <= found.token_agreement <= 1
+    assert found.language is not None
+    assert found.language.n_clips == 3
+    assert {heard.sound for heard in found.hallucinations} >= {"digital silence", "pink noise, -20 dB"}
+    assert (
+        next(heard for heard in found.hallucinations if heard.sound == "digital silence").baseline_words == 0
+    )
+    assert results.noise is not None
+    assert results.noise.n_blocks == 6
+    _, rows = read_results(folder)
+    for row in rows:
+        assert len(row.disturbed) == 2
+        assert "".join(word.text for word in row.spoken).split() == row.hypothesis.split()
+        assert all(0 <= word.start_s <= word.end_s <= row.audio_s + 0.5 for word in row.spoken)
+
+
+def test_clips_that_changed_can_be_heard(written: tuple[Path, Results]) -> None:
+    folder, results = written
+    _, rows = read_results(folder)
+    by_clip = {(row.variant, row.clip_id): row.normalized_hypothesis for row in rows}
+    changed = {row.clip_id for row in rows if by_clip["fp32", row.clip_id] != by_clip["int8", row.clip_id]}
+    assert {row.clip_id for row in rows if row.audio is not None} == changed
+    for row in rows:
+        if row.audio is not None:
+            assert len(decode_audio(folder / row.audio)) / SAMPLE_RATE_HZ == pytest.approx(
+                row.audio_s, abs=0.2
+            )
+    assert results.comparisons[0].n_changed == len(changed)

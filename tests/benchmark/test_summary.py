@@ -221,4 +221,5 @@ def test_a_comparison_tells_all_that_a_verdict_rests_on() -> None:
     assert found.verdict.more_clips == 0
     assert {stratum.by for stratum in found.strata} == {"language", "length", "noise", "source"}
     for stratum in found.strata:
+        assert stratum.speedup is not None
         assert stratum.speedup.value == pytest.approx(2)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.commands.options import Data, Force, Json, RunFolder, Session, parse_names, show
+from sottovoce.commands.options import Data, Force, Json, RunFolder, Session, parse_names, parse_numbers, show
 
 
 def benchmark(
@@ -36,7 +36,7 @@ def benchmark(
         typer.Option(
             "--engines",
             metavar="ENGINE,...",
-            help="Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, torch, torch-dynamic, with commas; ENGINE:VARIANT names a variant, faster-whisper takes those in CTranslate2's format.",
+            help="Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, faster-whisper-batched, whisper.cpp, torch, torch-dynamic, with commas; ENGINE:VARIANT names a variant.",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -44,7 +44,7 @@ def benchmark(
         typer.Option(
             "--checkpoint",
             metavar="MODEL",
-            help="What RUN was made of, for faster-whisper, torch and torch-dynamic; looked for in the cache by default.",
+            help="What RUN was made of, for faster-whisper, whisper.cpp and torch; looked for in the cache by default.",
             show_default=False,
         ),
     ] = None,
@@ -59,6 +59,16 @@ def benchmark(
     passes: Annotated[
         int, typer.Option("--passes", min=1, help="Counted passes over the clips, interleaved.")
     ] = 2,
+    timing_clips: Annotated[
+        int | None,
+        typer.Option(
+            "--timing-clips",
+            min=1,
+            metavar="N",
+            help="Clips that count for speed and are heard in every pass, as long and as short as all are; the others are heard once, for accuracy. All by default.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
     ] = None,
@@ -84,10 +94,48 @@ def benchmark(
             "--ceilings", help="Measure what this machine can do at most, and how near our variants come."
         ),
     ] = False,
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--batch-sizes",
+            metavar="N,...",
+            help="Measure the throughput of clips decoded N at a time, such as 1,8,32; of engines that do so.",
+            show_default=False,
+        ),
+    ] = None,
+    thread_sweep: Annotated[
+        str | None,
+        typer.Option(
+            "--thread-sweep",
+            metavar="N,...",
+            help="Time our entries with these numbers of threads as well, such as 1,2,4.",
+            show_default=False,
+        ),
+    ] = None,
+    side_effects: Annotated[
+        bool,
+        typer.Option(
+            "--side-effects/--no-side-effects",
+            help="Compare tokens, detected languages, times of words and words for noise, after the timed passes.",
+        ),
+    ] = True,
+    self_check: Annotated[
+        bool,
+        typer.Option(
+            "--self-check",
+            help="Measure our variant in a second process too: what the machine's noise makes of it.",
+        ),
+    ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Throw away what an interrupted benchmark left, instead of going on."),
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Measure speed, memory and word error rate of a run's variants against its fp32 baseline.
+
+    An interrupted benchmark goes on where it was when the same command is given again.
 
     Examples:
 
@@ -95,7 +143,7 @@ def benchmark(
 
         sottovoce benchmark runs/base-int8 --data speech/manifest.jsonl --where source=librispeech-test-clean --variants fp16,int8
 
-        sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,optimum-intel,openvino-genai,faster-whisper
+        sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,openvino-genai,faster-whisper,whisper.cpp --passes 3 --timing-clips 60 --self-check
     """
     from sottovoce.benchmark.run import BenchmarkSpec
     from sottovoce.benchmark.run import benchmark as measure
@@ -117,6 +165,12 @@ def benchmark(
         long=long,
         cold_starts=cold_starts,
         ceilings=ceilings,
+        timing_clips=timing_clips,
+        side_effects=side_effects,
+        self_check=self_check,
+        batch_sizes=parse_numbers(batch_sizes, "--batch-sizes"),
+        thread_sweep=parse_numbers(thread_sweep, "--thread-sweep"),
+        restart=restart,
         passes=passes,
         threads=threads,
         seed=seed,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sottovoce.console import Terminal
+from sottovoce.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +65,15 @@ PIPE_WIDTH = 170
 def parse_names(told: str | None) -> tuple[str, ...]:
     """Split names at commas."""
     return tuple(name.strip() for name in (told or "").split(",") if name.strip())
+
+
+def parse_numbers(told: str | None, option: str) -> tuple[int, ...]:
+    """Split numbers from 1 on at commas, each taken once.
+
+    Raises:
+        SpecError: something else stands there.
+    """
+    names = parse_names(told)
+    if not all(name.isascii() and name.isdigit() and int(name) > 0 for name in names):
+        raise SpecError(f"{option} is {told}, want whole numbers from 1 on with commas, such as 1,8")
+    return tuple(dict.fromkeys(map(int, names)))

@@ -331,6 +331,13 @@ class FakeEngine:
             },
         )
 
+    def transcribe_batch(
+        self, waves: Sequence[Wave], languages: Sequence[str | None], batch_size: int
+    ) -> float:
+        """Pretend that a batch takes as long as its first clip."""
+        pairs = list(zip(waves, languages, strict=True))
+        return sum(self.transcribe(*pairs[first]).latency_s for first in range(0, len(pairs), batch_size))
+
     def precision(self) -> Precision:
         """Pretend to compute in f32."""
         return fake_precision()

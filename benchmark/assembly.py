@@ -1,0 +1,262 @@
+"""From what was measured to the results: everything put together, no clocks and no files but the run's own."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from sottovoce.accuracy import NORMALIZER
+from sottovoce.benchmark.ceilings import ceilings_of
+from sottovoce.benchmark.comparison import Entrant, by_speaker, compare, compare_peer, ratio_of_times
+from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
+from sottovoce.benchmark.engines.registry import engine_versions
+from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.measure import Measurement, VariantMeasurement
+from sottovoce.benchmark.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
+from sottovoce.benchmark.results import (
+    Absent,
+    Ceiling,
+    ClipRow,
+    Comparison,
+    Dataset,
+    MachineRates,
+    Method,
+    Noise,
+    PeerComparison,
+    Rejected,
+    Results,
+    SelfCheck,
+)
+from sottovoce.benchmark.scaling import Scaling
+from sottovoce.benchmark.side_effects import Hallucination, SideEffects, compare_details, hallucinations
+from sottovoce.benchmark.sounds import Sound
+from sottovoce.benchmark.summary import dataset_sha256, summarize_variant
+from sottovoce.calibrate.clips import SYNTHETIC_SOURCE, ClipSet, count_by
+from sottovoce.calibrate.doctor import read_report
+from sottovoce.calibrate.loading import LoadedClips
+from sottovoce.environment import library_versions, read_host
+from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, make_blocks
+from sottovoce.optimize.search.outcome import read_search
+from sottovoce.optimize.sensitivity.report import read_current_sensitivity
+from sottovoce.runs import CALIBRATION_NAME, Run
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Procedure:
+    """How it was measured.
+
+    Attributes:
+        engines: by name, those that are there.
+        margin: largest tolerated WER increase, a fraction.
+        timing: places of the clips that count for speed; None takes all.
+        sounds: without speech, that our entries heard.
+    """
+
+    split: str
+    passes: int
+    warm_up_clips: int
+    threads: int
+    seed: int
+    margin: float
+    long: bool
+    engines: tuple[str, ...]
+    timing: tuple[int, ...] | None
+    sounds: tuple[Sound, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gathered:
+    """What was measured.
+
+    Attributes:
+        rows: of each entry, in the order of the clips.
+        rates: of the machine; None where ceilings were not asked for.
+        absent: engines that are not installed.
+        again: name of the entry that is another one in a second process; None where nobody asked.
+    """
+
+    clips: LoadedClips
+    entries: tuple[Entry, ...]
+    measurement: Measurement
+    rows: Mapping[str, tuple[ClipRow, ...]]
+    rates: MachineRates | None
+    absent: tuple[Absent, ...]
+    again: str | None
+    scaling: Scaling
+
+
+def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered) -> Results:
+    """Sum up what was measured.
+
+    Raises:
+        GateError: there is no word, or no time, to compare.
+        StageError: an entry failed on every clip that counts for speed.
+    """
+    summaries = [
+        summarize_variant(
+            measured,
+            gathered.rows[entry.spec.name],
+            entry,
+            ceilings=_ceilings(measured.probe, gathered.rates),
+        ).model_copy(
+            update={
+                "throughput": gathered.scaling.throughput.get(measured.spec.name, ()),
+                "thread_sweep": gathered.scaling.thread_sweep.get(measured.spec.name, ()),
+            }
+        )
+        for measured, entry in zip(gathered.measurement.entries, gathered.entries, strict=True)
+        if entry.spec.name != gathered.again
+    ]
+    entrants = [(summary, gathered.rows[summary.name]) for summary in summaries]
+    return Results(
+        created=datetime.now(UTC),
+        model=run.manifest.name,
+        recipe=run.recipe.resolved(),
+        recipe_sha256=run.recipe.sha256(),
+        calibration=None if run.calibration is None else run.calibration.facts,
+        doctor=read_report(run.folder / CALIBRATION_NAME),
+        search=read_search(run.folder),
+        sensitivity=read_current_sensitivity(run.folder),
+        host=read_host(),
+        versions=library_versions() | engine_versions(procedure.engines),
+        dataset=_dataset(speech, procedure, gathered.clips, gathered.rows[summaries[0].name]),
+        method=_method(procedure, [summary.name for summary in summaries], gathered.clips),
+        baseline=summaries[0].name,
+        variants=tuple(summaries),
+        comparisons=_compare_all(entrants, procedure),
+        peers=_compare_peers(entrants, procedure),
+        machine=gathered.rates,
+        absent=gathered.absent,
+        side_effects=tuple(_side_effects(gathered, procedure)),
+        noise=_noise(gathered.measurement),
+        self_check=_self_check(gathered, procedure),
+    )
+
+
+def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:
+    return () if probe is None or rates is None else ceilings_of(probe, rates)
+
+
+def _compare_all(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[Comparison, ...]:
+    return tuple(
+        compare(
+            entrants[0],
+            entrant,
+            by_speaker,
+            margin=procedure.margin,
+            rng=np.random.default_rng(procedure.seed),
+        )
+        for entrant in entrants[1:]
+    )
+
+
+def _compare_peers(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[PeerComparison, ...]:
+    """Compare our first variant that is not the baseline with each entry of another engine."""
+    ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
+    if not ours:
+        return ()
+    return tuple(
+        compare_peer(ours[0], entrant, by_speaker, rng=np.random.default_rng(procedure.seed))
+        for entrant in entrants
+        if entrant[0].engine != DEFAULT_ENGINE
+    )
+
+
+def _dataset(speech: ClipSet, procedure: Procedure, clips: LoadedClips, rows: Sequence[ClipRow]) -> Dataset:
+    return Dataset(
+        name=speech.name,
+        split=procedure.split if speech.splits() else None,
+        n_clips=len(clips.loaded),
+        audio_s=sum(len(clip.wave) for clip in clips.loaded) / SAMPLE_RATE_HZ,
+        n_words=sum(row.words.reference_words for row in rows),
+        languages=count_by(clip.clip.language for clip in clips.loaded),
+        sources=count_by(clip.clip.source for clip in clips.loaded),
+        sha256=dataset_sha256(clips.loaded),
+        synthetic=any(clip.clip.source == SYNTHETIC_SOURCE for clip in clips.loaded),
+        left_out=tuple(Rejected(clip_id=clip.clip_id, reason=clip.reason) for clip in clips.rejected),
+    )
+
+
+def _method(procedure: Procedure, names: Sequence[str], clips: LoadedClips) -> Method:
+    timing = procedure.timing
+    return Method(
+        passes=procedure.passes,
+        warm_up_clips=procedure.warm_up_clips,
+        threads=procedure.threads,
+        order=(*names, *reversed(names)),
+        beam_size=1,
+        normalizer=NORMALIZER,
+        confidence=CONFIDENCE,
+        n_resamples=N_RESAMPLES,
+        blocks=make_blocks([clip.clip.speaker for clip in clips.loaded]).kind,
+        seed=procedure.seed,
+        long=procedure.long,
+        timing_clips=None if timing is None else tuple(clips.loaded[place].clip.clip_id for place in timing),
+    )
+
+
+def _side_effects(gathered: Gathered, procedure: Procedure) -> Iterator[SideEffects]:
+    """Compare our entries with the baseline where both tell details."""
+    baseline, *others = gathered.measurement.entries
+    for entry in others:
+        if entry.spec.name == gathered.again:
+            continue
+        told = [
+            (clip.clip.language, a.detail, b.detail)
+            for clip, a, b in zip(gathered.clips.loaded, baseline.clips, entry.clips, strict=True)
+            if a.detail is not None and b.detail is not None
+        ]
+        if told:
+            yield compare_details(
+                entry.spec.name,
+                [language for language, _, _ in told],
+                [before for _, before, _ in told],
+                [after for _, _, after in told],
+                heard=_invented(baseline, entry, procedure.sounds),
+            )
+
+
+def _invented(
+    baseline: VariantMeasurement, entry: VariantMeasurement, sounds: Sequence[Sound]
+) -> tuple[Hallucination, ...]:
+    return hallucinations(
+        {sound.name: sound.length_s for sound in sounds}, baseline.sounds or {}, entry.sounds or {}
+    )
+
+
+def _noise(measurement: Measurement) -> Noise | None:
+    """Sum up what else the machine did."""
+    found = measurement.disturbances
+    cpu_s = sum(each.cpu_s for each in found)
+    if cpu_s == 0:
+        return None
+    counted = [each.throttled for each in found if each.throttled is not None]
+    return Noise(
+        n_blocks=len(found),
+        n_marked=sum(each.is_beyond for each in found),
+        n_repeated=measurement.n_repeated,
+        steal_share=sum(each.steal_s for each in found) / cpu_s,
+        foreign_share=sum(each.foreign_s for each in found) / cpu_s,
+        throttled=sum(counted) if counted else None,
+        max_steal_share=MAX_STEAL_SHARE,
+        max_foreign_share=MAX_FOREIGN_SHARE,
+    )
+
+
+def _self_check(gathered: Gathered, procedure: Procedure) -> SelfCheck | None:
+    """Hold an entry against itself in a second process."""
+    if gathered.again is None:
+        return None
+    name = gathered.again.removesuffix(AGAIN)
+    first, second = gathered.rows[name], gathered.rows[gathered.again]
+    ratio = ratio_of_times(first, second, by_speaker, np.random.default_rng(procedure.seed))
+    return SelfCheck(
+        entry=name,
+        ratio=ratio,
+        n_clips=sum(bool(a.latency_s and b.latency_s) for a, b in zip(first, second, strict=True)),
+        same_text_rate=float(
+            np.mean([a.hypothesis == b.hypothesis for a, b in zip(first, second, strict=True)])
+        ),
+    )

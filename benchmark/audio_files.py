@@ -1,0 +1,71 @@
+"""Clips as small files beside the results, so that a report can play them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sottovoce.benchmark.results import ClipRow
+from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+
+FOLDER = "audio"
+
+MAX_FILES = 100
+"""The clips of which most can be heard; 30 s of each take 90 kB."""
+
+BIT_RATE = 24_000
+"""Speech at 16 kHz is clear with it; every browser plays MP3."""
+
+
+def changed_clips(
+    baseline: str, compared: Iterable[str], rows: Mapping[str, Sequence[ClipRow]]
+) -> tuple[str, ...]:
+    """Name the clips whose transcripts differ from the baseline's, those that lost most words first.
+
+    Args:
+        baseline: name of the entry.
+        compared: names of the entries that are held against it.
+        rows: of each entry, in the order of the clips.
+    """
+    harm: dict[str, int] = {}
+    for name in compared:
+        for before, after in zip(rows[baseline], rows[name], strict=True):
+            is_changed = before.normalized_hypothesis != after.normalized_hypothesis
+            if is_changed and before.error is None and after.error is None:
+                worse = after.words.errors - before.words.errors
+                harm[after.clip_id] = max(worse, harm.get(after.clip_id, worse))
+    return tuple(sorted(harm, key=lambda clip_id: (-harm[clip_id], clip_id)))[:MAX_FILES]
+
+
+def write_audio(folder: Path, clips: Sequence[LoadedClip], wanted: Sequence[str]) -> dict[str, str]:
+    """Write clips as MP3.
+
+    Args:
+        folder: of the results.
+        clips: among which the wanted ones are.
+        wanted: ids of clips.
+
+    Returns:
+        The file of each clip, relative to the folder. Its name is a number: ids are a stranger's text.
+    """
+    waves = {clip.clip.clip_id: clip.wave for clip in clips}
+    names = {clip_id: f"{FOLDER}/{number:04d}.mp3" for number, clip_id in enumerate(wanted, start=1)}
+    if names:
+        (folder / FOLDER).mkdir()
+    for clip_id, name in names.items():
+        _write_mp3(folder / name, waves[clip_id])
+    return names
+
+
+def _write_mp3(path: Path, wave: Wave) -> None:
+    import av
+
+    samples = np.round(np.clip(wave, -1, 1) * np.iinfo(np.int16).max).astype(np.int16)
+    with av.open(str(path), "w", format="mp3") as file:
+        stream = file.add_stream("mp3", rate=SAMPLE_RATE_HZ, layout="mono")
+        stream.bit_rate = BIT_RATE
+        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16p", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(packet)

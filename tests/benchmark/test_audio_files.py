@@ -1,0 +1,52 @@
+"""Clips as small files, and sounds without speech."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sottovoce.benchmark.audio_files import write_audio
+from sottovoce.benchmark.sounds import Sound, make_sounds
+from sottovoce.calibrate.clips import Clip
+from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.testing import tone
+
+
+def test_a_clip_sounds_the_same_and_its_name_is_a_number(tmp_path: Path) -> None:
+    wave = tone(3.0)
+    clip = LoadedClip(clip=Clip(clip_id="../../evil", audio=b"", text="x"), wave=wave)
+    files = write_audio(tmp_path, [clip], ["../../evil"])
+    assert files == {"../../evil": "audio/0001.mp3"}
+    heard = decode_audio(tmp_path / files["../../evil"])
+    assert len(heard) == pytest.approx(len(wave), abs=0.2 * SAMPLE_RATE_HZ)
+    assert _strongest_hz(heard) == pytest.approx(_strongest_hz(wave), abs=3)
+    assert (tmp_path / files["../../evil"]).stat().st_size < 20_000
+
+
+def test_without_changed_clips_there_is_no_folder(tmp_path: Path) -> None:
+    assert write_audio(tmp_path, [], []) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sound", make_sounds(seed=0), ids=lambda sound: sound.name)
+def test_a_sound_has_the_level_that_its_name_tells(sound: Sound) -> None:
+    assert sound.wave.dtype == np.float32
+    assert sound.length_s == 10
+    assert np.abs(sound.wave).max() <= 1
+    told = sound.name.partition(", ")[2].removesuffix(" dB")
+    if told:
+        rms = np.sqrt(np.mean(sound.wave.astype(float) ** 2))
+        assert 20 * np.log10(rms) == pytest.approx(float(told), abs=0.5)
+    else:
+        assert not sound.wave.any()
+
+
+def test_sounds_are_the_same_for_a_seed() -> None:
+    for one, other in zip(make_sounds(seed=1), make_sounds(seed=1), strict=True):
+        assert np.array_equal(one.wave, other.wave)
+
+
+def _strongest_hz(wave: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(wave))
+    return float(np.argmax(spectrum) * SAMPLE_RATE_HZ / len(wave))

@@ -1,0 +1,62 @@
+"""The order of blocks, and which clips are timed."""
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sottovoce.benchmark.blocks import choose_timing_clips, plan_blocks
+
+LENGTHS = st.lists(st.floats(0.1, 30), min_size=1, max_size=40)
+
+
+def test_entries_take_turns_from_clip_to_clip_and_from_pass_to_pass() -> None:
+    blocks = plan_blocks(("a", "b", "c"), 2, passes=2)
+    assert [block.order for block in blocks] == [
+        ("a", "b", "c"),
+        ("c", "b", "a"),
+        ("c", "b", "a"),
+        ("a", "b", "c"),
+    ]
+    assert [(block.number, block.clip) for block in blocks] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=3), unique=True, max_size=5), st.integers(0, 5), st.integers(1, 4)
+)
+def test_every_entry_hears_every_clip_once_in_every_pass(names: list[str], n_clips: int, passes: int) -> None:
+    heard = Counter(
+        (block.number, block.clip, name)
+        for block in plan_blocks(names, n_clips, passes=passes)
+        for name in block.order
+    )
+    assert heard == Counter(
+        (number, clip, name) for number in range(passes) for clip in range(n_clips) for name in names
+    )
+
+
+def test_only_timed_clips_are_heard_again() -> None:
+    blocks = plan_blocks(("a", "b"), 4, passes=3, timing=(1, 3))
+    assert [(block.number, block.clip) for block in blocks] == [
+        (0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 3), (2, 1), (2, 3),
+    ]  # fmt: skip
+    orders = {clip: [block.order for block in blocks if block.clip == clip] for clip in (1, 3)}
+    assert all({("a", "b"), ("b", "a")} == set(found) for found in orders.values())
+
+
+@given(LENGTHS, st.integers(1, 40), st.integers(0, 9))
+def test_timed_clips_are_as_long_and_as_short_as_all(lengths: list[float], wanted: int, seed: int) -> None:
+    chosen = choose_timing_clips(lengths, wanted, seed=seed)
+    assert chosen == tuple(sorted(set(chosen)))
+    assert len(chosen) == min(wanted, len(lengths))
+    ranks = sorted(
+        sorted(range(len(lengths)), key=lambda place: lengths[place]).index(place) for place in chosen
+    )
+    largest_part = -(-len(lengths) // len(chosen))
+    assert all(after - before < 2 * largest_part for before, after in pairwise(ranks))
+
+
+def test_the_same_seed_chooses_the_same_clips() -> None:
+    lengths = [float(place % 7) for place in range(50)]
+    assert choose_timing_clips(lengths, 10, seed=3) == choose_timing_clips(lengths, 10, seed=3)

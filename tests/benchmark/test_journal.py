@@ -1,0 +1,77 @@
+"""An interrupted benchmark goes on where it was, and only where it may."""
+
+from pathlib import Path
+
+import pytest
+
+from sottovoce.benchmark.journal import BLOCKS_NAME, BlockRecord, Journal
+from sottovoce.errors import InputError
+
+SETTINGS = {"clips": "abc", "passes": "2"}
+
+
+def block(number: int, clip_id: str, foreign_s: float = 0.0) -> BlockRecord:
+    return BlockRecord(
+        number=number,
+        clip_id=clip_id,
+        timed={},
+        errors={"int8": "cannot hear"},
+        peak_rss_bytes={"int8": 5},
+        cpu_s=2.0,
+        steal_s=0.0,
+        foreign_s=foreign_s,
+    )
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    made = Journal(tmp_path / "results.unfinished")
+    assert made.begin(SETTINGS, anew=False) == {}
+    return made
+
+
+def test_blocks_are_there_again_and_the_last_of_a_key_counts(journal: Journal) -> None:
+    for record in (block(0, "a"), block(0, "b\u2028"), block(0, "a", foreign_s=1.0)):
+        journal.add(record)
+    found = Journal(journal.folder).begin(SETTINGS, anew=False)
+    assert set(found) == {(0, "a"), (0, "b\u2028")}
+    assert found[0, "a"].foreign_s == 1.0
+
+
+def test_a_line_that_was_cut_short_is_measured_again(journal: Journal) -> None:
+    journal.add(block(0, "a"))
+    journal.add(block(0, "b"))
+    path = journal.folder / BLOCKS_NAME
+    path.write_bytes(path.read_bytes()[:-20])
+    assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a")}
+    journal.add(block(0, "b"))
+    assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a"), (0, "b")}
+
+
+def test_other_settings_are_named_and_nothing_is_lost(journal: Journal) -> None:
+    journal.add(block(0, "a"))
+    with pytest.raises(InputError, match=r"other settings \(passes: 2, now 3\).*--restart"):
+        journal.begin({"clips": "abc", "passes": "3"}, anew=False)
+    assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a")}
+
+
+def test_a_restart_forgets(journal: Journal) -> None:
+    journal.add(block(0, "a"))
+    assert journal.begin({"passes": "3"}, anew=True) == {}
+    assert journal.begin({"passes": "3"}, anew=False) == {}
+
+
+def test_a_damaged_journal_is_told(journal: Journal) -> None:
+    (journal.folder / BLOCKS_NAME).write_text("{}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="damaged; start anew with --restart"):
+        journal.begin(SETTINGS, anew=False)
+
+
+def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
+    theirs = tmp_path / "results.unfinished"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work", encoding="utf-8")
+    for anew in (False, True):
+        with pytest.raises(InputError, match="is in the way"):
+            Journal(theirs).begin(SETTINGS, anew=anew)
+    assert (theirs / "thesis.txt").exists()

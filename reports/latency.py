@@ -184,7 +184,7 @@ def _length_points(results: Results, comparison: Comparison, rows: Sequence[Clip
             has_shape=True,
         )
         for part in comparison.strata
-        if part.by == StratumKind.LENGTH and part.name in part_of
+        if part.by == StratumKind.LENGTH and part.name in part_of and part.speedup is not None
     )
 
 

@@ -1,10 +1,8 @@
 """Results as a comment on a pull request: the verdict, a table, how to repeat it."""
 
-import shlex
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.results import ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.changes import Change, find_changes, summarize_changes
 from sottovoce.reports.comparison import comparison_of
@@ -12,6 +10,7 @@ from sottovoce.reports.facts import fact_sheets
 from sottovoce.reports.markdown import code, code_block, folded, table
 from sottovoce.reports.noise import describe_noise
 from sottovoce.reports.notices import find_notices
+from sottovoce.reports.repeat import repeat_command
 from sottovoce.reports.side_effects import describe_effects
 from sottovoce.reports.tables import span
 from sottovoce.reports.units import (
@@ -66,25 +65,6 @@ def host_line(results: Results) -> str:
         f"sottovoce {code(results.versions.get('sottovoce', 'of unknown version'))}, "
         f"{results.created.isoformat(sep=' ', timespec='minutes')}."
     )
-
-
-def repeat_command(results: Results) -> str:
-    """Write the command that measures the same again; RUN and SPEECH stand for what results do not tell."""
-    method = results.method
-    ours = [v.name for v in results.variants if v.engine == DEFAULT_ENGINE and v.name != results.baseline]
-    others = [v.name for v in results.variants if v.engine != DEFAULT_ENGINE]
-    margins = [comparison.verdict.margin for comparison in results.comparisons]
-    words = [
-        *("sottovoce", "benchmark", "RUN", "--data", "SPEECH"),
-        *(("--split", results.dataset.split) if results.dataset.split else ()),
-        *("--limit", f"{results.dataset.n_clips}", "--passes", f"{method.passes}"),
-        *("--threads", f"{method.threads}", "--seed", f"{method.seed}"),
-        *(("--margin", f"{100 * margins[0]:g}") if margins else ()),
-        *(("--variants", ",".join(ours)) if ours else ()),
-        *(("--engines", ",".join((DEFAULT_ENGINE, *others))) if others else ()),
-        *(("--long",) if method.long else ()),
-    ]
-    return shlex.join(words)
 
 
 def _verdict_line(comparison: Comparison, results: Results) -> str:

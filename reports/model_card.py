@@ -12,10 +12,11 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.results import ClipRow, Results, VariantResult
 from sottovoce.optimize.checkpoints import HUB_IDS
-from sottovoce.reports.comment import figures_table, host_line, repeat_command, verdict_list
+from sottovoce.reports.comment import figures_table, host_line, verdict_list
 from sottovoce.reports.markdown import code, code_block, one_line
 from sottovoce.reports.noise import describe_noise
 from sottovoce.reports.notices import find_notices
+from sottovoce.reports.repeat import repeat_command
 from sottovoce.reports.side_effects import describe_effects
 from sottovoce.reports.units import count, duration
 from sottovoce.terms import Format, Layout

@@ -68,7 +68,7 @@ def _describe_check(check: SelfCheck, confidence: str, name: Callable[[str], str
         else "the interval holds 1, as it should"
     )
     return (
-        f"{name(check.entry)} against itself, in a second process: {fixed(check.ratio.value)} times as fast "
+        f"{name(check.entry)} against itself, in a second process (A/A check): {fixed(check.ratio.value)} times as fast "
         f"({confidence} interval {span(check.ratio, fixed)}) on {count(check.n_clips, 'clip')}; {meaning}. "
         f"{percent(check.same_text_rate)} % of the transcripts are the same."
     )

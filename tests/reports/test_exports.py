@@ -1,16 +1,20 @@
 """The comment for a pull request and the model card."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
 from sottovoce.benchmark.results import ClipRow, Results
-from sottovoce.reports.comment import render_comment, repeat_command
+from sottovoce.cli import app
+from sottovoce.reports.comment import render_comment
 from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.markdown import code, code_block
 from sottovoce.reports.model_card import base_model, render_model_card
+from sottovoce.reports.repeat import repeat_command
 from sottovoce.reports.report import make_report, write_report
 from sottovoce.testing.detailed_results import build_detailed_sample
 from sottovoce.testing.results import Sample
@@ -49,9 +53,24 @@ def test_a_comment_folds_its_details(comment: str) -> None:
 
 def test_a_comment_tells_how_to_repeat_it(sample: Sample, comment: str) -> None:
     command = repeat_command(sample.results)
-    assert command.startswith("sottovoce benchmark RUN --data SPEECH --split test --limit 12 --passes 3")
-    assert command.endswith("--variants fp16,int8 --engines sottovoce,faster-whisper:int8")
+    assert command == (
+        "sottovoce benchmark RUN --data SPEECH --split test --limit 12 --variants fp16,int8 "
+        "--engines sottovoce,faster-whisper:int8 --passes 3 --threads 4 --seed 0 --margin 0.5 "
+        "--batch-sizes 1,4,8,16 --thread-sweep 1,2,4 --self-check"
+    )
     assert f"```sh\n{command}\n```" in comment
+
+
+def test_the_command_that_repeats_it_can_be_given(sample: Sample) -> None:
+    import typer
+
+    results = sample.results.model_copy(
+        update={"method": sample.results.method.model_copy(update={"timing_clips": ("a",), "long": True})}
+    )
+    group: Any = typer.main.get_command(app)
+    words = shlex.split(repeat_command(results))[2:]
+    parsed = group.commands["benchmark"].make_context("benchmark", words, resilient_parsing=False)
+    assert (parsed.params["timing_clips"], parsed.params["long"]) == (1, True)
 
 
 def test_a_comment_says_when_there_is_nothing_to_compare(results: Results, rows: tuple[ClipRow, ...]) -> None:

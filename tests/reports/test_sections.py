@@ -48,7 +48,7 @@ def test_an_english_only_model_has_no_row_on_languages(sample: Sample) -> None:
 
 
 def test_the_check_of_an_entry_against_itself_is_told(words: str) -> None:
-    assert "int8 against itself, in a second process: 1.00 times as fast" in words
+    assert "int8 against itself, in a second process (A/A check): 1.00 times as fast" in words
     assert "the interval holds 1, as it should" in words
     assert "1 of 36 blocks stayed beyond a limit after 3 repeats" in words
     assert "Figures of disturbed blocks, by entry" in words

@@ -21,7 +21,7 @@ from sottovoce.reports.latency import clip_speedup
 from sottovoce.reports.units import BYTES_PER_MB, count, fixed
 
 N_CHANGES_SHOWN = 20
-"""Changed clips shown at once; the others open on demand. `report.js` shows as many."""
+"""Changed clips shown at once; the others open on demand."""
 
 _PART_LABELS = {
     StratumKind.LANGUAGE: "Language",

@@ -2,7 +2,6 @@
 // Sorts, filters and searches the changed transcripts, and plays a clip from a word.
 // The page is complete without it. Words of strangers pass through textContent and node moves only.
 (() => {
-  const SHOWN = 20;
   const explorer = document.getElementById("explorer");
   const list = explorer.querySelector(".clips");
   const controls = explorer.querySelector(".controls");
@@ -12,7 +11,7 @@
   const choices = [...controls.querySelectorAll("[data-choice]")];
   const told = controls.querySelector("output");
   const more = explorer.querySelector(".more");
-  let limit = SHOWN;
+  let limit = list.children.length; // as many as are unfolded without a script
 
   const number = (text) => (text === undefined ? NaN : Number(text));
   const wordsOf = (element) =>

@@ -35,7 +35,6 @@ addEventListener("securitypolicyviolation", (event) => violations.push(event.vio
 PLACES = """[...document.querySelectorAll(".clip:not([hidden])")].map((clip) =>
     [...clip.querySelectorAll(".line")].map((line) =>
         [...line.querySelectorAll(".w")].map((word) => word.getBoundingClientRect().toJSON())))"""
-TIMEOUT_MS = 10_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (or set CHROMIUM)")
 
@@ -80,7 +79,6 @@ def visit(browser: Any) -> Iterator[Open]:
     def visit(report: Path, **options: Any) -> Opened:
         context = browser.new_context(**{"viewport": DESKTOP, **options})
         contexts.append(context)
-        context.set_default_timeout(TIMEOUT_MS)
         context.add_init_script(WATCH)
         opened = Opened(page=context.new_page())
         opened.page.on("console", lambda message: opened.messages.append(message.text))

@@ -8,7 +8,7 @@ from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
 from sottovoce.reports.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
 
 MAX_MARKED_SHARE = 0.05
-"""Of the blocks: with more of them disturbed, medians over two passes no longer hide it, and the reader is told first."""
+"""Of the blocks: beyond it the figures are not those of a quiet machine, and the reader is told first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,9 +75,11 @@ def _describe_check(check: SelfCheck, confidence: str, name: Callable[[str], str
 
 
 def _describe_noise(noise: Noise) -> str:
+    blocks, repeats = count(noise.n_blocks, "block"), count(noise.n_repeated, "repeat")
+    if not noise.n_marked:
+        return f"None of {blocks} stayed beyond a limit, after {repeats}. A block is one clip in every entry."
     return (
-        f"{noise.n_marked:,} of {count(noise.n_blocks, 'block')} stayed beyond a limit after "
-        f"{count(noise.n_repeated, 'repeat')}; their figures count, and are marked. "
+        f"{noise.n_marked:,} of {blocks} stayed beyond a limit after {repeats}; their figures count, and are marked. "
         "A block is one clip in every entry."
     )
 

@@ -1,21 +1,23 @@
 """The report on side effects: what quantization changes besides word errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.benchmark.results import Results
 from sottovoce.benchmark.side_effects import (
-    Hallucination,
     LanguageFlips,
     LengthRatio,
     SideEffects,
     TimestampDrift,
 )
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table
+from sottovoce.reports.tables import Cell, Column, Group, Row, Table, text_columns
 from sottovoce.reports.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 
 T = TypeVar("T")
+
+MOST_SENTENCES = 3
+"""Of more variants the table tells it better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,8 @@ class SideEffectsView:
 
     sentences: tuple[str, ...]
     effects: Table
-    hallucinations: Table | None
+    sounds: Table | None
+    written: Table | None
     notes: tuple[str, ...]
 
 
@@ -33,9 +36,10 @@ def side_effects_view(results: Results) -> SideEffectsView | None:
     if not results.side_effects:
         return None
     return SideEffectsView(
-        sentences=tuple(describe_effects(effects) for effects in results.side_effects),
+        sentences=_sentences(results.side_effects),
         effects=_effects_table(results),
-        hallucinations=_hallucinations_table(results),
+        sounds=_sounds_table(results),
+        written=_written_table(results),
         notes=(
             f"Each against {results.baseline}, beside the timed passes.",
             "Tokens agree: 1 - edit distance by the baseline's tokens.",
@@ -43,6 +47,10 @@ def side_effects_view(results: Results) -> SideEffectsView | None:
             "Length: characters of the transcript by those of the baseline's; above 1 it adds, below 1 it leaves out.",
         ),
     )
+
+
+def _sentences(found: Sequence[SideEffects]) -> tuple[str, ...]:
+    return tuple(map(describe_effects, found)) if len(found) <= MOST_SENTENCES else ()
 
 
 def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) -> str:
@@ -60,59 +68,59 @@ def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) 
     return f"{name(effects.variant)}: {'; '.join(said)}."
 
 
+Reader = tuple[Column, Callable[[SideEffects], Cell]]
+
+
 def _effects_table(results: Results) -> Table:
-    groups = (
-        ("Tokens", _token_rows(results)),
-        ("Language", _language_rows(results)),
-        ("Times of words", _drift_rows(results)),
-        ("Length", _length_rows(results)),
+    found = results.side_effects
+    readers = (
+        *_token_readers(),
+        *(_language_readers() if any(effects.language for effects in found) else ()),
+        *(_drift_readers() if any(effects.drift for effects in found) else ()),
+        *(_length_readers() if any(effects.length_ratio for effects in found) else ()),
     )
     return Table(
         caption=f"Side effects, against {results.baseline}",
-        corner="Measured",
-        columns=tuple(Column(label=effects.variant) for effects in results.side_effects),
-        groups=tuple(Group(label=label, rows=rows) for label, rows in groups if rows),
+        corner="Variant",
+        columns=tuple(column for column, _ in readers),
+        groups=(
+            Group(
+                label=None,
+                rows=tuple(
+                    Row(label=effects.variant, cells=tuple(read(effects) for _, read in readers))
+                    for effects in found
+                ),
+            ),
+        ),
     )
 
 
-def _token_rows(results: Results) -> tuple[Row, ...]:
+def _token_readers() -> tuple[Reader, ...]:
     return (
-        _row(results, "Tokens that agree", "%", lambda e: Cell(text=percent(e.token_agreement))),
-        _row(
-            results,
-            "Clips with the same tokens",
-            "%",
+        (Column(label="Tokens that agree", unit="%"), lambda e: Cell(text=percent(e.token_agreement))),
+        (
+            Column(label="Clips with the same tokens", unit="%"),
             lambda e: Cell(text=percent(e.same_tokens_rate), note=f"of {count(e.n_clips, 'clip')}"),
         ),
     )
 
 
-def _language_rows(results: Results) -> tuple[Row, ...]:
-    if all(effects.language is None for effects in results.side_effects):
-        return ()
+def _language_readers() -> tuple[Reader, ...]:
     return (
-        _row(results, "Another language told", "clips", lambda e: _of(e.language, _flips)),
-        _row(results, "Told wrongly", "clips", lambda e: _of(e.language, _wrong)),
+        (Column(label="Another language told", unit="clips"), lambda e: _of(e.language, _flips)),
+        (Column(label="Told wrongly", unit="clips"), lambda e: _of(e.language, _wrong)),
     )
 
 
-def _drift_rows(results: Results) -> tuple[Row, ...]:
-    if all(effects.drift is None for effects in results.side_effects):
-        return ()
+def _drift_readers() -> tuple[Reader, ...]:
     return (
-        _row(results, "Drift, mean", "ms", lambda e: _of(e.drift, _mean_drift)),
-        _row(results, "Distance, median", "ms", lambda e: _of(e.drift, _median_drift)),
+        (Column(label="Drift of words, mean", unit="ms"), lambda e: _of(e.drift, _mean_drift)),
+        (Column(label="Distance, median", unit="ms"), lambda e: _of(e.drift, _median_drift)),
     )
 
 
-def _length_rows(results: Results) -> tuple[Row, ...]:
-    if all(effects.length_ratio is None for effects in results.side_effects):
-        return ()
-    return (_row(results, "Length by baseline", "times", lambda e: _of(e.length_ratio, _length)),)
-
-
-def _row(results: Results, label: str, unit: str, read: Callable[[SideEffects], Cell]) -> Row:
-    return Row(label=label, unit=unit, cells=tuple(read(effects) for effects in results.side_effects))
+def _length_readers() -> tuple[Reader, ...]:
+    return ((Column(label="Length by baseline", unit="times"), lambda e: _of(e.length_ratio, _length)),)
 
 
 def _of(found: T | None, read: Callable[[T], Cell]) -> Cell:
@@ -143,38 +151,57 @@ def _signed_ms(seconds: float) -> str:
 
 
 def _length(ratio: LengthRatio) -> Cell:
-    return Cell(
-        text=fixed(ratio.total, 3), note=f"of clips {fixed(ratio.p5)} to {fixed(ratio.p95)} (5 to 95 %)"
-    )
+    return Cell(text=fixed(ratio.total, 3), note=f"90 % of clips {fixed(ratio.p5)} to {fixed(ratio.p95)}")
 
 
-def _hallucinations_table(results: Results) -> Table | None:
+def _sounds_table(results: Results) -> Table | None:
+    """Put the sounds without speech in rows, and how many words each variant heard; None without sounds."""
     heard = [effects for effects in results.side_effects if effects.hallucinations]
     if not heard:
         return None
+    words = [
+        {sound.sound: f"{sound.variant_words:,}" for sound in effects.hallucinations} for effects in heard
+    ]
     return Table(
         caption="Words in sounds without speech",
         corner="Sound",
         columns=(
             Column(label="Length", unit="s"),
-            Column(label=f"{results.baseline}", unit="words"),
-            Column(label="Variant", unit="words"),
-            Column(label="What the variant wrote", is_numeric=False),
+            Column(label=results.baseline, unit="words"),
+            *(Column(label=effects.variant, unit="words") for effects in heard),
         ),
-        groups=tuple(
-            Group(label=effects.variant, rows=tuple(_sound_row(sound) for sound in effects.hallucinations))
-            for effects in heard
+        groups=(
+            Group(
+                label=None,
+                rows=tuple(
+                    Row(
+                        label=sound.sound,
+                        cells=(
+                            Cell(text=fixed(sound.audio_s, 0)),
+                            Cell(text=f"{sound.baseline_words:,}"),
+                            *(Cell(text=of_variant.get(sound.sound, NOT_MEASURED)) for of_variant in words),
+                        ),
+                    )
+                    for sound in heard[0].hallucinations
+                ),
+            ),
         ),
     )
 
 
-def _sound_row(sound: Hallucination) -> Row:
-    return Row(
-        label=sound.sound,
-        cells=(
-            Cell(text=fixed(sound.audio_s, 0)),
-            Cell(text=f"{sound.baseline_words:,}"),
-            Cell(text=f"{sound.variant_words:,}"),
-            Cell(text=sound.variant_text.strip() or "nothing"),
-        ),
+def _written_table(results: Results) -> Table | None:
+    """List what was written for sounds without speech; None where nothing was."""
+    rows = tuple(
+        Row(label=sound.sound, cells=(Cell(text=effects.variant), Cell(text=sound.variant_text.strip())))
+        for effects in results.side_effects
+        for sound in effects.hallucinations
+        if sound.variant_words
+    )
+    if not rows:
+        return None
+    return Table(
+        caption="What was written for them",
+        corner="Sound",
+        columns=text_columns(("Variant", "Text")),
+        groups=(Group(label=None, rows=rows),),
     )

@@ -33,9 +33,10 @@ def test_side_effects_are_told(words: str) -> None:
     assert "int8: 96.20 % of its tokens are those of the baseline" in words
     assert "it tells another language for 1 of 12 clips" in words
     assert "more words than the baseline for 1 of 2 sounds without speech" in words
-    assert "white noise 10 0 2 Thank you." in words
-    assert "silence 10 0 0 nothing" in words
-    assert "Drift, mean ms +4 140 words" in words
+    assert "white noise 10 0 2 2" in words
+    assert "silence 10 0 0 0" in words
+    assert "white noise int8 Thank you." in words
+    assert "int8 96.20 75.00 of 12 clips 1 of 12 1 0 by the baseline +4 140 words" in words
 
 
 def test_an_english_only_model_has_no_row_on_languages(sample: Sample) -> None:
@@ -44,7 +45,11 @@ def test_an_english_only_model_has_no_row_on_languages(sample: Sample) -> None:
     )
     section = view_with(sample, side_effects=effects).side_effects
     assert section is not None
-    assert [group.label for group in section.effects.groups] == ["Tokens", "Length"]
+    assert [column.label for column in section.effects.columns] == [
+        "Tokens that agree",
+        "Clips with the same tokens",
+        "Length by baseline",
+    ]
 
 
 def test_the_check_of_an_entry_against_itself_is_told(words: str) -> None:
@@ -53,6 +58,14 @@ def test_the_check_of_an_entry_against_itself_is_told(words: str) -> None:
     assert "1 of 36 blocks stayed beyond a limit after 3 repeats" in words
     assert "Figures of disturbed blocks, by entry" in words
     assert "A noisy machine" not in words
+
+
+def test_a_quiet_machine_is_said_to_be_quiet(sample: Sample) -> None:
+    assert sample.results.noise is not None
+    quiet = sample.results.noise.model_copy(update={"n_marked": 0})
+    section = view_with(sample, noise=quiet).noise
+    assert section is not None
+    assert "None of 36 blocks stayed beyond a limit, after 3 repeats." in section.sentences[1]
 
 
 def test_a_noisy_machine_is_announced_before_the_figures(sample: Sample) -> None:

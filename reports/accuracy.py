@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from sottovoce.benchmark.panel import Normalizer, PanelRow, disagrees
 from sottovoce.benchmark.results import Comparison, Results, Stratum, VariantResult
 from sottovoce.benchmark.strata import StratumKind
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, short_errors, span
+from sottovoce.reports.comparison import short_errors
+from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
 from sottovoce.reports.units import NOT_MEASURED, duration, percent, signed_points
 
 NORMALIZER_LABELS = {

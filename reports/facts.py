@@ -59,6 +59,14 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         terms["Cold start"] = (
             "From starting a fresh process to the first transcript: imports, loading and the first clip."
         )
+    if results.self_check is not None:
+        terms["A/A check"] = (
+            "An entry against itself: the true ratio is 1, so what is measured is the noise of the machine."
+        )
+    if results.noise is not None:
+        terms["Block"] = (
+            "One clip in every entry, in turn. It is disturbed where others took more of the CPU than a limit."
+        )
     if results.machine is not None:
         terms["Ceiling"] = (
             "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
@@ -99,7 +107,12 @@ def _method_facts(results: Results) -> dict[str, str]:
         "Intervals": f"{100 * method.confidence:g} %, {method.n_resamples:,} resamples by {method.blocks}",
         "Seed": f"{method.seed}",
         **({"Recordings": "over 30 s only"} if method.long else {}),
+        **({} if method.timing_clips is None else {"Timed": _timed(len(method.timing_clips))}),
     }
+
+
+def _timed(n_clips: int) -> str:
+    return f"{count(n_clips, 'clip')}; the others were heard once, for accuracy"
 
 
 def _host_facts(results: Results) -> dict[str, str]:

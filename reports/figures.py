@@ -1,40 +1,83 @@
 """The report's charts, as data: which figures are drawn, in which unit."""
 
 import math
-from collections.abc import Iterable, Sequence
-from statistics import median, quantiles
+from collections.abc import Sequence
 
-from sottovoce.benchmark.results import ClipRow, Results, VariantResult
+from sottovoce.benchmark.results import ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.charts import (
     Bar,
     BarGroup,
     Chart,
     ChartText,
-    Curve,
-    CurveChart,
     Dot,
     DotChart,
     GroupChart,
+    Point,
+    ScatterChart,
     Stack,
     StackChart,
 )
-from sottovoce.reports.tables import STAGE_LABELS, comparison_of
+from sottovoce.reports.comparison import comparison_of
+from sottovoce.reports.compute import STAGE_LABELS
+from sottovoce.reports.latency import by_length_chart, latency_chart, percentiles_chart
+from sottovoce.reports.series import say, series_of
 from sottovoce.reports.units import BYTES_PER_MB, MS_PER_S, fixed, megabytes, milliseconds, percent
-
-_MIN_CLIPS_FOR_CURVES = 2
 
 
 def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]:
     """Choose the charts; one whose figures are missing is left out."""
     charts = (
+        _trade_chart(results),
         _speedup_chart(results),
         _wer_chart(results),
+        latency_chart(results, rows),
+        percentiles_chart(results),
+        by_length_chart(results, rows),
         _clip_time_chart(results),
-        _size_chart(results),
         _call_time_chart(results),
-        _latency_chart(results, rows),
+        _size_chart(results),
     )
     return tuple(chart for chart in charts if chart is not None)
+
+
+def _trade_chart(results: Results) -> Chart | None:
+    """Draw speed against word errors of every entry, those of other engines included."""
+    if not results.comparisons or not all(math.isfinite(variant.wer) for variant in results.variants):
+        return None
+    baseline = 100 * results.variant(results.baseline).wer
+    points = (
+        Point(
+            x=1.0, y=baseline, low=baseline, high=baseline, label=results.baseline, series=0, has_shape=True
+        ),
+        *(_trade_point(results, comparison, baseline=baseline) for comparison in results.comparisons),
+    )
+    return ScatterChart(
+        text=ChartText(
+            name="trade",
+            title="Speed against word errors",
+            description=f"Times as fast as {results.baseline}, and word error rate, of every entry, with intervals. "
+            + say((point.label, f"{fixed(point.x)} times, {fixed(point.y)} %") for point in points),
+            axis=f"times as fast as {results.baseline} (right is better)",
+        ),
+        y_axis="WER in % (down is better)",
+        points=points,
+        line=(),
+        kinds=(),
+    )
+
+
+def _trade_point(results: Results, comparison: Comparison, *, baseline: float) -> Point:
+    delta = comparison.wer_delta
+    return Point(
+        x=comparison.speedup.value,
+        y=100 * results.variant(comparison.variant).wer,
+        low=baseline + 100 * delta.low,
+        high=baseline + 100 * delta.high,
+        reach=(comparison.speedup.low, comparison.speedup.high),
+        label=comparison.variant,
+        series=series_of(results, comparison.variant),
+        has_shape=True,
+    )
 
 
 def _speedup_chart(results: Results) -> Chart | None:
@@ -47,7 +90,7 @@ def _speedup_chart(results: Results) -> Chart | None:
             low=comparison.speedup.low,
             high=comparison.speedup.high,
             text=fixed(comparison.speedup.value),
-            series=_series(results, comparison.variant),
+            series=series_of(results, comparison.variant),
         )
         for comparison in results.comparisons
     )
@@ -56,7 +99,7 @@ def _speedup_chart(results: Results) -> Chart | None:
             name="speedup",
             title="Speed-up",
             description=f"Times as fast as {results.baseline}, with the interval. "
-            + _say((dot.label, f"{dot.text} ({fixed(dot.low)} to {fixed(dot.high)})") for dot in dots),
+            + say((dot.label, f"{dot.text} ({fixed(dot.low)} to {fixed(dot.high)})") for dot in dots),
             axis=f"times as fast as {results.baseline} (dashed)",
         ),
         dots=dots,
@@ -75,7 +118,7 @@ def _wer_chart(results: Results) -> Chart | None:
             name="wer",
             title="Word error rate",
             description="Word error rate; the interval is that of the difference from the baseline. "
-            + _say((dot.label, f"{dot.text} %") for dot in dots),
+            + say((dot.label, f"{dot.text} %") for dot in dots),
             axis="WER in %" + (" (band: within the margin)" if margins else ""),
         ),
         dots=dots,
@@ -94,7 +137,7 @@ def _wer_dot(results: Results, variant: VariantResult, *, baseline: float) -> Do
         low=value if delta is None else baseline + 100 * delta.low,
         high=value if delta is None else baseline + 100 * delta.high,
         text=percent(variant.wer),
-        series=_series(results, variant.name),
+        series=series_of(results, variant.name),
     )
 
 
@@ -115,7 +158,7 @@ def _clip_time_chart(results: Results) -> Chart:
             name="clip-time",
             title="Where the time of a clip goes",
             description="Mean milliseconds per clip by stage. "
-            + _say((stack.label, stack.text) for stack in stacks),
+            + say((stack.label, stack.text) for stack in stacks),
             axis="ms per clip",
         ),
         part_names=tuple(STAGE_LABELS[stage].removesuffix(", per token") for stage in stages),
@@ -132,7 +175,7 @@ def _call_time_chart(results: Results) -> Chart:
                     label=variant.name,
                     value=variant.call_s[stage] * MS_PER_S,
                     text=milliseconds(variant.call_s[stage]),
-                    series=_series(results, variant.name),
+                    series=series_of(results, variant.name),
                 )
                 for variant in results.variants
                 if stage in variant.call_s
@@ -146,7 +189,7 @@ def _call_time_chart(results: Results) -> Chart:
             name="call-time",
             title="Time of one call",
             description="Mean milliseconds per call of each stage. "
-            + _say((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars),
+            + say((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars),
             axis="ms per call",
         ),
         groups=groups,
@@ -170,55 +213,9 @@ def _size_chart(results: Results) -> Chart:
             name="size",
             title="Size by component",
             description="Graph and weights on disk in MB. "
-            + _say((stack.label, stack.text) for stack in stacks),
+            + say((stack.label, stack.text) for stack in stacks),
             axis="MB on disk",
         ),
         part_names=tuple(components),
         stacks=stacks,
     )
-
-
-def _latency_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
-    curves = tuple(
-        Curve(label=variant.name, points=points, series=_series(results, variant.name))
-        for variant in results.variants
-        if (points := _percentiles_ms(rows, variant.name))
-    )
-    if not curves:
-        return None
-    return CurveChart(
-        text=ChartText(
-            name="latency",
-            title="Latency over clips",
-            description="Share of the clips that are transcribed within a time. Median: "
-            + _say(
-                (variant.name, f"{milliseconds(variant.latency_s.p50)} ms") for variant in results.variants
-            ),
-            axis="ms from waveform to text",
-        ),
-        y_axis="% of clips within",
-        curves=curves,
-    )
-
-
-def _percentiles_ms(rows: Sequence[ClipRow], variant: str) -> tuple[tuple[float, float], ...]:
-    """Return (milliseconds, percentage) at each percentile; a clip counts with its median over passes."""
-    samples = [
-        median(row.latency_s)
-        for row in rows
-        if row.variant == variant and row.error is None and row.latency_s
-    ]
-    if len(samples) < _MIN_CLIPS_FOR_CURVES:
-        return ()
-    cuts = quantiles(samples, n=100, method="inclusive")
-    return tuple((MS_PER_S * cut, float(place)) for place, cut in enumerate(cuts, start=1))
-
-
-def _series(results: Results, variant: str) -> int:
-    """Return a variant's colour: 0 for the baseline, then by order."""
-    others = [other.name for other in results.variants if other.name != results.baseline]
-    return 0 if variant == results.baseline else 1 + others.index(variant)
-
-
-def _say(figures: Iterable[tuple[str, str]]) -> str:
-    return "; ".join(f"{label}: {text}" for label, text in figures) + "."

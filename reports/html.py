@@ -1,6 +1,9 @@
 """From the view to one self-contained page."""
 
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,16 +15,35 @@ from sottovoce.reports.charts import (
     PairChart,
     ScatterChart,
     StackChart,
-    draw,
     series_colour,
 )
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.units import printable
 from sottovoce.reports.view import ReportView
 
 
 def render_report(view: ReportView) -> str:
-    """Render a report. The page has no script and asks nothing of any network."""
-    return _environment().get_template("report.html.j2").render(view=view)
+    """Render a report. The page asks nothing of any network, and runs no script but its own."""
+    script = _script()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(view=view, script=Markup(script), policy=Markup(content_policy(script)))  # noqa: S704 our own
+    )
+
+
+def content_policy(script: str) -> str:
+    """Write the content security policy of a page that holds one inline script, and audio in itself."""
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; media-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _script() -> str:
+    return files("sottovoce.reports").joinpath("report.js").read_text(encoding="utf-8")
 
 
 @cache
@@ -36,6 +58,7 @@ def _environment() -> Environment:
         finalize=_finalize,
     )
     environment.filters["svg"] = _draw_markup
+    environment.filters["data_uri"] = _data_uri
     environment.filters["legend"] = legend
     return environment
 
@@ -47,6 +70,8 @@ def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
             return tuple((f"part-{place % N_PARTS}", name) for place, name in enumerate(chart.part_names))
         case CurveChart():
             return tuple((f"line-{series_colour(curve.series)}", curve.label) for curve in chart.curves)
+        case ScatterChart(clouds=clouds) if clouds:
+            return tuple((f"dot-{series_colour(series)}", name) for series, name in chart.kinds)
         case PairChart() | ScatterChart():
             return tuple((f"bar-{series_colour(series)}", name) for series, name in chart.kinds)
         case _:
@@ -55,6 +80,10 @@ def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
 
 def _draw_markup(chart: Chart) -> Markup:
     return Markup(draw(chart))  # noqa: S704 an element tree wrote it, and escaped every text in it
+
+
+def _data_uri(mp3: bytes) -> Markup:
+    return Markup("data:audio/mpeg;base64," + b64encode(mp3).decode())  # noqa: S704 letters and digits
 
 
 def _finalize(value: object) -> object:

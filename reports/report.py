@@ -1,22 +1,36 @@
-"""The report stage: a results folder becomes one HTML file."""
+"""The report stage: a results folder becomes a page, a comment or a model card."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.artifacts import check_output, write_text
-from sottovoce.benchmark.results import read_results
+from sottovoce.benchmark.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.reports.formats import ReportFormat
 
-_NEEDED = ("jinja2", "jiwer", "matplotlib")
+_NEEDED = {
+    ReportFormat.HTML: ("jinja2", "jiwer", "matplotlib"),
+    ReportFormat.MARKDOWN: ("jiwer",),
+    ReportFormat.MODEL_CARD: ("jiwer", "huggingface_hub"),
+}
 
 
-def write_report(results_path: Path, out: Path, *, force: bool) -> Path:
-    """Write the HTML report of a benchmark. The same results give the same bytes.
+def write_report(
+    results_path: Path,
+    out: Path,
+    *,
+    force: bool,
+    kind: ReportFormat = ReportFormat.HTML,
+    has_audio: bool = True,
+) -> Path:
+    """Write the report of a benchmark. The same results give the same bytes.
 
     Args:
         results_path: the results folder, or its `results.json`.
         out: the file to write; its folder is made if it is missing.
         force: whether a report that is there already may be replaced.
+        kind: what to write.
+        has_audio: whether a page holds recordings, as far as the results do.
 
     Returns:
         `out`.
@@ -27,19 +41,47 @@ def write_report(results_path: Path, out: Path, *, force: bool) -> Path:
         MissingExtraError: a library of the extra `benchmark` is not installed.
     """
     if out.is_dir():
-        raise InputError(f"{out} is a folder; give the file to write, for example {out / 'report.html'}")
+        raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
     check_output(out, force=force)
-    _require_libraries()
-    results, rows = read_results(results_path)
-
-    from sottovoce.reports.html import render_report
-    from sottovoce.reports.view import build_view
-
-    write_text(out, render_report(build_view(results, rows)))
+    write_text(out, make_report(results_path, kind, has_audio=has_audio))
     return out
 
 
-def _require_libraries() -> None:
-    for module in _NEEDED:
+def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = True) -> str:
+    """Return the report of a benchmark as text.
+
+    Raises:
+        InputError: there are no results.
+        MissingExtraError: a library of the extra `benchmark` is not installed.
+    """
+    _require_libraries(kind)
+    results, rows = read_results(results_path)
+    match kind:
+        case ReportFormat.HTML:
+            folder = results_path if results_path.is_dir() else results_path.parent
+            return _make_page(results, rows, folder if has_audio else None)
+        case ReportFormat.MARKDOWN:
+            from sottovoce.reports.comment import render_comment
+
+            return render_comment(results, rows)
+        case ReportFormat.MODEL_CARD:
+            from sottovoce.reports.model_card import render_model_card
+
+            return render_model_card(results, rows)
+
+
+def _make_page(results: Results, rows: tuple[ClipRow, ...], audio_folder: Path | None) -> str:
+    from sottovoce.reports.audio import Audio, read_audio
+    from sottovoce.reports.explorer import wanted_audio
+    from sottovoce.reports.html import render_report
+    from sottovoce.reports.view import build_view
+
+    names = wanted_audio(results, rows)
+    audio = Audio() if audio_folder is None else read_audio(audio_folder, names)
+    return render_report(build_view(results, rows, audio))
+
+
+def _require_libraries(kind: ReportFormat) -> None:
+    for module in _NEEDED[kind]:
         if find_spec(module) is None:
             raise MissingExtraError(module, needed_for="the report", extra="benchmark")

@@ -13,6 +13,8 @@ MS_PER_S = 1e3
 _MINUTE_S = 60
 _HOUR_S = 3600
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Co"})
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode's explicit directions: a stranger's would turn our words around."""
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -72,10 +74,13 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace characters that no page may hold (control characters, lone surrogates) by U+FFFD."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in _HIDDEN_CATEGORIES
-        else "\ufffd"
-        for character in text
-    )
+    """Replace characters that no page may hold (control characters, lone surrogates, directions) by U+FFFD."""
+    if text.isprintable():
+        return text
+    return "".join(character if _is_shown(character) else "\ufffd" for character in text)
+
+
+def _is_shown(character: str) -> bool:
+    if character in "\n\t":
+        return True
+    return character not in _TURNING and unicodedata.category(character) not in _HIDDEN_CATEGORIES

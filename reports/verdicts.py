@@ -1,22 +1,63 @@
 """What a comparison allows to say, in one plain sentence."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from sottovoce.benchmark.noninferiority import AccuracyVerdict, more_clips_needed
-from sottovoce.benchmark.results import Comparison, Results, SpeedVerdict
+from sottovoce.benchmark.results import Comparison, Results, SpeedVerdict, Verdict
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import NO_BREAK_SPACE, fixed, percent, signed_points
 
 
-def describe_verdict(comparison: Comparison, results: Results) -> str:
-    """Say how fast and how accurate a variant is against the baseline, and what is left open."""
-    speed = _describe_speed(comparison, results)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """A verdict in two or three words; `tone` is good, bad or open."""
+
+    text: str
+    tone: str
+
+
+def verdict_badges(verdict: Verdict) -> tuple[Badge, ...]:
+    """Put a verdict in few words: one badge on speed, one on accuracy."""
+    return (_speed_badge(verdict.speed), _accuracy_badge(verdict.accuracy))
+
+
+def describe_verdict(comparison: Comparison, results: Results, *, name: Callable[[str], str] = str) -> str:
+    """Say how fast and how accurate a variant is against the baseline, and what is left open.
+
+    Args:
+        comparison: of the variant.
+        results: what was measured.
+        name: writes the name of an entry.
+    """
+    speed = _describe_speed(comparison, results, name)
     accuracy = _describe_accuracy(comparison, n_clips=results.dataset.n_clips)
     return f"{speed}; {accuracy}."
 
 
-def _describe_speed(comparison: Comparison, results: Results) -> str:
-    variant, baseline = comparison.variant, results.baseline
+def _speed_badge(verdict: SpeedVerdict) -> Badge:
+    match verdict:
+        case SpeedVerdict.FASTER:
+            return Badge(text="faster", tone="good")
+        case SpeedVerdict.SLOWER:
+            return Badge(text="slower", tone="bad")
+        case SpeedVerdict.UNDECIDED:
+            return Badge(text="speed undecided", tone="open")
+
+
+def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
+    match verdict:
+        case AccuracyVerdict.WITHIN:
+            return Badge(text="accuracy within margin", tone="good")
+        case AccuracyVerdict.BEYOND:
+            return Badge(text="accuracy beyond margin", tone="bad")
+        case AccuracyVerdict.UNDECIDED:
+            return Badge(text="accuracy undecided", tone="open")
+
+
+def _describe_speed(comparison: Comparison, results: Results, name: Callable[[str], str]) -> str:
+    variant, baseline = name(comparison.variant), name(results.baseline)
     confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
     ratio, span = fixed(comparison.speedup.value), _span(comparison.speedup)
     match comparison.verdict.speed:

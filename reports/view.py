@@ -5,40 +5,32 @@ from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.noninferiority import AccuracyVerdict
-from sottovoce.benchmark.results import ClipRow, Comparison, Results, SpeedVerdict
+from sottovoce.benchmark.results import ClipRow, Comparison, Results
 from sottovoce.reports.accuracy import (
     describe_disagreement,
     panel_table,
     speakers_table,
     strata_table,
 )
+from sottovoce.reports.audio import Audio
 from sottovoce.reports.calibration import CalibrationView, calibration_view
-from sottovoce.reports.changes import ChangedClip, find_changes, summarize_changes
 from sottovoce.reports.charts import Chart
+from sottovoce.reports.comparison import absent_table, comparison_table, describe_errors, peers_table
+from sottovoce.reports.compute import ceilings_table, precision_table, stage_table
+from sottovoce.reports.explorer import Explorer, build_explorer
 from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
 from sottovoce.reports.figures import build_charts
+from sottovoce.reports.noise import NoiseView, noise_view
+from sottovoce.reports.notices import Notice, find_notices
+from sottovoce.reports.scaling import ScalingView, scaling_view
 from sottovoce.reports.search import SearchView, search_view
 from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
-from sottovoce.reports.tables import (
-    Table,
-    ceilings_table,
-    comparison_table,
-    describe_errors,
-    failures_table,
-    left_out_table,
-    peers_table,
-    precision_table,
-    span,
-    stage_table,
-)
+from sottovoce.reports.side_effects import SideEffectsView, side_effects_view
+from sottovoce.reports.tables import Table, failures_table, left_out_table, span
 from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
-from sottovoce.reports.verdicts import describe_verdict
+from sottovoce.reports.verdicts import Badge, describe_verdict, verdict_badges
 
 GIGA = 1e9
-
-N_CHANGES_SHOWN = 20
-"""Changed clips shown at once; the others open on demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +44,6 @@ class KeyFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Badge:
-    """A verdict in two or three words; `tone` is good, bad or open."""
-
-    text: str
-    tone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
     """The answer about one variant."""
 
@@ -67,23 +51,6 @@ class VerdictView:
     sentence: str
     badges: tuple[Badge, ...]
     figures: tuple[KeyFigure, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """What a reader must know before the figures."""
-
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """The changed transcripts: a sentence for each variant, then the clips."""
-
-    summaries: tuple[str, ...]
-    shown: tuple[ChangedClip, ...]
-    folded: tuple[ChangedClip, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +64,18 @@ class ReportView:
     verdicts: tuple[VerdictView, ...]
     comparison: Table
     peers: Table | None
+    absent: Table | None
     charts: tuple[Chart, ...]
     stages: Table
     ceilings: Table | None
     ceiling_notes: tuple[str, ...]
+    scaling: ScalingView | None
     strata: Table | None
     speakers: Table | None
     panel: Table | None
     disagreement: str | None
-    changes: Changes
+    explorer: Explorer
+    side_effects: SideEffectsView | None
     left_out: Table | None
     failures: Table | None
     calibration: CalibrationView | None
@@ -113,6 +83,7 @@ class ReportView:
     sensitivity: SensitivityView | None
     precision: Table
     precision_notes: tuple[str, ...]
+    noise: NoiseView | None
     facts: tuple[FactSheet, ...]
     recipe: str
     recipe_sha256: str
@@ -121,25 +92,34 @@ class ReportView:
     made_by: str
 
 
-def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
-    """Format the results for people."""
+def build_view(results: Results, rows: Sequence[ClipRow], audio: Audio | None = None) -> ReportView:
+    """Format the results for people.
+
+    Args:
+        results: of any version that can be read.
+        rows: the clips behind them.
+        audio: of clips whose transcripts changed, if there is any.
+    """
     return ReportView(
         model=results.model,
         setting=_describe_setting(results),
         opening=None if results.comparisons else f"Only {results.baseline} was measured: nothing to compare.",
-        notices=_notices(results, rows),
+        notices=find_notices(results, rows),
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
         comparison=comparison_table(results),
         peers=peers_table(results),
+        absent=absent_table(results),
         charts=build_charts(results, rows),
         stages=stage_table(results),
         ceilings=ceilings_table(results),
         ceiling_notes=_describe_rates(results),
+        scaling=scaling_view(results),
         strata=strata_table(results),
         speakers=speakers_table(results),
         panel=panel_table(results),
         disagreement=describe_disagreement(results),
-        changes=_changes(results, rows),
+        explorer=build_explorer(results, rows, audio or Audio()),
+        side_effects=side_effects_view(results),
         left_out=left_out_table(results),
         failures=failures_table(rows),
         calibration=calibration_view(results),
@@ -147,6 +127,7 @@ def build_view(results: Results, rows: Sequence[ClipRow]) -> ReportView:
         sensitivity=sensitivity_view(results),
         precision=precision_table(results),
         precision_notes=_describe_precision(results),
+        noise=noise_view(results, rows),
         facts=fact_sheets(results),
         recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
         recipe_sha256=results.recipe_sha256,
@@ -164,56 +145,13 @@ def _describe_setting(results: Results) -> str:
     )
 
 
-def _notices(results: Results, rows: Sequence[ClipRow]) -> tuple[Notice, ...]:
-    notices = []
-    if results.dataset.synthetic:
-        notices.append(
-            Notice(
-                title="Synthetic speech",
-                text="The demo speech is synthetic; its WER says nothing about real speech. "
-                "Speed, size and memory are measured all the same.",
-            )
-        )
-    failed = [row for row in rows if row.error is not None]
-    if failed:
-        names = ", ".join(dict.fromkeys(row.variant for row in failed))
-        clips = count(len({row.clip_id for row in failed}), "clip")
-        notices.append(
-            Notice(
-                title="Failures",
-                text=f"{clips} failed under {names}. What failed has no score; it is listed below.",
-            )
-        )
-    return tuple(notices)
-
-
 def _verdict_view(comparison: Comparison, results: Results) -> VerdictView:
     return VerdictView(
         variant=comparison.variant,
         sentence=describe_verdict(comparison, results),
-        badges=(_speed_badge(comparison.verdict.speed), _accuracy_badge(comparison.verdict.accuracy)),
+        badges=verdict_badges(comparison.verdict),
         figures=_key_figures(comparison, results),
     )
-
-
-def _speed_badge(verdict: SpeedVerdict) -> Badge:
-    match verdict:
-        case SpeedVerdict.FASTER:
-            return Badge(text="faster", tone="good")
-        case SpeedVerdict.SLOWER:
-            return Badge(text="slower", tone="bad")
-        case SpeedVerdict.UNDECIDED:
-            return Badge(text="speed undecided", tone="open")
-
-
-def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
-    match verdict:
-        case AccuracyVerdict.WITHIN:
-            return Badge(text="accuracy within margin", tone="good")
-        case AccuracyVerdict.BEYOND:
-            return Badge(text="accuracy beyond margin", tone="bad")
-        case AccuracyVerdict.UNDECIDED:
-            return Badge(text="accuracy undecided", tone="open")
 
 
 def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, ...]:
@@ -243,18 +181,6 @@ def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, .
             label="on disk",
             note=f"{fixed(comparison.size_ratio)} times {megabytes(baseline.size_bytes)} MB",
         ),
-    )
-
-
-def _changes(results: Results, rows: Sequence[ClipRow]) -> Changes:
-    changes = find_changes(results, rows)
-    return Changes(
-        summaries=tuple(
-            summarize_changes(comparison, n_clips=results.dataset.n_clips)
-            for comparison in results.comparisons
-        ),
-        shown=changes[:N_CHANGES_SHOWN],
-        folded=changes[N_CHANGES_SHOWN:],
     )
 
 

@@ -35,12 +35,34 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WordDiff:
-    """A reference, and the transcripts of the baseline and the variant against it."""
+class Slot:
+    """A place of an alignment: the words that stand under one another; None where a line has none."""
 
-    reference: tuple[Word, ...]
-    baseline: tuple[Word, ...]
-    variant: tuple[Word, ...]
+    reference: Word | None
+    baseline: Word | None
+    variant: Word | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordDiff:
+    """A reference, and the transcripts of the baseline and the variant against it, place by place."""
+
+    slots: tuple[Slot, ...]
+
+    @property
+    def reference(self) -> tuple[Word, ...]:
+        """The words of the reference."""
+        return tuple(slot.reference for slot in self.slots if slot.reference is not None)
+
+    @property
+    def baseline(self) -> tuple[Word, ...]:
+        """The words of the baseline, missing ones included."""
+        return tuple(slot.baseline for slot in self.slots if slot.baseline is not None)
+
+    @property
+    def variant(self) -> tuple[Word, ...]:
+        """The words of the variant, missing ones included."""
+        return tuple(slot.variant for slot in self.slots if slot.variant is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +90,13 @@ def compare_words(reference: str, baseline: str, variant: str) -> WordDiff:
         variant: normalized transcript of the variant.
     """
     words = tuple(reference.split())
-    ours, theirs = _align(words, variant), _align(words, baseline)
-    marks = tuple(
-        _mark(was_right=old == word, is_right=new == word)
-        for word, old, new in zip(words, theirs.heard, ours.heard, strict=True)
-    )
-    return WordDiff(
-        reference=tuple(
-            Word(text=word, kind=Kind.SAME, mark=mark) for word, mark in zip(words, marks, strict=True)
-        ),
-        baseline=_lay_out(words, theirs, other=ours, marks=marks, lone=Mark.FIXED),
-        variant=_lay_out(words, ours, other=theirs, marks=marks, lone=Mark.BROKEN),
-    )
+    old, new = _align(words, baseline), _align(words, variant)
+    slots: list[Slot] = []
+    for place in range(len(words) + 1):
+        slots += _invented(old.invented[place], new.invented[place])
+        if place < len(words):
+            slots.append(_heard(words[place], old.heard[place], new.heard[place]))
+    return WordDiff(slots=tuple(slots))
 
 
 def _align(words: Sequence[str], hypothesis: str) -> _Aligned:
@@ -102,26 +119,33 @@ def _mark(*, was_right: bool, is_right: bool) -> Mark:
     return Mark.BROKEN if was_right else Mark.WRONG_IN_BOTH
 
 
-def _lay_out(
-    words: Sequence[str], aligned: _Aligned, *, other: _Aligned, marks: Sequence[Mark], lone: Mark
-) -> tuple[Word, ...]:
-    """Put a transcript in order; `lone` marks a word that only this transcript invented."""
-    line: list[Word] = []
-    for place, invented in enumerate(aligned.invented):
-        line += _inserted(invented, n_shared=len(other.invented[place]), lone=lone)
-        if place < len(words):
-            line.append(_heard(words[place], aligned.heard[place], marks[place]))
-    return tuple(line)
-
-
-def _inserted(invented: Sequence[str], *, n_shared: int, lone: Mark) -> list[Word]:
+def _invented(old: Sequence[str], new: Sequence[str]) -> list[Slot]:
+    """Lay invented words along one another; one that only one transcript has is fixed or broken."""
+    shared = min(len(old), len(new))
     return [
-        Word(text=text, kind=Kind.INSERTED, mark=Mark.WRONG_IN_BOTH if place < n_shared else lone)
-        for place, text in enumerate(invented)
+        Slot(
+            reference=None,
+            baseline=_extra(old, place, Mark.WRONG_IN_BOTH if place < shared else Mark.FIXED),
+            variant=_extra(new, place, Mark.WRONG_IN_BOTH if place < shared else Mark.BROKEN),
+        )
+        for place in range(max(len(old), len(new)))
     ]
 
 
-def _heard(word: str, heard: str | None, mark: Mark) -> Word:
+def _extra(words: Sequence[str], place: int, mark: Mark) -> Word | None:
+    return Word(text=words[place], kind=Kind.INSERTED, mark=mark) if place < len(words) else None
+
+
+def _heard(word: str, old: str | None, new: str | None) -> Slot:
+    mark = _mark(was_right=old == word, is_right=new == word)
+    return Slot(
+        reference=Word(text=word, kind=Kind.SAME, mark=mark),
+        baseline=_against(word, old, mark),
+        variant=_against(word, new, mark),
+    )
+
+
+def _against(word: str, heard: str | None, mark: Mark) -> Word:
     if heard is None:
         return Word(text=word, kind=Kind.MISSING, mark=mark)
     return Word(text=heard, kind=Kind.SAME if heard == word else Kind.SUBSTITUTED, mark=mark)

@@ -14,6 +14,7 @@ import pytest
 
 from sottovoce import __version__
 from sottovoce.cli import app, main
+from sottovoce.testing.results import build_sample, save_sample
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
@@ -337,3 +338,24 @@ def test_errors_are_red_on_a_terminal(tmp_path: Path) -> None:
 
 def test_no_color_takes_the_colour_away(tmp_path: Path) -> None:
     assert COLOUR.search(fail_on_a_colour_terminal(tmp_path, NO_COLOR="1")) is None
+
+
+def test_a_report_can_be_printed_for_another_program(sottovoce: Sottovoce, tmp_path: Path) -> None:
+    sample = build_sample()
+    folder = save_sample(sample.results, sample.rows, tmp_path / "results")
+    outcome = sottovoce("report", folder, "--format", "markdown", "--out", "-")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("### `whisper-tiny.en`: speed and accuracy\n")
+    assert tree(tmp_path) == ["results", "results/clips.jsonl", "results/results.json"]
+
+
+def test_a_model_card_that_exists_is_not_replaced(sottovoce: Sottovoce, tmp_path: Path) -> None:
+    sample = build_sample()
+    folder = save_sample(sample.results, sample.rows, tmp_path / "results")
+    card = tmp_path / "README.md"
+    arguments = ("report", folder, "--format", "model-card", "--out", card)
+    assert sottovoce(*arguments).code == 0
+    outcome = sottovoce(*arguments)
+    assert outcome.code == 1
+    assert "exists already" in outcome.error
+    assert sottovoce(*arguments, "--force").code == 0

@@ -208,7 +208,8 @@ def command_group() -> Any:
 
 
 def flags_of(command: Any) -> set[str]:
-    return {flag for parameter in command.params for flag in parameter.opts} | {"--help", "-h"}
+    found = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
+    return found | {"--help", "-h"}
 
 
 def flags_in(words: Sequence[str]) -> set[str]:

@@ -17,7 +17,10 @@ NEEDED = (
     "py.typed",
     "configs/int8.yaml",
     "reports/report.html.j2",
+    "reports/macros.html.j2",
+    "reports/explorer.html.j2",
     "reports/report.css",
+    "reports/report.js",
     "calibrate/demo_speech/manifest.jsonl",
 )
 EXTRAS = {"all", "benchmark", "cluster", "ct2", "datasets", "models", "onnx", "optimize", "peers", "search"}

@@ -13,7 +13,8 @@ from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.calibration import calibration_view
-from sottovoce.reports.charts import CurveChart, GroupChart, draw
+from sottovoce.reports.charts import CurveChart, GroupChart
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.view import build_view
@@ -88,7 +89,7 @@ def test_warnings_tables_and_charts_are_on_the_page(examined: Results, rows: tup
         "What 20 clips of split eval share",
     ):
         assert f"<caption>{part}" in page
-    assert page.count("<svg") == 6 + 2
+    assert page.count("<svg") == 9 + 2
 
 
 def test_charts_say_in_words_what_they_show(examined: Results) -> None:
@@ -142,7 +143,7 @@ def test_hostile_names_are_inert(results: Results, rows: tuple[ClipRow, ...]) ->
     finding = Finding(topic=Topic.LEAK, text=PAYLOAD)
     hostile = results.model_copy(update={"doctor": report.model_copy(update={"findings": (finding,)})})
     page = render_report(build_view(hostile, rows))
-    assert "<script" not in page
+    assert page.count("<script") == 1  # our own
     assert "\x00" not in page
     assert "&lt;script&gt;" in page
     assert "{{ 7 * 7 }}" in page

@@ -4,8 +4,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.benchmark.results import ClipRow, Results
-from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart, draw
+from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart, ScatterChart
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.figures import build_charts
+from sottovoce.testing.detailed_results import build_detailed_sample
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>$x_1$\x00\n\u4f60"
@@ -36,12 +38,15 @@ def hostile_chart(label: str) -> DotChart:
 
 def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart, ...]) -> None:
     assert {chart.text.name for chart in charts} == {
+        "trade",
         "speedup",
         "wer",
-        "clip-time",
-        "size",
-        "call-time",
         "latency",
+        "latency-percentiles",
+        "by-length",
+        "clip-time",
+        "call-time",
+        "size",
     }
 
 
@@ -111,3 +116,24 @@ def _css() -> str:
     from importlib.resources import files
 
     return files("sottovoce.reports").joinpath("report.css").read_text(encoding="utf-8")
+
+
+def test_a_part_that_was_not_timed_has_no_place_among_speeds_by_length() -> None:
+    sample = build_detailed_sample()
+    timed = drawn(sample.results, sample.rows)
+    untimed = tuple(
+        found.model_copy(
+            update={"strata": tuple(part.model_copy(update={"speedup": None}) for part in found.strata)}
+        )
+        for found in sample.results.comparisons
+    )
+    bare = drawn(sample.results.model_copy(update={"comparisons": untimed}), sample.rows)
+    assert len(timed.points) == 4
+    assert bare.points == ()
+    assert bare.clouds == timed.clouds
+
+
+def drawn(results: Results, rows: tuple[ClipRow, ...]) -> ScatterChart:
+    chart = next(chart for chart in build_charts(results, rows) if chart.text.name == "by-length")
+    assert isinstance(chart, ScatterChart)
+    return chart

@@ -11,7 +11,8 @@ from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.intervals import Interval
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
-from sottovoce.reports.charts import ScatterChart, draw
+from sottovoce.reports.charts import ScatterChart
+from sottovoce.reports.drawing import draw
 from sottovoce.reports.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.search import search_view

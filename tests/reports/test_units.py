@@ -41,3 +41,8 @@ def test_a_rate_without_words_is_infinite_not_a_crash() -> None:
 def test_printable_text_can_always_be_written(text: str) -> None:
     assert printable(text).encode("utf-8").count(b"\x00") == 0
     assert len(printable(text)) == len(text)
+
+
+def test_a_stranger_cannot_turn_our_words_around() -> None:
+    assert printable("a\u202eb\u2066c\u2069") == "a\ufffdb\ufffdc\ufffd"
+    assert printable("\u05e9\u05dc\u05d5\u05dd") == "\u05e9\u05dc\u05d5\u05dd"

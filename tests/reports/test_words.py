@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.benchmark.results import ClipRow, Results
-from sottovoce.reports.changes import find_changes
+from sottovoce.reports.changes import describe_harm, find_changes
 from sottovoce.reports.words import Kind, Mark, Word, compare_words
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12).map(" ".join)
@@ -81,7 +81,7 @@ def test_equal_transcripts_have_nothing_fixed_and_nothing_broken(text: str, refe
 def test_the_most_harmful_changes_come_first(results: Results, rows: tuple[ClipRow, ...]) -> None:
     changes = find_changes(results, rows)
     assert [change.harm for change in changes] == sorted((change.harm for change in changes), reverse=True)
-    assert changes[0].effect == "1 more"
+    assert describe_harm(changes[0].harm) == "1 error more"
     assert len(changes) == sum(comparison.n_changed for comparison in results.comparisons)
 
 

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from sottovoce.commands.options import Force, Session
+from sottovoce.reports.formats import ReportFormat
+
+STANDARD_OUTPUT = Path("-")
 
 
 def report(
@@ -16,21 +19,47 @@ def report(
             metavar="RESULTS", help="Folder that `sottovoce benchmark` wrote.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="HTML file to write.")] = Path(
-        "report.html"
-    ),
+    kind: Annotated[
+        ReportFormat,
+        typer.Option(
+            "--format",
+            help="A page with everything, a comment for a pull request, or a card for the Hugging Face hub.",
+        ),
+    ] = ReportFormat.HTML,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="File to write; - prints it. By default report.html, report.md or model-card.md.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    audio: Annotated[
+        bool,
+        typer.Option(
+            "--audio/--no-audio", help="Put recordings into the page, as far as RESULTS holds them."
+        ),
+    ] = True,
     force: Force = False,
 ) -> None:
-    """Write the comparison as one HTML file that needs no network and no scripts.
+    """Write the comparison as one HTML file that needs no network, as a comment or as a model card.
 
     Examples:
 
         sottovoce report results/tiny.en-int8 --out report.html
 
-        sottovoce report results/tiny.en-int8 --out report.html --force
+        sottovoce report results/tiny.en-int8 --format markdown --out -
+
+        sottovoce report results/tiny.en-int8 --format model-card --out README.md
     """
-    from sottovoce.reports.report import write_report
+    from sottovoce.reports.report import make_report, write_report
 
     session: Session = context.obj
-    session.terminal.note(f"wrote {write_report(results, out, force=force)}")
+    if out == STANDARD_OUTPUT:
+        typer.echo(make_report(results, kind, has_audio=audio), nl=False)
+        return
+    target = out or Path(kind.file_name)
+    written = write_report(results, target, force=force, kind=kind, has_audio=audio)
+    session.terminal.note(f"wrote {written}")

@@ -1,0 +1,192 @@
+"""Charts of how long a clip takes: over clips, at percentiles, by length."""
+
+from collections.abc import Sequence
+from statistics import mean, median, quantiles
+
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
+from sottovoce.benchmark.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.strata import StratumKind, group_by_stratum
+from sottovoce.reports.charts import (
+    Bar,
+    BarGroup,
+    Chart,
+    ChartText,
+    Cloud,
+    Curve,
+    CurveChart,
+    GroupChart,
+    Point,
+    ScatterChart,
+)
+from sottovoce.reports.series import say, series_of
+from sottovoce.reports.units import MS_PER_S, fixed, milliseconds
+
+_MIN_CLIPS_FOR_CURVES = 2
+_PERCENTILES = (50, 90, 99)
+_N_POINTS = 400
+"""Of a series in a cloud: more would only make the page larger."""
+
+
+def clip_speedup(baseline: ClipRow, variant: ClipRow) -> float | None:
+    """Return how many times as fast a clip was; None where one of them does not count for speed."""
+    if not baseline.latency_s or not variant.latency_s or not median(variant.latency_s):
+        return None
+    return median(baseline.latency_s) / median(variant.latency_s)
+
+
+def latency_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
+    """Draw the share of the clips that are transcribed within a time; None with too few clips."""
+    curves = tuple(
+        Curve(
+            label=variant.name,
+            points=points,
+            series=series_of(results, variant.name),
+            marks=tuple(points[place - 1] for place in _PERCENTILES),
+        )
+        for variant in results.variants
+        if (points := _percentiles_ms(rows, variant.name))
+    )
+    if not curves:
+        return None
+    return CurveChart(
+        text=ChartText(
+            name="latency",
+            title="Latency over clips",
+            description="Share of the clips that are transcribed within a time. Median: "
+            + say(
+                (variant.name, f"{milliseconds(variant.latency_s.p50)} ms") for variant in results.variants
+            ),
+            axis="ms from waveform to text (marks: p50, p90, p99)",
+        ),
+        y_axis="% of clips within",
+        curves=curves,
+    )
+
+
+def _percentiles_ms(rows: Sequence[ClipRow], variant: str) -> tuple[tuple[float, float], ...]:
+    """Return (milliseconds, percentage) at each percentile from 1; a clip counts with its median over passes."""
+    samples = [
+        median(row.latency_s)
+        for row in rows
+        if row.variant == variant and row.error is None and row.latency_s
+    ]
+    if len(samples) < _MIN_CLIPS_FOR_CURVES:
+        return ()
+    cuts = quantiles(samples, n=100, method="inclusive")
+    return tuple((MS_PER_S * cut, float(place)) for place, cut in enumerate(cuts, start=1))
+
+
+def percentiles_chart(results: Results) -> Chart:
+    """Draw p50, p90 and p99 of every entry; p99 where it was measured."""
+    groups = tuple(
+        group
+        for group in (
+            _percentile_bars(
+                results, "Half of the clips within (p50)", [v.latency_s.p50 for v in results.variants]
+            ),
+            _percentile_bars(
+                results, "Nine of ten within (p90)", [v.latency_s.p90 for v in results.variants]
+            ),
+            _percentile_bars(results, "99 of 100 within (p99)", [v.latency_s.p99 for v in results.variants]),
+        )
+        if group.bars
+    )
+    return GroupChart(
+        text=ChartText(
+            name="latency-percentiles",
+            title="Latency at percentiles",
+            description="Milliseconds from waveform to text. "
+            + say((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars),
+            axis="ms from waveform to text",
+        ),
+        groups=groups,
+    )
+
+
+def _percentile_bars(results: Results, label: str, seconds: Sequence[float | None]) -> BarGroup:
+    return BarGroup(
+        label=label,
+        bars=tuple(
+            Bar(
+                label=variant.name,
+                value=value * MS_PER_S,
+                text=milliseconds(value),
+                series=series_of(results, variant.name),
+            )
+            for variant, value in zip(results.variants, seconds, strict=True)
+            if value is not None
+        ),
+    )
+
+
+def by_length_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
+    """Draw the speed-up of each clip over its length, and of each part by length with its interval."""
+    engines = {variant.name: variant.engine for variant in results.variants}
+    ours = [c for c in results.comparisons if engines[c.variant] == DEFAULT_ENGINE] or results.comparisons
+    timed = {comparison.variant: _speedups(results.baseline, comparison.variant, rows) for comparison in ours}
+    shown = [comparison for comparison in ours if timed[comparison.variant]]
+    if not shown:
+        return None
+    points = {c.variant: _length_points(results, c, [row for row, _ in timed[c.variant]]) for c in shown}
+    return ScatterChart(
+        text=ChartText(
+            name="by-length",
+            title="Speed-up by length of the clip",
+            description=f"Times as fast as {results.baseline}: small points are clips, large ones parts of the clips "
+            "by length with their intervals. "
+            + say((c.variant, _say_points(points[c.variant]) or "clips only") for c in shown),
+            axis="length of the clip in s",
+        ),
+        y_axis=f"times as fast as {results.baseline}",
+        points=tuple(point for of_variant in points.values() for point in of_variant),
+        line=(),
+        kinds=tuple((series_of(results, c.variant), c.variant) for c in shown),
+        limit=1.0,
+        clouds=tuple(
+            Cloud(points=_thinned(timed[c.variant]), series=series_of(results, c.variant)) for c in shown
+        ),
+    )
+
+
+def _speedups(baseline: str, variant: str, rows: Sequence[ClipRow]) -> list[tuple[ClipRow, float]]:
+    """Return the variant's row and the speed-up of each clip that both transcribed in counted time."""
+    heard = [row for row in rows if row.error is None]
+    before = {row.clip_id: row for row in heard if row.variant == baseline}
+    return [
+        (row, speedup)
+        for row in heard
+        if row.variant == variant
+        and row.clip_id in before
+        and (speedup := clip_speedup(before[row.clip_id], row)) is not None
+    ]
+
+
+def _thinned(timed: Sequence[tuple[ClipRow, float]]) -> tuple[tuple[float, float], ...]:
+    step = -(-len(timed) // _N_POINTS)
+    return tuple(sorted((row.audio_s, speedup) for row, speedup in timed)[::step])
+
+
+def _length_points(results: Results, comparison: Comparison, rows: Sequence[ClipRow]) -> tuple[Point, ...]:
+    """Place each part by length at the mean length of its clips; none before version 5 of the results."""
+    part_of = {
+        name: mean(rows[place].audio_s for place in places)
+        for (kind, name), places in group_by_stratum(rows).items()
+        if kind is StratumKind.LENGTH
+    }
+    return tuple(
+        Point(
+            x=part_of[part.name],
+            y=part.speedup.value,
+            low=part.speedup.low,
+            high=part.speedup.high,
+            label="",
+            series=series_of(results, comparison.variant),
+            has_shape=True,
+        )
+        for part in comparison.strata
+        if part.by == StratumKind.LENGTH and part.name in part_of and part.speedup is not None
+    )
+
+
+def _say_points(points: Sequence[Point]) -> str:
+    return ", ".join(f"{fixed(p.y)} ({fixed(p.low)} to {fixed(p.high)}) at {fixed(p.x, 0)} s" for p in points)

@@ -1,0 +1,245 @@
+"""Two hundred ways to smuggle something into a report, in every text that a report takes from elsewhere."""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.reports.audio import Audio
+from sottovoce.reports.charts import ChartText, Dot, DotChart
+from sottovoce.reports.comment import render_comment
+from sottovoce.reports.drawing import draw
+from sottovoce.reports.html import render_report
+from sottovoce.reports.markdown import one_line
+from sottovoce.reports.model_card import render_model_card
+from sottovoce.reports.view import build_view
+from sottovoce.testing.detailed_results import build_detailed_sample
+from sottovoce.testing.pages import Page
+from sottovoce.testing.results import Sample
+
+WRITTEN = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    '<iframe srcdoc="<script>alert(1)</script>"></iframe>',
+    '<a href="javascript:alert(1)">go</a>',
+    '<form action="//evil.example"><button>go</button></form>',
+    '<link rel=stylesheet href="//evil.example/x.css">',
+    "<style>*{display:none}</style>",
+    '<meta http-equiv=refresh content="0;url=//evil.example">',
+    '<base href="//evil.example/">',
+    '<object data="data:text/html,evil"></object>',
+    '<math><mi xlink:href="javascript:alert(1)">x</mi></math>',
+    '<svg><use href="data:image/svg+xml,evil#x"/></svg>',
+    "javascript:alert(1)//",
+    '" onmouseover="alert(1)" x="',
+    "' autofocus onfocus='alert(1)",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;img src=x onerror=alert&#40;1&#41;&#62;",
+    "{{ 7 * 7 }}{% for x in [1] %}{{ x }}{% endfor %}{# #}",
+    "${alert(1)}`${1}`",
+    "\u202eevil\u2066\u2069\u202c",
+    "\x00\x08\x1b[31m\x7f\u0085",
+    "]]><![CDATA[<script>alert(1)</script>",
+    "**b** _i_ ~~x~~ # h1 > q - l @someone #1 https://evil.example www.evil.example a@evil.example ![i](//evil.example/x)",
+    '!!python/object/apply:os.system ["true"]',
+)
+CONTEXTS = (
+    "{}",
+    'a"> {}',
+    "a'> {} <b",
+    "</script></style></title></textarea></svg>{}",
+    "--><!-- {} <!--",
+    "[a]({} 'b')",
+    "a | {} | `` b",
+    "a\n---\n{}: &x *x\n```\n</details>\n",
+)
+PAYLOADS = tuple(context.format(text) for context, text in itertools.product(CONTEXTS, WRITTEN))
+NAMED = {
+    "href",
+    "src",
+    "srcset",
+    "action",
+    "data",
+    "id",
+    "class",
+    "type",
+    "name",
+    "http-equiv",
+    "content",
+    "value",
+}
+CHOSEN = {"by"}
+"""Texts that results take from a short list."""
+
+FIELDS = frozenset(
+    key
+    for model in (Results, ClipRow)
+    for key in re.findall(r'"([a-z_0-9]+)"', yaml.safe_dump(model.model_json_schema(), default_style='"'))
+)
+"""Keys that the models give, not strangers."""
+
+Change = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    """Return a clip with everything that a report can tell, in four entries."""
+    return build_detailed_sample(1)
+
+
+def test_there_are_two_hundred_different_payloads() -> None:
+    assert len(set(PAYLOADS)) == 200
+
+
+def poison(sample: Sample, text: str) -> Sample:
+    """Put a text before every text of the results that is not one of a list."""
+
+    def change(value: str) -> str:
+        return f"{text} {value}"
+
+    results = Results.model_validate(changed(sample.results.model_dump(), change))
+    rows = tuple(ClipRow.model_validate(changed(row.model_dump(), change)) for row in sample.rows)
+    failed = rows[-1].model_copy(update={"error": text})
+    return Sample(results=results, rows=(*rows[:-1], failed))
+
+
+def changed(value: Any, change: Change) -> Any:
+    if type(value) is str:  # a choice is a kind of str
+        return change(value)
+    if isinstance(value, dict):
+        return {
+            key if key in FIELDS else changed(key, change): kept if key in CHOSEN else changed(kept, change)
+            for key, kept in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return type(value)(changed(part, change) for part in value)
+    return value
+
+
+def harmless(text: str) -> str:
+    """Replace what could do harm by capitals of the same width; equal words stay equal, white space stays."""
+    names: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        word = match[0]
+        if re.fullmatch(r"[a-z0-9]+", word):
+            return word
+        width = sum(character not in "\u202a\u202c\u202e\u2066\u2069" for character in word)
+        return names.setdefault(word, capitals(len(names), width))
+
+    return re.sub(r"\S+", rename, text)
+
+
+def capitals(number: int, width: int) -> str:
+    letters = ""
+    for _ in range(width):
+        letters = chr(ord("A") + number % 26) + letters
+        number //= 26
+    return letters
+
+
+def render(sample: Sample) -> str:
+    audio = Audio(files={str(sample.rows[0].audio): b"ID3"})
+    view = build_view(sample.results, sample.rows, audio)
+    return render_report(replace(view, charts=(), scaling=None))
+
+
+def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Tell the elements with the names of their attributes, and the values that could do something."""
+    return [
+        (tag, sorted((name, value if name in NAMED else "") for name, value in attributes.items()))
+        for tag, attributes in page.tags
+    ]
+
+
+@pytest.mark.parametrize("place", range(len(PAYLOADS)))
+def test_a_page_has_no_element_attribute_or_address_more(sample: Sample, place: int) -> None:
+    text = render(poison(sample, PAYLOADS[place]))
+    page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[place]))))
+    assert page.open == []
+    assert structure(page) == structure(twin)
+    styles = {value for tag, attributes in page.tags for name, value in attributes.items() if name == "style"}
+    assert all(re.fullmatch(r"width:\d+ch", style) for style in styles)
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert not set("\x00\x08\x1b\x7f\u0085\u202e\u2066") & set(text)
+    assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[place]
+
+
+@pytest.mark.parametrize("place", range(len(PAYLOADS)))
+@pytest.mark.parametrize("write", [render_comment, render_model_card])
+def test_markdown_holds_a_strangers_words_as_code_only(
+    sample: Sample, place: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
+) -> None:
+    bad, good = poison(sample, PAYLOADS[place]), poison(sample, harmless(PAYLOADS[place]))
+    found = list(tokens(body_of(write(bad.results, bad.rows))))
+    assert [told(token) for token in found] == [
+        told(token) for token in tokens(body_of(write(good.results, good.rows)))
+    ]
+
+
+def body_of(document: str) -> str:
+    return document.split("\n---\n", 1)[1] if document.startswith("---\n") else document
+
+
+def tokens(text: str) -> Iterator[Token]:
+    for token in MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text):
+        yield token
+        yield from token.children or ()
+
+
+def told(token: Token) -> tuple[str, str, str]:
+    """Tell what a token is; of code its content may differ, of an inline token its parts tell it."""
+    is_open = token.type in {"code_inline", "fence", "inline"}
+    return token.type, str(sorted(token.attrs.items())), "" if is_open else token.content
+
+
+@pytest.mark.parametrize("place", range(len(PAYLOADS)))
+def test_the_metadata_of_a_model_card_are_what_was_meant(sample: Sample, place: int) -> None:
+    from huggingface_hub import ModelCard
+
+    bad = poison(sample, PAYLOADS[place])
+    card = ModelCard(render_model_card(bad.results, bad.rows))
+    good = poison(sample, harmless(PAYLOADS[place]))
+    twin = ModelCard(render_model_card(good.results, good.rows))
+    assert card.data.model_name == one_line(bad.results.model)
+    assert shape(card.data.to_dict()) == shape(twin.data.to_dict())
+    assert shape(yaml.safe_load(card.data.to_yaml())) == shape(twin.data.to_dict())
+
+
+def shape(value: Any) -> Any:
+    """Tell keys and types."""
+    if isinstance(value, dict):
+        return {key: shape(part) for key, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) else type(value)
+
+
+def test_labels_of_a_chart_are_text() -> None:
+    def tags(labels: tuple[str, ...]) -> list[str]:
+        dots = tuple(Dot(label=x, value=1.0, low=0.9, high=1.1, text=x, series=1) for x in labels)
+        text = ChartText(name="hostile", title=labels[0], description=" ".join(labels), axis=labels[1])
+        drawing = draw(DotChart(text=text, dots=dots, reference=1.0))
+        return [element.tag for element in ET.fromstring(drawing).iter()]  # noqa: S314 our own
+
+    assert tags(PAYLOADS) == tags(tuple(map(harmless, PAYLOADS)))
+
+
+def test_an_audio_file_outside_the_results_is_not_read(tmp_path: Path) -> None:
+    from sottovoce.reports.audio import read_audio
+
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (tmp_path / "secret.mp3").write_bytes(b"ID3")
+    (folder / "link.mp3").symlink_to(tmp_path / "secret.mp3")
+    (folder / "notes.txt").write_text("private", encoding="utf-8")
+    names = ("../secret.mp3", str(tmp_path / "secret.mp3"), "link.mp3", "notes.txt", "\x00.mp3", "x" * 5000)
+    assert read_audio(folder, (*names, *PAYLOADS)).files == {}

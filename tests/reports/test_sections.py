@@ -1,0 +1,109 @@
+"""The sections on side effects, noise, scaling and absent engines."""
+
+from typing import Any
+
+import pytest
+
+from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.intervals import Interval
+from sottovoce.reports.html import render_report
+from sottovoce.reports.view import ReportView, build_view
+from sottovoce.testing.detailed_results import build_detailed_sample
+from sottovoce.testing.pages import Page
+from sottovoce.testing.results import Sample
+
+SECTIONS = ("Side effects", "Noise of the machine", "Scaling", "Against other engines")
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return build_detailed_sample()
+
+
+@pytest.fixture(scope="module")
+def words(sample: Sample) -> str:
+    return Page(render_report(build_view(sample.results, sample.rows))).words
+
+
+def view_with(sample: Sample, **changes: Any) -> ReportView:
+    return build_view(sample.results.model_copy(update=changes), sample.rows)
+
+
+def test_side_effects_are_told(words: str) -> None:
+    assert "int8: 96.20 % of its tokens are those of the baseline" in words
+    assert "it tells another language for 1 of 12 clips" in words
+    assert "more words than the baseline for 1 of 2 sounds without speech" in words
+    assert "white noise 10 0 2 2" in words
+    assert "silence 10 0 0 0" in words
+    assert "white noise int8 Thank you." in words
+    assert "int8 96.20 75.00 of 12 clips 1 of 12 1 0 by the baseline +4 140 words" in words
+
+
+def test_an_english_only_model_has_no_row_on_languages(sample: Sample) -> None:
+    effects = tuple(
+        found.model_copy(update={"language": None, "drift": None}) for found in sample.results.side_effects
+    )
+    section = view_with(sample, side_effects=effects).side_effects
+    assert section is not None
+    assert [column.label for column in section.effects.columns] == [
+        "Tokens that agree",
+        "Clips with the same tokens",
+        "Length by baseline",
+    ]
+
+
+def test_the_check_of_an_entry_against_itself_is_told(words: str) -> None:
+    assert "int8 against itself, in a second process (A/A check): 1.00 times as fast" in words
+    assert "the interval holds 1, as it should" in words
+    assert "1 of 36 blocks stayed beyond a limit after 3 repeats" in words
+    assert "Figures of disturbed blocks, by entry" in words
+    assert "A noisy machine" not in words
+
+
+def test_a_quiet_machine_is_said_to_be_quiet(sample: Sample) -> None:
+    assert sample.results.noise is not None
+    quiet = sample.results.noise.model_copy(update={"n_marked": 0})
+    section = view_with(sample, noise=quiet).noise
+    assert section is not None
+    assert "None of 36 blocks stayed beyond a limit, after 3 repeats." in section.sentences[1]
+
+
+def test_a_noisy_machine_is_announced_before_the_figures(sample: Sample) -> None:
+    assert sample.results.self_check is not None
+    assert sample.results.noise is not None
+    biased = sample.results.self_check.model_copy(update={"ratio": Interval(value=1.08, low=1.05, high=1.1)})
+    loud = sample.results.noise.model_copy(update={"n_marked": 9})
+    notices = view_with(sample, self_check=biased, noise=loud).notices
+    assert [notice.title for notice in notices] == ["A noisy machine"]
+    assert "int8 measured against itself is not 1.00 but 1.08 (1.05 to 1.10)" in notices[0].text
+    assert "disturbed in 9 of 36 blocks" in notices[0].text
+
+
+def test_throughput_and_threads_are_told(words: str) -> None:
+    assert "Offline throughput, clips decoded in batches" in words
+    assert "Speed by number of threads" in words
+    assert "fp32 with 16: " in words
+
+
+def test_absent_engines_are_told_with_what_installs_them(words: str) -> None:
+    assert 'openvino-genai missing; pip install "sottovoce[peers]"' in words
+
+
+def test_the_slowest_clips_are_told(words: str) -> None:
+    assert "Latency, 99th percentile" in words
+    assert "99 of 100 within (p99)" in words
+
+
+def test_the_verdict_stays_first(words: str) -> None:
+    first = words.index("int8 is 1.90 times as fast as fp32")
+    assert all(first < words.index(section) for section in SECTIONS)
+
+
+def test_results_of_older_versions_have_no_empty_sections(
+    results: Results, rows: tuple[ClipRow, ...]
+) -> None:
+    old = results.model_copy(update={"schema_version": 1})
+    page = Page(render_report(build_view(old, rows)))
+    assert not any(f" {section} " in page.words for section in SECTIONS)
+    assert "p99" not in page.words.replace("p50, p90, p99", "")
+    assert not page.has("audio")

@@ -3,7 +3,7 @@
 Nothing here imports more than a device has: a cold start (`cold.py`) goes through it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -137,6 +137,16 @@ class Batching(Protocol):
         self, waves: "Sequence[Wave]", languages: "Sequence[str | None]", batch_size: int
     ) -> float:
         """Transcribe clips up to 30 s, float32, shape (n_samples,) each, 16 kHz; return the seconds that it took."""
+
+
+def group_by_language(
+    waves: "Sequence[Wave]", languages: "Sequence[str | None]", known: Collection[str]
+) -> "dict[str | None, list[Wave]]":
+    """Group clips for batches, each of one language; under None those in a language that the model does not know."""
+    groups: dict[str | None, list[Wave]] = {}
+    for wave, language in zip(waves, languages, strict=True):
+        groups.setdefault(language if language in known else None, []).append(wave)
+    return groups
 
 
 Load = Callable[[], Engine]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import Timed
+from sottovoce.benchmark.engines.engine import Timed, group_by_language
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
@@ -106,12 +106,9 @@ class BatchedFasterWhisperEngine(FasterWhisperEngine):
         self, waves: Sequence[Wave], languages: Sequence[str | None], batch_size: int
     ) -> float:
         """Transcribe clips up to 30 s in batches, joined to one recording per language; return the seconds that it took."""
-        by_language: dict[str | None, list[Wave]] = {}
-        for wave, language in zip(waves, languages, strict=True):
-            known = language if language in self._languages else None
-            by_language.setdefault(known, []).append(wave)
+        groups = group_by_language(waves, languages, self._languages)
         started = time.perf_counter()
-        for known, alike in by_language.items():
+        for known, alike in groups.items():
             segments, _ = self._batched.transcribe(
                 np.concatenate(alike),
                 batch_size=batch_size,

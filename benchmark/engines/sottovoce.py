@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed
+from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed, group_by_language
 from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
 from sottovoce.benchmark.results import Precision, Stage
@@ -86,12 +86,9 @@ class SottovoceEngine:
         self, waves: Sequence[Wave], languages: Sequence[str | None], batch_size: int
     ) -> float:
         """Transcribe clips up to 30 s in batches; return the seconds that it took."""
-        by_language: dict[str | None, list[Wave]] = {}
-        for wave, language in zip(waves, languages, strict=True):
-            known = language if language in self._transcriber.languages else None
-            by_language.setdefault(known, []).append(wave)
+        groups = group_by_language(waves, languages, self._transcriber.languages)
         started = time.perf_counter()
-        for known, alike in by_language.items():
+        for known, alike in groups.items():
             options = TranscribeOptions(
                 language=known, with_timestamps=False, temperatures=(0.0,), batch_size=batch_size
             )

@@ -9,7 +9,7 @@ import pytest
 
 from sottovoce.benchmark.cold import OPENERS
 from sottovoce.benchmark.conversion import convert_checkpoint
-from sottovoce.benchmark.engines.engine import Engine, EngineSpec
+from sottovoce.benchmark.engines.engine import Batching, Engine, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
 from sottovoce.benchmark.results import Stage
@@ -22,7 +22,7 @@ from sottovoce.testing import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
 LABELS = dict.fromkeys(FASTER_WHISPER, "int8_float32") | {"torch-dynamic": "int8+f32"}
-TELLS_ONE_STAGE = {"faster-whisper-batched"}
+TAKES_BATCHES = {"sottovoce", "faster-whisper-batched"}
 MADE_OF_TORCH = {"optimum-intel", "torch", "torch-dynamic"}
 HEAVY = {"torch", "transformers", "optimum", "nncf"}
 
@@ -91,6 +91,15 @@ def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: Engi
         pytest.skip(f"{engine_spec.engine} takes no long recordings")
     timed = engine.transcribe(tone(35.0), "en")
     assert sum(timed.stage_s.values()) == pytest.approx(timed.latency_s)
+
+
+def test_engines_with_batches_take_clips_of_several_languages(
+    engine: Engine, engine_spec: EngineSpec
+) -> None:
+    assert isinstance(engine, Batching) is (engine_spec.engine in TAKES_BATCHES)
+    if isinstance(engine, Batching):
+        clips = [tone(1.0), tone(2.0), tone(1.5)]
+        assert 0 < engine.transcribe_batch(clips, ["en", "tlh", "en"], 2) < 60
 
 
 def test_no_engine_that_is_not_made_of_torch_loads_it(engine_spec: EngineSpec) -> None:

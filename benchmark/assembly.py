@@ -37,6 +37,7 @@ from sottovoce.calibrate.doctor import read_report
 from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.environment import library_versions, read_host
 from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, make_blocks
+from sottovoce.optimize.checkpoints import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run
@@ -113,6 +114,7 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
     return Results(
         created=datetime.now(UTC),
         model=run.manifest.name,
+        checkpoint=_published_id(run),
         recipe=run.recipe.resolved(),
         recipe_sha256=run.recipe.sha256(),
         calibration=None if run.calibration is None else run.calibration.facts,
@@ -133,6 +135,12 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
         noise=_noise(gathered.measurement),
         self_check=_self_check(gathered, procedure),
     )
+
+
+def _published_id(run: Run) -> str | None:
+    """Return the hub id of what the run was made of, where it is a published one."""
+    origins = (parent for parent in run.manifest.parents if parent.role == "checkpoint")
+    return next((found for origin in origins if (found := published_id(origin)) is not None), None)
 
 
 def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:

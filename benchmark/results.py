@@ -37,7 +37,7 @@ RESULTS_SCHEMA_VERSION = 6
 4: `sensitivity`, `search`; versions 1 to 3 can be read.
 5: of a comparison `matched_pairs`, `panel`, `no_regression_rate`, `strata`, `verdict.more_clips`; of a clip `snr_db`; strata by
 length, noise and speaker as well; versions 1 to 4 can be read.
-6: `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; of an entry `latency_s.p99`, `throughput`, `thread_sweep`; of a clip
+6: `checkpoint`, `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; of an entry `latency_s.p99`, `throughput`, `thread_sweep`; of a clip
 `disturbed`, `spoken`, `audio`; versions 1 to 5 can be read."""
 
 
@@ -331,6 +331,9 @@ class Results(Document):
     schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
     created: datetime
     model: str
+    checkpoint: str | None = Field(
+        default=None, description="Hub id of the published checkpoint; null of one from a folder."
+    )
     recipe: dict[str, object]
     recipe_sha256: str
     calibration: dict[str, object] | None = Field(

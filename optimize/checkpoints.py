@@ -136,6 +136,23 @@ def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
     )
 
 
+def published_id(origin: Parent) -> str | None:
+    """Return the hub id of the checkpoint that an artifact was made of; None of a folder, which may hold anything.
+
+    Args:
+        origin: as a manifest names it.
+    """
+    if origin.revision is not None:
+        return origin.name
+    modules = {name: package.weights[0][0] for name, package in PACKAGES.items()}
+    found = (
+        HUB_IDS[name]
+        for name, module in modules.items()
+        if origin.name.startswith(f"{module.replace('_', '-')} ")
+    )
+    return next(found, None)
+
+
 def default_cache() -> Path:
     """Return the folder of converted checkpoints; `SOTTOVOCE_CACHE` moves it."""
     from platformdirs import user_cache_path

@@ -11,7 +11,6 @@ import yaml
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.results import ClipRow, Results, VariantResult
-from sottovoce.optimize.checkpoints import HUB_IDS
 from sottovoce.reports.comment import figures_table, host_line, verdict_list
 from sottovoce.reports.markdown import code, code_block, one_line
 from sottovoce.reports.noise import describe_noise
@@ -57,16 +56,10 @@ def render_model_card(results: Results, rows: Sequence[ClipRow]) -> str:
     return f"---\n{_metadata(results)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def base_model(model: str) -> str | None:
-    """Return the hub id of a published checkpoint by its short name, or by the last part of its id."""
-    by_last_part = {hub_id.rsplit("/", 1)[-1]: hub_id for hub_id in HUB_IDS.values()}
-    return HUB_IDS.get(model) or by_last_part.get(model)
-
-
 def _metadata(results: Results) -> str:
     from huggingface_hub import ModelCardData
 
-    base = base_model(results.model)
+    base = results.checkpoint
     data = ModelCardData(
         language=_languages(results) or None,
         library_name=str(_format(results)),
@@ -131,7 +124,7 @@ def _format(results: Results) -> Format:
 
 
 def _opening(results: Results) -> str:
-    base = base_model(results.model)
+    base = results.checkpoint
     of = f"[{base}](https://huggingface.co/{base})" if base else code(results.model)
     names = ", ".join(code(variant.name) for variant in _ours(results))
     return (

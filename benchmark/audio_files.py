@@ -12,7 +12,8 @@ from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 FOLDER = "audio"
 
 MAX_FILES = 100
-"""The clips of which most can be heard; 30 s of each take 90 kB."""
+MAX_AUDIO_S = 1800
+"""Half an hour takes 5 MB."""
 
 BIT_RATE = 24_000
 """Speech at 16 kHz is clear with it; every browser plays MP3."""
@@ -47,10 +48,12 @@ def write_audio(folder: Path, clips: Sequence[LoadedClip], wanted: Sequence[str]
         wanted: ids of clips.
 
     Returns:
-        The file of each clip, relative to the folder. Its name is a number: ids are a stranger's text.
+        The file of each clip, relative to the folder, of half an hour together at most. Its name is a number: ids are a stranger's text.
     """
     waves = {clip.clip.clip_id: clip.wave for clip in clips}
-    names = {clip_id: f"{FOLDER}/{number:04d}.mp3" for number, clip_id in enumerate(wanted, start=1)}
+    ends_s = np.cumsum([len(waves[clip_id]) / SAMPLE_RATE_HZ for clip_id in wanted])
+    kept = [clip_id for clip_id, end_s in zip(wanted, ends_s, strict=True) if end_s <= MAX_AUDIO_S]
+    names = {clip_id: f"{FOLDER}/{number:04d}.mp3" for number, clip_id in enumerate(kept, start=1)}
     if names:
         (folder / FOLDER).mkdir()
     for clip_id, name in names.items():

@@ -26,7 +26,7 @@ def plan_blocks(
 ) -> tuple[Block, ...]:
     """Plan passes over the clips.
 
-    The order of the entries turns round from block to block, and a clip's from pass to pass: A B, B A, A B and so on.
+    The order of the entries turns round from clip to clip, and a clip's from pass to pass: A B, B A, A B and so on.
     A drift of the machine's speed then falls on all entries alike, and so does what one leaves in the caches
     for the next.
 
@@ -39,9 +39,9 @@ def plan_blocks(
     first = tuple(range(n_clips))
     later = first if timing is None else tuple(timing)
     return tuple(
-        Block(number=number, clip=clip, order=_turned(names, place + number))
+        Block(number=number, clip=clip, order=_turned(names, clip + number))
         for number in range(passes)
-        for place, clip in enumerate(later if number else first)
+        for clip in (later if number else first)
     )
 
 

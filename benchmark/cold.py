@@ -147,11 +147,12 @@ def _open_faster_whisper(spec: EngineSpec, *, is_batched: bool = False) -> Hear:
     )
 
     def hear(wave: "Wave", language: str | None) -> str:
+        is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
         greedy = {
             "language": language if language in model.supported_languages else None,
             "beam_size": 1,
             "temperature": 0.0,
-            "without_timestamps": True,
+            "without_timestamps": is_batched or not is_long,
             "condition_on_previous_text": False,
         }
         if is_batched:
@@ -169,11 +170,10 @@ def _open_whisper_cpp(spec: EngineSpec) -> Hear:
     from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
 
     model = open_model(spec.folder, spec.compute)
-    is_multilingual = bool(_pywhispercpp.whisper_is_multilingual(model._ctx))  # noqa: SLF001 - the wrapper does not tell
 
     def hear(wave: "Wave", language: str | None) -> str:
         is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
-        asked = ask(_pywhispercpp, language, is_multilingual=is_multilingual, is_long=is_long)
+        asked = ask(_pywhispercpp, model._ctx, language, is_long=is_long)  # noqa: SLF001 - the wrapper does not tell
         return " ".join(segment.text.strip() for segment in model.transcribe(wave, **asked))
 
     return hear

@@ -13,7 +13,7 @@ from sottovoce.benchmark.engines.whisper_cpp_model import FILE_NAME
 from sottovoce.benchmark.entries import WHISPER_CPP
 from sottovoce.optimize.checkpoints import Checkpoint, default_cache
 from sottovoce.optimize.ctranslate2_export import export_ctranslate2
-from sottovoce.optimize.ggml_export import GgmlType, export_ggml
+from sottovoce.optimize.ggml_export import GGML_EXPORT, GgmlType, export_ggml
 from sottovoce.terms import Ctranslate2Type
 
 
@@ -38,7 +38,7 @@ def convert_checkpoint(checkpoint: Checkpoint, engine: str, kind: str, *, cache:
     from filelock import FileLock
 
     if engine == WHISPER_CPP:
-        made_by, write = f"ggml-{version('gguf')}", partial(_write_ggml, kind=GgmlType(kind))
+        made_by, write = f"ggml-{GGML_EXPORT}-{version('gguf')}", partial(_write_ggml, kind=GgmlType(kind))
     else:
         made_by = f"ctranslate2-{version('ctranslate2')}"
         write = partial(export_ctranslate2, kind=Ctranslate2Type(kind))

@@ -1,6 +1,8 @@
 """What a benchmark has measured so far, on disk, so that an interrupted one goes on where it was."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +43,7 @@ class BlockRecord(Document):
         timed: by entry.
         errors: why an entry failed, by entry.
         peak_rss_bytes: largest resident set so far, by entry.
+        repeats: how often it was measured again because it was disturbed; the quieter figures are here.
         cpu_s: CPU time of the block, with what others had of it.
     """
 
@@ -49,6 +52,7 @@ class BlockRecord(Document):
     timed: dict[str, TimedRecord]
     errors: dict[str, str]
     peak_rss_bytes: dict[str, int]
+    repeats: int = 0
     cpu_s: float
     steal_s: float
     foreign_s: float
@@ -94,6 +98,28 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others from the journal meanwhile.
+
+        Raises:
+            InputError: another benchmark writes to it.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as cause:
+            raise InputError(
+                f"another benchmark is writing {self.folder}; wait for it, or choose another --out"
+            ) from cause
+        try:
+            yield
+        finally:
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
 
     def begin(self, settings: dict[str, str], *, anew: bool) -> dict[tuple[int, str], BlockRecord]:
         """Open the journal, and return what an interrupted benchmark of the same settings left.

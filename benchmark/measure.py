@@ -149,11 +149,14 @@ def measure(
             )
             for name, worker in workers.items()
         )
-    cold = _start_cold(specs, clips[0], spec.cold_starts, reporter, make)
+    heard_by_all = [
+        clip for place, clip in enumerate(clips) if all(one.clips[place].error is None for one in measured)
+    ]
+    cold = _start_cold(specs, heard_by_all[:1], spec.cold_starts, reporter, make)
     return Measurement(
         entries=tuple(replace(one, cold_runs=cold[one.spec.name]) for one in measured),
         disturbances=tuple(record.disturbance for record in course.blocks.values()),
-        n_repeated=course.n_repeated,
+        n_repeated=sum(record.repeats for record in course.blocks.values()),
     )
 
 
@@ -194,7 +197,6 @@ class _Course:
     clips: Sequence[LoadedClip]
     journal: Journal
     blocks: Blocks
-    n_repeated: int = 0
 
     def run(self, spec: MeasureSpec, reporter: Reporter) -> None:
         """Measure every block that has not been, and those again that were disturbed."""
@@ -207,7 +209,7 @@ class _Course:
                         self._keep(block, self._measure(block))
                     advance()
                 self._check_failures()
-                self._repeat(blocks)
+                self._repeat([b for b in blocks if spec.timing is None or b.clip in spec.timing])
 
     def peak_rss_bytes(self, name: str) -> int:
         """Return the largest resident set of an entry, that of an interrupted benchmark included."""
@@ -233,12 +235,16 @@ class _Course:
 
     def _repeat(self, blocks: Sequence[Block]) -> None:
         """Measure disturbed blocks again, and keep the quieter figures."""
-        disturbed = [block for block in blocks if self.blocks[self._key(block)].disturbance.is_beyond]
-        for block in disturbed[: max(1, int(MAX_REPEATED_SHARE * len(blocks)))]:
-            again = self._measure(block)
-            self.n_repeated += 1
-            if again.disturbance.share < self.blocks[self._key(block)].disturbance.share:
-                self._keep(block, again)
+        most = max(1, int(MAX_REPEATED_SHARE * len(blocks)))
+        done = sum(self.blocks[self._key(block)].repeats > 0 for block in blocks)
+        disturbed = [block for block in blocks if self._wants_repeat(self.blocks[self._key(block)])]
+        for block in disturbed[: max(0, most - done)]:
+            before, again = self.blocks[self._key(block)], self._measure(block)
+            quieter = min(before, again, key=lambda record: record.disturbance.rank)
+            self._keep(block, quieter.model_copy(update={"repeats": 1}))
+
+    def _wants_repeat(self, record: BlockRecord) -> bool:
+        return record.disturbance.is_beyond and record.repeats == 0
 
     def _measure(self, block: Block) -> BlockRecord:
         clip = self.clips[block.clip]
@@ -269,8 +275,8 @@ class _Course:
             return str(cause)
 
     def _error(self, name: str, clip_id: str) -> str | None:
-        first = self.blocks.get((0, clip_id))
-        return None if first is None else first.errors.get(name)
+        found = (record for record in self.blocks.values() if record.clip_id == clip_id)
+        return next((record.errors[name] for record in found if name in record.errors), None)
 
     def _check_failures(self) -> None:
         for name in self.workers:
@@ -284,10 +290,12 @@ class _Course:
 def _measured(name: str, records: Sequence[BlockRecord], detail: Detail | None) -> Measured:
     """Put the passes of one entry over one clip together."""
     timed = [record for record in records if name in record.timed]
+    error = next((record.errors[name] for record in records if name in record.errors), None)
+    timed = timed if error is None else []
     return Measured(
         passes=tuple(as_timed(record.timed[name]) for record in timed),
         disturbed=tuple(record.disturbance.is_beyond for record in timed),
-        error=next((record.errors[name] for record in records if name in record.errors), None),
+        error=error,
         detail=detail,
     )
 
@@ -317,19 +325,29 @@ def _hear_sounds(
     workers: Mapping[str, Worker], names: Mapping[str, object], sounds: Sequence[Sound]
 ) -> dict[str, dict[str, str]]:
     """Let entries hear sounds without speech; whatever they say is invented."""
-    return {
-        name: {sound.name: workers[name].transcribe(sound.wave, None).text for sound in sounds}
-        for name in names
-    }
+    return {name: dict(_hear(workers[name], sounds)) for name in names}
+
+
+def _hear(worker: Worker, sounds: Sequence[Sound]) -> Iterator[tuple[str, str]]:
+    for sound in sounds:
+        try:
+            yield sound.name, worker.transcribe(sound.wave, None).text
+        except ClipError as cause:
+            logger.warning("%s failed on %s: %s", worker.spec.name, sound.name, cause)
 
 
 def _start_cold(
-    specs: Sequence[EngineSpec], clip: LoadedClip, n_starts: int, reporter: Reporter, make: MakeEngine
+    specs: Sequence[EngineSpec],
+    clips: Sequence[LoadedClip],
+    n_starts: int,
+    reporter: Reporter,
+    make: MakeEngine,
 ) -> dict[str, tuple[ColdRun, ...]]:
-    """Start each entry in fresh processes, in turn, when no other process is there."""
+    """Start each entry in fresh processes, in turn, when no other process is there; on the first clip."""
     runs: dict[str, list[ColdRun]] = {spec.name: [] for spec in specs}
-    if n_starts == 0:
+    if n_starts == 0 or not clips:
         return dict.fromkeys(runs, ())
+    clip = clips[0]
     by_name = {spec.name: spec for spec in specs}
     with reporter.progress("cold starts", n_starts * len(specs)) as advance:
         for start in plan_blocks(tuple(by_name), 1, passes=n_starts):

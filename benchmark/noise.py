@@ -15,8 +15,8 @@ MAX_STEAL_SHARE = 0.05
 MAX_FOREIGN_SHARE = 0.05
 """Of the CPU time of a block: beyond, it is measured again. A tenth of a core on two cores."""
 
-MIN_BLOCK_S = 0.2
-"""The kernel counts in hundredths of a second: shares of shorter blocks are too coarse to judge."""
+MIN_BLOCK_S = 1.0
+"""CPU time. The kernel counts in hundredths of a second for each process: shares of shorter blocks are too coarse."""
 
 THROTTLE_COUNTS = "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
 """Linux, of Intel's and AMD's newer CPUs; see Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel."""
@@ -65,6 +65,11 @@ class Disturbance:
         if self.cpu_s < MIN_BLOCK_S:
             return False
         return self.steal_s > MAX_STEAL_SHARE * self.cpu_s or self.foreign_s > MAX_FOREIGN_SHARE * self.cpu_s
+
+    @property
+    def rank(self) -> tuple[bool, int, float]:
+        """How disturbed it was, to choose the quieter of two."""
+        return self.is_beyond, self.throttled or 0, self.share
 
     @property
     def share(self) -> float:

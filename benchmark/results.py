@@ -168,7 +168,9 @@ class VariantResult(Document):
     load_s: float = Field(description="From files on disk to compiled models, in a fresh process.")
     warm_up_s: tuple[float, ...] = Field(description="The first transcriptions, which are not counted.")
     peak_rss_bytes: int
-    rtfx: float = Field(description="Seconds of audio per second of work, over all clips.")
+    rtfx: float = Field(
+        description="Seconds of audio per second of work, over the clips that count for speed."
+    )
     latency_s: Latency
     stage_s: dict[Stage, float] = Field(
         description="Mean seconds per clip; a pass of the decoder with past is all its steps."
@@ -210,7 +212,7 @@ class StratumComparison(Document):
     by: str
     name: str
     n_clips: int
-    speedup: Interval | None = Field(description="Null where no clip of it counts for speed.")
+    speedup: Interval | None = Field(description="Null where fewer than two clips of it count for speed.")
     wer_delta: Interval = Field(description="Variant minus baseline, a fraction; by clip, not by speaker.")
 
 
@@ -317,6 +319,9 @@ class Method(Document):
     confidence: float
     n_resamples: int
     blocks: str = Field(description="What was resampled: speaker or clip.")
+    speed_blocks: str | None = Field(
+        default=None, description="The same for speed, where not all clips count for it; null: as `blocks`."
+    )
     seed: int
     long: bool = Field(default=False, description="Only recordings over 30 s were taken.")
     timing_clips: tuple[str, ...] | None = Field(

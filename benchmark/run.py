@@ -12,6 +12,7 @@ from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
     Parent,
+    canonical_sha256,
     check_output,
     list_files,
     new_folder,
@@ -37,11 +38,12 @@ from sottovoce.benchmark.results import (
     MachineRates,
     Results,
 )
-from sottovoce.benchmark.scaling import Scaling, measure_throughput, sweep_threads
+from sottovoce.benchmark.scaling import Scaling, ScalingSpec, measure_scaling
 from sottovoce.benchmark.sounds import make_sounds
 from sottovoce.benchmark.summary import check_float_precision, clip_rows, dataset_sha256
 from sottovoce.benchmark.worker import Loaded
 from sottovoce.calibrate.clips import DEFAULT_SEED, ClipSet
+from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
@@ -56,9 +58,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: what a change may cost before users of a recognizer notice."""
-
-MAX_SWEEP_CLIPS = 30
-"""Each is heard with every number of threads."""
 
 NEEDED = ("jiwer", "scipy", "whisper_normalizer", "opencc")
 
@@ -82,6 +81,7 @@ class BenchmarkSpec:
         self_check: measure our variant in a second process too, and hold the two against each other.
         batch_sizes: clips decoded together, for the throughput of engines that do; empty for none.
         thread_sweep: numbers of threads that our entries are timed with beside; empty for none.
+        audio: keep clips whose transcripts differ beside the results, for the report.
         restart: throw away what an interrupted benchmark left, instead of going on.
     """
 
@@ -103,6 +103,7 @@ class BenchmarkSpec:
     self_check: bool = False
     batch_sizes: tuple[int, ...] = ()
     thread_sweep: tuple[int, ...] = ()
+    audio: bool = True
     restart: bool = False
 
     @property
@@ -158,6 +159,20 @@ def benchmark(
     _require_extra()
     plan = _plan(run, speech, spec, reporter)
     journal = Journal(out.with_name(f"{out.name}.unfinished"))
+    with journal.held():
+        gathered = _gather(run, spec, plan, journal, reporter, make)
+        results = assemble(run, speech, plan.procedure, gathered)
+        with new_folder(out, force=force) as work:
+            _write(work, run, results, gathered, audio=spec.audio)
+        journal.remove()
+    _remember(results, reporter)
+    return results
+
+
+def _gather(
+    run: Run, spec: BenchmarkSpec, plan: _Plan, journal: Journal, reporter: Reporter, make: MakeEngine
+) -> Gathered:
+    """Measure all that was asked for."""
     begun = journal.begin(_settings(run, plan), anew=spec.restart)
     if begun:
         reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
@@ -173,7 +188,7 @@ def benchmark(
         make=make,
     )
     rates = None if early_rates is None else best_rates(early_rates, _rates(spec, reporter))
-    gathered = Gathered(
+    return Gathered(
         clips=plan.clips,
         entries=plan.entries,
         measurement=measurement,
@@ -181,14 +196,8 @@ def benchmark(
         rates=rates,
         absent=plan.absent,
         again=plan.again,
-        scaling=_scaling(spec, plan, reporter, make),
+        scaling=_scaling(spec, plan, measurement, reporter, make),
     )
-    results = assemble(run, speech, plan.procedure, gathered)
-    with new_folder(out, force=force) as work:
-        _write(work, run, results, gathered)
-    journal.remove()
-    _remember(results, reporter)
-    return results
 
 
 def _check(spec: BenchmarkSpec) -> None:
@@ -201,22 +210,24 @@ def _check(spec: BenchmarkSpec) -> None:
         raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips together")
 
 
-def _scaling(spec: BenchmarkSpec, plan: _Plan, reporter: Reporter, make: MakeEngine) -> Scaling:
-    """Measure batches on all clips, and threads on those that count for speed."""
-    specs = [entry.spec for entry in plan.entries if entry.spec.name != plan.again]
-    ours = [each for each in specs if each.engine == DEFAULT_ENGINE]
+def _scaling(
+    spec: BenchmarkSpec, plan: _Plan, measurement: Measurement, reporter: Reporter, make: MakeEngine
+) -> Scaling:
+    """Measure batches on all clips, and threads on those that count for speed, of what every entry transcribed."""
     loaded, timing = plan.clips.loaded, plan.procedure.timing
-    timed = loaded if timing is None else [loaded[place] for place in timing]
-    return Scaling(
-        throughput=(
-            measure_throughput(specs, loaded, spec.batch_sizes, reporter, make) if spec.batch_sizes else {}
-        ),
-        thread_sweep=(
-            sweep_threads(ours, timed[:MAX_SWEEP_CLIPS], spec.thread_sweep, reporter, make)
-            if spec.thread_sweep
-            else {}
-        ),
+    good = [
+        place
+        for place in range(len(loaded))
+        if all(entry.clips[place].error is None for entry in measurement.entries)
+    ]
+    asked = ScalingSpec(
+        specs=tuple(entry.spec for entry in plan.entries if entry.spec.name != plan.again),
+        clips=tuple(loaded[place] for place in good),
+        timed=tuple(loaded[place] for place in good if timing is None or place in timing),
+        batch_sizes=spec.batch_sizes,
+        threads=spec.thread_sweep,
     )
+    return measure_scaling(asked, reporter, make)
 
 
 def _plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> _Plan:
@@ -277,8 +288,13 @@ def _settings(run: Run, plan: _Plan) -> dict[str, str]:
     versions = library_versions() | engine_versions(procedure.engines)
     return {
         "run": sha256_of_file(run.folder / MANIFEST_NAME),
-        "entries": ", ".join(f"{entry.spec.name} on {entry.spec.compute}" for entry in plan.entries),
+        "entries": ", ".join(
+            f"{entry.spec.name} of {entry.spec.folder.name} on {entry.spec.compute}" for entry in plan.entries
+        ),
         "clips": dataset_sha256(plan.clips.loaded),
+        "audio": canonical_sha256([sha256_of_wave(clip.wave) for clip in plan.clips.loaded]),
+        "warm-up clips": str(procedure.warm_up_clips),
+        "usable cores": str(usable_cores()),
         "passes": str(procedure.passes),
         "clips that count for speed": "all" if procedure.timing is None else str(procedure.timing),
         "CPU": read_host().cpu,
@@ -375,10 +391,10 @@ def _require_extra() -> None:
         raise MissingExtraError(missing, needed_for="`sottovoce benchmark`", extra="benchmark")
 
 
-def _write(work: Path, run: Run, results: Results, gathered: Gathered) -> None:
+def _write(work: Path, run: Run, results: Results, gathered: Gathered, *, audio: bool) -> None:
     (work / RESULTS_NAME).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
     wanted = changed_clips(results.baseline, [each.variant for each in results.comparisons], gathered.rows)
-    files = write_audio(work, gathered.clips.loaded, wanted)
+    files = write_audio(work, gathered.clips.loaded, wanted if audio else ())
     rows = _rows_with_audio(results, gathered.rows, files)
     lines = "".join(row.model_dump_json() + "\n" for row in rows)
     (work / CLIPS_NAME).write_text(lines, encoding="utf-8")

@@ -3,17 +3,26 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from math import lcm
 
 from sottovoce.benchmark.blocks import plan_blocks
-from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
+from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import ThreadPoint, Throughput
-from sottovoce.benchmark.worker import Worker
+from sottovoce.benchmark.worker import ClipError, Worker
 from sottovoce.calibrate.loading import LoadedClip
+from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.layout import format_of
+from sottovoce.terms import Format
 
 CHUNK = 32
-"""Clips that one combination has at once before the next has its turn; batches are cut within them."""
+"""At least so many clips has one way at once before the next has its turn; batches of every size fill them."""
+
+
+MAX_SWEEP_CLIPS = 30
+"""Each is heard with every number of threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,48 @@ class Scaling:
     thread_sweep: Mapping[str, tuple[ThreadPoint, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingSpec:
+    """What is asked.
+
+    Attributes:
+        specs: the entries.
+        clips: up to 30 s each where batches are asked for.
+        timed: those that count for speed.
+        batch_sizes: clips decoded together; empty for none.
+        threads: numbers of threads; empty for none.
+    """
+
+    specs: tuple[EngineSpec, ...]
+    clips: tuple[LoadedClip, ...]
+    timed: tuple[LoadedClip, ...]
+    batch_sizes: tuple[int, ...]
+    threads: tuple[int, ...]
+
+
+def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) -> Scaling:
+    """Measure batches and threads; what fails is told and left out: what was measured before is worth more."""
+    scaling = Scaling(throughput={}, thread_sweep={})
+    try:
+        if asked.batch_sizes and asked.clips:
+            able = [spec for spec in asked.specs if _takes_batches(spec)]
+            found = measure_throughput(able, asked.clips, asked.batch_sizes, reporter, make)
+            scaling = replace(scaling, throughput=found)
+        if asked.threads and asked.timed:
+            ours = [spec for spec in asked.specs if spec.engine == DEFAULT_ENGINE]
+            swept = sweep_threads(ours, asked.timed[:MAX_SWEEP_CLIPS], asked.threads, reporter, make)
+            scaling = replace(scaling, thread_sweep=swept)
+    except (ClipError, StageError) as cause:
+        reporter.note(f"batches or threads are not measured: {cause}")
+    return scaling
+
+
+def _takes_batches(spec: EngineSpec) -> bool:
+    """Tell whether an engine decodes clips together: ours cannot where CTranslate2 decodes."""
+    is_foreign = spec.engine == DEFAULT_ENGINE and format_of(spec.folder) is Format.CTRANSLATE2
+    return ENGINES[spec.engine].takes_batches and not is_foreign
+
+
 def measure_throughput(
     specs: Sequence[EngineSpec],
     clips: Sequence[LoadedClip],
@@ -43,10 +94,10 @@ def measure_throughput(
     reporter: Reporter,
     make: MakeEngine,
 ) -> dict[str, tuple[Throughput, ...]]:
-    """Let engines that decode clips in batches transcribe all of them, the longest first.
+    """Let engines that decode clips in batches transcribe all of them, by language, the longest first.
 
     Args:
-        specs: the entries.
+        specs: entries of such engines.
         clips: up to 30 s each.
         batch_sizes: clips decoded together.
         reporter: follows the work.
@@ -55,33 +106,40 @@ def measure_throughput(
     Raises:
         StageError: a process died, or an engine failed.
     """
-    ways = [_Way(spec=spec, number=size) for spec in specs for size in batch_sizes]
-    longest_first = sorted(clips, key=lambda clip: -len(clip.wave))
-    chunks = [longest_first[start : start + CHUNK] for start in range(0, len(clips), CHUNK)]
+    by_language = sorted(clips, key=lambda clip: (clip.clip.language or "", -len(clip.wave)))
+    chunk = lcm(*batch_sizes) * -(-CHUNK // lcm(*batch_sizes))
+    chunks = [by_language[start : start + chunk] for start in range(0, len(clips), chunk)]
+    return {spec.name: _measure_batches(spec, chunks, batch_sizes, reporter, make) for spec in specs}
+
+
+def _measure_batches(
+    spec: EngineSpec,
+    chunks: Sequence[Sequence[LoadedClip]],
+    batch_sizes: Sequence[int],
+    reporter: Reporter,
+    make: MakeEngine,
+) -> tuple[Throughput, ...]:
+    """Measure the sizes of one entry in turns: no more models are in memory than it has sizes."""
+    ways = [_Way(spec=spec, number=size) for size in batch_sizes]
+    audio_s = sum(map(_length_s, chunks))
     with _workers(ways, make) as workers:
-        able = {way: worker for way, worker in workers.items() if worker.takes_batches()}
-        for way, worker in able.items():
+        for way, worker in workers.items():
             worker.transcribe_batch(chunks[0][: way.number], way.number)
         seconds = _in_turns(
-            able,
+            workers,
             len(chunks),
             lambda way, worker, place: worker.transcribe_batch(chunks[place], way.number),
             reporter,
-            "throughput",
+            f"throughput of {spec.name}",
         )
-        found = {
-            way: Throughput(
+        return tuple(
+            Throughput(
                 batch_size=way.number,
-                rtfx=_length_s(clips) / seconds[way],
+                rtfx=audio_s / seconds[way],
                 peak_rss_bytes=worker.peak_rss_bytes(),
             )
-            for way, worker in able.items()
-        }
-    return {
-        spec.name: points
-        for spec in specs
-        if (points := tuple(point for way, point in found.items() if way.spec == spec))
-    }
+            for way, worker in workers.items()
+        )
 
 
 def sweep_threads(

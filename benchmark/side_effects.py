@@ -12,7 +12,7 @@ QUANTILES = (0.05, 0.95)
 
 
 class LanguageFlips(Document):
-    """Whether the language is told as before; of clips in a language that the model knows."""
+    """Whether the language is told as before; one that the model does not know counts as wrong for both."""
 
     n_clips: int
     n_flips: int = Field(description="Clips of which another language is told than by the baseline.")

@@ -84,7 +84,6 @@ class _Ready:
 class _Question(StrEnum):
     PEAK = "peak"
     PRECISION = "precision"
-    TAKES_BATCHES = "takes_batches"
     TELLS_DETAILS = "tells_details"
     PROBE = "probe"
 
@@ -136,7 +135,7 @@ class Worker:
             StageError: it cannot be loaded, or the process died.
         """
         load_s = self.wait_until_loaded()
-        self._ours.send(_Question.PRECISION)
+        self._send(_Question.PRECISION)
         return Loaded(load_s=load_s, precision=self._expect(Precision))
 
     def wait_until_loaded(self) -> float:
@@ -154,7 +153,7 @@ class Worker:
             ClipError: the engine failed on this clip.
             StageError: the process died.
         """
-        self._ours.send(_Transcribe(wave=wave, language=language))
+        self._send(_Transcribe(wave=wave, language=language))
         return self._expect(Timed)
 
     @property
@@ -162,18 +161,13 @@ class Worker:
         """The number of the process."""
         return cast("int", self._process.pid)
 
-    def takes_batches(self) -> bool:
-        """Ask whether the engine decodes clips together."""
-        self._ours.send(_Question.TAKES_BATCHES)
-        return self._expect(bool)
-
     def transcribe_batch(self, clips: Sequence[LoadedClip], batch_size: int) -> float:
         """Transcribe clips in batches in the process; return the seconds that it took there.
 
         Raises:
             StageError: the engine failed, or the process died.
         """
-        self._ours.send(
+        self._send(
             _TranscribeBatch(
                 waves=tuple(clip.wave for clip in clips),
                 languages=tuple(clip.clip.language for clip in clips),
@@ -184,7 +178,7 @@ class Worker:
 
     def tells_details(self) -> bool:
         """Ask whether the engine tells tokens, words and languages."""
-        self._ours.send(_Question.TELLS_DETAILS)
+        self._send(_Question.TELLS_DETAILS)
         return self._expect(bool)
 
     def detail(self, wave: Wave, language: str | None) -> Detail:
@@ -194,17 +188,17 @@ class Worker:
             ClipError: the engine failed on this clip.
             StageError: the process died.
         """
-        self._ours.send(_TellDetail(wave=wave, language=language))
+        self._send(_TellDetail(wave=wave, language=language))
         return self._expect(Detail)
 
     def peak_rss_bytes(self) -> int:
         """Ask the process for its largest resident set so far."""
-        self._ours.send(_Question.PEAK)
+        self._send(_Question.PEAK)
         return self._expect(int)
 
     def probe(self) -> Probe | None:
         """Let the process time the engine's parts alone; None where the engine cannot."""
-        self._ours.send(_Question.PROBE)
+        self._send(_Question.PROBE)
         answer = self._receive()
         return answer if isinstance(answer, Probe) else None
 
@@ -234,12 +228,21 @@ class Worker:
             raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
         return answer
 
+    def _send(self, question: object) -> None:
+        try:
+            self._ours.send(question)
+        except OSError as cause:
+            raise self._died() from cause
+
+    def _died(self) -> StageError:
+        self._process.join(STOP_TIMEOUT_S)
+        return _ended(self.spec, self._process.exitcode)
+
     def _receive(self) -> object:
         try:
             answer = self._ours.recv()
-        except EOFError as cause:
-            self._process.join(STOP_TIMEOUT_S)
-            raise _ended(self.spec, self._process.exitcode) from cause
+        except (EOFError, OSError) as cause:
+            raise self._died() from cause
         if isinstance(answer, _Failure):
             raise _failed(self.spec, answer)
         return answer
@@ -367,8 +370,6 @@ def _do(engine: Engine, request: object) -> object:
 
 def _tell(engine: Engine, question: _Question) -> object:
     match question:
-        case _Question.TAKES_BATCHES:
-            return isinstance(engine, Batching)
         case _Question.TELLS_DETAILS:
             return isinstance(engine, Detailing)
         case _Question.PRECISION:

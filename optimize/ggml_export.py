@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from sottovoce.errors import InputError
 from sottovoce.runtime.tokens import Vocabulary
 
+GGML_EXPORT = 2
+"""Counts the changes of what this module writes: files that are kept are made anew after one."""
+
 MAGIC = 0x67676D6C
 """`GGML_FILE_MAGIC`."""
 

@@ -66,6 +66,7 @@ class Vocabulary:
         """
         pairs = tuple(tokens)
         self._ids = dict(pairs)
+        self._special = special
         self._tokens = {number: "" if token in special else token for token, number in pairs}
 
     @classmethod
@@ -94,11 +95,9 @@ class Vocabulary:
         return found
 
     def plain_tokens(self) -> tuple[bytes, ...]:
-        """Return what each token of text stands for, by its id from 0 to the first special token."""
-        tokens: list[bytes] = []
-        while token := self._tokens.get(len(tokens)):
-            tokens.append(_bytes_of(token))
-        return tuple(tokens)
+        """Return what each token of text stands for, by its id from 0 to the first special token; one stands for nothing."""
+        first_special = min(number for token, number in self._ids.items() if token in self._special)
+        return tuple(_bytes_of(self._tokens.get(number, "")) for number in range(first_special))
 
     def text(self, tokens: Iterable[int]) -> str:
         """Turn tokens into text; bytes that are no UTF-8 become replacement characters."""

@@ -179,7 +179,8 @@ class Transcriber:
 
         Args:
             waves: float32, shape (n_samples,) each, 16 kHz, at most 30 s.
-            options: `batch_size` clips are decoded together; a language that is not given is detected for each clip.
+            options: `batch_size` clips are decoded together; a language that is not given is detected for each clip. Where
+                a text is doubtful its clip is looked through for speech, unless `use_voice_activity` is False.
 
         Returns:
             A transcript for each clip, in their order; its timings are those of all of them together.
@@ -243,9 +244,10 @@ class Transcriber:
         asked = self._settle(wave, options, clock)
         prompt = self._prompt(asked, asked.hint)
         (heard,) = self._windows.decode([wave], prompt, options, clock)
-        if heard.is_silent or (_is_doubtful(heard) and not self._has_speech(wave, options, clock)):
+        window = TimedWave(start_s=0.0, wave=wave)
+        if heard.is_silent or not self._is_speech(window, heard, options, clock):
             return [], asked.detected
-        segments, again = self._take(TimedWave(start_s=0.0, wave=wave), heard, asked, clock)
+        segments, again = self._take(window, heard, asked, clock)
         return segments + self._hear(again, asked, clock, _tell_nobody), asked.detected
 
     def _transcribe_long(
@@ -278,17 +280,15 @@ class Transcriber:
         segments: list[Segment] = []
         again: list[TimedWave] = []
         coming = iter(windows)
-        while batch := [*again, *islice(coming, max(0, options.batch_size - len(again)))]:
-            again = []
+        while batch := [
+            *again[: options.batch_size],
+            *islice(coming, max(0, options.batch_size - len(again))),
+        ]:
+            n_again, again = min(len(again), options.batch_size), again[options.batch_size :]
             heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
-            for window, what in zip(batch, heard, strict=True):
-                if what.is_silent:
-                    continue
-                if (
-                    not have_speech
-                    and _is_doubtful(what)
-                    and not self._has_speech(window.wave, options, clock)
-                ):
+            for place, (window, what) in enumerate(zip(batch, heard, strict=True)):
+                is_known = have_speech or place < n_again
+                if what.is_silent or not (is_known or self._is_speech(window, what, options, clock)):
                     continue
                 heard_here, left_out = self._take(window, what, asked, clock)
                 segments += heard_here
@@ -413,6 +413,12 @@ class Transcriber:
         with clock.time(Phase.VOICE_ACTIVITY):
             probabilities = self._activity.another().probabilities(wave, is_last=True)
         return bool(speech_spans(probabilities))
+
+    def _is_speech(
+        self, window: TimedWave, heard: Heard, options: TranscribeOptions, clock: PhaseClock
+    ) -> bool:
+        """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
+        return not _is_doubtful(heard) or self._has_speech(window.wave, options, clock)
 
     def _pieces(self, window: TimedWave, heard: Heard) -> tuple[Piece, ...]:
         window_s = len(window.wave) / SAMPLE_RATE_HZ

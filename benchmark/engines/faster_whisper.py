@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import Timed, group_by_language
+from sottovoce.benchmark.engines.engine import WINDOW_S, Timed, group_by_language
 from sottovoce.benchmark.results import Precision, Stage
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
@@ -62,7 +62,7 @@ class FasterWhisperEngine:
         self._languages = frozenset(self._model.supported_languages)
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
-        """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
+        """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, by which windows are cut."""
         known = language if language in self._languages else None
         for clock in self._clocks.values():
             clock.reset()
@@ -81,7 +81,9 @@ class FasterWhisperEngine:
 
     def _segments(self, wave: Wave, language: str | None) -> Any:
         """Start a transcription; the work is done while the segments are taken."""
-        return self._model.transcribe(wave, vad_filter=False, **greedy(language))[0]
+        is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
+        asked = greedy(language) | {"without_timestamps": not is_long}
+        return self._model.transcribe(wave, vad_filter=False, **asked)[0]
 
     def precision(self) -> Precision:
         """Tell the compute type that CTranslate2 chose; it shows no nodes to read back."""

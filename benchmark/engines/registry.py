@@ -24,17 +24,19 @@ class EngineKind:
 
     Attributes:
         open: imports its libraries and returns what loads a folder.
-        module: what must be importable.
-        extra: of sottovoce, that installs the module.
+        modules: what must be importable.
+        extra: of sottovoce, that installs the modules.
         distributions: whose versions can change its figures.
         takes_long: whether it transcribes recordings over 30 s.
+        takes_batches: whether it decodes clips together.
     """
 
     open: Callable[[], Open]
-    module: str
+    modules: tuple[str, ...]
     extra: str
     distributions: tuple[str, ...]
     takes_long: bool
+    takes_batches: bool = False
 
 
 def _open_sottovoce() -> Open:
@@ -87,53 +89,59 @@ def _open_torch(*, is_dynamic: bool) -> Open:
 
 ENGINES: dict[str, EngineKind] = {
     DEFAULT_ENGINE: EngineKind(
-        open=_open_sottovoce, module="openvino", extra="benchmark", distributions=(), takes_long=True
+        open=_open_sottovoce,
+        modules=("openvino",),
+        extra="benchmark",
+        distributions=(),
+        takes_long=True,
+        takes_batches=True,
     ),
     "optimum-intel": EngineKind(
         open=_open_optimum_intel,
-        module="optimum.intel",
+        modules=("optimum.intel",),
         extra="optimize",
         distributions=(),
         takes_long=False,
     ),
     "openvino-genai": EngineKind(
         open=_open_openvino_genai,
-        module="openvino_genai",
+        modules=("openvino_genai",),
         extra="peers",
         distributions=("openvino-genai",),
         takes_long=True,
     ),
     "faster-whisper": EngineKind(
         open=partial(_open_faster_whisper, is_batched=False),
-        module="faster_whisper",
+        modules=("faster_whisper",),
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
         takes_long=True,
     ),
     "faster-whisper-batched": EngineKind(
         open=partial(_open_faster_whisper, is_batched=True),
-        module="faster_whisper",
+        modules=("faster_whisper",),
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
         takes_long=True,
+        takes_batches=True,
     ),
     "whisper.cpp": EngineKind(
         open=_open_whisper_cpp,
-        module="pywhispercpp",
+        modules=("pywhispercpp", "gguf"),
         extra="peers",
         distributions=("pywhispercpp",),
         takes_long=True,
     ),
     "torch": EngineKind(
         open=partial(_open_torch, is_dynamic=False),
-        module="transformers",
+        modules=("transformers", "torch"),
         extra="optimize",
         distributions=(),
         takes_long=False,
     ),
     "torch-dynamic": EngineKind(
         open=partial(_open_torch, is_dynamic=True),
-        module="transformers",
+        modules=("transformers", "torch"),
         extra="optimize",
         distributions=(),
         takes_long=False,
@@ -159,16 +167,18 @@ def find_absent(names: Iterable[str]) -> tuple[Absent, ...]:
         MissingExtraError: it is our own.
         SpecError: there is no engine of that name.
     """
-    missing = [(name, kind) for name in names if not _is_installed((kind := engine_kind(name)).module)]
-    for name, kind in missing:
+    missing = [
+        (name, kind.extra, module)
+        for name in names
+        for kind in (engine_kind(name),)
+        if (module := next((each for each in kind.modules if not _is_installed(each)), None)) is not None
+    ]
+    for name, extra, module in missing:
         if name == DEFAULT_ENGINE:
-            raise MissingExtraError(kind.module, needed_for=f"the engine {name}", extra=kind.extra)
+            raise MissingExtraError(module, needed_for=f"the engine {name}", extra=extra)
     return tuple(
-        Absent(
-            engine=name,
-            reason=f'{kind.module} is not installed; run: pip install "sottovoce[{kind.extra}]"',
-        )
-        for name, kind in missing
+        Absent(engine=name, reason=f'{module} is not installed; run: pip install "sottovoce[{extra}]"')
+        for name, extra, module in missing
     )
 
 

@@ -22,12 +22,11 @@ class WhisperCppEngine:
         self._label = folder.name.rpartition("-")[2]
         self._model = open_model(folder, compute)
         self._end = int(library.whisper_token_eot(self._model._ctx))  # noqa: SLF001 - the wrapper shows no tokens
-        self._is_multilingual = bool(library.whisper_is_multilingual(self._model._ctx))  # noqa: SLF001 - same
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, which it needs."""
         is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
-        asked = ask(self._library, language, is_multilingual=self._is_multilingual, is_long=is_long)
+        asked = ask(self._library, self._model._ctx, language, is_long=is_long)  # noqa: SLF001 - same
         started = time.perf_counter()
         segments = self._model.transcribe(wave, **asked)
         text = " ".join(segment.text.strip() for segment in segments)

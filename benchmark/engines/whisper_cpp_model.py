@@ -8,6 +8,10 @@ from sottovoce.runtime.compute import ComputeSpec
 FILE_NAME = "ggml-model.bin"
 
 DETECT = ""
+"""The language that whisper.cpp is to find out."""
+
+N_OTHER_TOKENS = 51_766
+"""Of a multilingual vocabulary: all but those of languages (`num_languages` in whisper.cpp)."""
 
 
 def open_model(folder: Path, compute: ComputeSpec) -> Any:
@@ -23,21 +27,29 @@ def open_model(folder: Path, compute: ComputeSpec) -> Any:
     )
 
 
-def ask(library: Any, language: str | None, *, is_multilingual: bool, is_long: bool) -> dict[str, Any]:
+def ask(library: Any, context: Any, language: str | None, *, is_long: bool) -> dict[str, Any]:
     """Return the parameters of a greedy transcription.
 
     Args:
         library: pywhispercpp's bindings.
-        language: code; one that whisper.cpp does not know is detected.
-        is_multilingual: the model knows more than English.
+        context: of the model.
+        language: code; one that the model does not know is detected.
         is_long: the audio is over 30 s: without timestamps whisper.cpp could not tell where its windows end.
     """
-    is_known = language is not None and library.whisper_lang_id(language) >= 0
     return {
-        "language": (language if is_known else DETECT) if is_multilingual else "en",
+        "language": _language(library, context, language),
         "no_timestamps": not is_long,
         "no_context": True,
+        "suppress_nst": True,
         "temperature": 0.0,
         "temperature_inc": 0.0,
         "greedy": {"best_of": 1},
     }
+
+
+def _language(library: Any, context: Any, language: str | None) -> str:
+    """Return a language that the model knows: there are vocabularies with fewer than the library has."""
+    if not library.whisper_is_multilingual(context):
+        return "en"
+    n_known = library.whisper_n_vocab(context) - N_OTHER_TOKENS
+    return language if language is not None and 0 <= library.whisper_lang_id(language) < n_known else DETECT

@@ -22,7 +22,6 @@ from sottovoce.testing import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
 LABELS = dict.fromkeys(FASTER_WHISPER, "int8_float32") | {"torch-dynamic": "int8+f32"}
-TAKES_BATCHES = {"sottovoce", "faster-whisper-batched"}
 MADE_OF_TORCH = {"optimum-intel", "torch", "torch-dynamic"}
 HEAVY = {"torch", "transformers", "optimum", "nncf"}
 
@@ -43,7 +42,8 @@ def convert(checkpoint: Path, cache: Path) -> Path:
 def engine_spec(request: pytest.FixtureRequest, tiny_run: Path) -> EngineSpec:
     name: str = request.param
     if ENGINES[name].extra == "peers":
-        pytest.importorskip(ENGINES[name].module, reason="the extra `peers` is not installed")
+        for module in ENGINES[name].modules:
+            pytest.importorskip(module, reason="the extra `peers` is not installed")
     if name in MADE_OF_TORCH - FOLDERS.keys():
         folder = request.getfixturevalue("tiny")
     else:
@@ -96,7 +96,7 @@ def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: Engi
 def test_engines_with_batches_take_clips_of_several_languages(
     engine: Engine, engine_spec: EngineSpec
 ) -> None:
-    assert isinstance(engine, Batching) is (engine_spec.engine in TAKES_BATCHES)
+    assert isinstance(engine, Batching) is ENGINES[engine_spec.engine].takes_batches
     if isinstance(engine, Batching):
         clips = [tone(1.0), tone(2.0), tone(1.5)]
         assert 0 < engine.transcribe_batch(clips, ["en", "tlh", "en"], 2) < 60

@@ -151,7 +151,7 @@ def test_an_unknown_engine_is_refused_before_anything_is_loaded() -> None:
 
 
 def test_what_is_not_installed_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = replace(ENGINES["whisper.cpp"], module="no_such_module")
+    gone = replace(ENGINES["whisper.cpp"], modules=("no_such_module",))
     monkeypatch.setitem(ENGINES, "whisper.cpp", gone)
     (absent,) = find_absent(["sottovoce", "whisper.cpp"])
     assert absent.engine == "whisper.cpp"

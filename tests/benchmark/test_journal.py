@@ -75,3 +75,15 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is in the way"):
             Journal(theirs).begin(SETTINGS, anew=anew)
     assert (theirs / "thesis.txt").exists()
+
+
+def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
+    with (
+        journal.held(),
+        pytest.raises(InputError, match="another benchmark is writing"),
+        Journal(journal.folder).held(),
+    ):
+        pass
+    with Journal(journal.folder).held():
+        pass
+    assert [path.name for path in journal.folder.parent.iterdir()] == [journal.folder.name]

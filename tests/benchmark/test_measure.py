@@ -1,5 +1,8 @@
 """Measuring in processes of their own: the order, clips that fail, processes that die."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,39 @@ def test_an_unknown_engine_is_named_with_those_there_are() -> None:
 
     with pytest.raises(SpecError, match="did you mean optimum-intel"):
         make_engine(spec("int8", engine="optimum-itnel"))
+
+
+def test_what_was_repeated_before_an_interruption_is_not_repeated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
+    journal, asked = Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0)
+    assert run(FakeEngines(), journal, asked).n_repeated == 1
+    assert run(FakeEngines(), journal, asked).n_repeated == 1
+    quiet = journal.begin({"what": "tones"}, anew=False)
+    assert sum(record.repeats for record in quiet.values()) == 1
+
+
+def test_clips_that_do_not_count_for_speed_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
+    journal = Journal(tmp_path / "journal")
+    run(FakeEngines(), journal, MeasureSpec(passes=1, warm_up_clips=0, timing=(3,)))
+    found = journal.begin({"what": "tones"}, anew=False)
+    assert {record.clip_id for record in found.values() if record.repeats} == {"c3"}
+
+
+def test_a_process_that_died_between_two_questions_is_named() -> None:
+    with Worker(spec("int8"), FakeEngines()) as worker:
+        worker.load()
+        os.kill(worker.pid, signal.SIGKILL)
+        time.sleep(0.5)
+        with pytest.raises(StageError, match="the process of int8 ended unexpectedly"):
+            worker.peak_rss_bytes()
+
+
+def test_a_cold_start_takes_a_clip_that_every_entry_transcribed(tmp_path: Path) -> None:
+    make = FakeEngines(fails_on={"int8": frozenset({16_000})})
+    found = run(make, Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0, cold_starts=1))
+    assert [entry.cold_runs[0].text for entry in found.entries] == ["en en", "en en"]

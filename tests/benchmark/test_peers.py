@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.run import BenchmarkSpec, benchmark
@@ -16,13 +18,13 @@ from sottovoce.progress import Silent
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio import decode_audio
-from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
+from sottovoce.testing import FakeEngine, FakeEngines, tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
 LONG_S = (31.0, 33.0)
 
 
-def measure_with(run: Path, speech: Path, out: Path, spec: BenchmarkSpec, make: FakeEngines) -> Results:
+def measure_with(run: Path, speech: Path, out: Path, spec: BenchmarkSpec, make: MakeEngine) -> Results:
     return benchmark(
         read_run(run), read_speech(str(speech)), spec, out, force=False, reporter=Silent(), make=make
     )
@@ -205,7 +207,7 @@ def test_every_clip_counts_for_accuracy_and_some_for_speed(
 def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], module="no_such_module"))
+    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("sottovoce", "torch", "optimum-intel"))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
     assert [absent.engine for absent in results.absent] == ["torch"]
@@ -243,7 +245,7 @@ def test_batches_that_no_engine_could_decode_are_refused_at_once(
 def test_the_terminal_tells_noise_side_effects_batches_and_what_is_absent(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], module="no_such_module"))
+    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
     spec = BenchmarkSpec(
         passes=1,
         warm_up_clips=0,
@@ -272,3 +274,22 @@ def test_the_terminal_tells_noise_side_effects_batches_and_what_is_absent(
     assert "RTFx, 1 thread " in told
     assert "not measured: torch: no_such_module is not installed" in told
     assert "side effects" not in told
+
+
+class _NoBatches(FakeEngine):
+    """An engine that has no memory for batches."""
+
+    def transcribe_batch(self, waves: object, languages: object, batch_size: int) -> float:  # noqa: ARG002 - fails
+        raise RuntimeError(f"no memory for {batch_size} clips")
+
+
+def _without_batches(_: EngineSpec) -> Load:
+    return partial(_NoBatches, factor=0.1)
+
+
+def test_batches_that_fail_leave_what_was_measured(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+    spec = BenchmarkSpec(passes=1, warm_up_clips=0, batch_sizes=(2,), audio=False)
+    results = measure_with(tiny_run, speech, tmp_path / "results", spec, _without_batches)
+    assert results.variant("int8").throughput == ()
+    assert results.variant("int8").rtfx == pytest.approx(10)
+    assert not (tmp_path / "results" / "audio").exists()

@@ -63,7 +63,7 @@ def benchmark(
         int | None,
         typer.Option(
             "--timing-clips",
-            min=1,
+            min=2,
             metavar="N",
             help="Clips that count for speed and are heard in every pass, as long and as short as all are; the others are heard once, for accuracy. All by default.",
             show_default=False,
@@ -119,6 +119,13 @@ def benchmark(
             help="Compare tokens, detected languages, times of words and words for noise, after the timed passes.",
         ),
     ] = True,
+    audio: Annotated[
+        bool,
+        typer.Option(
+            "--audio/--no-audio",
+            help="Keep recordings whose transcripts differ beside the results, so that the report can play them.",
+        ),
+    ] = True,
     self_check: Annotated[
         bool,
         typer.Option(
@@ -167,6 +174,7 @@ def benchmark(
         ceilings=ceilings,
         timing_clips=timing_clips,
         side_effects=side_effects,
+        audio=audio,
         self_check=self_check,
         batch_sizes=parse_numbers(batch_sizes, "--batch-sizes"),
         thread_sweep=parse_numbers(thread_sweep, "--thread-sweep"),

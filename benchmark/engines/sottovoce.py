@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed, group_by_language
@@ -55,31 +54,28 @@ class SottovoceEngine:
         )
 
     def detail(self, wave: Wave, language: str | None) -> Detail:
-        """Transcribe a wave as `transcribe` does, with the times of its words; tell which language it would detect."""
+        """Transcribe a wave as `transcribe` does, with the times of its words; tell which language it would detect.
+
+        ONNX shows no cross-attention to place words by, and faster-whisper says more when it places them: it hears what is
+        behind the last word once more.
+        """
         known = language if language in self._transcriber.languages else None
-        options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
+        options = TranscribeOptions(
+            language=known,
+            with_timestamps=False,
+            temperatures=(0.0,),
+            word_timestamps=format_of(self._folder) is Format.OPENVINO,
+        )
         transcript = self._transcriber.transcribe(wave, options)
         return Detail(
             text=transcript.text,
             tokens=tuple(token for segment in transcript.segments for token in segment.tokens),
             language=self._detected(wave),
-            words=self._words(wave, options, transcript.text),
-        )
-
-    def _words(self, wave: Wave, options: TranscribeOptions, text: str) -> tuple[Spoken, ...]:
-        """Place the words of a text; none where a transcription with words says something else.
-
-        faster-whisper hears what is behind the last word once more when it places words.
-        """
-        if format_of(self._folder) is Format.ONNX:
-            return ()
-        transcript = self._transcriber.transcribe(wave, replace(options, word_timestamps=True))
-        if transcript.text != text:
-            return ()
-        return tuple(
-            Spoken(text=word.text, start_s=word.start_s, end_s=word.end_s)
-            for segment in transcript.segments
-            for word in segment.words
+            words=tuple(
+                Spoken(text=word.text, start_s=word.start_s, end_s=word.end_s)
+                for segment in transcript.segments
+                for word in segment.words
+            ),
         )
 
     def transcribe_batch(

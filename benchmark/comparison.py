@@ -71,9 +71,7 @@ def _pair(
         raise GateError("the references hold no words after normalizing; nothing can be compared")
     speedup, delta = pair_clips(before, after, blocks, rng)
     if speedup is None:
-        raise GateError(
-            "fewer than two clips that count for speed were transcribed by both; nothing can be compared"
-        )
+        raise GateError("no clip that counts for speed was transcribed by both; nothing can be compared")
     return _Pairing(before=before, after=after, cut=blocks(before), speedup=speedup, wer_delta=delta)
 
 
@@ -89,11 +87,11 @@ def pair_clips(
         rng: draws the resamples.
 
     Returns:
-        Total times of the clips that count for speed, `before` by `after`, None of fewer than two; error rates,
+        Total times of the clips that count for speed, `before` by `after`, None where there are none; error rates,
         `after` minus `before`.
     """
     timed = timed_pairs(before, after)
-    speedup = ratio_of_times(*timed, blocks, rng) if len(timed[0]) > 1 else None
+    speedup = ratio_of_times(*timed, blocks, rng) if timed[0] else None
     cut = blocks(before)
     delta = rate_delta_interval(
         cut.sums([row.words.errors for row in before]),

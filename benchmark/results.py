@@ -212,7 +212,7 @@ class StratumComparison(Document):
     by: str
     name: str
     n_clips: int
-    speedup: Interval | None = Field(description="Null where fewer than two clips of it count for speed.")
+    speedup: Interval | None = Field(description="Null where no clip of it counts for speed.")
     wer_delta: Interval = Field(description="Variant minus baseline, a fraction; by clip, not by speaker.")
 
 

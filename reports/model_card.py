@@ -27,6 +27,7 @@ TASK = "automatic-speech-recognition"
 TAGS = ("whisper", "int8", "quantized", "cpu", "sottovoce")
 ENGLISH_ONLY = ".en"
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SLUG = re.compile(r"[^a-z0-9]+")
 
 
@@ -56,10 +57,16 @@ def render_model_card(results: Results, rows: Sequence[ClipRow]) -> str:
     return f"---\n{_metadata(results)}\n---\n\n" + "\n\n".join(sections) + "\n"
 
 
+def _base_model(results: Results) -> str | None:
+    """Return the hub id of the checkpoint; None where there is none, or what stands there is no id."""
+    told = results.checkpoint
+    return told if told is not None and _HUB_ID.fullmatch(told) else None
+
+
 def _metadata(results: Results) -> str:
     from huggingface_hub import ModelCardData
 
-    base = results.checkpoint
+    base = _base_model(results)
     data = ModelCardData(
         language=_languages(results) or None,
         library_name=str(_format(results)),
@@ -124,7 +131,7 @@ def _format(results: Results) -> Format:
 
 
 def _opening(results: Results) -> str:
-    base = results.checkpoint
+    base = _base_model(results)
     of = f"[{base}](https://huggingface.co/{base})" if base else code(results.model)
     names = ", ".join(code(variant.name) for variant in _ours(results))
     return (

@@ -63,7 +63,7 @@ def benchmark(
         int | None,
         typer.Option(
             "--timing-clips",
-            min=2,
+            min=1,
             metavar="N",
             help="Clips that count for speed and are heard in every pass, as long and as short as all are; the others are heard once, for accuracy. All by default.",
             show_default=False,

@@ -35,7 +35,18 @@ LAYERS = (
     ("optimize",),
     ("bundle", "benchmark"),
     ("reports",),
-    ("inspection", "tables", "result_tables", "console", "demo", "testing", "commands", "cli", "__main__"),
+    (
+        "inspection",
+        "measured",
+        "tables",
+        "result_tables",
+        "console",
+        "demo",
+        "testing",
+        "commands",
+        "cli",
+        "__main__",
+    ),
 )
 """Each part may import from its own layer and from those before it."""
 

@@ -10,6 +10,7 @@ import typer
 from sottovoce import __version__
 from sottovoce.commands import (
     benchmark,
+    bundle,
     calibrate,
     compare,
     demo,
@@ -22,6 +23,7 @@ from sottovoce.commands import (
     search,
     sensitivity,
     transcribe,
+    verify,
 )
 from sottovoce.commands.options import Session
 from sottovoce.console import Terminal, show_log
@@ -83,6 +85,8 @@ for _command in (
     quantize.quantize,
     sensitivity.sensitivity,
     benchmark.benchmark,
+    bundle.bundle,
+    verify.verify,
     transcribe.transcribe,
     gate.gate,
     compare.compare,

@@ -21,7 +21,9 @@ def transcribe(
     model: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN_OR_VARIANT", help="Folder of a run, or of one of its variants.", show_default=False
+            metavar="MODEL",
+            help="Folder of a run, of one of its variants or of a bundle; a bundle as .tar.gz.",
+            show_default=False,
         ),
     ],
     files: Annotated[
@@ -86,8 +88,11 @@ def transcribe(
 
         sottovoce transcribe runs/base *.wav --format srt --output-dir subtitles --language de
 
+        sottovoce transcribe base-int8-fast.tar.gz talk.mp3
+
         ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
     """
+    from sottovoce.bundle.open_bundle import open_model
     from sottovoce.runtime.files import plan_files, transcribe_files
     from sottovoce.runtime.options import TranscribeOptions
     from sottovoce.runtime.transcriber import Transcriber
@@ -105,14 +110,15 @@ def transcribe(
         batch_size=batch_size,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
-    n_failed = transcribe_files(
-        Transcriber.load(model, threads=threads),
-        planned,
-        options,
-        kind,
-        show=lambda text: typer.echo(text, nl=False),
-        reporter=session.terminal,
-        complain=session.terminal.error,
-    )
+    with open_model(model) as folder:
+        n_failed = transcribe_files(
+            Transcriber.load(folder, threads=threads),
+            planned,
+            options,
+            kind,
+            show=lambda text: typer.echo(text, nl=False),
+            reporter=session.terminal,
+            complain=session.terminal.error,
+        )
     if n_failed:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,0 +1,146 @@
+"""A bundle as one file: `.tar.gz` of which every byte is determined by the bundle's content.
+
+Written: POSIX ustar (POSIX.1-2001, "ustar Interchange Format"), members in the order of the manifest behind
+`bundle.json` and its seal, with one mode, no owner and no time; gzip (RFC 1952) without name and time.
+Read: that and nothing else. A member is taken if the manifest names it with its size, so nothing is decided by what
+an archive claims: no links, no devices, no second member of a name, no path but those that were checked.
+"""
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sottovoce.bundle.errors import BundleError
+
+BLOCK_BYTES = tarfile.BLOCKSIZE
+COMPRESS_LEVEL = 6
+MAX_MEMBER_BYTES = 8**11 - 1
+"""What the size field of a ustar header holds."""
+
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+"""Deflate, no flags, no time, no name, unknown system: as `gzip.GzipFile` writes it for level 6."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A file to pack: its path inside the bundle, and where its bytes are."""
+
+    path: str
+    source: Path | bytes
+
+    def open(self) -> IO[bytes]:
+        """Open the bytes."""
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+
+    @property
+    def size_bytes(self) -> int:
+        """Number of bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+
+def write_archive(path: Path, top: str, members: Iterable[Member]) -> None:
+    """Write members below a folder `top` of an archive."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESS_LEVEL, fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for member in members:
+            with member.open() as file:
+                archive.addfile(_header(f"{top}/{member.path}", member.size_bytes), file)
+
+
+def _header(name: str, size_bytes: int) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.size = size_bytes
+    header.mode = 0o644
+    return header
+
+
+class ArchiveReader:
+    """Reads the members of an archive in their order, with bounded memory."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        """Begin to read.
+
+        Raises:
+            BundleError: it is no archive that `sottovoce bundle` wrote.
+        """
+        self._raw = raw
+        self._unzip = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+        self._crc, self._n_bytes = zlib.crc32(b""), 0
+        if raw.read(len(_GZIP_HEADER)) != _GZIP_HEADER:
+            raise BundleError("it is no .tar.gz that `sottovoce bundle` wrote")
+
+    def next_member(self) -> tuple[str, int]:
+        """Read the header of the next member: its name and its size.
+
+        Raises:
+            BundleError: it is none, or of a kind that bundles do not have.
+        """
+        block = self._read(BLOCK_BYTES)
+        try:
+            told = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+            is_plain = _header(told.name, told.size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") == block
+        except (tarfile.HeaderError, ValueError) as cause:
+            raise BundleError(f"a header is damaged ({cause})") from cause
+        if not is_plain:
+            raise BundleError(f"member {told.name!r:.200} is no plain file as `sottovoce bundle` writes them")
+        return told.name, told.size
+
+    def chunks(self, size_bytes: int) -> Iterator[bytes]:
+        """Yield the bytes of the member whose header was read last; all of them are to be taken."""
+        left = size_bytes
+        while left:
+            chunk = self._read(min(left, _CHUNK_BYTES))
+            left -= len(chunk)
+            yield chunk
+        padding = -size_bytes % BLOCK_BYTES
+        if any(self._read(padding)):
+            raise BundleError("the padding of a member is not empty")
+
+    def finish(self) -> None:
+        """Check that nothing follows the last member, and the check sum of all.
+
+        Raises:
+            BundleError: something does, or it does not fit.
+        """
+        n_end = 2 * BLOCK_BYTES
+        n_end += -(self._n_bytes + n_end) % tarfile.RECORDSIZE
+        if any(self._read(n_end)):
+            raise BundleError("there are members that bundle.json does not list")
+        if not self._has_ended():
+            raise BundleError("something follows the end of the archive, or its check sum is wrong")
+
+    def _has_ended(self) -> bool:
+        """Tell whether nothing is left but the check sum and length of all, and they fit (RFC 1952, 2.3.1)."""
+        while not self._unzip.eof:
+            fed = self._unzip.unconsumed_tail or self._raw.read(_CHUNK_BYTES)
+            if not fed or self._unzip.decompress(fed, 1):
+                return False
+        trailer = self._unzip.unused_data + self._raw.read(_CHUNK_BYTES)
+        return trailer == self._crc.to_bytes(4, "little") + (self._n_bytes % 2**32).to_bytes(4, "little")
+
+    def _read(self, size_bytes: int) -> bytes:
+        """Unpack exactly so many bytes."""
+        parts, left = [], size_bytes
+        while left:
+            fed = self._unzip.unconsumed_tail or self._raw.read(_CHUNK_BYTES)
+            try:
+                part = self._unzip.decompress(fed, left)
+            except zlib.error as cause:
+                raise BundleError(f"it is damaged ({cause})") from cause
+            if not part and (not fed or self._unzip.eof):
+                raise BundleError("it ends too early")
+            parts.append(part)
+            left -= len(part)
+        unpacked = b"".join(parts)
+        self._crc, self._n_bytes = zlib.crc32(unpacked, self._crc), self._n_bytes + len(unpacked)
+        return unpacked

@@ -1,0 +1,230 @@
+"""The stage `bundle`: a variant of a run in, one file for a device out.
+
+Every byte follows from the run, the options and the installed versions: no time, no path, no measurement of its own.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import yaml
+
+from sottovoce import __version__
+from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, list_files, sha256_of_file
+from sottovoce.bundle.archive import Member, write_archive
+from sottovoce.bundle.device import verify
+from sottovoce.bundle.golden import expect, golden_rows
+from sottovoce.bundle.instruction_sets import cpu_of
+from sottovoce.bundle.licences import licence_files
+from sottovoce.bundle.manifest import (
+    BUNDLE_NAME,
+    GOLDEN_FOLDER,
+    LICENCES_FOLDER,
+    MODEL_FOLDER,
+    REQUIREMENTS_NAME,
+    SEAL_NAME,
+    WHEELS_FOLDER,
+    BundleManifest,
+    Floors,
+    GoldenClip,
+    Measured,
+    ModelFacts,
+    Wheels,
+    write_manifest,
+)
+from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
+from sottovoce.bundle.texts import device_files
+from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
+from sottovoce.config import parse_recipe
+from sottovoce.errors import InputError, SpecError
+from sottovoce.progress import Reporter
+from sottovoce.runs import RECIPE_NAME, Run, Variant
+from sottovoce.runtime.transcriber import Transcriber
+
+MEMORY_MARGIN = 1.5
+"""Of the self-test's memory over that of the benchmark: other libraries, other allocators."""
+
+REAL_TIME = 1.0
+TOKEN_AGREEMENT = 0.9
+"""Kernels of other instruction sets round otherwise, and now and then a word tips over; a broken model gives under half."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleSpec:
+    """What is asked for.
+
+    Attributes:
+        variant: name of a variant of the run.
+        speech: manifest of the speech that golden clips come from.
+        target: platform to bring wheels for; None leaves the device to a package index.
+        has_dockerfile: adds a Dockerfile; needs wheels.
+        measured: of a benchmark of the variant.
+        model_licence: text of the checkpoint's licence, where it is not known.
+        least_rtfx: floor of the self-test.
+        most_rss_bytes: the same; None takes it from `measured`.
+    """
+
+    variant: str
+    speech: Path
+    target: Target | None = None
+    has_dockerfile: bool = False
+    measured: Measured | None = None
+    model_licence: Path | None = None
+    least_rtfx: float = REAL_TIME
+    most_rss_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A bundle that was written."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    manifest: BundleManifest
+
+
+def check_spec(spec: BundleSpec) -> None:
+    """Refuse what cannot be packed.
+
+    Raises:
+        SpecError: a Dockerfile without the wheels that it installs.
+    """
+    if spec.has_dockerfile and spec.target is None:
+        raise SpecError("--docker needs --wheels PLATFORM: an image is built from the bundle alone")
+
+
+def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter) -> Built:
+    """Pack a variant of a run.
+
+    Raises:
+        InputError: the run was changed since it was made, or a part of it is missing.
+        MissingExtraError: what runs the variant is not installed here.
+        SpecError: the options contradict each other.
+        StageError: wheels could not be had.
+    """
+    check_spec(spec)
+    variant = run.variant(spec.variant)
+    _check_unchanged(variant)
+    with tempfile.TemporaryDirectory(prefix="sottovoce-") as temporary:
+        wheels, wheel_members, requirements = _wheels(variant, spec, Path(temporary), reporter)
+        with reporter.progress("transcribe golden clips", None):
+            golden = expect(Transcriber.load(variant.folder), spec.speech)
+        facts = _facts(run, variant, spec, golden, wheels)
+        members = [
+            *_model_members(variant),
+            *_golden_members(spec.speech),
+            *_text_members(run, variant, spec, facts),
+            *wheel_members,
+            Member(path=REQUIREMENTS_NAME, source=requirements.encode()),
+        ]
+        return _write(facts, members, out, reporter)
+
+
+def _check_unchanged(variant: Variant) -> None:
+    """Compare a variant's files with the hashes of its manifest: what is packed is what was checked when it was made."""
+    found = {entry.path: entry for entry in list_files(variant.folder)}
+    for entry in variant.manifest.files:
+        if found.get(entry.path) != entry:
+            raise InputError(
+                f"{variant.folder / entry.path} was changed since the variant was made; make the variant again"
+            )
+
+
+def _wheels(
+    variant: Variant, spec: BundleSpec, folder: Path, reporter: Reporter
+) -> tuple[Wheels | None, list[Member], str]:
+    """Return for what wheels there are, their members, and the device's requirements."""
+    pinned = (*pin(variant.facts.format, spec.target), OWN)
+    wheels, members = None, [Member(path=f"{WHEELS_FOLDER}/{WHEEL_NAME}", source=build_own_wheel())]
+    if spec.target is not None:
+        with reporter.progress(f"download wheels for {spec.target.platform}", None):
+            wheels = download(pinned[:-1], spec.target, folder)
+        members += [Member(path=f"{WHEELS_FOLDER}/{path.name}", source=path) for path in folder.iterdir()]
+    named = ((member.path.rpartition("/")[2], member.source) for member in members)
+    return wheels, members, lock(pinned, named)
+
+
+def _facts(
+    run: Run, variant: Variant, spec: BundleSpec, golden: tuple[GoldenClip, ...], wheels: Wheels | None
+) -> BundleManifest:
+    """Say everything but the files."""
+    recipe = parse_recipe(variant.manifest.recipe or {}, variant.name)
+    limit = spec.most_rss_bytes
+    if limit is None and spec.measured is not None:
+        limit = int(MEMORY_MARGIN * spec.measured.peak_rss_bytes)
+    return BundleManifest(
+        name=f"{run.manifest.name}-{variant.name}",
+        made_by=f"sottovoce bundle {__version__}",
+        model=ModelFacts(
+            name=run.manifest.name,
+            variant=variant.name,
+            format=variant.facts.format,
+            layout=variant.facts.layout,
+            is_multilingual=variant.facts.is_multilingual,
+            size_bytes=sum(member.size_bytes for member in _model_members(variant)),
+            recipe_sha256=variant.manifest.recipe_sha256,
+            parents=(_checkpoint(run), *variant.manifest.parents),
+        ),
+        toolchain=dict(sorted(variant.manifest.versions.items())),
+        cpu=cpu_of(variant.facts, recipe.quantize.instruction_set),
+        measured=spec.measured,
+        floors=Floors(rtfx=spec.least_rtfx, peak_rss_bytes=limit, token_agreement=TOKEN_AGREEMENT),
+        golden=golden,
+        wheels=wheels,
+        files=(),
+    )
+
+
+def _checkpoint(run: Run) -> Parent:
+    return next(parent for parent in run.manifest.parents if parent.role == "checkpoint")
+
+
+def _model_members(variant: Variant) -> list[Member]:
+    paths = (MANIFEST_NAME, *(entry.path for entry in variant.manifest.files))
+    return [Member(path=f"{MODEL_FOLDER}/{path}", source=variant.folder / path) for path in paths]
+
+
+def _golden_members(speech: Path) -> list[Member]:
+    sources = [speech.parent / str(row["audio"]) for row in golden_rows(speech)]
+    return [Member(path=f"{GOLDEN_FOLDER}/{source.name}", source=source) for source in sources]
+
+
+def _text_members(run: Run, variant: Variant, spec: BundleSpec, facts: BundleManifest) -> list[Member]:
+    recipe = yaml.safe_dump(variant.manifest.recipe, sort_keys=False, allow_unicode=True)
+    licences = licence_files(_checkpoint(run), spec.model_licence)
+    texts = {
+        RECIPE_NAME: recipe.encode(),
+        **{f"{LICENCES_FOLDER}/{name}": text for name, text in licences.items()},
+        **device_files(facts, has_dockerfile=spec.has_dockerfile),
+    }
+    return [Member(path=path, source=text) for path, text in texts.items()]
+
+
+def _write(facts: BundleManifest, members: Sequence[Member], out: Path, reporter: Reporter) -> Built:
+    """Hash the members, write the archive through a temporary sibling."""
+    ordered = sorted(members, key=lambda member: member.path)
+    manifest = facts.model_copy(update={"files": tuple(map(_entry, ordered))})
+    raw, seal = write_manifest(manifest)
+    first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with reporter.progress(f"pack {len(ordered)} files", None):
+        work = out.with_name(f".{out.name}.unfinished")
+        try:
+            write_archive(work, manifest.name, (*first, *ordered))
+            digest = sha256_of_file(work)
+            work.replace(out)
+        finally:
+            work.unlink(missing_ok=True)
+    return Built(path=out, size_bytes=out.stat().st_size, sha256=digest, manifest=manifest)
+
+
+def _entry(member: Member) -> FileEntry:
+    problem = verify.path_problem(member.path)
+    if problem is not None:
+        raise InputError(f"{member.path!r} {problem}: it cannot go into a bundle")
+    source = member.source
+    digest = sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of_file(source)
+    return FileEntry(path=member.path, size_bytes=member.size_bytes, sha256=digest)

@@ -1,0 +1,126 @@
+"""`sottovoce verify`: is a bundle whole, signed, right for this CPU, and does it work here?"""
+
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from sottovoce.artifacts import Document
+from sottovoce.bundle.errors import BundleError
+from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
+from sottovoce.bundle.self_test import SelfTest, self_test
+from sottovoce.bundle.signing import check_signature, signature_path
+from sottovoce.bundle.unpack import Unpacked
+from sottovoce.environment import Host, read_host
+
+
+class Checked(Document):
+    """What was found of a bundle."""
+
+    name: str | None = Field(description="Null of one that is damaged.")
+    is_whole: bool = Field(description="Every byte is as bundle.json says, and there is nothing else.")
+    n_files: int
+    size_bytes: int = Field(description="Unpacked.")
+    check_s: float = Field(description="Unpacking of an archive included.")
+    is_signed: bool | None = Field(description="By the owner of the key; null where no key was given.")
+    self_test: SelfTest | None = Field(
+        description="Null where it was not asked for, or the CPU cannot run it."
+    )
+    host: Host
+    problems: tuple[str, ...] = Field(description="Empty where all is well.")
+
+    def lines(self) -> list[str]:
+        """Tell it to people."""
+        if not self.is_whole:
+            return []
+        lines = [
+            f"whole: {self.name}, {self.n_files} files, {self.size_bytes / 1e6:.1f} MB, {self.check_s:.2f} s"
+        ]
+        if self.is_signed:
+            lines.append("signed: yes, by the owner of the key")
+        if self.self_test is not None:
+            lines += _self_test_lines(self.self_test)
+        return lines
+
+
+def _self_test_lines(test: SelfTest) -> list[str]:
+    clips = [
+        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected: {clip.text}"
+        for clip in test.clips
+    ]
+    speed = (
+        f"self-test: {test.rtfx:.1f} s of audio per second, {test.peak_rss_bytes / 1e6:.0f} MB at the most, "
+        f"loaded in {test.load_s:.2f} s"
+    )
+    return [*clips, speed]
+
+
+def check_bundle(
+    path: Path,
+    *,
+    key: Path | None = None,
+    signature: Path | None = None,
+    with_self_test: bool = False,
+    threads: int | None = None,
+) -> Checked:
+    """Check a bundle on this machine.
+
+    Args:
+        path: an archive or its folder.
+        key: public; None asks for no signature.
+        signature: None looks for it beside the bundle.
+        with_self_test: transcribe the golden clips, if everything else is well.
+        threads: of the self-test; all cores by default.
+
+    Raises:
+        InputError: there is no bundle, or a key that cannot be read.
+        MissingExtraError: a signature is to be checked without the extra `signing`, or the variant's library is missing.
+        ResourceError: there is no room to unpack it.
+    """
+    started = time.perf_counter()
+    try:
+        with open_bundle(path) as bundle:
+            check_s = time.perf_counter() - started
+            if key is not None:
+                check_signature(bundle.folder, signature or signature_path(path), key)
+            return _on_this_machine(
+                bundle,
+                check_s,
+                is_signed=None if key is None else True,
+                with_self_test=with_self_test,
+                threads=threads,
+            )
+    except BundleError as cause:
+        return Checked(
+            name=None,
+            is_whole=False,
+            n_files=0,
+            size_bytes=0,
+            check_s=round(time.perf_counter() - started, 3),
+            is_signed=None,
+            self_test=None,
+            host=read_host(),
+            problems=(str(cause),),
+        )
+
+
+def _on_this_machine(
+    bundle: Unpacked, check_s: float, *, is_signed: bool | None, with_self_test: bool, threads: int | None
+) -> Checked:
+    manifest = bundle.manifest
+    lacks = cpu_problem(manifest)
+    test = self_test(bundle.folder, manifest, threads) if with_self_test and lacks is None else None
+    return Checked(
+        name=manifest.name,
+        is_whole=True,
+        n_files=len(manifest.files),
+        size_bytes=sum(entry.size_bytes for entry in manifest.files),
+        check_s=round(check_s, 3),
+        is_signed=is_signed,
+        self_test=test,
+        host=read_host(),
+        problems=(
+            *(() if lacks is None else (f"{manifest.name}: {lacks}",)),
+            *(() if test is None else test.problems),
+        ),
+    )

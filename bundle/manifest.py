@@ -1,0 +1,131 @@
+"""`bundle.json`: what a bundle is, and every file of it.
+
+`bundle.json.sha256` beside it is its seal, in the format of `sha256sum`. Both are checked before anything else of a
+bundle is read (`device/verify.py`).
+"""
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sottovoce.artifacts import Document, FileEntry, Parent
+from sottovoce.bundle.device import verify
+from sottovoce.bundle.errors import BundleError
+from sottovoce.environment import Host
+from sottovoce.intervals import Interval
+from sottovoce.terms import Format, Layout
+
+BUNDLE_NAME = verify.MANIFEST_NAME
+SEAL_NAME = verify.SEAL_NAME
+
+MODEL_FOLDER = "model"
+GOLDEN_FOLDER = "golden"
+WHEELS_FOLDER = "wheels"
+LICENCES_FOLDER = "licences"
+REQUIREMENTS_NAME = "requirements.txt"
+
+
+class ModelFacts(Document):
+    """The variant that is packed."""
+
+    name: str = Field(description="Of the checkpoint, such as whisper-base.")
+    variant: str
+    format: Format
+    layout: Layout
+    is_multilingual: bool
+    size_bytes: int = Field(description="Of all files below `model/`.")
+    recipe_sha256: str | None
+    parents: tuple[Parent, ...] = Field(
+        description="Checkpoint, variant and calibration record that it came of."
+    )
+
+
+class Cpu(Document):
+    """Instruction sets by architecture (`x86_64`, `aarch64`), as Linux spells them; one of each list is enough."""
+
+    needed: dict[str, tuple[str, ...]] = Field(description="Without one of them the model gives wrong words.")
+    recommended: dict[str, tuple[str, ...]] = Field(description="Without one of them it is slow.")
+
+
+class Measured(Document):
+    """What a benchmark measured of the variant; times are of its host, not of the device."""
+
+    host: Host
+    dataset: str
+    n_clips: int
+    wer: float = Field(description="A fraction, under the benchmark's normalizer.")
+    wer_delta: Interval = Field(description="Against the float32 baseline, a fraction.")
+    normalizer: str
+    rtfx: float = Field(description="Seconds of audio per second of work.")
+    peak_rss_bytes: int
+    threads: int
+
+
+class Floors(Document):
+    """What the self-test demands of the device."""
+
+    rtfx: float = Field(ge=0, description="Least seconds of audio per second of work; 1 is real time.")
+    peak_rss_bytes: int | None = Field(description="Largest resident set of the self-test; null: any.")
+    token_agreement: float = Field(
+        ge=0,
+        le=1,
+        description="Least share of a golden clip's tokens that come out as expected (`golden.agreement`).",
+    )
+
+
+class GoldenClip(Document):
+    """A clip with the tokens that the packed variant gave for it where the bundle was made."""
+
+    path: str
+    language: str
+    duration_s: float
+    reference: str = Field(description="What is spoken.")
+    text: str = Field(description="What the variant made of it.")
+    tokens: tuple[int, ...]
+
+
+class Wheels(Document):
+    """For what the wheels are."""
+
+    platform: str = Field(description="As it was asked for, such as manylinux2014_x86_64.")
+    python: str = Field(description="Version of CPython, such as 3.12.")
+    glibc: str | None = Field(description="Least version that the wheels need; null where none of them says.")
+
+
+class BundleManifest(Document):
+    """The content of `bundle.json`."""
+
+    format_version: Literal[1] = 1
+    name: str
+    made_by: str
+    model: ModelFacts
+    toolchain: dict[str, str] = Field(description="Versions of what made the variant.")
+    cpu: Cpu
+    measured: Measured | None = Field(description="Null where no results were given.")
+    floors: Floors
+    golden: tuple[GoldenClip, ...]
+    wheels: Wheels | None = Field(description="Null where the device installs from a package index.")
+    files: tuple[FileEntry, ...]
+
+
+def write_manifest(manifest: BundleManifest) -> tuple[bytes, bytes]:
+    """Return the bytes of `bundle.json` and of its seal."""
+    raw = (manifest.model_dump_json(indent=1) + "\n").encode()
+    return raw, verify.seal_of(raw)
+
+
+def parse_manifest(raw: bytes, seal: bytes) -> BundleManifest:
+    """Parse `bundle.json`.
+
+    Raises:
+        BundleError: it does not fit its seal, or says what no bundle may say.
+    """
+    try:
+        verify.check_seal(raw, seal)
+        verify.parse_listed(raw)
+        return BundleManifest.model_validate_json(raw)
+    except verify.Damaged as cause:
+        raise BundleError(str(cause)) from cause
+    except ValidationError as cause:
+        first = cause.errors()[0]
+        raise BundleError(f"{BUNDLE_NAME}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from cause

@@ -1,0 +1,99 @@
+"""Does a bundle work here? Its golden clips, its speed and its memory on this machine."""
+
+import statistics
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from sottovoce.artifacts import Document
+from sottovoce.bundle.golden import agreement, tokens_of, transcribe_golden
+from sottovoce.bundle.manifest import MODEL_FOLDER, BundleManifest, Floors, GoldenClip
+from sottovoce.environment import peak_rss_bytes
+from sottovoce.runtime.transcriber import Transcriber
+
+PASSES = 3
+"""Timed ones of each clip, after one that counts for the tokens and warms up."""
+
+
+class GoldenOutcome(Document):
+    """A golden clip on this machine."""
+
+    path: str
+    token_agreement: float = Field(description="With the expected tokens, 0 to 1.")
+    text: str
+    expected_text: str
+
+
+class SelfTest(Document):
+    """What a bundle did on this machine."""
+
+    clips: tuple[GoldenOutcome, ...]
+    load_s: float
+    rtfx: float = Field(description="Seconds of audio per second of work, median of passes.")
+    peak_rss_bytes: int = Field(description="Of this process since its start.")
+    problems: tuple[str, ...] = Field(
+        description="What is below the floors of the bundle; empty where nothing is."
+    )
+
+
+def self_test(folder: Path, manifest: BundleManifest, threads: int | None = None) -> SelfTest:
+    """Load a bundle's model, transcribe its golden clips and compare.
+
+    Args:
+        folder: the bundle, unpacked and checked.
+        manifest: its own.
+        threads: of inference; all cores by default.
+    """
+    started = time.perf_counter()
+    transcriber = Transcriber.load(folder / MODEL_FOLDER, threads=threads)
+    load_s = time.perf_counter() - started
+    clips = tuple(_outcome(transcriber, folder, clip) for clip in manifest.golden)
+    rtfx = _rtfx(transcriber, folder, manifest.golden)
+    peak = peak_rss_bytes()
+    return SelfTest(
+        clips=clips,
+        load_s=round(load_s, 3),
+        rtfx=round(rtfx, 2),
+        peak_rss_bytes=peak,
+        problems=tuple(find_problems(manifest.floors, clips, rtfx, peak)),
+    )
+
+
+def _outcome(transcriber: Transcriber, folder: Path, clip: GoldenClip) -> GoldenOutcome:
+    transcript = transcribe_golden(transcriber, folder / clip.path, clip.language)
+    return GoldenOutcome(
+        path=clip.path,
+        token_agreement=round(agreement(clip.tokens, tokens_of(transcript)), 4),
+        text=transcript.text,
+        expected_text=clip.text,
+    )
+
+
+def _rtfx(transcriber: Transcriber, folder: Path, clips: tuple[GoldenClip, ...]) -> float:
+    """Return seconds of audio per second of work; a clip counts with its median over passes."""
+    work_s = sum(
+        statistics.median(
+            transcribe_golden(transcriber, folder / clip.path, clip.language).timings.total_s
+            for _ in range(PASSES)
+        )
+        for clip in clips
+    )
+    return sum(clip.duration_s for clip in clips) / work_s
+
+
+def find_problems(floors: Floors, clips: tuple[GoldenOutcome, ...], rtfx: float, peak: int) -> list[str]:
+    """Say what is below the floors, a line each."""
+    problems = [
+        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected, want {floors.token_agreement:.0%}; "
+        f"heard {clip.text!r}, want {clip.expected_text!r}"
+        for clip in clips
+        if clip.token_agreement < floors.token_agreement
+    ]
+    if rtfx < floors.rtfx:
+        problems.append(f"{rtfx:.2f} s of audio per second, want {floors.rtfx:g} or more")
+    if floors.peak_rss_bytes is not None and peak > floors.peak_rss_bytes:
+        problems.append(
+            f"{peak / 1e6:.0f} MB of memory at the most, want {floors.peak_rss_bytes / 1e6:.0f} or less"
+        )
+    return problems

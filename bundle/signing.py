@@ -1,0 +1,93 @@
+"""Signatures of bundles: sigstore's `model-signing` with a pair of elliptic-curve keys.
+
+What is signed is `bundle.json`, which holds the SHA-256 of every other file. The signature lies beside the bundle, since
+it differs each time (ECDSA draws a number) and the bundle does not. It is a sigstore bundle with an in-toto statement,
+which the `model_signing` command line checks as well:
+`model_signing verify key bundle.json --signature X.sig --public-key PUB`.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from sottovoce.artifacts import write_text
+from sottovoce.bundle.build import Built
+from sottovoce.bundle.errors import BundleError
+from sottovoce.bundle.manifest import BUNDLE_NAME, write_manifest
+from sottovoce.errors import InputError, MissingExtraError
+
+SUFFIX = ".sig"
+
+
+def signature_path(bundle: Path) -> Path:
+    """Return where a bundle's signature lies by default."""
+    return bundle.with_name(bundle.name + SUFFIX)
+
+
+def check_key(key: Path) -> None:
+    """Refuse a private key that cannot sign, before work begins.
+
+    Raises:
+        InputError: it cannot be read, or it is no private key of an elliptic curve.
+        MissingExtraError: the extra `signing` is not installed.
+    """
+    signing, _ = _import()
+    with _told(f"--sign {key}"):
+        signing.Config().use_elliptic_key_signer(private_key=key)
+
+
+def sign_bundle(built: Built, key: Path) -> Path:
+    """Sign a bundle that was just built and return the path of the signature.
+
+    Raises:
+        InputError: the key cannot be used.
+    """
+    signing, _ = _import()
+    raw, _ = write_manifest(built.manifest)
+    path = signature_path(built.path)
+    with tempfile.TemporaryDirectory(prefix="sottovoce-") as folder, _told(f"--sign {key}"):
+        signed, signature = Path(folder) / BUNDLE_NAME, Path(folder) / "signature"
+        signed.write_bytes(raw)
+        signing.Config().use_elliptic_key_signer(private_key=key).sign(signed, signature)
+        text = signature.read_text(encoding="utf-8")
+    write_text(path, text)
+    return path
+
+
+def check_signature(folder: Path, signature: Path, key: Path) -> None:
+    """Check that `bundle.json` of an unpacked bundle was signed with the other half of a key.
+
+    Raises:
+        BundleError: it was not.
+        InputError: the key or the signature cannot be read.
+        MissingExtraError: the extra `signing` is not installed.
+    """
+    _, verifying = _import()
+    if not signature.is_file():
+        raise BundleError(
+            f"{signature} is missing: nobody signed this bundle; name the signature with --signature"
+        )
+    with _told(f"--key {key}"):
+        check = verifying.Config().use_elliptic_key_verifier(public_key=key)
+    try:
+        check.verify(folder / BUNDLE_NAME, signature)
+    except Exception as cause:  # the library raises whatever its parsers raise
+        raise BundleError(f"{signature} is no signature of this bundle by the owner of {key}") from cause
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError) as cause:
+        raise InputError(f"{what} cannot be used: {cause}; want a key of an elliptic curve as PEM") from cause
+
+
+def _import() -> tuple[ModuleType, ModuleType]:
+    try:
+        from model_signing import signing, verifying
+    except ImportError as cause:
+        raise MissingExtraError("model-signing", needed_for="signatures", extra="signing") from cause
+    return signing, verifying

@@ -1,0 +1,209 @@
+"""What a device installs: pinned requirements, and their wheels for its platform.
+
+The versions are those that are installed here, since the golden tokens come of them.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from sottovoce import __version__
+from sottovoce.bundle.manifest import Wheels
+from sottovoce.errors import MissingExtraError, SpecError, StageError
+from sottovoce.terms import Format
+
+EXTRAS: dict[Format, str | None] = {Format.OPENVINO: None, Format.ONNX: "onnx", Format.CTRANSLATE2: "ct2"}
+"""Extra of sottovoce that runs a format."""
+
+NEWEST_GLIBC = 39
+"""Minor version of glibc 2 up to which wheels are taken where a library has none for an older one."""
+
+_PLATFORM = re.compile(r"(?P<kind>manylinux(?:1|2010|2014|_2_(?P<glibc>\d+)))_(?P<machine>x86_64|aarch64)\Z")
+_OLD_GLIBC = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
+"""PEP 600."""
+
+_GLIBC_TAG = re.compile(r"manylinux_2_(\d+)_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """A distribution and its version."""
+
+    name: str
+    version: str
+
+
+OWN = Pinned(name="sottovoce", version=__version__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The platform that wheels are for.
+
+    Attributes:
+        platform: as it was asked for.
+        machine: `x86_64` or `aarch64`.
+        glibc: minor version of glibc 2 that the platform promises.
+        python: version of CPython, such as 3.12.
+    """
+
+    platform: str
+    machine: str
+    glibc: int
+    python: str
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Platform tags to take wheels of, the asked one first."""
+        newer = (f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc + 1, NEWEST_GLIBC + 1))
+        return (self.platform, *newer)
+
+
+def parse_target(platform: str, python: str | None) -> Target:
+    """Read what `--wheels` and `--python` say.
+
+    Raises:
+        SpecError: they name no platform that wheels are made for, or no version.
+    """
+    found = _PLATFORM.match(platform)
+    if found is None:
+        raise SpecError(
+            f"--wheels {platform} is no platform that is known; want such as manylinux2014_x86_64 or manylinux2014_aarch64"
+        )
+    told = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    if re.fullmatch(r"3\.1[1-9]", told) is None:
+        raise SpecError(f"--python is {told}, want a version of CPython from 3.11 on, such as 3.12")
+    glibc = int(found["glibc"]) if found["glibc"] else _OLD_GLIBC[found["kind"]]
+    return Target(platform=platform, machine=found["machine"], glibc=glibc, python=told)
+
+
+def pin(kind: Format, target: Target | None) -> tuple[Pinned, ...]:
+    """Return what a device installs to run a format, in the versions that are installed here; sottovoce left out.
+
+    Args:
+        kind: of the variant.
+        target: whose needs count; None: this machine's.
+
+    Raises:
+        MissingExtraError: a part of it is not installed here.
+    """
+    extra = EXTRAS[kind]
+    environment = {} if target is None else _environment(target)
+    found: dict[str, Pinned] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [Requirement(f"sottovoce[{extra}]" if extra else "sottovoce")]
+    while waiting:
+        wanted = waiting.pop()
+        name, extras = canonicalize_name(wanted.name), frozenset(wanted.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            installed = distribution(wanted.name)
+        except PackageNotFoundError as cause:
+            raise MissingExtraError(
+                wanted.name, needed_for=f"a bundle of the format {kind}", extra=extra or "all"
+            ) from cause
+        found[name] = Pinned(name=name, version=installed.version)
+        waiting += _needed(installed.requires or (), extras, environment)
+    return tuple(found[name] for name in sorted(found) if name != "sottovoce")
+
+
+def _environment(target: Target) -> dict[str, str]:
+    """Return the markers of PEP 508 in which a target can differ from this machine."""
+    return {
+        "platform_machine": target.machine,
+        "python_version": target.python,
+        "python_full_version": f"{target.python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+    }
+
+
+def _needed(
+    requires: Iterable[str], extras: frozenset[str], environment: dict[str, str]
+) -> Iterator[Requirement]:
+    for text in requires:
+        needed = Requirement(text)
+        if needed.marker is None or any(
+            needed.marker.evaluate({**environment, "extra": extra}) for extra in (extras or {""})
+        ):
+            yield needed
+
+
+def download(pinned: Iterable[Pinned], target: Target, into: Path) -> Wheels:
+    """Download wheels into a folder.
+
+    Raises:
+        StageError: pip could not get one of them.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    wanted = [f"{each.name}=={each.version}" for each in pinned]
+    tags = [option for tag in target.tags for option in ("--platform", tag)]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *tags]
+    done = subprocess.run(
+        [*command, "--dest", str(into), *wanted], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise StageError(
+            f"pip found no wheels for {target.platform}, CPython {target.python}: {_reason(done.stderr)}"
+        )
+    return Wheels(
+        platform=target.platform,
+        python=target.python,
+        glibc=_needed_glibc(path.name for path in into.iterdir()),
+    )
+
+
+def _reason(stderr: str) -> str:
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR")]
+    if "No module named pip" in stderr:
+        return "pip is not installed here; run: python -m ensurepip"
+    return errors[-1] if errors else stderr.strip()[-300:]
+
+
+def _needed_glibc(names: Iterable[str]) -> str | None:
+    """Return the least glibc that all wheels run on: of each wheel its oldest tag, of those the newest."""
+    oldest = [min(tags) for name in names if (tags := [*map(int, _GLIBC_TAG.findall(_modern(name)))])]
+    return f"2.{max(oldest)}" if oldest else None
+
+
+def _modern(name: str) -> str:
+    for old, minor in _OLD_GLIBC.items():
+        name = name.replace(f"{old}_", f"manylinux_2_{minor}_")
+    return name
+
+
+def lock(pinned: Iterable[Pinned], wheels: Iterable[tuple[str, bytes | Path]]) -> str:
+    """Return the requirements of a device.
+
+    Args:
+        pinned: every distribution.
+        wheels: file names and contents. Where there is one for each distribution they are held by their hashes; pip
+            wants hashes of all of them or of none.
+    """
+    hashed = dict(map(_hashed, wheels))
+    names = [each.name for each in pinned]
+    held = all(name in hashed for name in names)
+    lines = [
+        f"{each.name}=={each.version}" + (f" --hash=sha256:{hashed[each.name]}" if held else "")
+        for each in pinned
+    ]
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def _hashed(wheel: tuple[str, bytes | Path]) -> tuple[str, str]:
+    file_name, content = wheel
+    name, *_ = parse_wheel_filename(file_name)
+    raw = content if isinstance(content, bytes) else content.read_bytes()
+    return str(name), sha256(raw).hexdigest()

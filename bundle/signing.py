@@ -3,7 +3,7 @@
 What is signed is `bundle.json`, which holds the SHA-256 of every other file. The signature lies beside the bundle, since
 it differs each time (ECDSA draws a number) and the bundle does not. It is a sigstore bundle with an in-toto statement,
 which the `model_signing` command line checks as well:
-`model_signing verify key bundle.json --signature X.sig --public-key PUB`.
+`model_signing verify key bundle.json --signature X.sig --public_key PUB`.
 """
 
 import tempfile

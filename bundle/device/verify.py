@@ -13,6 +13,11 @@ are for that (`sottovoce verify --key`).
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # this script's folder: a json.py that somebody put there is not to be run by this check
+
 import argparse
 import hashlib
 import json
@@ -20,7 +25,6 @@ import os
 import platform
 import re
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -1,0 +1,136 @@
+"""What is in a bundle, and that the same run gives the same bytes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.errors import BundleError
+from sottovoce.bundle.instruction_sets import EXACT_X86
+from sottovoce.demo import demo_speech
+from sottovoce.errors import InputError, SpecError
+from sottovoce.progress import Silent
+from sottovoce.runs import read_run
+
+
+def test_every_file_has_the_hash_that_sha256sum_finds(opened: Path) -> None:
+    listed = json.loads((opened / "bundle.json").read_bytes())["files"]
+    sums = "".join(f"{entry['sha256']}  {entry['path']}\n" for entry in listed)
+    done = subprocess.run(["sha256sum", "--check", "--quiet"], input=sums, cwd=opened, text=True, check=False)
+    assert done.returncode == 0
+    seal = subprocess.run(["sha256sum", "--check", "--quiet", "bundle.json.sha256"], cwd=opened, check=False)
+    assert seal.returncode == 0
+    found = {path.relative_to(opened).as_posix() for path in opened.rglob("*") if path.is_file()}
+    assert found == {entry["path"] for entry in listed} | {"bundle.json", "bundle.json.sha256"}
+
+
+def test_a_bundle_holds_what_a_device_needs(opened: Path, tiny_run: Path) -> None:
+    there = {path.relative_to(opened).as_posix() for path in opened.rglob("*") if path.is_file()}
+    model = {f"model/{path.name}" for path in (tiny_run / "int8").iterdir()}
+    assert model <= there
+    assert {"verify.py", "README.md", "recipe.yaml", "requirements.txt", "licences/NOTICE.md"} <= there
+    assert sum(path.startswith("golden/") for path in there) == 3
+    assert yaml.safe_load((opened / "recipe.yaml").read_text())["name"] == "int8"
+    pinned = (opened / "requirements.txt").read_text()
+    assert re.search(r"^openvino==\d", pinned, re.MULTILINE)
+    assert "torch" not in pinned
+    assert "Apache License" in (opened / "licences" / "Apache-2.0.txt").read_text()
+
+
+def test_members_say_nothing_of_who_packed_them_and_when(built: Built) -> None:
+    with tarfile.open(built.path) as archive:
+        members = archive.getmembers()
+    names = [member.name.partition("/")[2] for member in members]
+    assert names[:2] == ["bundle.json", "bundle.json.sha256"]
+    assert names[2:] == sorted(names[2:])
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime, m.mode, m.isfile()) for m in members} == {
+        (0, 0, "", "", 0, 0o644, True)
+    }
+
+
+def test_no_file_names_a_folder_of_this_machine(opened: Path, tiny_run: Path) -> None:
+    for path in opened.rglob("*"):
+        if path.is_file() and path.suffix in {".xml", ".json", ".txt", ".yaml", ".md", ".bin"}:
+            raw = path.read_bytes()
+            for name in (tiny_run, Path.home(), Path(sys.prefix)):
+                assert os.fsencode(name) + b"/" not in raw, path
+
+
+BUILD = """
+import os, sys
+from pathlib import Path
+os.umask(int(sys.argv[3], 8))
+from sottovoce.bundle.build import BundleSpec, build
+from sottovoce.demo import demo_speech
+from sottovoce.progress import Silent
+from sottovoce.runs import read_run
+spec = BundleSpec(variant="int8", speech=demo_speech(), least_rtfx=0.01)
+print(build(read_run(Path(sys.argv[1])), spec, Path(sys.argv[2]), Silent()).sha256)
+"""
+
+
+@pytest.mark.parametrize(
+    ("seed", "zone", "locale", "umask"),
+    [
+        ("1", "Asia/Kathmandu", "C", "077"),
+        ("2", "America/St_Johns", "C.UTF-8", "002"),
+    ],
+)
+def test_the_same_run_gives_the_same_bytes(
+    seed: str, zone: str, locale: str, umask: str, built: Built, tiny_run: Path, tmp_path: Path
+) -> None:
+    told = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tiny_run), f"{seed}.tar.gz", umask],
+        env={**os.environ, **told},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split()[-1] == built.sha256
+
+
+def test_a_variant_that_was_changed_is_not_packed(tiny_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    graph = copy / "int8" / "openvino_encoder_model.xml"
+    raw = graph.read_bytes()
+    graph.write_bytes(raw.replace(b"net", b"Net", 1))
+    out = tmp_path / "tiny.tar.gz"
+    with pytest.raises(InputError, match=r"openvino_encoder_model\.xml was changed"):
+        build(read_run(copy), BundleSpec(variant="int8", speech=demo_speech()), out, Silent())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_image_needs_wheels(tiny_run: Path, tmp_path: Path) -> None:
+    spec = BundleSpec(variant="int8", speech=demo_speech(), has_dockerfile=True)
+    with pytest.raises(SpecError, match="--wheels"):
+        build(read_run(tiny_run), spec, tmp_path / "tiny.tar.gz", Silent())
+
+
+def test_int8_activations_need_exact_products(built: Built) -> None:
+    assert built.manifest.cpu.needed == {"x86_64": EXACT_X86}
+
+
+def test_float_needs_no_instruction_set(tiny_run: Path, tmp_path: Path) -> None:
+    spec = BundleSpec(variant="fp32", speech=demo_speech())
+    assert build(read_run(tiny_run), spec, tmp_path / "fp32.tar.gz", Silent()).manifest.cpu.needed == {}
+
+
+def test_a_variant_that_is_not_there_is_told(tiny_run: Path) -> None:
+    with pytest.raises(InputError, match="int9; did you mean int8"):
+        build(read_run(tiny_run), BundleSpec(variant="int9", speech=demo_speech()), Path("x"), Silent())
+
+
+def test_errors_of_bundles_are_gates() -> None:
+    assert BundleError.exit_code == 3

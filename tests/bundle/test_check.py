@@ -1,0 +1,100 @@
+"""`sottovoce verify`, and a bundle as a model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sottovoce.bundle import open_bundle as opening
+from sottovoce.bundle.build import Built
+from sottovoce.bundle.check import check_bundle
+from sottovoce.bundle.errors import BundleError
+from sottovoce.bundle.golden import agreement
+from sottovoce.bundle.manifest import Floors
+from sottovoce.bundle.self_test import GoldenOutcome, find_problems
+from sottovoce.cli import app
+from sottovoce.demo import demo_speech
+
+
+def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:
+    checked = check_bundle(built.path, with_self_test=True)
+    assert checked.problems == ()
+    assert checked.self_test is not None
+    assert [clip.token_agreement for clip in checked.self_test.clips] == [1, 1, 1]
+    assert checked.self_test.rtfx > 0
+    assert checked.self_test.peak_rss_bytes > 50e6
+
+
+def test_a_model_that_says_something_else_fails() -> None:
+    clips = (GoldenOutcome(path="golden/x", token_agreement=0.5, text="no", expected_text="yes"),)
+    floors = Floors(rtfx=2, peak_rss_bytes=1_000_000, token_agreement=0.9)
+    told = find_problems(floors, clips, rtfx=1.0, peak=2_000_000)
+    assert [line.split(":")[0] for line in told[:1]] == ["golden/x"]
+    assert "1.00 s of audio per second, want 2" in told[1]
+    assert "2 MB of memory" in told[2]
+    assert find_problems(floors, (), rtfx=2.0, peak=1_000_000) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "share"),
+    [((1, 2, 3, 4), (1, 2, 3, 4), 1.0), ((1, 2, 3, 4), (1, 9, 3, 4), 0.75), ((1, 2), (), 0.0), ((), (), 1.0)],
+)
+def test_agreement_counts_tokens_in_common(
+    expected: tuple[int, ...], found: tuple[int, ...], share: float
+) -> None:
+    assert agreement(expected, found) == pytest.approx(share)
+
+
+def test_the_command_tells_json_and_its_exit_code(built: Built, opened: Path, tmp_path: Path) -> None:
+    good = CliRunner().invoke(app, ["verify", str(built.path), "--json"])
+    assert good.exit_code == 0
+    assert json.loads(good.stdout)["is_whole"]
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    (folder / "new").write_bytes(b"")
+    bad = CliRunner().invoke(app, ["verify", str(folder), "--json"])
+    assert isinstance(bad.exception, BundleError)
+    assert json.loads(bad.stdout)["problems"]
+
+
+def test_a_cpu_that_would_give_wrong_words_is_refused(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = opening.read_host().model_copy(update={"machine": "x86_64", "instruction_sets": ["avx2"]})
+    monkeypatch.setattr(opening, "read_host", lambda: old)
+    with pytest.raises(BundleError, match="int8-no-vnni"), opening.open_model(built.path):
+        pytest.fail("it was opened")
+    checked = check_bundle(built.path, with_self_test=True)
+    assert checked.is_whole
+    assert checked.self_test is None
+    assert "wrong words" in checked.problems[0]
+
+
+def test_transcribe_takes_a_bundle(built: Built, opened: Path, tiny_run: Path) -> None:
+    clip = str(demo_speech().parent / "clips" / "e01.flac")
+    texts = {
+        str(model): CliRunner().invoke(app, ["transcribe", str(model), clip, "--language", "en"]).stdout
+        for model in (built.path, opened, tiny_run / "int8")
+    }
+    assert len(set(texts.values())) == 1
+    assert next(iter(texts.values())).strip()
+
+
+def test_transcribe_refuses_a_damaged_bundle(built: Built, tmp_path: Path) -> None:
+    raw = bytearray(built.path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path = tmp_path / "bad.tar.gz"
+    path.write_bytes(raw)
+    done = CliRunner().invoke(app, ["transcribe", str(path), "x.wav"])
+    assert isinstance(done.exception, BundleError)
+
+
+def test_the_command_packs_a_bundle(tiny_run: Path, built: Built, tmp_path: Path) -> None:
+    out = tmp_path / "tiny.tar.gz"
+    asked = ["bundle", str(tiny_run), "--out", str(out), "--min-rtfx", "0.01", "--json"]
+    told = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout)
+    assert told["sha256"] == built.sha256
+    assert out.read_bytes() == built.path.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.tar.gz"]
+    again = CliRunner().invoke(app, asked)
+    assert "exists already" in str(again.exception)

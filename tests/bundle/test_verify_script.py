@@ -1,0 +1,123 @@
+"""`verify.py` inside a bundle: the standard library alone, every byte."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from sottovoce.bundle.device import verify
+from sottovoce.testing.bundle_changes import change_at_random
+
+N_CHANGES = 60
+"""The long form, 1,000, is in tests/torture."""
+
+
+def run_script(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a bundle's own script as on a device: no site packages, no environment."""
+    return subprocess.run(
+        [sys.executable, "-S", "-E", str(folder / "verify.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_good_bundle_is_whole(opened: Path) -> None:
+    done = run_script(opened)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("whole: ")
+    told = json.loads(run_script(opened, "--json").stdout)
+    assert told["is_whole"]
+    assert told["problems"] == []
+    assert told["n_files"] == len(json.loads((opened / "bundle.json").read_bytes())["files"])
+
+
+def test_it_leaves_nothing_behind(opened: Path) -> None:
+    before = sorted(opened.rglob("*"))
+    run_script(opened)
+    assert sorted(opened.rglob("*")) == before
+
+
+def test_random_changes_are_found(opened: Path, tmp_path: Path) -> None:
+    draw = Random(0)  # noqa: S311 - a seeded test
+    for place in range(N_CHANGES):
+        folder = tmp_path / str(place)
+        shutil.copytree(opened, folder)
+        what = change_at_random(folder, draw)
+        assert verify.main([str(folder)]) == 1, what
+
+
+def test_what_is_changed_is_named(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    config = folder / "model" / "config.json"
+    config.write_bytes(config.read_bytes().replace(b"{", b"[", 1))
+    (folder / "model" / "new.bin").write_bytes(b"")
+    (folder / "golden" / "e01.flac").unlink()
+    done = run_script(folder)
+    assert done.returncode == 1
+    assert "model/config.json: was changed" in done.stderr
+    assert "model/new.bin: is a file that bundle.json does not list" in done.stderr
+    assert "golden/e01.flac: is missing" in done.stderr
+
+
+def test_a_module_beside_it_is_not_run(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    (folder / "json.py").write_text("raise SystemExit(0)\n")
+    done = run_script(folder)
+    assert done.returncode == 1
+    assert "json.py: is a file that bundle.json does not list" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x",
+        "/x",
+        "a/../x",
+        "a//x",
+        "",
+        ".",
+        "a/.",
+        "a\\x",
+        "C:/x",
+        "a/x\n",
+        "a/\uff0e\uff0e/x",
+        ".x",
+        "a/x/",
+        "x" * 300,
+    ],
+)
+def test_paths_that_could_leave_or_mean_two_things_are_refused(path: str) -> None:
+    assert verify.path_problem(path) is not None
+
+
+@pytest.mark.parametrize(
+    "path", ["a", "model/openvino_encoder_model.bin", "wheels/av-18.1.0-cp311-abi3-manylinux_2_28_x86_64.whl"]
+)
+def test_plain_paths_are_taken(path: str) -> None:
+    assert verify.path_problem(path) is None
+
+
+def test_a_cpu_without_the_instruction_set_is_told() -> None:
+    told = {"cpu": {"needed": {"x86_64": ["avx512_vnni", "avx_vnni"]}}}
+    assert verify.cpu_problem(told, "x86_64", ["sse4_2", "avx2"]) is not None
+    assert verify.cpu_problem(told, "x86_64", ["avx2", "avx_vnni"]) is None
+    assert verify.cpu_problem(told, "aarch64", ["asimd"]) is None
+    assert verify.cpu_problem(told, "x86_64", None) is None
+
+
+def test_200_mb_take_under_two_seconds_of_the_processor(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    with path.open("wb") as file:
+        file.truncate(200_000_000)
+    listed = verify.Listed("weights.bin", 200_000_000, "0" * 64)
+    started = time.process_time()
+    assert list(verify.problems_of(tmp_path, [listed]))
+    assert time.process_time() - started < 2

@@ -1,0 +1,143 @@
+"""What a device installs."""
+
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from packaging.utils import parse_wheel_filename
+
+from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
+from sottovoce.bundle.wheels import OWN, Pinned, download, lock, parse_target, pin
+from sottovoce.errors import SpecError, StageError
+from sottovoce.terms import Format
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_own_wheel_holds_what_the_build_backend_would_pack(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = tmp_path.glob("*.whl")
+    assert path.name == WHEEL_NAME
+    with zipfile.ZipFile(path) as theirs, zipfile.ZipFile(BytesIO(build_own_wheel())) as ours:
+        assert ours.testzip() is None
+        assert set(ours.namelist()) == set(theirs.namelist())
+        for name in ours.namelist():
+            if not name.endswith(("/RECORD", "/WHEEL", "/METADATA")):
+                assert ours.read(name) == theirs.read(name), name
+
+
+def test_the_own_wheel_installs_and_transcribes_without_an_index(tmp_path: Path) -> None:
+    (tmp_path / WHEEL_NAME).write_bytes(build_own_wheel())
+    target = tmp_path / "site"
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--target",
+            str(target),
+            WHEEL_NAME,
+        ],
+        cwd=tmp_path,
+        check=True,
+    )
+    code = "import sottovoce, sottovoce.runtime.transcriber; print(sottovoce.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(target), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(target) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "not_there"),
+    [
+        (
+            Format.OPENVINO,
+            {"openvino", "numpy", "tokenizers", "av"},
+            {"torch", "onnxruntime", "faster-whisper", "nncf"},
+        ),
+        (Format.ONNX, {"onnxruntime", "openvino"}, {"torch", "faster-whisper"}),
+        (Format.CTRANSLATE2, {"faster-whisper", "ctranslate2"}, {"torch", "nncf"}),
+    ],
+)
+def test_each_format_pins_what_runs_it(kind: Format, there: set[str], not_there: set[str]) -> None:
+    names = {each.name for each in pin(kind, None)}
+    assert there <= names
+    assert not names & (not_there | {"sottovoce"})
+
+
+@pytest.mark.parametrize(
+    ("platform", "python", "told"),
+    [
+        ("windows", None, "--wheels windows"),
+        ("manylinux2014_armv7l", None, "armv7l"),
+        ("manylinux2014_x86_64", "3.8", "--python is 3.8"),
+    ],
+)
+def test_platforms_that_cannot_be_are_told(platform: str, python: str | None, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        parse_target(platform, python)
+
+
+def test_newer_glibc_is_a_last_resort() -> None:
+    target = parse_target("manylinux2014_aarch64", "3.12")
+    assert target.tags[:2] == ("manylinux2014_aarch64", "manylinux_2_18_aarch64")
+    assert (target.machine, target.glibc, target.python) == ("aarch64", 17, "3.12")
+
+
+def _wheel(folder: Path, name: str) -> None:
+    with zipfile.ZipFile(folder / name, "w") as file:
+        package, version, *_ = name.split("-")
+        file.writestr(
+            f"{package}-{version}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
+        )
+
+
+def test_wheels_come_with_the_glibc_that_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    for name in (
+        "old-1.0-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.whl",
+        "new-2.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+        "pure-3.0-py3-none-any.whl",
+    ):
+        _wheel(shelf, name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
+    target, into = parse_target("manylinux2014_x86_64", "3.11"), tmp_path / "wheels"
+    pinned = (
+        Pinned(name="old", version="1.0"),
+        Pinned(name="new", version="2.0"),
+        Pinned(name="pure", version="3.0"),
+    )
+    wheels = download(pinned, target, into)
+    assert wheels.glibc == "2.28"
+    assert {str(parse_wheel_filename(path.name)[0]) for path in into.iterdir()} == {"old", "new", "pure"}
+    with pytest.raises(StageError, match=r"manylinux2014_x86_64, CPython 3\.11.*missing"):
+        download((Pinned(name="missing", version="9"),), target, into)
+
+
+def test_a_lock_has_hashes_of_all_or_of_none() -> None:
+    pinned = (Pinned(name="pure", version="3.0"), OWN)
+    own = (WHEEL_NAME, b"own")
+    assert "--hash" not in lock(pinned, [own])
+    held = lock(pinned, [own, ("pure-3.0-py3-none-any.whl", b"pure")])
+    assert held.count("--hash=sha256:") == 2

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sottovoce.bundle.errors import BundleError
+from sottovoce.errors import BundleError
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 COMPRESS_LEVEL = 6

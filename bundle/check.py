@@ -6,12 +6,12 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.artifacts import Document
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
 from sottovoce.bundle.unpack import Unpacked
 from sottovoce.environment import Host, read_host
+from sottovoce.errors import BundleError
 
 
 class Checked(Document):

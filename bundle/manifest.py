@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from sottovoce.artifacts import Document, FileEntry, Parent
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.errors import BundleError
 from sottovoce.environment import Host
+from sottovoce.errors import BundleError
 from sottovoce.intervals import Interval
 from sottovoce.terms import Format, Layout
 

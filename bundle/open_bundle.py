@@ -5,11 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.manifest import BUNDLE_NAME, MODEL_FOLDER, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.bundle.unpack import Unpacked, unpacked
 from sottovoce.environment import Host, read_host
-from sottovoce.errors import InputError
+from sottovoce.errors import BundleError, InputError
 
 
 def is_bundle(path: Path) -> bool:

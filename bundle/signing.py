@@ -14,9 +14,8 @@ from types import ModuleType
 
 from sottovoce.artifacts import write_text
 from sottovoce.bundle.build import Built
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.manifest import BUNDLE_NAME, write_manifest
-from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.errors import BundleError, InputError, MissingExtraError
 
 SUFFIX = ".sig"
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from sottovoce.artifacts import FileEntry
 from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
-from sottovoce.errors import InputError, ResourceError
+from sottovoce.errors import BundleError, InputError, ResourceError
 
 MAX_RATIO = 200
 """Unpacked by packed bytes. Weights give 1.1 to 1.3; deflate reaches 1,032 on zeros alone."""

@@ -23,6 +23,8 @@ from pydantic.fields import FieldInfo
 from sottovoce import errors
 from sottovoce.artifacts import Manifest
 from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.bundle.check import Checked
+from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.coverage import RecordedClip
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.store import SequenceEntry
@@ -65,6 +67,8 @@ TABLES = (
     Table(page="run-folder.md", heading="doctor.json", model=DoctorReport),
     Table(page="run-folder.md", heading="sensitivity.json", model=SensitivityReport),
     Table(page="run-folder.md", heading="clips.jsonl", model=RecordedClip),
+    Table(page="bundle.md", heading="bundle.json", model=BundleManifest),
+    Table(page="bundle.md", heading="verify --json", model=Checked),
 )
 
 

@@ -7,7 +7,8 @@
     ├── ResourceError        1   too little memory or disk for what was asked
     ├── StageError           1   a stage did not do what it promises
     └── GateError            3   a condition on the result does not hold
-        └── ParityError      3   an exported model differs from its checkpoint
+        ├── ParityError      3   an exported model differs from its checkpoint
+        └── BundleError      3   a bundle is damaged, or does not do here what it says
 
 The number is the exit code of the command line. A message says what happened, where, what was
 expected and what to do, in one line.
@@ -72,6 +73,10 @@ class GateError(SottovoceError):
 
 class ParityError(GateError):
     """An exported model does not compute what its checkpoint computes."""
+
+
+class BundleError(GateError):
+    """A bundle is damaged, does not fit this machine, or does not do here what it says."""
 
 
 def nearest(name: str, known: "Iterable[str]") -> str:

@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from sottovoce.bundle.build import Built, BundleSpec, build
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.demo import demo_speech
-from sottovoce.errors import InputError, SpecError
+from sottovoce.errors import BundleError, InputError, SpecError
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from sottovoce.bundle import open_bundle as opening
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.check import check_bundle
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.golden import agreement
 from sottovoce.bundle.manifest import Floors
 from sottovoce.bundle.self_test import GoldenOutcome, find_problems
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
+from sottovoce.errors import BundleError
 
 
 def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:

@@ -12,10 +12,9 @@ import pytest
 from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.errors import BundleError
 from sottovoce.bundle.open_bundle import open_bundle
 from sottovoce.bundle.unpack import unpack, unpacked
-from sottovoce.errors import InputError, ResourceError, SottovoceError
+from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
 from sottovoce.testing.hostile_archives import Parts, draft_of, hostile_archives, pack
 
 
@@ -75,7 +74,7 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from sottovoce.bundle.unpack import unpacked\n"
-        "from sottovoce.bundle.errors import BundleError\n"
+        "from sottovoce.errors import BundleError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n"
         "    with unpacked(Path(sys.argv[1])): raise SystemExit('taken')\n"

@@ -53,7 +53,7 @@ def verify(
         sottovoce verify base.tar.gz --key release.pub
     """
     from sottovoce.bundle.check import check_bundle
-    from sottovoce.bundle.errors import BundleError
+    from sottovoce.errors import BundleError
 
     session: Session = context.obj
     checked = check_bundle(bundle, key=key, signature=signature, with_self_test=self_test, threads=threads)

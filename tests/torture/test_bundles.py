@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from random import Random
 
-from sottovoce.bundle.build import BundleSpec, Built, build
+from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.unpack import unpack, unpacked
 from sottovoce.demo import demo_speech

@@ -32,6 +32,8 @@ class TranscribeOptions:
         use_voice_activity: look for speech before decoding; None does where audio is longer than
             a window, or where a short text is doubtful. Without it long audio is cut every 30 s.
         batch_size: windows decoded together.
+        max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few
+            bytes for.
     """
 
     language: str | None = None
@@ -48,6 +50,7 @@ class TranscribeOptions:
     condition_on_previous: bool = False
     use_voice_activity: bool | None = None
     batch_size: int = 12
+    max_duration_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.temperatures or not all(0 <= t <= 1 for t in self.temperatures):

@@ -31,9 +31,8 @@ FORMATS = (
 MAX_STREAMS = 64
 """A film with all its languages and subtitles has some forty."""
 
-MAX_ALLOCATION_BYTES = 64 * 1024 * 1024
-"""Of one piece of FFmpeg's memory; its own limit is 2 GB. The index of an MP4 takes 24 bytes a packet: 16 hours at 48 kHz."""
-
+MAX_ALLOCATION_BYTES = 100 * 1024 * 1024
+"""Of one piece of FFmpeg's memory; its own limit is 2 GB. The index of an MP4 takes 24 bytes a packet: 24 hours at 48 kHz."""
 
 FREE_S = 600.0
 """Any file may decode to so much."""

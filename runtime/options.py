@@ -59,5 +59,7 @@ class TranscribeOptions:
             raise SpecError(f"beam_size is {self.beam_size}, want 1 to {MAX_BEAMS}")
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise SpecError(f"batch_size is {self.batch_size}, want 1 to {MAX_BATCH}")
+        if self.max_duration_s is not None and not self.max_duration_s > 0:
+            raise SpecError(f"max_duration_s is {self.max_duration_s}, want more than 0")
         if not (math.isfinite(self.compression_ratio_limit) and self.compression_ratio_limit > 0):
             raise SpecError(f"compression_ratio_limit is {self.compression_ratio_limit}, want more than 0")

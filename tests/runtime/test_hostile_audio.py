@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio, stated_duration_s, stream_audio
 from sottovoce.testing.hostile_audio import (
@@ -52,7 +52,7 @@ def test_sizes_that_only_a_header_claims_take_no_memory(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime.audio import decode_audio
 for path in Path(sys.argv[1]).iterdir():
     try:
@@ -142,3 +142,9 @@ def test_sound_of_an_unknown_coding_is_told(tmp_path: Path) -> None:
     HOSTILE_AUDIO["wav-0-bits.wav"](path)
     with pytest.raises(InputError, match="audio of an unknown coding; convert it"):
         decode_audio(path)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_length_that_allows_nothing_is_refused(seconds: float) -> None:
+    with pytest.raises(SpecError, match=r"max_duration_s is .*, want more than 0"):
+        TranscribeOptions(max_duration_s=seconds)

@@ -69,10 +69,11 @@ class _Checker:
         told = [attributes[key] for key in ("offset", "size") if key in attributes]
         if not all(each.isascii() and each.isdigit() and len(each) <= MAX_DIGITS for each in told):
             raise _refused(self._path, f"has a constant at {' '.join(told)[:60]!r}, want numbers")
-        if sum(map(int, told)) > self._n_weight_bytes:
-            raise _refused(
-                self._path,
-                f"wants bytes to {sum(map(int, told))} of its weights, which have {self._n_weight_bytes}",
+        end = sum(map(int, told))
+        if end > self._n_weight_bytes:
+            raise InputError(
+                f"{self._path} is damaged: it wants bytes to {end} of its weights, which have {self._n_weight_bytes}; "
+                "make the variant again"
             )
 
     def _end(self, _: str) -> None:

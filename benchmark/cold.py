@@ -81,7 +81,7 @@ def _answer(request: ColdRequest) -> Answer:
     try:
         import numpy as np
 
-        text = hear(np.load(request.clip), request.language)
+        text = hear(np.load(request.clip, allow_pickle=False), request.language)
     except Exception as cause:  # noqa: BLE001 - the same
         return {"error": one_line(cause), "is_fatal": False}
     return {"text": text, "peak_rss_bytes": _peak_rss_bytes()}

@@ -14,6 +14,15 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.audio_source import (
+    ADVICE,
+    DurationLimit,
+    duration_limit,
+    open_container,
+    open_source,
+    probed,
+    reason,
+)
 
 Wave = NDArray[np.float32]
 
@@ -22,8 +31,10 @@ SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
 # Ambisonics of the seventh order, the most that FFmpeg names.
 MAX_CHANNELS = 64
-# 1.4 GB as a wave. Compressed silence can promise years.
+# 1.4 GB as a wave.
 MAX_DURATION_S = 6 * 3600.0
+# A stream takes no memory by its length, only time.
+MAX_STREAM_S = 24 * 3600.0
 # 24 dB over full scale: no float recording is that hot, integers stored as floats are.
 MAX_PEAK = 16.0
 # A quiet room is near -60 dBFS through a microphone, 16-bit dither near -93: no speech lies below this.
@@ -32,10 +43,8 @@ SILENCE_DBFS = -70.0
 PRIMING_S = 0.2
 # Codecs without priming; containers round their length to milliseconds.
 _EXACT_CODECS, _ROUNDING_S = ("flac", "pcm_"), 0.01
+_STREAM_ADVICE = "cut it into pieces, or allow its length with --max-hours"
 
-_ADVICE = "convert it, for example with: ffmpeg -i IN -ac 1 -ar 16000 OUT.flac"
-# A playlist can name other files and addresses: nothing but the bytes given is read.
-_OPEN_OPTIONS = {"protocol_whitelist": "none"}
 # Their headers state the length of the audio; other formats have an estimate from the bit rate.
 _PROMISING_FORMATS = frozenset({"aiff", "caf", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "w64", "wav"})
 # Written by recorders into a pipe, which cannot go back to write the size: 0, 2 GiB or 4 GiB.
@@ -44,7 +53,7 @@ _STREAMED_RIFF_SIZE = 0x7F000000
 _RIFF_HEADER_BYTES = 256
 
 
-def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float = MAX_DURATION_S) -> Wave:
+def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float | None = None) -> Wave:
     """Decode a file, or the bytes of one, into a wave.
 
     Channels are averaged. What headers say of length and rate is never trusted for the result, only
@@ -55,7 +64,8 @@ def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float 
     Args:
         source: audio, or video with an audio track, in any format that FFmpeg reads.
         name: how errors call it; by default the path.
-        max_s: longer audio is refused while it is decoded.
+        max_s: longer audio is refused while it is decoded. None: 6 hours, and no more than speech could take so
+            few bytes for.
 
     Returns:
         float32, shape (n_samples,), 16 kHz, values in [-1, 1], never empty.
@@ -64,20 +74,25 @@ def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float 
         InputError: missing, unreadable, no audio, damaged, empty, not finite, or of absurd shape.
     """
     label = name or (str(source) if isinstance(source, Path) else "the audio given")
-    with _open_source(source, label) as file:
+    with open_source(source, label) as file:
+        limit = duration_limit(file, max_s, longest_s=MAX_DURATION_S, advice="cut it into pieces")
         is_whole = _is_whole_riff(file)
-        with _open_container(file, label) as container:
+        with open_container(file, label) as container:
             stream = _audio_stream(container, label)
-            frames = _frames(container, stream, label=label, is_whole=is_whole)
-            return _join(_blocks(frames, label), label, max_s=max_s)
+            frames = _frames(container, stream, label=label, is_whole=is_whole, limit=limit)
+            return _join(_blocks(frames, label), label)
 
 
-def stream_audio(source: Path | bytes, *, name: str | None = None) -> Iterator[Wave]:
+def stream_audio(
+    source: Path | bytes, *, name: str | None = None, max_s: float | None = None
+) -> Iterator[Wave]:
     """Decode a file, or the bytes of one, block by block, in memory that does not grow with it.
 
     Args:
         source: as for `decode_audio`.
         name: how errors call it; by default the path.
+        max_s: longer audio is refused while it is decoded. None: 24 hours, and no more than speech could take so
+            few bytes for.
 
     Yields:
         float32, shape (n_samples,), 16 kHz, values in [-1, 1]; together the wave of `decode_audio`.
@@ -87,11 +102,12 @@ def stream_audio(source: Path | bytes, *, name: str | None = None) -> Iterator[W
     """
     label = name or (str(source) if isinstance(source, Path) else "the audio given")
     n_samples = 0
-    with _open_source(source, label) as file:
+    with open_source(source, label) as file:
+        limit = duration_limit(file, max_s, longest_s=MAX_STREAM_S, advice=_STREAM_ADVICE)
         is_whole = _is_whole_riff(file)
-        with _open_container(file, label) as container:
+        with open_container(file, label) as container:
             stream = _audio_stream(container, label)
-            frames = _frames(container, stream, label=label, is_whole=is_whole)
+            frames = _frames(container, stream, label=label, is_whole=is_whole, limit=limit)
             for block in _blocks(frames, label):
                 n_samples += block.size
                 yield np.clip(block, -1.0, 1.0)
@@ -103,8 +119,8 @@ def stated_duration_s(source: Path | bytes) -> float | None:
     """Return the length that a file's header states, for progress only; None where it tells none."""
     try:
         with (
-            _open_source(source, "") as file,
-            av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="ignore") as container,
+            open_source(source, "") as file,
+            probed(file) as container,
         ):
             stream = next(iter(container.streams.audio), None)
             return None if stream is None else _stated_s(container, stream)
@@ -119,21 +135,6 @@ def is_silent(wave: Wave) -> bool:
     return float(np.std(wave, dtype=np.float64)) < 10 ** (SILENCE_DBFS / 20)
 
 
-def _open_source(source: Path | bytes, label: str) -> BinaryIO:
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    try:
-        return source.open("rb")
-    except FileNotFoundError as error:
-        raise InputError(f"{label} does not exist; check the path") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{label} is a folder; give an audio file") from error
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{label} cannot be opened ({_reason(error)}); check the path and its rights"
-        ) from error
-
-
 def _is_whole_riff(file: BinaryIO) -> bool:
     """Tell whether a WAV file is as long as its first header says, or that header says nothing."""
     head = file.read(8)
@@ -144,28 +145,25 @@ def _is_whole_riff(file: BinaryIO) -> bool:
     return head[:4] == b"RIFF" and (is_streamed or size - n_bytes <= _RIFF_HEADER_BYTES)
 
 
-def _open_container(file: BinaryIO, label: str) -> InputContainer:
-    try:
-        return av.open(file, "r", options=_OPEN_OPTIONS, metadata_errors="ignore")
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{label} is no audio that FFmpeg can read ({_reason(error)}); {_ADVICE}") from error
-
-
 def _audio_stream(container: InputContainer, label: str) -> AudioStream:
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream):
         kinds = ", ".join(sorted({other.type for other in container.streams})) or "none"
         raise InputError(f"{label} has no audio to decode (its streams: {kinds}); give a file with sound")
+    if stream.codec_context is None:
+        raise InputError(f"{label} has audio of an unknown coding; {ADVICE}")
     if stream.codec_context.name == "flac":
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return stream
 
 
 def _frames(
-    container: InputContainer, stream: AudioStream, *, label: str, is_whole: bool
+    container: InputContainer, stream: AudioStream, *, label: str, is_whole: bool, limit: DurationLimit
 ) -> Iterator[AudioFrame]:
-    """Yield the frames of a stream; refuse one that breaks off."""
+    """Yield the frames of a stream; refuse one that breaks off or has no end."""
     stated_s = _stated_s(container, stream)
+    if stated_s is not None and not stream.codec_context.name.startswith("pcm_"):
+        limit.check(stated_s, label)  # recorders that write PCM into a pipe state 37 hours
     decoded_s = 0.0
     is_cut = False
     damage: Exception | None = None
@@ -175,6 +173,7 @@ def _frames(
             for frame in packet.decode():
                 _check_shape(frame, label)
                 decoded_s += frame.samples / frame.sample_rate
+                limit.check(decoded_s, label)
                 yield frame
     except (av.FFmpegError, OSError) as error:
         damage = error
@@ -201,12 +200,12 @@ def _slack_s(stream: AudioStream) -> float:
 
 
 def _damage_told(label: str, decoded_s: float, stated_s: float | None, damage: Exception | None) -> str:
-    reason = f" ({_reason(damage)})" if damage is not None else ""
+    why = f" ({reason(damage)})" if damage is not None else ""
     if not decoded_s:
-        return f"{label} cannot be decoded{reason}; get a whole copy of it"
+        return f"{label} cannot be decoded{why}; get a whole copy of it"
     is_shorter = stated_s is not None and decoded_s < stated_s - _ROUNDING_S
     stated = f", its header states {stated_s:.1f} s" if is_shorter else ""
-    return f"{label} is damaged: only {decoded_s:.1f} s decode{stated}{reason}; get a whole copy of it"
+    return f"{label} is damaged: only {decoded_s:.1f} s decode{stated}{why}; get a whole copy of it"
 
 
 def _check_shape(frame: AudioFrame, label: str) -> None:
@@ -217,10 +216,10 @@ def _check_shape(frame: AudioFrame, label: str) -> None:
             f"want {MIN_RATE_HZ} to {MAX_RATE_HZ}; check where it comes from"
         )
     if not 1 <= n_channels <= MAX_CHANNELS:
-        raise InputError(f"{label} has {n_channels} channels, want 1 to {MAX_CHANNELS}; {_ADVICE}")
+        raise InputError(f"{label} has {n_channels} channels, want 1 to {MAX_CHANNELS}; {ADVICE}")
     if frame.format.name not in format_dtypes:
         raise InputError(
-            f"{label} holds samples of the kind {frame.format.name}, which is not read; {_ADVICE}"
+            f"{label} holds samples of the kind {frame.format.name}, which is not read; {ADVICE}"
         )
 
 
@@ -234,7 +233,7 @@ def _blocks(frames: Iterable[AudioFrame], label: str) -> Iterator[Wave]:
             if rate_hz != SAMPLE_RATE_HZ:
                 resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
         if frame.sample_rate != rate_hz:
-            raise InputError(f"{label} changes from {rate_hz} to {frame.sample_rate} Hz midway; {_ADVICE}")
+            raise InputError(f"{label} changes from {rate_hz} to {frame.sample_rate} Hz midway; {ADVICE}")
         wave = _mono(frame, label)
         yield wave if resampler is None else resampler.resample_chunk(wave)
     if resampler is not None:
@@ -270,18 +269,8 @@ def _check_floats(samples: NDArray[Any], label: str) -> None:
         raise InputError(f"{label} has samples up to {peak:.4g} where full scale is 1; scale it to [-1, 1]")
 
 
-def _join(blocks: Iterable[Wave], label: str, *, max_s: float) -> Wave:
-    pieces: list[Wave] = []
-    n_samples = 0
-    for block in blocks:
-        pieces.append(block)
-        n_samples += block.size
-        if n_samples > max_s * SAMPLE_RATE_HZ:
-            raise InputError(f"{label} is longer than {max_s:g} s; cut it into pieces")
-    if not n_samples:
+def _join(blocks: Iterable[Wave], label: str) -> Wave:
+    wave: Wave = np.concatenate([np.zeros(0, np.float32), *blocks])
+    if not wave.size:
         raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
-    return np.clip(np.concatenate(pieces), -1.0, 1.0)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return np.clip(wave, -1.0, 1.0, out=wave)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.ir_check import check_ir
 
 
 class GraphFile:
@@ -26,15 +27,20 @@ class GraphFile:
             path: of the `.xml`; the weights lie beside it in `.bin`.
 
         Raises:
-            InputError: one of the files is missing or empty.
+            InputError: one of the files is missing or empty, no regular file, or a graph that is refused.
         """
+        weights = path.with_suffix(".bin")
+        irregular = next((each for each in (path, weights) if each.exists() and not each.is_file()), None)
+        if irregular is not None:
+            raise InputError(f"{irregular} is no regular file; make the variant again")
         try:
             self._graph = path.read_bytes()
-            with path.with_suffix(".bin").open("rb") as file:
+            with weights.open("rb") as file:
                 # A private mapping: OpenVINO asks for memory that may be written, and writes none of it.
                 self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError) as cause:
             raise InputError(f"{path} or its .bin cannot be read: {cause}; make the variant again") from cause
+        check_ir(self._graph, len(self._mapped), path)
         self._path = path
         self._weights = np.frombuffer(self._mapped, dtype=np.uint8)
 

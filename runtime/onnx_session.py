@@ -15,6 +15,7 @@ from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import Encoded, Logits, States, TokenArray, uncounted
 from sottovoce.runtime.features import Features
 from sottovoce.runtime.layout import onnx_path
+from sottovoce.runtime.onnx_check import check_onnx
 from sottovoce.terms import Component
 
 FEATURES_NAME = "input_features"
@@ -33,13 +34,14 @@ def open_session(path: Path, compute: ComputeSpec, *, idle_threads_spin: bool = 
             which runs again at once; others would take the cores from the graphs that follow.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, or has weights where they must not be.
         MissingExtraError: onnxruntime is not installed.
     """
     try:
         import onnxruntime
     except ImportError as cause:
         raise MissingExtraError("onnxruntime", needed_for="an ONNX variant", extra="onnx") from cause
+    check_onnx(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = compute.threads
     options.inter_op_num_threads = 1

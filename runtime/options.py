@@ -32,6 +32,8 @@ class TranscribeOptions:
         use_voice_activity: look for speech before decoding; None does where audio is longer than
             a window, or where a short text is doubtful. Without it long audio is cut every 30 s.
         batch_size: windows decoded together.
+        max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few
+            bytes for.
     """
 
     language: str | None = None
@@ -48,6 +50,7 @@ class TranscribeOptions:
     condition_on_previous: bool = False
     use_voice_activity: bool | None = None
     batch_size: int = 12
+    max_duration_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.temperatures or not all(0 <= t <= 1 for t in self.temperatures):
@@ -56,5 +59,7 @@ class TranscribeOptions:
             raise SpecError(f"beam_size is {self.beam_size}, want 1 to {MAX_BEAMS}")
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise SpecError(f"batch_size is {self.batch_size}, want 1 to {MAX_BATCH}")
+        if self.max_duration_s is not None and not self.max_duration_s > 0:
+            raise SpecError(f"max_duration_s is {self.max_duration_s}, want more than 0")
         if not (math.isfinite(self.compression_ratio_limit) and self.compression_ratio_limit > 0):
             raise SpecError(f"compression_ratio_limit is {self.compression_ratio_limit}, want more than 0")

@@ -11,8 +11,10 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.transcript import Phase
 
 
-def blocks_of(audio: Path | str | bytes | Wave, name: str | None) -> Iterator[Wave]:
-    """Yield the blocks of an audio; a wave is one.
+def blocks_of(
+    audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
+) -> Iterator[Wave]:
+    """Yield the blocks of an audio; a wave is one, of any length.
 
     Raises:
         InputError: it cannot be read, or is no wave.
@@ -20,7 +22,7 @@ def blocks_of(audio: Path | str | bytes | Wave, name: str | None) -> Iterator[Wa
     if isinstance(audio, np.ndarray):
         yield checked(audio, name or "the wave given")
         return
-    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name)
+    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name, max_s=max_s)
 
 
 def checked(wave: Wave, label: str) -> Wave:

@@ -156,7 +156,7 @@ class Transcriber:
         """
         self._check(options)
         clock = PhaseClock()
-        stream = BlockStream(blocks_of(audio, name), clock)
+        stream = BlockStream(blocks_of(audio, name, max_s=options.max_duration_s), clock)
         told = progress or _tell_nobody
         segments, detected = self._transcribe(stream, options, clock, told)
         duration_s = stream.n_samples / SAMPLE_RATE_HZ

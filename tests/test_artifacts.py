@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 
 from sottovoce.artifacts import (
     MANIFEST_NAME,
+    FileEntry,
     Manifest,
     Parent,
     canonical_sha256,
+    check_hashes,
     check_output,
     is_artifact,
     list_files,
@@ -245,3 +249,55 @@ def test_an_artifact_may_be_moved(tmp_path: Path) -> None:
     shutil.move(run, tmp_path / "elsewhere")
     assert str(tmp_path) not in (tmp_path / "elsewhere" / MANIFEST_NAME).read_text(encoding="utf-8")
     assert read_manifest(tmp_path / "elsewhere").name == "int8"
+
+
+def test_a_folder_that_is_as_it_was_made_passes(tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "run")
+    artifact(folder / "int8")
+    write_manifest(folder, manifest(folder))
+    check_hashes(folder, read_manifest(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda folder: (folder / "data.txt").write_text("odd"), "has another hash for data.txt"),
+        (lambda folder: (folder / "data.txt").write_text("older"), "with 3 bytes, it has 5"),
+        (lambda folder: (folder / "data.txt").unlink(), "lists data.txt, which is no file there"),
+        (lambda folder: (folder / "more.txt").touch(), "does not list more.txt"),
+        (lambda folder: (folder / "away").symlink_to("/etc"), "does not list away"),
+        (lambda folder: os.mkfifo(folder / "pipe"), "does not list pipe"),
+        (lambda folder: swap_for_link(folder / "data.txt"), "is or goes through a link"),
+    ],
+    ids=["changed", "longer", "missing", "more", "link to a folder", "pipe", "link"],
+)
+def test_a_folder_that_was_changed_is_refused(
+    tmp_path: Path, change: Callable[[Path], object], told: str
+) -> None:
+    folder = artifact(tmp_path / "run")
+    change(folder)
+    with pytest.raises(
+        InputError, match=rf"run is not what it was made as.*{told}.*; get a whole copy of it$"
+    ):
+        check_hashes(folder, read_manifest(folder))
+
+
+def swap_for_link(path: Path) -> None:
+    path.rename(path.parents[1] / "elsewhere")
+    path.symlink_to("../elsewhere")
+
+
+@pytest.mark.parametrize(
+    "path", ["../run/data.txt", "/etc/passwd", "a//b", "./data.txt", "a\\b", "C:b", "a\0b", ""]
+)
+def test_a_path_that_leads_out_of_a_folder_is_refused(tmp_path: Path, path: str) -> None:
+    folder = artifact(tmp_path / "run")
+    entry = FileEntry(path=path, size_bytes=3, sha256="0" * 64)
+    with pytest.raises(InputError, match="which is no path inside of it"):
+        check_hashes(folder, manifest(folder, files=(entry,)))
+
+
+def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    folder = artifact(tmp_path / "run")
+    with pytest.raises(InputError, match=r"lists data\.txt twice"):
+        check_hashes(folder, manifest(folder, files=list_files(folder) * 2))

@@ -100,6 +100,54 @@ def list_files(folder: Path) -> tuple[FileEntry, ...]:
     )
 
 
+def check_hashes(folder: Path, manifest: Manifest) -> None:
+    """Refuse a folder that does not hold what its manifest lists, byte for byte, and nothing else.
+
+    To be called before any of its files is read by a parser. Sizes are looked at before anything is hashed.
+
+    Raises:
+        InputError: a file is missing, changed, not listed, listed twice, a link, or listed under a path that leads out
+            of the folder.
+    """
+    listed = [entry.path for entry in manifest.files]
+    twice = next((path for path in listed if listed.count(path) > 1), None)
+    if twice is not None:
+        raise _untrue(folder, f"lists {twice} twice")
+    for entry in manifest.files:
+        _check_entry(folder, entry)
+    known = {*listed, MANIFEST_NAME}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or (name not in known and not path.is_dir()):
+            raise _untrue(folder, f"does not list {name}")
+    for entry in manifest.files:
+        if sha256_of_file(folder / entry.path) != entry.sha256:
+            raise _untrue(folder, f"has another hash for {entry.path}")
+
+
+def _check_entry(folder: Path, entry: FileEntry) -> None:
+    parts = entry.path.split("/")
+    if not entry.path.isprintable() or {"", ".", ".."} & set(parts) or set(entry.path) & set("\\:"):
+        raise _untrue(folder, f"lists {entry.path[:80]!r}, which is no path inside of it")
+    path = folder
+    for part in parts:
+        path /= part
+        if path.is_symlink():
+            raise _untrue(folder, f"lists {entry.path}, which is or goes through a link")
+    if not path.is_file():
+        raise _untrue(folder, f"lists {entry.path}, which is no file there")
+    if path.stat().st_size != entry.size_bytes:
+        raise _untrue(
+            folder, f"lists {entry.path} with {entry.size_bytes} bytes, it has {path.stat().st_size}"
+        )
+
+
+def _untrue(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"{folder} is not what it was made as: its {MANIFEST_NAME} {why}; get a whole copy of it"
+    )
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read an artifact's manifest.
 

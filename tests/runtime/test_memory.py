@@ -74,13 +74,18 @@ def test_empty_weights_are_told(path: Path) -> None:
 def test_weights_cut_short_are_told(path: Path, kept_bytes: int) -> None:
     weights = path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:kept_bytes])
-    file = GraphFile(path)
     with pytest.raises(InputError, match="damaged"):
-        file.read()
+        GraphFile(path)
 
 
 def test_a_graph_that_is_none_is_told(path: Path) -> None:
     path.write_text("<net>")
+    with pytest.raises(InputError, match="damaged"):
+        GraphFile(path)
+
+
+def test_a_graph_that_openvino_does_not_know_is_told(path: Path) -> None:
+    path.write_text("<net/>")
     file = GraphFile(path)
     with pytest.raises(InputError, match="damaged"):
         file.read()

@@ -63,6 +63,15 @@ def transcribe(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
     ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--max-hours",
+            min=0,
+            help="Refuse longer audio; by default 24, fewer where so few bytes cannot hold so much speech.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Place each word (json; splits long subtitles).")
@@ -108,6 +117,7 @@ def transcribe(
         condition_on_previous=sequential,
         use_voice_activity=voice_activity,
         batch_size=batch_size,
+        max_duration_s=None if max_hours is None else 3600 * max_hours,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
     with open_model(model) as folder:

@@ -7,18 +7,20 @@ benchmark that brings it, so that what is timed is what a user of an engine wait
 import json
 import logging
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, EngineSpec, MakeEngine
 from sottovoce.errors import SottovoceError
+from sottovoce.runtime.compute import ComputeSpec
 
 if TYPE_CHECKING:
     from sottovoce.runtime.audio import Wave
@@ -37,13 +39,13 @@ Answer = dict[str, str | int | bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdRequest:
-    """What the process is asked, through its standard input.
+    """What the process is asked, as JSON through its standard input.
 
     Attributes:
         spec: the entry.
         clip: float32 samples as `.npy`.
         language: code; None where nobody knows.
-        make: makes an engine that is not one of `OPENERS`.
+        make: makes an engine that is not one of `OPENERS`: a function of a module, or a dataclass of simple values.
     """
 
     spec: EngineSpec
@@ -51,12 +53,57 @@ class ColdRequest:
     language: str | None
     make: MakeEngine | None = None
 
+    def to_json(self) -> str:
+        """Write the request; `from_json` reads it."""
+        told = {
+            "spec": asdict(self.spec),
+            "clip": self.clip,
+            "language": self.language,
+            "make": None if self.make is None else _told_make(self.make),
+        }
+        return json.dumps(told, default=_simple)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ColdRequest":
+        """Read a request."""
+        told = json.loads(text)
+        spec, make = told["spec"], told["make"]
+        return cls(
+            spec=EngineSpec(
+                engine=spec["engine"],
+                variant=spec["variant"],
+                folder=Path(spec["folder"]),
+                compute=ComputeSpec.from_simple(spec["compute"]),
+                is_again=spec["is_again"],
+            ),
+            clip=Path(told["clip"]),
+            language=told["language"],
+            make=None if make is None else _make(make),
+        )
+
+
+def _told_make(make: MakeEngine) -> dict[str, Any]:
+    """Say where the maker of an engine is defined, and of what values it is made."""
+    home = make if isinstance(make, FunctionType) else type(make)
+    values = asdict(make) if is_dataclass(make) and not isinstance(make, type) else None
+    return {"module": home.__module__, "name": home.__qualname__, "values": values}
+
+
+def _make(told: dict[str, Any]) -> MakeEngine:
+    found = getattr(import_module(told["module"]), told["name"])
+    return cast("MakeEngine", found if told["values"] is None else found(**told["values"]))
+
+
+def _simple(value: object) -> object:
+    """Return what JSON can say of a value."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
 
 def main() -> None:
     """Answer the request on standard input with one line on standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     with _own_stdout() as answers:
-        request: ColdRequest = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the parent
+        request = ColdRequest.from_json(sys.stdin.read())
         answers.write(json.dumps(_answer(request)) + "\n")
 
 

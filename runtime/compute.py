@@ -1,5 +1,6 @@
 """What a model computes in: told to OpenVINO, and read back from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,17 @@ class ComputeSpec:
     dynamic_quantization_group_size: int = 0
     kv_cache_precision: KvPrecision | None = None
     threads: int = field(default_factory=usable_cores)
+
+    @classmethod
+    def from_simple(cls, told: Mapping[str, Any]) -> "ComputeSpec":
+        """Read what `dataclasses.asdict` gives, as JSON has it: precisions by their names."""
+        kv_cache = told["kv_cache_precision"]
+        return cls(
+            precision=InferencePrecision(told["precision"]),
+            dynamic_quantization_group_size=told["dynamic_quantization_group_size"],
+            kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
+            threads=told["threads"],
+        )
 
     def properties(self) -> dict[str, str]:
         """Return the properties to compile with."""

@@ -29,12 +29,6 @@ BANNED_METHODS = frozenset({"extract", "extractall", "read_pickle", "to_pickle"}
 BANNED_UNLESS_FALSE = frozenset({"allow_pickle", "shell", "trust_remote_code"})
 NEED_NO_PICKLES = frozenset({"numpy.load"})
 
-ALLOWED: Mapping[tuple[str, str], str] = {
-    ("benchmark/cold.py", "import pickle"): "the request of its own parent, on standard input",
-    ("benchmark/worker.py", "import pickle"): "the same request, written to a private folder",
-}
-"""By module and finding: why it stays."""
-
 SAMPLES = {
     "import pickle": "import pickle",
     "import dill": "import dill as d",

@@ -1,7 +1,6 @@
 """Cold starts: a fresh process with nothing in it that the engine does not need, and what it tells when it fails."""
 
 import os
-import pickle
 import subprocess
 import sys
 from importlib import import_module
@@ -66,7 +65,7 @@ def test_our_engine_starts_with_nothing_that_it_does_not_need(baseline: Path, tm
     *python, code = COLD_COMMAND
     told = "; import sys; sys.stderr.write(' '.join(sys.modules))"
     done = subprocess.run(
-        [*python, code + told], input=pickle.dumps(request), capture_output=True, check=True
+        [*python, code + told], input=request.to_json().encode(), capture_output=True, check=True
     )
     loaded = set(done.stderr.decode().split())
     assert {"openvino", "sottovoce.runtime.transcriber"} <= loaded
@@ -86,7 +85,7 @@ def test_memory_and_time_agree_with_what_the_system_says_of_the_process(
     inside = start_cold(spec(baseline), wave, "en")
     outside = subprocess.run(
         [sys.executable, "-c", MEASURE, *COLD_COMMAND],
-        input=pickle.dumps(request),
+        input=request.to_json().encode(),
         capture_output=True,
         check=True,
     )

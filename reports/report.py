@@ -3,9 +3,10 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.artifacts import check_output, write_text
+from sottovoce.artifacts import write_text
 from sottovoce.benchmark.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.folders import check_output
 from sottovoce.reports.formats import ReportFormat
 
 _NEEDED = {

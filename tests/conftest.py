@@ -67,7 +67,8 @@ def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Hold a run of the recipe int8: fp32, fp16, fp32-stateful, int8 and the record. Not to be changed."""
     from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import load_recipe
-    from sottovoce.optimize.pipeline import optimize, plan
+    from sottovoce.optimize.pipeline import optimize
+    from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

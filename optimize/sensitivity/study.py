@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +11,8 @@ from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
     Parent,
+    created_now,
     list_files,
-    new_folder,
     sha256_of_file,
     write_manifest,
     write_text,
@@ -24,6 +23,7 @@ from sottovoce.config import Recipe, parse_recipe
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.folders import new_folder
 from sottovoce.optimize.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
@@ -245,7 +245,7 @@ def _write(run: Run, variant: Variant, speech: ClipSet, report: SensitivityRepor
             Manifest(
                 kind="sensitivity",
                 name=variant.name,
-                created=datetime.now(UTC),
+                created=created_now(),
                 made_by=f"sottovoce sensitivity {__version__}",
                 parents=(
                     *(

@@ -1,0 +1,56 @@
+"""The same graph, the same bytes: what OpenVINO numbers and orders by chance is put in order.
+
+OpenVINO numbers nodes without a name by a counter of the process, so that a file tells what the process did
+before. The stateful transformation goes through sets of pointers, so that states come in any order.
+"""
+
+import re
+from pathlib import Path
+
+NAMES = re.compile(r'(?<=\b)(names?=")([^"]*)(")')
+
+NUMBERED = re.compile(r"(^|,)([A-Z][A-Za-z0-9]*)_(\d+)(?!\w)")
+"""At the start of a name; what the exporter names by the module of PyTorch goes on behind a slash."""
+
+MODEL_NAME = re.compile(r'(<net name="Model)\d+(")')
+
+
+def settle_names(folder: Path) -> None:
+    """Number the nodes of a variant's graphs in the order in which they stand in each file."""
+    for path in sorted(folder.glob("*.xml")):
+        told = path.read_text(encoding="utf-8")
+        settled = settled_names(told)
+        if settled != told:
+            written = path.with_name(f"settled-{path.name}")
+            written.write_text(settled, encoding="utf-8")
+            written.replace(path)  # not in place: other variants may share the file
+
+
+def settled_names(xml: str) -> str:
+    """Return a graph's text with its nodes numbered from 0; doing so again changes nothing."""
+    numbers: dict[str, int] = {}
+
+    def renumber(found: re.Match[str]) -> str:
+        number = numbers.setdefault(f"{found[2]}_{found[3]}", len(numbers))
+        return f"{found[1]}{found[2]}_{number}"
+
+    def settle(found: re.Match[str]) -> str:
+        return found[1] + NUMBERED.sub(renumber, found[2]) + found[3]
+
+    return NAMES.sub(settle, MODEL_NAME.sub(r"\g<1>0\2", xml))
+
+
+def settle_states(path: Path) -> None:
+    """Write a stateful graph anew with its states in the order of their names."""
+    import openvino
+
+    model = openvino.Core().read_model(path)
+    sinks = sorted(model.get_sinks(), key=lambda sink: str(sink.get_attributes()["variable_id"]))
+    for sink in sinks:
+        model.remove_sink(sink)
+    model.add_sinks(sinks)
+    written = path.with_name(f"settled-{path.name}")
+    openvino.save_model(model, written, compress_to_fp16=False)
+    del model, sinks, sink  # they map the file that is replaced now
+    for suffix in (".bin", ".xml"):
+        written.with_suffix(suffix).replace(path.with_suffix(suffix))

@@ -11,7 +11,7 @@ from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, for
 from sottovoce.config import FloatVariant, Int8Variant, Recipe
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import SpecError
-from sottovoce.folders import OLD, check_output, sibling
+from sottovoce.folders import GONE, OLD, check_output, sibling
 from sottovoce.locks import lock_path
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
@@ -89,7 +89,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
 def is_begun(out: Path) -> bool:
     """Tell whether an output is being written, or was when a process was killed."""
     begun = unfinished_path(out)
-    return any(path.exists() for path in (begun, sibling(begun, OLD), sibling(out, OLD), lock_path(out)))
+    return any(path.exists() for path in (begun, sibling(begun, GONE), sibling(out, OLD), lock_path(out)))
 
 
 def settings_of(planned: Plan) -> dict[str, str]:

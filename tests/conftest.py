@@ -41,6 +41,12 @@ def _no_history() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
+    parser.addoption(
+        "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"
+    )
+    parser.addoption(
+        "--torture-real", action="store_true", help="torture whisper-tiny.en, not a random model"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,8 +19,8 @@ from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.failures import check_room, told_plainly
 from sottovoce.locks import held
 
-NEW, OLD = "new", "old"
-"""What is being written beside an output, and what it replaces."""
+NEW, OLD, GONE = "new", "old", "gone"
+"""What is being written beside an output, what it replaces, and what is being removed."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """See renameat2(2)."""
@@ -84,7 +84,7 @@ def heal(path: Path) -> None:
     old = sibling(path, OLD)
     if old.exists() and not path.exists():
         old.rename(path)
-    for left in (old, sibling(path, NEW)):
+    for left in (old, sibling(path, NEW), sibling(path, GONE)):
         if left.exists():
             shutil.rmtree(left)
 
@@ -131,7 +131,9 @@ def replace_folder(work: Path, path: Path, *, exchange: Callable[[Path, Path], b
 
 def remove_folder(path: Path) -> None:
     """Remove a folder; one that is only half removed has another name. Its lock must be held."""
+    gone = sibling(path, GONE)
+    if gone.exists():
+        shutil.rmtree(gone)
     if path.exists():
-        old = sibling(path, OLD)
-        path.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

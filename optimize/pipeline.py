@@ -5,12 +5,13 @@ that is finished stays, so that the same command goes on after whatever ended th
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sottovoce.artifacts import Manifest, is_artifact, read_manifest
+from sottovoce.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
 from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.record import choose_clips, record
 from sottovoce.config import Recipe, parse_recipe
@@ -21,7 +22,7 @@ from sottovoce.locks import held
 from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.origin import find_checkpoint
-from sottovoce.optimize.plan import Plan, plan_sha256, settings_of
+from sottovoce.optimize.plan import Plan, settings_of
 from sottovoce.optimize.quantize import QuantizeFile
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
@@ -86,37 +87,45 @@ def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) 
     out = planned.out
     with told_plainly(out), held(out, note=reporter.note) as waited:
         unfinished = Unfinished(unfinished_path(out), "run")
-        if _is_made(planned, unfinished, waited=waited, force=manner.force):
+        settings = settings_of(planned)
+        if _is_made(out, settings, unfinished, waited=waited, force=manner.force):
             reporter.note(f"{out} was finished by an earlier command of the same settings")
         else:
             heal(out)
             check_output(out, force=manner.force)
-            _make(planned, unfinished, finish, reporter, restart=manner.restart)
+            _go_on(unfinished, settings, reporter, restart=manner.restart)
+            _make(planned, settings, unfinished, finish, reporter)
         unfinished.remove()
         return read_run(out)
 
 
-def _is_made(planned: Plan, unfinished: Unfinished, *, waited: bool, force: bool) -> bool:
+def _is_made(
+    out: Path, settings: dict[str, str], unfinished: Unfinished, *, waited: bool, force: bool
+) -> bool:
     """Tell whether another process has made this very run meanwhile, or was killed when it stood."""
-    out, work = planned.out, unfinished.folder / RUN_NAME
+    work = unfinished.folder / RUN_NAME
     if not is_artifact(out):
         return False
     was_killed = unfinished.folder.exists() and (is_artifact(work) or not force)
     if not (waited or was_killed):
         return False
-    return read_manifest(out).facts.get(PLAN_KEY) == plan_sha256(planned)
+    return read_manifest(out).facts.get(PLAN_KEY) == canonical_sha256(settings)
 
 
-def _make(
-    planned: Plan, unfinished: Unfinished, finish: Finish, reporter: Reporter, *, restart: bool
-) -> None:
+def _go_on(unfinished: Unfinished, settings: dict[str, str], reporter: Reporter, *, restart: bool) -> None:
     work = unfinished.folder / RUN_NAME
-    if unfinished.begin(settings_of(planned), anew=restart):
+    if unfinished.begin(settings, anew=restart):
         done = sorted(path.name for path in work.glob("[!.]*") if is_artifact(path))
         reporter.note(
             f"goes on with an interrupted run ({unfinished.folder}), finished so far: {', '.join(done) or 'nothing'}"
         )
     work.mkdir(exist_ok=True)
+
+
+def _make(
+    planned: Plan, settings: dict[str, str], unfinished: Unfinished, finish: Finish, reporter: Reporter
+) -> None:
+    work = unfinished.folder / RUN_NAME
     try:
         sources = Sources(planned, reporter)
         export_missing(sources, work)
@@ -127,7 +136,7 @@ def _make(
             planned.recipe,
             name=planned.checkpoint.name,
             origin=planned.checkpoint.origin,
-            plan=plan_sha256(planned),
+            plan=canonical_sha256(settings),
         )
         replace_folder(work, planned.out)
     except BaseException:
@@ -141,19 +150,25 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
     clips = choose_clips(
         speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual, reporter=reporter
     )
-    compute = ComputeSpec()
-    with told_plainly(run.folder), held(run.folder, note=reporter.note):
-        with new_folder(run.folder / CALIBRATION_NAME, force=True) as work:
+    with _held(run, reporter) as now:
+        with new_folder(now.folder / CALIBRATION_NAME, force=True) as work:
             manifest = record(
-                run.baseline.folder,
+                now.baseline.folder,
                 clips,
                 work,
                 quantize=recipe.quantize,
-                compute=compute,
+                compute=ComputeSpec(),
                 reporter=reporter,
             )
-        _refresh_run_manifest(run, run.recipe.model_copy(update={"calibration": recipe.calibration}))
+        _refresh_run_manifest(now, now.recipe.model_copy(update={"calibration": recipe.calibration}))
     return manifest
+
+
+@contextmanager
+def _held(run: Run, reporter: Reporter) -> Iterator[Run]:
+    """Keep others from a run meanwhile; yield it as it is now."""
+    with told_plainly(run.folder), held(run.folder, note=reporter.note) as waited:
+        yield read_run(run.folder) if waited else run
 
 
 def quantize_again(
@@ -178,6 +193,18 @@ def quantize_again(
         MissingExtraError: a CTranslate2 variant is asked for, and the extra `ct2` is not installed.
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
+    with _held(run, reporter) as now:
+        merged = _merged(now, recipe)
+        find = partial(find_checkpoint, now, checkpoint)
+        with new_folder(now.folder / merged.quantize.name, force=True) as work:
+            work.rmdir()
+            quantize_into(now.folder, work, merged, find, reporter, write)
+        _refresh_run_manifest(now, merged)
+    return read_run(run.folder)
+
+
+def _merged(run: Run, recipe: Recipe) -> Recipe:
+    """Return the run's recipe with the `quantize` section of another."""
     if run.calibration is None:
         raise InputError(
             f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
@@ -187,16 +214,9 @@ def quantize_again(
             f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"
         )
     kept = run.recipe.resolved()
-    merged = parse_recipe(
+    return parse_recipe(
         {**recipe.resolved(), "exports": kept["exports"], "calibration": kept["calibration"]}, recipe.name
     )
-    find = partial(find_checkpoint, run, checkpoint)
-    with told_plainly(run.folder), held(run.folder, note=reporter.note):
-        with new_folder(run.folder / merged.quantize.name, force=True) as work:
-            work.rmdir()
-            quantize_into(run.folder, work, merged, find, reporter, write)
-        _refresh_run_manifest(run, merged)
-    return read_run(run.folder)
 
 
 def _refresh_run_manifest(run: Run, recipe: Recipe) -> None:

@@ -111,11 +111,6 @@ def settings_of(planned: Plan) -> dict[str, str]:
     }
 
 
-def plan_sha256(planned: Plan) -> str:
-    """Hash what decides on a run's files."""
-    return canonical_sha256(settings_of(planned))
-
-
 def _speech_sha256(speech: ClipSet, recipe: Recipe) -> str:
     """Hash what a speech set says of its clips, and the audio of those that are recorded."""
     told = [

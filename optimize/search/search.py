@@ -36,6 +36,7 @@ from sottovoce.optimize.search.study import Study
 from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task, Workers
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
+from sottovoce.unfinished import Unfinished, unfinished_path
 
 PRUNE_FACTOR = 2.0
 MIN_TRIALS_TO_PRUNE = 4
@@ -131,6 +132,7 @@ def _search(
 def _run(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool, reporter: Reporter) -> Run:
     """Make the run that trials start from, or take the one that an interrupted search made."""
     if not force and (out / SEARCH_NAME).is_dir():
+        Unfinished(unfinished_path(out), "run").remove()
         return read_run(out)
     planned = plan(model, recipe, speech, out, force=force)
     manner = pipeline.Manner(force=force)

@@ -6,12 +6,10 @@ A stage reads artifacts and writes one; `folders` makes it appear whole or not a
 import hashlib
 import json
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sottovoce.environment import Host
@@ -123,28 +121,22 @@ def is_artifact(folder: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file through a temporary sibling, so that it is there whole or not at all."""
+    """Write a text file through a hidden sibling, so that it is there whole or not at all.
+
+    The sibling's name is fixed: the next writer takes what a killed one left. Two processes that may write one path
+    at once take turns by a lock (`locks.held`).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_debris(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as cause:
-        cause.filename = str(path)
-        raise
-    finally:
+    except BaseException as cause:
         temporary.unlink(missing_ok=True)
-
-
-def _remove_debris(path: Path) -> None:
-    """Remove what killed processes were writing of a text file."""
-    debris = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.new")
-    for beside in path.parent.iterdir():
-        named = debris.fullmatch(beside.name)
-        if named is not None and not psutil.pid_exists(int(named[1])):
-            beside.unlink(missing_ok=True)
+        if isinstance(cause, OSError):
+            cause.filename = str(path)
+        raise
 
 
 def created_now() -> datetime:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sottovoce.errors import InputError, ResourceError, SottovoceError
+from sottovoce.errors import GateError, InputError, ResourceError, SottovoceError, StageError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -72,8 +72,6 @@ def explain(error: BaseException, *, path: Path | None = None) -> SottovoceError
             return InputError(
                 f"no permission for {where or 'a file'}{_detail(each)}; change its permissions, or choose another --out"
             )
-    if path is not None and isinstance(error, Exception) and is_full(path):
-        return disk_full(path)
     return None
 
 
@@ -100,7 +98,8 @@ def told_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = explain(error, path=path)
+        is_told = isinstance(error, SottovoceError) and not isinstance(error, StageError | GateError)
+        told = disk_full(path) if not is_told and is_full(path) else explain(error, path=path)
         if told is None:
             raise
         raise told from error

@@ -30,9 +30,15 @@ TASK = "automatic-speech-recognition-with-past"
 
 
 class TorchWhisper:
-    """A checkpoint in PyTorch, float32, with its processor."""
+    """A checkpoint in PyTorch, float32, with its processor.
+
+    Attributes:
+        config: of the checkpoint, as it was read: exporters change the model's.
+    """
 
     def __init__(self, folder: Path) -> None:
+        import copy
+
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
@@ -41,6 +47,7 @@ class TorchWhisper:
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
             ).eval()
             self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
+        self.config: Any = copy.deepcopy(self.model.config)
 
     def references(self, clips: Sequence[ParityClip], weights: Weights) -> tuple[Reference, ...]:
         """Run the clips with the weights as they are, or rounded to float16 as a variant has them."""
@@ -90,6 +97,7 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
             stateful=layout is Layout.STATEFUL,
             preprocessors=[whisper.processor],
         )
+        whisper.config.save_pretrained(folder)
         whisper.processor.feature_extractor.save_pretrained(folder)
         whisper.processor.tokenizer.save_pretrained(folder)
         whisper.model.generation_config.save_pretrained(folder)

@@ -7,10 +7,13 @@ before. The stateful transformation goes through sets of pointers, so that state
 import re
 from pathlib import Path
 
-NAMES = re.compile(r'(?<=\b)(names?=")([^"]*)(")')
+NAMES = re.compile(r'(\b(?:output_)?names?=")([^"]*)(")')
 
-NUMBERED = re.compile(r"(^|,)([A-Z][A-Za-z0-9]*)_(\d+)(?!\w)")
-"""At the start of a name; what the exporter names by the module of PyTorch goes on behind a slash."""
+NUMBERED = re.compile(r"(^|/)([A-Z][A-Za-z0-9]*)_(\d+)(?!\w)")
+"""A part of a name."""
+
+PYTORCH = "::"
+"""In names by the operations of PyTorch, whose numbers do not depend on the process; recipes may hold them."""
 
 MODEL_NAME = re.compile(r'(<net name="Model)\d+(")')
 
@@ -35,7 +38,8 @@ def settled_names(xml: str) -> str:
         return f"{found[1]}{found[2]}_{number}"
 
     def settle(found: re.Match[str]) -> str:
-        return found[1] + NUMBERED.sub(renumber, found[2]) + found[3]
+        names = (name if PYTORCH in name else NUMBERED.sub(renumber, name) for name in found[2].split(","))
+        return found[1] + ",".join(names) + found[3]
 
     return NAMES.sub(settle, MODEL_NAME.sub(r"\g<1>0\2", xml))
 

@@ -12,21 +12,22 @@ GRAPH = """<net name="Model{0}" version="11">
 <port id="0" names="Result_{2},text"/>
 <layer id="2" name="Constant_{1}/fq_output_0" type="FakeQuantize">
 <layer id="3" name="Convert_{2}.0" type="Convert">
+<layer id="4" name="present.1.key/int8/Constant_{3}" type="Const" output_names="Result_{2},text">
 """
 
 
 def test_numbers_of_a_process_make_no_difference() -> None:
-    one, other = settled_names(GRAPH.format(14, 23009, 7)), settled_names(GRAPH.format(0, 5, 88))
+    one, other = settled_names(GRAPH.format(14, 23009, 7, 8)), settled_names(GRAPH.format(0, 5, 88, 99))
     assert one == other
-    assert one == GRAPH.format(0, 0, 1).replace("Convert_1.0", "Convert_2.0")
+    assert one == GRAPH.format(0, 0, 1, 3).replace("Convert_1.0", "Convert_2.0")
 
 
 def test_a_module_of_pytorch_keeps_its_name() -> None:
-    assert "__module.encoder/aten::view/Reshape_2" in settled_names(GRAPH.format(1, 2, 3))
+    assert "__module.encoder/aten::view/Reshape_2" in settled_names(GRAPH.format(1, 2, 3, 4))
 
 
 def test_settled_names_stay() -> None:
-    settled = settled_names(GRAPH.format(14, 23009, 7))
+    settled = settled_names(GRAPH.format(14, 23009, 7, 8))
     assert settled_names(settled) == settled
 
 

@@ -25,6 +25,7 @@ from sottovoce.failures import explain, told_plainly
             ResourceError,
             "the disk is full",
         ),
+        (RuntimeError("basic_ios::clear: iostream error"), ResourceError, "the disk is full"),
         (MemoryError(), ResourceError, "too little memory"),
         (RuntimeError("Exception from src/core.cpp:1: std::bad_alloc"), ResourceError, "too little memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ResourceError, "too little memory"),

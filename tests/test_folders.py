@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,19 +155,52 @@ def test_writers_in_a_row_each_see_the_folder_of_the_one_before(tmp_path: Path) 
     assert names(tmp_path) == ["run"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a tmpfs, which only root may")
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount a tmpfs")
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounts a tmpfs, which only root may")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(small_disk: Path) -> None:
+    with (
+        pytest.raises(ResourceError, match=r"the disk is full.*make room"),
+        new_folder(small_disk / "run") as work,
+    ):
+        (work / "large").write_bytes(bytes(1 << 20))
+    assert names(small_disk) == []
+
+
+def test_a_disk_that_was_filled_without_a_word_is_found(small_disk: Path) -> None:
+    with pytest.raises(ResourceError, match="the disk is full"), new_folder(small_disk / "run") as work:
+        fill(work / "cut short")
+    assert names(small_disk) == []
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,ro", "tmpfs", disk]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounts a tmpfs, which only root may")
     try:
         with (
-            pytest.raises(ResourceError, match=r"the disk is full.*make room"),
-            new_folder(tmp_path / "run") as work,
+            pytest.raises(InputError, match=r"Read-only file system\); change its permissions"),
+            new_folder(disk / "run"),
         ):
-            (work / "large").write_bytes(bytes(1 << 20))
-        assert names(tmp_path) == []
+            pass
     finally:
-        subprocess.run(["umount", tmp_path], check=True)
+        subprocess.run(["umount", disk], check=True)

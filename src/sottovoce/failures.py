@@ -21,10 +21,11 @@ FULL_TEXTS = (
     "disk quota exceeded",
     "file too large",
     "database or disk is full",
+    "iostream error",
     "(os error 28)",
     "(os error 27)",
 )
-"""Of Rust's `std::io`, of C++ streams that report `errno`, of SQLite."""
+"""Of Rust's `std::io`, of SQLite, of C++ streams, which OpenVINO writes with and which say no more."""
 
 MEMORY_TEXTS = (
     "bad_alloc",
@@ -98,11 +99,17 @@ def told_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        is_told = isinstance(error, SottovoceError) and not isinstance(error, StageError | GateError)
-        told = disk_full(path) if not is_told and is_full(path) else explain(error, path=path)
+        told = explain(error, path=path)
+        if told is None and _may_come_of_a_full_disk(error) and is_full(path):
+            told = disk_full(path)
         if told is None:
             raise
         raise told from error
+
+
+def _may_come_of_a_full_disk(error: Exception) -> bool:
+    """Tell whether a file that was cut short may be behind an error: one of a library, or of a check of ours."""
+    return not isinstance(error, SottovoceError) or isinstance(error, StageError | GateError)
 
 
 def check_room(path: Path) -> None:

@@ -71,10 +71,11 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         holder = sibling(path, NEW)
         work = holder / path.name
         try:
-            work.mkdir(parents=True)
-            yield work
-            check_room(path.parent)
-            replace_folder(work, path)
+            with told_plainly(path):  # before there is room again
+                work.mkdir(parents=True)
+                yield work
+                check_room(path.parent)
+                replace_folder(work, path)
         finally:
             shutil.rmtree(holder, ignore_errors=True)
 

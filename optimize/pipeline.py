@@ -5,6 +5,7 @@ that is finished stays, so that the same command goes on after whatever ended th
 """
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from sottovoce.locks import held
 from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.origin import find_checkpoint
-from sottovoce.optimize.plan import Plan, settings_of
+from sottovoce.optimize.plan import Plan, is_begun, settings_of
 from sottovoce.optimize.quantize import QuantizeFile
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
@@ -85,10 +86,14 @@ def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) 
         StageError: a stage did not do what it ensures.
     """
     out = planned.out
+    was_begun = is_begun(out)
     with told_plainly(out), held(out, note=reporter.note) as waited:
         unfinished = Unfinished(unfinished_path(out), "run")
+        heal(unfinished.folder)
         settings = settings_of(planned)
-        if _is_made(out, settings, unfinished, waited=waited, force=manner.force):
+        # Another process has made it meanwhile, or was killed when it stood and only its debris was left to remove.
+        may_stand = waited or (was_begun and (not manner.force or is_artifact(unfinished.folder / RUN_NAME)))
+        if may_stand and _is_made(out, settings):
             reporter.note(f"{out} was finished by an earlier command of the same settings")
         else:
             heal(out)
@@ -99,17 +104,9 @@ def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) 
         return read_run(out)
 
 
-def _is_made(
-    out: Path, settings: dict[str, str], unfinished: Unfinished, *, waited: bool, force: bool
-) -> bool:
-    """Tell whether another process has made this very run meanwhile, or was killed when it stood."""
-    work = unfinished.folder / RUN_NAME
-    if not is_artifact(out):
-        return False
-    was_killed = unfinished.folder.exists() and (is_artifact(work) or not force)
-    if not (waited or was_killed):
-        return False
-    return read_manifest(out).facts.get(PLAN_KEY) == canonical_sha256(settings)
+def _is_made(out: Path, settings: dict[str, str]) -> bool:
+    """Tell whether an output is the run of these settings."""
+    return is_artifact(out) and read_manifest(out).facts.get(PLAN_KEY) == canonical_sha256(settings)
 
 
 def _go_on(unfinished: Unfinished, settings: dict[str, str], reporter: Reporter, *, restart: bool) -> None:
@@ -119,7 +116,17 @@ def _go_on(unfinished: Unfinished, settings: dict[str, str], reporter: Reporter,
         reporter.note(
             f"goes on with an interrupted run ({unfinished.folder}), finished so far: {', '.join(done) or 'nothing'}"
         )
+        _remove_debris(work)
     work.mkdir(exist_ok=True)
+
+
+def _remove_debris(work: Path) -> None:
+    """Remove what a killed process left beside the steps that it had finished."""
+    for path in work.glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _make(

@@ -114,6 +114,18 @@ def test_a_run_that_stood_when_its_process_was_killed_is_taken(
     assert not unfinished_path(out).exists()
 
 
+@pytest.mark.parametrize("left", [".{}.unfinished.gone", ".{}.lock"])
+def test_a_kill_while_debris_is_removed_is_put_right(
+    left: str, tiny_run: Path, tiny: Path, tones: Path
+) -> None:
+    debris = tiny_run.with_name(left.format(tiny_run.name))
+    debris.mkdir() if left.endswith("gone") else debris.touch()
+    listener = Listener()
+    optimize(make_plan(tiny, tones, tiny_run), force=False, reporter=listener)
+    assert listener.steps == []
+    assert not debris.exists()
+
+
 def start(tiny: Path, tones: Path, out: Path) -> "subprocess.Popen[str]":
     asked = ("optimize", str(tiny), "--data", str(tones), "--out", str(out))
     return subprocess.Popen(

@@ -10,7 +10,8 @@ from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.noise import Disturbance
 from sottovoce.benchmark.results import Stage
 from sottovoce.errors import InputError
-from sottovoce.locks import held
+from sottovoce.folders import GONE, sibling
+from sottovoce.locks import held, lock_path
 from sottovoce.unfinished import HEADER_NAME, Unfinished
 
 BLOCKS_NAME = "blocks.jsonl"
@@ -119,14 +120,18 @@ class Journal:
         with (self.folder / BLOCKS_NAME).open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
-    def is_before(self, manifest: Path) -> bool:
-        """Tell whether a journal is there that was begun before some results were written: a kill kept it."""
+    def is_spent(self, manifest: Path) -> bool:
+        """Tell whether results stand that were made of this journal: a kill kept it from going away.
+
+        Args:
+            manifest: of the results.
+        """
+        if not manifest.is_file():
+            return False
         header = self.folder / HEADER_NAME
-        return (
-            header.is_file()
-            and manifest.is_file()
-            and manifest.stat().st_mtime_ns > header.stat().st_mtime_ns
-        )
+        if header.is_file():
+            return manifest.stat().st_mtime_ns > header.stat().st_mtime_ns
+        return sibling(self.folder, GONE).exists() or lock_path(self.folder).exists()
 
     def remove(self) -> None:
         """Throw the journal away: the results stand."""

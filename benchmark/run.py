@@ -48,7 +48,8 @@ from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output, new_folder
+from sottovoce.folders import check_output, heal, new_folder
+from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
@@ -157,8 +158,9 @@ def benchmark(
         StageError: a variant cannot be loaded or fails on most clips.
     """
     journal = Journal(unfinished_path(out))
-    if not force and journal.is_before(out / MANIFEST_NAME):
-        with journal.held():
+    if not force and journal.is_spent(out / MANIFEST_NAME):
+        with journal.held(), held(out):
+            heal(out)
             journal.remove()
         reporter.note(f"{out} was finished by an earlier command")
         return read_results(out)[0]

@@ -1,5 +1,6 @@
 """An interrupted benchmark goes on where it was, and only where it may."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from sottovoce.benchmark.journal import BLOCKS_NAME, BlockRecord, Journal
 from sottovoce.errors import InputError
+from sottovoce.unfinished import HEADER_NAME
 
 SETTINGS = {"clips": "abc", "passes": "2"}
 
@@ -88,3 +90,17 @@ def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
     with Journal(journal.folder).held():
         pass
     assert [path.name for path in journal.folder.parent.iterdir()] == [journal.folder.name]
+
+
+def test_a_journal_is_spent_once_results_stand_that_are_younger(journal: Journal, tmp_path: Path) -> None:
+    manifest = tmp_path / "results" / "manifest.json"
+    assert not journal.is_spent(manifest)
+    manifest.parent.mkdir()
+    manifest.write_text("{}", encoding="utf-8")
+    os.utime(manifest, (1, 1))
+    assert not journal.is_spent(manifest)
+    os.utime(manifest)
+    os.utime(journal.folder / HEADER_NAME, (1, 1))
+    assert journal.is_spent(manifest)
+    journal.remove()
+    assert not journal.is_spent(manifest)

@@ -18,6 +18,7 @@ from sottovoce.config import load_recipe
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.testing.torture import left_over
 
 TIMEOUT_S = 600
 
@@ -124,8 +125,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
 
 
 def _tone() -> Any:
-    from sottovoce.testing.torture import left_over
-from sottovoce.testing import tone
+    from sottovoce.testing import tone
 
     return tone(2.0)
 

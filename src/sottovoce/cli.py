@@ -27,7 +27,7 @@ from sottovoce.commands.options import Session
 from sottovoce.console import Terminal, show_log
 from sottovoce.errors import SottovoceError
 from sottovoce.failures import explain
-from sottovoce.interrupts import WORDS, Signals, Terminated, obeyed, told
+from sottovoce.interrupts import WORDS, Signals, Terminated, forget_interrupt, obeyed, told
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -131,6 +131,7 @@ def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     if ended in WORDS:
         terminal.note(told(ended))
         signals.is_told = True
+        forget_interrupt()
     sys.exit(ended)
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -79,9 +80,14 @@ with obeyed() as signals:
 """
 
 
-def test_an_interrupt_that_passed_through_code_from_text_keeps_its_exit_code() -> None:
+def test_an_interrupt_that_passed_through_code_from_text_keeps_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "through_text.py").write_text(THROUGH_TEXT, encoding="utf-8")
     with subprocess.Popen(
-        [sys.executable, "-c", THROUGH_TEXT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "through_text"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -90,16 +91,17 @@ class Job:
 
     def run(self, out: Path, *, under: Sequence[str] = ()) -> Ended:
         """Run the command to its end."""
-        err = out.with_name(f"{out.name}.err")
-        started, peak = time.monotonic(), 0
-        process = self.start(out, err, under=under)
-        while process.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                peak = max(peak, psutil.Process(process.pid).memory_info().vms)
-            if time.monotonic() - started > TIMEOUT_S:
-                process.kill()
-            time.sleep(POLL_S)
-        return _ended(process, err, time.monotonic() - started, peak)
+        with TemporaryDirectory() as folder:  # not beside the output, whose disk may be full
+            err = Path(folder) / "err"
+            started, peak = time.monotonic(), 0
+            process = self.start(out, err, under=under)
+            while process.poll() is None:
+                with suppress(psutil.NoSuchProcess):
+                    peak = max(peak, psutil.Process(process.pid).memory_info().vms)
+                if time.monotonic() - started > TIMEOUT_S:
+                    process.kill()
+                time.sleep(POLL_S)
+            return _ended(process, err, time.monotonic() - started, peak)
 
     def stop(self, out: Path, after_s: float, number: signal.Signals) -> Ended | None:
         """Start the command, send it a signal, and wait for its end.
@@ -107,25 +109,25 @@ class Job:
         Returns:
             How it ended, and how long that took after the signal; None where it had ended before.
         """
-        err = out.with_name(f"{out.name}.err")
-        process = self.start(out, err)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(after_s)
-            return None
-        children = psutil.Process(process.pid).children(recursive=True)
-        sent = time.monotonic()
-        process.send_signal(number)
-        process.wait(TIMEOUT_S)
-        seconds = time.monotonic() - sent
-        _, alive = psutil.wait_procs(children, timeout=5)
-        if alive:
-            raise AssertionError(f"{len(alive)} child processes outlived the command")
-        return _ended(process, err, seconds, 0)
+        with TemporaryDirectory() as folder:
+            err = Path(folder) / "err"
+            process = self.start(out, err)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(after_s)
+                return None
+            children = psutil.Process(process.pid).children(recursive=True)
+            sent = time.monotonic()
+            process.send_signal(number)
+            process.wait(TIMEOUT_S)
+            seconds = time.monotonic() - sent
+            _, alive = psutil.wait_procs(children, timeout=5)
+            if alive:
+                raise AssertionError(f"{len(alive)} child processes outlived the command")
+            return _ended(process, err, seconds, 0)
 
 
 def _ended(process: "subprocess.Popen[bytes]", err: Path, seconds: float, peak: int) -> Ended:
     told = err.read_text(encoding="utf-8", errors="replace")
-    err.unlink()
     return Ended(code=process.returncode, err=told, seconds=seconds, address_space_bytes=peak)
 
 

@@ -82,7 +82,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         disk_bytes=_forecast_disk(recipe, weight_bytes),
     )
     check_memory(planned.memory_bytes, "the export")
-    check_disk(planned.disk_bytes, out.parent, "the run")
+    check_disk(planned.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
     return planned
 
 
@@ -90,6 +90,11 @@ def is_begun(out: Path) -> bool:
     """Tell whether an output is being written, or was when a process was killed."""
     begun = unfinished_path(out)
     return any(path.exists() for path in (begun, sibling(begun, GONE), sibling(out, OLD), lock_path(out)))
+
+
+def _made_bytes(out: Path) -> int:
+    """Return the size of what an interrupted command finished."""
+    return sum(path.stat().st_size for path in unfinished_path(out).rglob("*") if path.is_file())
 
 
 def settings_of(planned: Plan) -> dict[str, str]:

@@ -50,10 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--large"):
-        for item in items:
-            if item.get_closest_marker("large") is not None:
-                item.add_marker(pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large"))
+    large = pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large")
+    torture = pytest.mark.skip(reason="takes minutes to hours; runs with --torture ROUNDS")
+    for item in items:
+        if item.get_closest_marker("large") is not None and not config.getoption("--large"):
+            item.add_marker(large)
+        if item.path.parent.name == "torture" and not config.getoption("--torture"):
+            item.add_marker(torture)
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 DEMO_DIR := sottovoce-demo
 
-.PHONY: demo test check format lock clean help
+.PHONY: demo test torture check format lock clean help
 
 help:
 	@echo "make demo    install, optimize whisper-tiny.en, benchmark it, write $(DEMO_DIR)/report.html"
 	@echo "make test    install what is missing and run the tests"
+	@echo "make torture kill, starve and interrupt commands on whisper-tiny.en, for hours"
 	@echo "make check   format, lint and type checks"
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make lock    resolve requirements/*.txt again"
@@ -19,6 +20,15 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+# Rounds of each: moments of a kill, processes in a crowd, moments of a signal, sizes of a disk and of memory.
+TORTURE := $(BIN)/python -m pytest -n 0 -q -s -p no:randomly -p no:timeout --torture-real
+
+torture: $(VENV)/installed-dev
+	$(TORTURE) --torture 100 tests/torture/test_kill.py
+	$(TORTURE) --torture 20 tests/torture/test_crowd.py
+	$(TORTURE) --torture 50 tests/torture/test_interrupt.py
+	$(TORTURE) --torture 10 tests/torture/test_limits.py
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

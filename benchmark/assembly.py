@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
 from sottovoce.accuracy import NORMALIZER
+from sottovoce.artifacts import created_now
 from sottovoce.benchmark.ceilings import ceilings_of
 from sottovoce.benchmark.comparison import Entrant, by_speaker, compare, compare_peer, ratio_of_times
 from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
@@ -112,7 +112,7 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
     ]
     entrants = [(summary, gathered.rows[summary.name]) for summary in summaries]
     return Results(
-        created=datetime.now(UTC),
+        created=created_now(),
         model=run.manifest.name,
         checkpoint=_published_id(run),
         recipe=run.recipe.resolved(),

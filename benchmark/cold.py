@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -85,7 +85,7 @@ class ColdRequest:
 def _told_make(make: MakeEngine) -> dict[str, Any]:
     """Say where the maker of an engine is defined, and of what values it is made."""
     home = make if isinstance(make, FunctionType) else type(make)
-    values = asdict(make) if is_dataclass(make) and not isinstance(make, type) else None
+    values = None if isinstance(make, FunctionType) else asdict(cast("Any", make))
     return {"module": home.__module__, "name": home.__qualname__, "values": values}
 
 

@@ -1,10 +1,7 @@
 """What a benchmark has measured so far, on disk, so that an interrupted one goes on where it was."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -13,15 +10,11 @@ from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.noise import Disturbance
 from sottovoce.benchmark.results import Stage
 from sottovoce.errors import InputError
+from sottovoce.folders import GONE, sibling
+from sottovoce.locks import held, lock_path
+from sottovoce.unfinished import HEADER_NAME, Unfinished
 
-HEADER_NAME, BLOCKS_NAME = "begun.json", "blocks.jsonl"
-
-
-class Header(Document):
-    """What must be the same for an interrupted benchmark to go on."""
-
-    kind: Literal["unfinished benchmark"] = "unfinished benchmark"
-    settings: dict[str, str]
+BLOCKS_NAME = "blocks.jsonl"
 
 
 class TimedRecord(Document):
@@ -98,28 +91,15 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unfinished = Unfinished(folder, "benchmark")
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[bool]:
         """Keep others from the journal meanwhile.
 
         Raises:
-            InputError: another benchmark writes to it.
+            InputError: another benchmark writes to it: two at once would disturb each other's figures.
         """
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder.with_name(f".{self.folder.name}.lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as cause:
-            raise InputError(
-                f"another benchmark is writing {self.folder}; wait for it, or choose another --out"
-            ) from cause
-        try:
-            yield
-        finally:
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+        return held(self.folder, wait=False)
 
     def begin(self, settings: dict[str, str], *, anew: bool) -> dict[tuple[int, str], BlockRecord]:
         """Open the journal, and return what an interrupted benchmark of the same settings left.
@@ -131,50 +111,31 @@ class Journal:
         Raises:
             InputError: what is there has other settings, or is damaged, or is not a journal.
         """
-        if self.folder.exists():
-            header = self._read_header()
-            if not anew:
-                self._check(header, settings)
-                return {record.key: record for record in self._read_blocks()}
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True)
-        header = Header(settings=settings)
-        (self.folder / HEADER_NAME).write_text(header.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        return {}
+        if not self._unfinished.begin(settings, anew=anew):
+            return {}
+        return {record.key: record for record in self._read_blocks()}
 
     def add(self, record: BlockRecord) -> None:
         """Keep a block; one of the same pass and clip takes the place of an earlier one."""
         with (self.folder / BLOCKS_NAME).open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
+    def is_spent(self, manifest: Path) -> bool:
+        """Tell whether results stand that were made of this journal: a kill kept it from going away.
+
+        Args:
+            manifest: of the results.
+        """
+        if not manifest.is_file():
+            return False
+        header = self.folder / HEADER_NAME
+        if header.is_file():
+            return manifest.stat().st_mtime_ns > header.stat().st_mtime_ns
+        return sibling(self.folder, GONE).exists() or lock_path(self.folder).exists()
+
     def remove(self) -> None:
         """Throw the journal away: the results stand."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _read_header(self) -> Header:
-        path = self.folder / HEADER_NAME
-        try:
-            return Header.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as cause:
-            raise InputError(
-                f"{self.folder} is in the way: an unfinished benchmark would stand there, and this is none; remove it, "
-                "or choose another --out"
-            ) from cause
-
-    def _check(self, header: Header, settings: dict[str, str]) -> None:
-        changed = sorted(
-            name
-            for name in header.settings.keys() | settings.keys()
-            if header.settings.get(name) != settings.get(name)
-        )
-        if changed:
-            first = changed[0]
-            raise InputError(
-                f"{self.folder} holds an unfinished benchmark with other settings ({first}: "
-                f"{header.settings.get(first, 'none')}, now {settings.get(first, 'none')}"
-                f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}); repeat its command to go on, or start "
-                "anew with --restart"
-            )
+        self._unfinished.remove()
 
     def _read_blocks(self) -> list[BlockRecord]:
         """Read the blocks; a last line that an interruption cut short is cut off."""

@@ -13,9 +13,7 @@ from sottovoce.artifacts import (
     Manifest,
     Parent,
     canonical_sha256,
-    check_output,
     list_files,
-    new_folder,
     sha256_of_file,
     write_manifest,
 )
@@ -37,6 +35,7 @@ from sottovoce.benchmark.results import (
     ClipRow,
     MachineRates,
     Results,
+    read_results,
 )
 from sottovoce.benchmark.scaling import Scaling, ScalingSpec, measure_scaling
 from sottovoce.benchmark.sounds import make_sounds
@@ -48,11 +47,15 @@ from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, MissingExtraError, SpecError
+from sottovoce.failures import told_plainly
+from sottovoce.folders import check_output, heal, new_folder
+from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.terms import InferencePrecision
+from sottovoce.unfinished import unfinished_path
 
 logger = logging.getLogger(__name__)
 
@@ -154,12 +157,18 @@ def benchmark(
         GateError: the baseline, or another variant that is to compute in float32, does not.
         StageError: a variant cannot be loaded or fails on most clips.
     """
+    journal = Journal(unfinished_path(out))
+    if not force and journal.is_spent(out / MANIFEST_NAME):
+        with journal.held(), held(out):
+            heal(out)
+            journal.remove()
+        reporter.note(f"{out} was finished by an earlier command")
+        return read_results(out)[0]
     check_output(out, force=force)
     _check(spec)
     _require_extra()
     plan = _plan(run, speech, spec, reporter)
-    journal = Journal(out.with_name(f"{out.name}.unfinished"))
-    with journal.held():
+    with told_plainly(out), journal.held():
         gathered = _gather(run, spec, plan, journal, reporter, make)
         results = assemble(run, speech, plan.procedure, gathered)
         with new_folder(out, force=force) as work:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -330,6 +331,7 @@ def _failed(spec: EngineSpec, failure: _Failure) -> StageError | ClipError:
 def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     """Run in the process: load, then answer until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         engine, ready = _load(spec, make)
     except Exception as cause:  # noqa: BLE001 - the edge of the process: reported to the parent
@@ -338,6 +340,14 @@ def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     connection.send(ready)
     while (request := connection.recv()) is not None:
         connection.send(_answer(engine, request))
+
+
+def _end_with_parent() -> None:
+    """End this process, whatever it is doing, when its parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, _Ready]:

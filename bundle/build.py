@@ -3,16 +3,17 @@
 Every byte follows from the run, the options and the installed versions: no time, no path, no measurement of its own.
 """
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 import yaml
 
 from sottovoce import __version__
-from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, list_files, sha256_of_file
+from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
 from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import expect, golden_rows
@@ -39,6 +40,9 @@ from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
 from sottovoce.config import parse_recipe
 from sottovoce.errors import InputError, SpecError
+from sottovoce.failures import told_plainly
+from sottovoce.folders import check_output
+from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import RECIPE_NAME, Run, Variant
 from sottovoce.runtime.transcriber import Transcriber
@@ -96,20 +100,23 @@ def check_spec(spec: BundleSpec) -> None:
         raise SpecError("--docker needs --wheels PLATFORM: an image is built from the bundle alone")
 
 
-def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter) -> Built:
+def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:
     """Pack a variant of a run.
 
     Raises:
+        OutputExistsError: there is another file of that name, and `force` is not set.
         InputError: the run was changed since it was made, or a part of it is missing.
         MissingExtraError: what runs the variant is not installed here.
+        ResourceError: the disk is full.
         SpecError: the options contradict each other.
         StageError: wheels could not be had.
     """
     check_spec(spec)
+    check_output(out, force=force)
     variant = run.variant(spec.variant)
-    _check_unchanged(variant)
-    with tempfile.TemporaryDirectory(prefix="sottovoce-") as temporary:
-        wheels, wheel_members, requirements = _wheels(variant, spec, Path(temporary), reporter)
+    check_hashes(variant.folder, variant.manifest)
+    with told_plainly(out), held(out, note=reporter.note), _workshop(out) as work:
+        wheels, wheel_members, requirements = _wheels(variant, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
             golden = expect(Transcriber.load(variant.folder), spec.speech)
         facts = _facts(run, variant, spec, golden, wheels)
@@ -120,17 +127,21 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter) -> Built:
             *wheel_members,
             Member(path=REQUIREMENTS_NAME, source=requirements.encode()),
         ]
-        return _write(facts, members, out, reporter)
+        packed = _pack(facts, members, work / out.name, reporter)
+        _put(packed, out, force=force)
+        return replace(packed, path=out)
 
 
-def _check_unchanged(variant: Variant) -> None:
-    """Compare a variant's files with the hashes of its manifest: what is packed is what was checked when it was made."""
-    found = {entry.path: entry for entry in list_files(variant.folder)}
-    for entry in variant.manifest.files:
-        if found.get(entry.path) != entry:
-            raise InputError(
-                f"{variant.folder / entry.path} was changed since the variant was made; make the variant again"
-            )
+@contextmanager
+def _workshop(out: Path) -> Iterator[Path]:
+    """Yield a folder beside an output; a fixed one, so that the next command removes what a kill left. The lock is held."""
+    work = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _wheels(
@@ -203,22 +214,23 @@ def _text_members(run: Run, variant: Variant, spec: BundleSpec, facts: BundleMan
     return [Member(path=path, source=text) for path, text in texts.items()]
 
 
-def _write(facts: BundleManifest, members: Sequence[Member], out: Path, reporter: Reporter) -> Built:
-    """Hash the members, write the archive through a temporary sibling."""
+def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter: Reporter) -> Built:
+    """Hash the members and write the archive."""
     ordered = sorted(members, key=lambda member: member.path)
     manifest = facts.model_copy(update={"files": tuple(map(_entry, ordered))})
     raw, seal = write_manifest(manifest)
     first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
-    out.parent.mkdir(parents=True, exist_ok=True)
     with reporter.progress(f"pack {len(ordered)} files", None):
-        work = out.with_name(f".{out.name}.unfinished")
-        try:
-            write_archive(work, manifest.name, (*first, *ordered))
-            digest = sha256_of_file(work)
-            work.replace(out)
-        finally:
-            work.unlink(missing_ok=True)
-    return Built(path=out, size_bytes=out.stat().st_size, sha256=digest, manifest=manifest)
+        write_archive(path, manifest.name, (*first, *ordered))
+        digest = sha256_of_file(path)
+    return Built(path=path, size_bytes=path.stat().st_size, sha256=digest, manifest=manifest)
+
+
+def _put(packed: Built, out: Path, *, force: bool) -> None:
+    """Move a bundle to its place, unless another process put the same one there meanwhile."""
+    if not out.is_file() or sha256_of_file(out) != packed.sha256:
+        check_output(out, force=force)
+        packed.path.replace(out)
 
 
 def _entry(member: Member) -> FileEntry:

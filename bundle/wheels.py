@@ -146,7 +146,7 @@ def download(pinned: Iterable[Pinned], target: Target, into: Path) -> Wheels:
     Raises:
         StageError: pip could not get one of them.
     """
-    into.mkdir(parents=True, exist_ok=True)
+    into.mkdir(parents=True)
     wanted = [f"{each.name}=={each.version}" for each in pinned]
     tags = [option for tag in target.tags for option in ("--platform", tag)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sottovoce import __version__
@@ -12,6 +11,7 @@ from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
     Parent,
+    created_now,
     list_files,
     read_manifest,
     sha256_of_file,
@@ -310,7 +310,7 @@ def _manifest(
     return Manifest(
         kind="calibration",
         name=clips.name,
-        created=datetime.now(UTC),
+        created=created_now(),
         made_by=f"sottovoce calibrate {__version__}",
         parents=(
             Parent(

@@ -7,20 +7,21 @@ PyTorch on real features and against the checkpoint's settings before it counts 
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sottovoce.artifacts import MANIFEST_NAME
 from sottovoce.config import FloatVariant
 from sottovoce.errors import StageError
 from sottovoce.optimize.identity import Identity, check_identity
+from sottovoce.optimize.names import settle_names, settle_states
 from sottovoce.optimize.onnx_parity import check_onnx_parity
 from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
-from sottovoce.progress import Reporter
 from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import COMPONENT_FILES, components_of
-from sottovoce.terms import Format, Layout, Weights
+from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
@@ -29,9 +30,15 @@ TASK = "automatic-speech-recognition-with-past"
 
 
 class TorchWhisper:
-    """A checkpoint in PyTorch, float32, with its processor."""
+    """A checkpoint in PyTorch, float32, with its processor.
+
+    Attributes:
+        config: of the checkpoint, as it was read: exporters change the model's.
+    """
 
     def __init__(self, folder: Path) -> None:
+        import copy
+
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
@@ -40,6 +47,7 @@ class TorchWhisper:
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
             ).eval()
             self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
+        self.config: Any = copy.deepcopy(self.model.config)
 
     def references(self, clips: Sequence[ParityClip], weights: Weights) -> tuple[Reference, ...]:
         """Run the clips with the weights as they are, or rounded to float16 as a variant has them."""
@@ -51,28 +59,28 @@ class TorchWhisper:
         return compute_references(rounded, self.processor, clips)
 
 
-def export_variants(
-    whisper: TorchWhisper, variants: Sequence[FloatVariant], into: Path, reporter: Reporter
-) -> None:
-    """Write the folder of each OpenVINO variant into `into`.
+def export_variant(whisper: TorchWhisper, variant: FloatVariant, into: Path, *, same: Path | None) -> None:
+    """Write an OpenVINO variant. The same checkpoint gives the same bytes, whatever the process did before.
+
+    Args:
+        whisper: the checkpoint.
+        variant: what to write.
+        into: is made where it is not there.
+        same: the float32 variant with the same graphs, if there is one.
 
     Raises:
         StageError: the exporter left a component out.
     """
-    made: dict[Layout, Path] = {}
-    with reporter.progress("export", len(variants)) as advance:
-        for variant in sorted(variants, key=lambda v: v.weights is not Weights.FP32):
-            folder = into / variant.name
-            source = made.get(variant.layout)
-            if source is None:
-                source = folder if variant.weights is Weights.FP32 else into / f".{variant.layout}-fp32"
-                export_fp32(whisper, variant.layout, source)
-                made[variant.layout] = source
-            if variant.weights is Weights.FP16:
-                save_fp16(source, folder)
-            advance()
-    for leftover in into.glob(".*-fp32"):
-        shutil.rmtree(leftover)
+    if variant.weights is Weights.FP32:
+        export_fp32(whisper, variant.layout, into)
+    elif same is not None:
+        save_fp16(same, into)
+    else:
+        source = into / ".fp32"
+        export_fp32(whisper, variant.layout, source)
+        save_fp16(source, into)
+        shutil.rmtree(source)
+    settle_names(into)
 
 
 def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
@@ -89,10 +97,13 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
             stateful=layout is Layout.STATEFUL,
             preprocessors=[whisper.processor],
         )
+        whisper.config.save_pretrained(folder)
         whisper.processor.feature_extractor.save_pretrained(folder)
         whisper.processor.tokenizer.save_pretrained(folder)
         whisper.model.generation_config.save_pretrained(folder)
         export_tokenizer(whisper.processor.tokenizer, folder)
+        if layout is Layout.STATEFUL:
+            settle_states(component_path(folder, Component.DECODER))
     wanted = 2 if layout is Layout.STATEFUL else len(COMPONENT_FILES)
     if len(components_of(folder)) != wanted or not (folder / "openvino_tokenizer.xml").is_file():
         raise StageError(
@@ -105,37 +116,35 @@ def save_fp16(source: Path, folder: Path) -> None:
     """Save a float32 variant's graphs with float16 weights, everything else copied."""
     import openvino
 
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("openvino_encoder*", "openvino_decoder*"))
+    graphs_and_manifest = ("openvino_encoder*", "openvino_decoder*", MANIFEST_NAME)
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*graphs_and_manifest), dirs_exist_ok=True)
     core = openvino.Core()
     for component in components_of(source):
         name = f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(core.read_model(source / name), folder / name, compress_to_fp16=True)
 
 
-def check_variants(
-    whisper: TorchWhisper,
-    variants: Sequence[FloatVariant],
+def check_variant(
     folder: Path,
-    *,
+    variant: FloatVariant,
     identity: Identity,
-    clips: Sequence[ParityClip],
+    references: Sequence[Reference],
     compute: ComputeSpec,
-    reporter: Reporter,
-) -> Mapping[str, Parity]:
+) -> Parity:
     """Check what `export` ensures: settings kept, encoder and greedy tokens as in PyTorch.
 
+    Args:
+        folder: what was exported.
+        variant: what it is to be.
+        identity: of the checkpoint.
+        references: what PyTorch says, with weights of the variant's type.
+        compute: how it is checked.
+
     Raises:
-        ParityError: a variant differs from the checkpoint.
+        ParityError: it differs from the checkpoint.
     """
-    found: dict[str, Parity] = {}
-    with reporter.progress("parity with PyTorch", len(variants)) as advance:
-        references = {
-            weights: whisper.references(clips, weights) for weights in {v.weights for v in variants}
-        }
-        for variant in variants:
-            check_identity(folder / variant.name, identity)
-            check = check_onnx_parity if variant.format is Format.ONNX else check_parity
-            found[variant.name] = check(folder / variant.name, references[variant.weights], compute)
-            logger.info("%s: %s", variant.name, asdict(found[variant.name]))
-            advance()
+    check_identity(folder, identity)
+    check = check_onnx_parity if variant.format is Format.ONNX else check_parity
+    found = check(folder, references, compute)
+    logger.info("%s: %s", variant.name, asdict(found))
     return found

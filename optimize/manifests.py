@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,7 @@ from sottovoce.artifacts import (
     FileEntry,
     Manifest,
     Parent,
+    created_now,
     list_files,
     read_manifest,
     sha256_of_file,
@@ -63,7 +63,7 @@ def write_variant_manifest(folder: Path, recipe: Recipe, made: Made) -> None:
         Manifest(
             kind="variant",
             name=made.name,
-            created=datetime.now(UTC),
+            created=created_now(),
             made_by=f"sottovoce optimize {__version__}",
             recipe=recipe.resolved(),
             recipe_sha256=recipe.sha256(),
@@ -122,24 +122,40 @@ def _measured(folder: Path, component: Component) -> tuple[int, Int8Count]:
             return component_bytes(folder)[component], count_ctranslate2(folder, component)
 
 
-def write_run_manifest(work: Path, recipe: Recipe, *, name: str, origin: Parent) -> None:
-    """Write the resolved recipe and the manifest of a run whose variants are complete."""
+PLAN_KEY = "plan_sha256"
+
+
+def write_run_manifest(
+    work: Path, recipe: Recipe, *, name: str, origin: Parent, plan: str | None = None
+) -> None:
+    """Write the resolved recipe and the manifest of a run whose variants are complete.
+
+    Args:
+        work: the run's folder.
+        recipe: what it was made with.
+        name: of the checkpoint.
+        origin: the checkpoint.
+        plan: hash of what decided on the run's files; None once a part was replaced.
+    """
     write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
-    children = sorted(path.parent for path in work.glob(f"*/{MANIFEST_NAME}"))
+    children = sorted(path.parent for path in work.glob(f"[!.]*/{MANIFEST_NAME}"))
     own = [work / RECIPE_NAME, *(child / MANIFEST_NAME for child in children)]
     write_manifest(
         work,
         Manifest(
             kind="run",
             name=name,
-            created=datetime.now(UTC),
+            created=created_now(),
             made_by=f"sottovoce optimize {__version__}",
             recipe=recipe.resolved(),
             recipe_sha256=recipe.sha256(),
             parents=(origin,),
             host=read_host(),
             versions=library_versions(),
-            facts={"variants": [child.name for child in children if read_manifest(child).kind == "variant"]},
+            facts={
+                "variants": [child.name for child in children if read_manifest(child).kind == "variant"],
+                **({} if plan is None else {PLAN_KEY: plan}),
+            },
             files=tuple(
                 FileEntry(
                     path=path.relative_to(work).as_posix(),

@@ -94,7 +94,7 @@ def export_onnx(
 def save_settings(whisper: TorchWhisper, folder: Path) -> None:
     """Write what a variant needs beside its graphs: settings, tokenizer, feature extractor."""
     with quiet_libraries(), quiet_output():
-        whisper.model.config.save_pretrained(folder)
+        whisper.config.save_pretrained(folder)
         whisper.model.generation_config.save_pretrained(folder)
         whisper.processor.feature_extractor.save_pretrained(folder)
         whisper.processor.tokenizer.save_pretrained(folder)

@@ -3,9 +3,12 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.artifacts import check_output, write_text
+from sottovoce.artifacts import write_text
 from sottovoce.benchmark.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.failures import told_plainly
+from sottovoce.folders import check_output
+from sottovoce.locks import held
 from sottovoce.reports.formats import ReportFormat
 
 _NEEDED = {
@@ -43,7 +46,10 @@ def write_report(
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
     check_output(out, force=force)
-    write_text(out, make_report(results_path, kind, has_audio=has_audio))
+    text = make_report(results_path, kind, has_audio=has_audio)
+    with told_plainly(out), held(out):
+        check_output(out, force=force)
+        write_text(out, text)
     return out
 
 

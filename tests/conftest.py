@@ -41,13 +41,22 @@ def _no_history() -> Iterator[None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
+    parser.addoption(
+        "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"
+    )
+    parser.addoption(
+        "--torture-real", action="store_true", help="torture whisper-tiny.en, not a random model"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--large"):
-        for item in items:
-            if item.get_closest_marker("large") is not None:
-                item.add_marker(pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large"))
+    large = pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large")
+    torture = pytest.mark.skip(reason="takes minutes to hours; runs with --torture ROUNDS")
+    for item in items:
+        if item.get_closest_marker("large") is not None and not config.getoption("--large"):
+            item.add_marker(large)
+        if item.path.parent.name == "torture" and not config.getoption("--torture"):
+            item.add_marker(torture)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +76,8 @@ def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Hold a run of the recipe int8: fp32, fp16, fp32-stateful, int8 and the record. Not to be changed."""
     from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import load_recipe
-    from sottovoce.optimize.pipeline import optimize, plan
+    from sottovoce.optimize.pipeline import optimize
+    from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

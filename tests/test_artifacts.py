@@ -19,10 +19,8 @@ from sottovoce.artifacts import (
     Parent,
     canonical_sha256,
     check_hashes,
-    check_output,
     is_artifact,
     list_files,
-    new_folder,
     read_manifest,
     sha256_of_file,
     write_manifest,
@@ -30,6 +28,7 @@ from sottovoce.artifacts import (
 )
 from sottovoce.environment import Host
 from sottovoce.errors import InputError, OutputExistsError
+from sottovoce.folders import check_output, new_folder
 
 HOST = Host(
     os="Linux 6.8",

@@ -17,10 +17,14 @@ import sottovoce
 PACKAGE = Path(sottovoce.__file__).parent
 STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
 LAYERS = (
-    ("cores", "errors", "terms"),
+    ("cores", "errors", "interrupts", "terms"),
     (
         "progress",
         "artifacts",
+        "failures",
+        "folders",
+        "locks",
+        "unfinished",
         "config",
         "environment",
         "configs",

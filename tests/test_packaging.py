@@ -121,7 +121,7 @@ def test_the_wheel_installs_the_command(direct_wheel: Path) -> None:
         name = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
         entries = ConfigParser()
         entries.read_string(archive.read(name).decode())
-    assert dict(entries["console_scripts"]) == {"sottovoce": "sottovoce.cli:main"}
+    assert dict(entries["console_scripts"]) == {"sottovoce": "sottovoce.__main__:main"}
 
 
 def test_a_device_installs_neither_torch_nor_transformers(direct_wheel: Path) -> None:

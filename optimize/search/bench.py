@@ -17,17 +17,15 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe
 from sottovoce.errors import SottovoceError
 from sottovoce.intervals import Interval, make_blocks, rate_delta_interval
+from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.judge import Judgement, Spoken, Subject, judge, listen
 from sottovoce.optimize.quantize import quantize_variant, quantized_compute
-from sottovoce.optimize.search.components import ComponentCache
 from sottovoce.optimize.search.outcome import Outcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
-
-COMPONENTS_NAME = "components"
 
 N_TIMINGS = 2
 """Of each clip; the least counts, since whatever else the machine does only adds to it."""

@@ -16,10 +16,13 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe, SearchSection
 from sottovoce.cores import usable_cores
 from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.failures import told_plainly
+from sottovoce.locks import held
 from sottovoce.optimize import pipeline
-from sottovoce.optimize.search.bench import COMPONENTS_NAME, TRIAL_PREFIX, BenchSpec
+from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
+from sottovoce.optimize.plan import plan
+from sottovoce.optimize.search.bench import TRIAL_PREFIX, BenchSpec
 from sottovoce.optimize.search.choose import choose, is_finished, is_within, pareto_front, wer_per_nat
-from sottovoce.optimize.search.components import ComponentCache
 from sottovoce.optimize.search.outcome import (
     REPORT_NAME,
     Outcome,
@@ -33,6 +36,7 @@ from sottovoce.optimize.search.study import Study
 from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task, Workers
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
+from sottovoce.unfinished import Unfinished, unfinished_path
 
 PRUNE_FACTOR = 2.0
 MIN_TRIALS_TO_PRUNE = 4
@@ -94,6 +98,21 @@ def search(
         StageError: no trial worked.
     """
     space = space_of(recipe)
+    with told_plainly(out), held(out, note=reporter.note):
+        return _search(model, recipe, space, speech, out, spec, force=force, reporter=reporter)
+
+
+def _search(
+    model: str,
+    recipe: Recipe,
+    space: Space,
+    speech: ClipSet,
+    out: Path,
+    spec: SearchSpec,
+    *,
+    force: bool,
+    reporter: Reporter,
+) -> SearchReport:
     started = time.monotonic()
     run = _run(model, space.recipe, speech, out, force=force, reporter=reporter)
     folder = run.folder / SEARCH_NAME
@@ -113,11 +132,13 @@ def search(
 def _run(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool, reporter: Reporter) -> Run:
     """Make the run that trials start from, or take the one that an interrupted search made."""
     if not force and (out / SEARCH_NAME).is_dir():
+        Unfinished(unfinished_path(out), "run").remove()
         return read_run(out)
-    planned = pipeline.plan(model, recipe, speech, out, force=force)
-    with pipeline.new_run(planned, force=force, reporter=reporter) as work:
-        (work / SEARCH_NAME).mkdir()
-    return read_run(out)
+    planned = plan(model, recipe, speech, out, force=force)
+    manner = pipeline.Manner(force=force)
+    return pipeline.make_run(
+        planned, lambda work: (work / SEARCH_NAME).mkdir(exist_ok=True), manner, reporter
+    )
 
 
 def _bench(
@@ -174,7 +195,7 @@ def _load(clips: Sequence[Clip], reporter: Reporter) -> tuple[LoadedClip, ...]:
 
 def _remove_debris(folder: Path) -> None:
     """Remove what a killed process was writing."""
-    for path in [*folder.glob(f"{TRIAL_PREFIX}*"), *(folder / COMPONENTS_NAME).glob(".*")]:
+    for path in folder.glob(f"{TRIAL_PREFIX}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 

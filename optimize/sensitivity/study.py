@@ -1,19 +1,18 @@
 """Study a run's sensitivity: what each block costs when it alone is quantized as the recipe says."""
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sottovoce import __version__
 from sottovoce.artifacts import (
     MANIFEST_NAME,
     Manifest,
     Parent,
+    created_now,
     list_files,
-    new_folder,
     sha256_of_file,
     write_manifest,
     write_text,
@@ -24,6 +23,7 @@ from sottovoce.config import Recipe, parse_recipe
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.folders import new_folder
 from sottovoce.optimize.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
@@ -91,9 +91,9 @@ def study(run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter) 
     recipe = _recipe_of(variant)
     store = _store(run)
     clips = choose_judge_clips(run, speech, store, spec.n_clips, reporter)
-    with TemporaryDirectory(
-        dir=run.folder, prefix=f".{SENSITIVITY_NAME}-", ignore_cleanup_errors=True
-    ) as work:
+    with new_folder(run.folder / SENSITIVITY_NAME, force=True) as folder:
+        work = folder / "work"
+        work.mkdir()
         threads = spec.threads or usable_cores()
         computes = Computes(
             judging=ComputeSpec(threads=threads),
@@ -103,12 +103,13 @@ def study(run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter) 
             source=run.variant(recipe.quantized_from.name).folder,
             variant=recipe.quantize,
             store=store if spec.n_calibration_clips is None else store.first(spec.n_calibration_clips),
-            work=Path(work),
+            work=work,
             compute=computes.judging,
         )
         reporter.note(f"each block is quantized with {len(quantizer.store.clip_ids())} recorded clips")
         report = _measure(quantizer, variant, speech, clips, computes, reporter)
-    _write(run, variant, speech, report)
+        shutil.rmtree(work)
+        _write(folder, run, variant, speech, report)
     return report
 
 
@@ -235,27 +236,26 @@ def _results(blocks: Sequence[Block], figures: Sequence[Figures]) -> tuple[Block
     )
 
 
-def _write(run: Run, variant: Variant, speech: ClipSet, report: SensitivityReport) -> None:
-    """Write the report as an artifact of the run; an earlier one is replaced."""
+def _write(folder: Path, run: Run, variant: Variant, speech: ClipSet, report: SensitivityReport) -> None:
+    """Write the report as an artifact of the run."""
     parents = (("variant", variant.name), ("variant", report.reference), ("calibration", CALIBRATION_NAME))
-    with new_folder(run.folder / SENSITIVITY_NAME, force=True) as work:
-        write_text(work / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
-        write_manifest(
-            work,
-            Manifest(
-                kind="sensitivity",
-                name=variant.name,
-                created=datetime.now(UTC),
-                made_by=f"sottovoce sensitivity {__version__}",
-                parents=(
-                    *(
-                        Parent(role=role, name=name, sha256=sha256_of_file(run.folder / name / MANIFEST_NAME))
-                        for role, name in parents
-                    ),
-                    Parent(role="speech", name=speech.name),
+    write_text(folder / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
+    write_manifest(
+        folder,
+        Manifest(
+            kind="sensitivity",
+            name=variant.name,
+            created=created_now(),
+            made_by=f"sottovoce sensitivity {__version__}",
+            parents=(
+                *(
+                    Parent(role=role, name=name, sha256=sha256_of_file(run.folder / name / MANIFEST_NAME))
+                    for role, name in parents
                 ),
-                host=read_host(),
-                versions=library_versions(),
-                files=list_files(work),
+                Parent(role="speech", name=speech.name),
             ),
-        )
+            host=read_host(),
+            versions=library_versions(),
+            files=list_files(folder),
+        ),
+    )

@@ -1,5 +1,23 @@
-"""Run the command line as `python -m sottovoce`."""
+"""Run the command line, as `sottovoce` or as `python -m sottovoce`."""
 
-from sottovoce.cli import main
+import os
+import signal
+from types import FrameType
 
-main()
+
+def _leave(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; a signal during its import ends it without a word."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _leave)
+    from sottovoce.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

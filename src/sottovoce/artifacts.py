@@ -1,29 +1,19 @@
-"""Artifacts: folders with a `manifest.json`, written whole or not at all.
+"""Artifacts: folders with a `manifest.json`, which is written last.
 
-A stage reads artifacts and writes one. The work happens in a temporary sibling of the output,
-the manifest is written last, and one rename makes the artifact exist. Whatever interrupts the
-work leaves the output as it was.
+A stage reads artifacts and writes one; `folders` makes it appear whole or not at all.
 """
 
 import hashlib
 import json
-import logging
-import shutil
-import tempfile
-from contextlib import contextmanager
-from datetime import datetime
+import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sottovoce.environment import Host
-from sottovoce.errors import InputError, OutputExistsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-logger = logging.getLogger(__name__)
+from sottovoce.errors import InputError
 
 MANIFEST_NAME = "manifest.json"
 
@@ -179,75 +169,32 @@ def is_artifact(folder: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file through a temporary sibling, so that it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    """Write a text file through a hidden sibling, so that it is there whole or not at all.
 
-
-def check_output(path: Path, *, force: bool) -> None:
-    """Refuse an output that exists, unless it may be replaced.
-
-    Raises:
-        OutputExistsError: it exists and `force` is not set.
-        InputError: `force` is set, but it is a folder that sottovoce did not write.
+    The sibling's name is fixed: the next writer takes what a killed one left. Two processes that may write one path
+    at once take turns by a lock (`locks.held`).
     """
-    if not path.exists():
-        return
-    if not force:
-        raise OutputExistsError(path)
-    if path.is_dir() and any(path.iterdir()) and not is_artifact(path):
-        raise InputError(
-            f"{path} exists and was not written by sottovoce (it has no {MANIFEST_NAME}); "
-            "--force does not delete it. Choose another --out"
-        )
-
-
-@contextmanager
-def new_folder(path: Path, *, force: bool = False) -> "Iterator[Path]":
-    """Yield a temporary sibling of `path` that becomes `path` when the block ends well.
-
-    An exception, Ctrl-C included, removes the sibling and leaves `path` as it was.
-
-    Raises:
-        OutputExistsError: `path` exists and `force` is not set.
-    """
-    check_output(path, force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = path.with_name(f".{path.name}.new")
     try:
-        work.chmod(0o755)
-        yield work
-        _replace_folder(work, path)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException as cause:
+        temporary.unlink(missing_ok=True)
+        if isinstance(cause, OSError):
+            cause.filename = str(path)
         raise
 
 
-def _replace_folder(work: Path, path: Path) -> None:
-    """Rename `work` to `path`; what was there goes away only after the new folder stands."""
-    if not path.exists():
-        work.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    path.rename(old / path.name)
-    try:
-        work.rename(path)
-    except OSError:
-        (old / path.name).rename(path)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+def created_now() -> datetime:
+    """Return what a manifest calls the time of its making, in UTC.
+
+    `SOURCE_DATE_EPOCH` stands in for the clock, so that the same inputs give the same manifest:
+    https://reproducible-builds.org/specs/source-date-epoch/.
+    """
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(told), UTC) if told.isdecimal() else datetime.now(UTC)
 
 
 def canonical_sha256(value: object) -> str:

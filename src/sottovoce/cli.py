@@ -28,6 +28,8 @@ from sottovoce.commands import (
 from sottovoce.commands.options import Session
 from sottovoce.console import Terminal, show_log
 from sottovoce.errors import SottovoceError
+from sottovoce.failures import explain
+from sottovoce.interrupts import WORDS, Signals, Terminated, forget_interrupt, obeyed, told
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -102,29 +104,39 @@ def main() -> None:
     """Run the command line; turn errors into one line and an exit code."""
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
-    try:
-        _leave(terminal, app(standalone_mode=False))
-    except SottovoceError as error:
-        _fail(terminal, str(error), error.exit_code, is_debug=is_debug)
-    except click.ClickException as error:
-        _fail(
-            terminal,
-            f"{error.format_message()} (--help shows what there is)",
-            error.exit_code,
-            is_debug=is_debug,
-        )
-    except (KeyboardInterrupt, click.Abort):
-        _leave(terminal, EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - the edge of the program
-        told = f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)"
-        _fail(terminal, told, EXIT_UNEXPECTED, is_debug=is_debug)
+    with obeyed() as signals:
+        try:
+            code = app(standalone_mode=False)
+        except (KeyboardInterrupt, Terminated, click.Abort):
+            code = EXIT_INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the edge of the program
+            if signals.exit_code is None:  # native code may turn an interruption into any error
+                _fail(terminal, *_told(error), is_debug=is_debug)
+            code = EXIT_INTERRUPTED
+        _leave(terminal, signals, code)
 
 
-def _leave(terminal: Terminal, code: int | None) -> NoReturn:
+def _told(error: Exception) -> tuple[str, int]:
+    """Say in one line what went wrong, with the exit code."""
+    known = explain(error) or error
+    if isinstance(known, SottovoceError):
+        return str(known), known.exit_code
+    if isinstance(known, click.ClickException):
+        return f"{known.format_message()} (--help shows what there is)", known.exit_code
+    return (
+        f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
+        EXIT_UNEXPECTED,
+    )
+
+
+def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     """Exit; typer turns Ctrl-C into an exit code."""
-    if code == EXIT_INTERRUPTED:
-        terminal.note("interrupted; nothing was half-written")
-    sys.exit(code)
+    ended = signals.exit_code or code
+    if ended in WORDS:
+        terminal.note(told(ended))
+        signals.is_told = True
+        forget_interrupt()
+    sys.exit(ended)
 
 
 def _fail(terminal: Terminal, message: str, code: int, *, is_debug: bool) -> NoReturn:

@@ -60,10 +60,11 @@ def demo_recipe(name: str) -> Recipe:
 
 def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     """Optimize, benchmark and report with the embedded model and speech."""
-    from sottovoce.artifacts import check_output
     from sottovoce.benchmark.run import BenchmarkSpec, benchmark
     from sottovoce.calibrate.speech import read_speech
-    from sottovoce.optimize.pipeline import optimize, plan, quantize_again
+    from sottovoce.folders import check_output
+    from sottovoce.optimize.pipeline import optimize, quantize_again
+    from sottovoce.optimize.plan import plan
     from sottovoce.reports.report import write_report
 
     paths = demo_paths(out)

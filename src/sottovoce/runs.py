@@ -154,7 +154,7 @@ def read_run(folder: Path) -> Run:
 
 def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
     """Name the variants of a run: those of its recipe in their order, then any other by name."""
-    found = {path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}")} - RESERVED_NAMES
+    found = {path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_NAME}")} - RESERVED_NAMES
     ordered = [
         name for name in (*(v.name for v in recipe.float_variants), recipe.quantize.name) if name in found
     ]

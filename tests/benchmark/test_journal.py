@@ -1,11 +1,14 @@
 """An interrupted benchmark goes on where it was, and only where it may."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sottovoce.benchmark.journal import BLOCKS_NAME, BlockRecord, Journal
 from sottovoce.errors import InputError
+from sottovoce.unfinished import HEADER_NAME
 
 SETTINGS = {"clips": "abc", "passes": "2"}
 
@@ -80,10 +83,24 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
 def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
     with (
         journal.held(),
-        pytest.raises(InputError, match="another benchmark is writing"),
-        Journal(journal.folder).held(),
+        pytest.raises(InputError, match="another process is writing"),
+        ThreadPoolExecutor(1) as other,
     ):
-        pass
+        other.submit(lambda: Journal(journal.folder).held().__enter__()).result()
     with Journal(journal.folder).held():
         pass
     assert [path.name for path in journal.folder.parent.iterdir()] == [journal.folder.name]
+
+
+def test_a_journal_is_spent_once_results_stand_that_are_younger(journal: Journal, tmp_path: Path) -> None:
+    manifest = tmp_path / "results" / "manifest.json"
+    assert not journal.is_spent(manifest)
+    manifest.parent.mkdir()
+    manifest.write_text("{}", encoding="utf-8")
+    os.utime(manifest, (1, 1))
+    assert not journal.is_spent(manifest)
+    os.utime(manifest)
+    os.utime(journal.folder / HEADER_NAME, (1, 1))
+    assert journal.is_spent(manifest)
+    journal.remove()
+    assert not journal.is_spent(manifest)

@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sottovoce.benchmark import noise
@@ -144,3 +147,32 @@ def test_a_cold_start_takes_a_clip_that_every_entry_transcribed(tmp_path: Path) 
     make = FakeEngines(fails_on={"int8": frozenset({16_000})})
     found = run(make, Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0, cold_starts=1))
     assert [entry.cold_runs[0].text for entry in found.entries] == ["en en", "en en"]
+
+
+ORPHAN = """
+import time
+from pathlib import Path
+from sottovoce.benchmark.engines.engine import EngineSpec
+from sottovoce.benchmark.worker import Worker
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.testing import FakeEngines
+
+worker = Worker(
+    EngineSpec(engine="sottovoce", variant="int8", folder=Path("int8"), compute=ComputeSpec()), FakeEngines()
+)
+worker.wait_until_loaded()
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_worker_ends_with_a_benchmark_that_is_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        _, alive = psutil.wait_procs([worker], timeout=10)
+        assert alive == []
+        assert "Traceback" not in parent.communicate()[1]

@@ -15,6 +15,7 @@ from sottovoce.bundle.manifest import Floors
 from sottovoce.bundle.self_test import GoldenOutcome, find_problems
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
+from sottovoce.environment import read_host
 from sottovoce.errors import BundleError
 
 
@@ -60,7 +61,7 @@ def test_the_command_tells_json_and_its_exit_code(built: Built, opened: Path, tm
 
 
 def test_a_cpu_that_would_give_wrong_words_is_refused(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = opening.read_host().model_copy(update={"machine": "x86_64", "instruction_sets": ["avx2"]})
+    old = read_host().model_copy(update={"machine": "x86_64", "instruction_sets": ["avx2"]})
     monkeypatch.setattr(opening, "read_host", lambda: old)
     with pytest.raises(BundleError, match="int8-no-vnni"), opening.open_model(built.path):
         pytest.fail("it was opened")

@@ -9,10 +9,9 @@ import pytest
 
 from sottovoce.config import FloatVariant
 from sottovoce.errors import ParityError
-from sottovoce.optimize.export import TorchWhisper, check_variants, export_variants
+from sottovoce.optimize.export import TorchWhisper, check_variant, export_variant
 from sottovoce.optimize.identity import read_identity
 from sottovoce.optimize.parity import ParityClip, Reference, check_parity, relative_difference
-from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import components_of, layout_of
@@ -101,19 +100,12 @@ def test_a_distilled_english_model_with_128_mel_bins_is_exported(tmp_path: Path)
     source = tiny_checkpoint(tmp_path / "large-v3.en", n_mels=128, decoder_layers=1, multilingual=False)
     whisper, identity = TorchWhisper(source), read_identity(source)
     assert (identity.n_mels, identity.decoder_layers, identity.is_multilingual) == (128, 1, False)
-    variants = (FloatVariant(name="fp16", weights=Weights.FP16, layout=Layout.STATEFUL),)
-    export_variants(whisper, variants, tmp_path / "run", Silent())
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["fp16"]
-    found = check_variants(
-        whisper,
-        variants,
-        tmp_path / "run",
-        identity=identity,
-        clips=clips(None),
-        compute=ComputeSpec(),
-        reporter=Silent(),
-    )
-    assert found["fp16"].n_clips == 3
+    variant = FloatVariant(name="fp16", weights=Weights.FP16, layout=Layout.STATEFUL)
+    export_variant(whisper, variant, tmp_path / "fp16", same=None)
+    assert list(tmp_path.glob("**/.*")) == []
+    references = whisper.references(clips(None), Weights.FP16)
+    found = check_variant(tmp_path / "fp16", variant, identity, references, ComputeSpec())
+    assert found.n_clips == 3
 
 
 def test_a_run_tells_its_parity(tiny_run: Path) -> None:

@@ -17,7 +17,8 @@ from sottovoce.optimize.ctranslate2_checkpoint import list_variables
 from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, check_ctranslate2, export_ctranslate2
 from sottovoce.optimize.identity import read_identity
 from sottovoce.optimize.onnx_merge import MERGED_NAME
-from sottovoce.optimize.pipeline import describe, optimize, plan, quantize_again
+from sottovoce.optimize.pipeline import optimize, quantize_again
+from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, Transcriber

@@ -18,6 +18,7 @@ from sottovoce.config import load_recipe
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.testing.torture import left_over
 
 TIMEOUT_S = 600
 
@@ -82,7 +83,7 @@ def test_killed_at_three_moments_and_started_again_it_loses_no_trial_that_was_do
     asked = command(tiny, tones, recipe, out, "--trials", "4", "--json")
     database = out / "search" / "study.db"
     moments = (
-        lambda: any(tmp_path.glob(".best.*/fp32")),  # while the run is made
+        (tmp_path / "best.unfinished" / "run" / "fp32").is_dir,  # while the run is made
         lambda: any((out / "search").glob("trial-*")),  # in the first trial
         lambda: len(told_trials(database)) >= 2 and any((out / "search").glob("trial-*")),
     )
@@ -118,6 +119,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
     assert found.recipe.quantize.components.encoder.symmetric == symmetric
     assert found.variant("int8-best").facts.components
     assert Transcriber.load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
+    assert left_over(out) == []
     assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json"}
     assert SearchReport.model_validate_json((out / "search" / "search.json").read_bytes()) == report
 

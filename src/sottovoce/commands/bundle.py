@@ -95,11 +95,11 @@ def bundle(
 
         sottovoce bundle runs/base --out base.tar.gz --wheels manylinux2014_x86_64 --docker --sign key.pem
     """
-    from sottovoce.artifacts import check_output
     from sottovoce.bundle.build import BundleSpec, build, check_spec
     from sottovoce.bundle.signing import check_key, sign_bundle
     from sottovoce.bundle.wheels import parse_target
     from sottovoce.demo import demo_speech
+    from sottovoce.folders import check_output
     from sottovoce.measured import read_measured
     from sottovoce.runs import read_run
 
@@ -120,7 +120,7 @@ def bundle(
     check_spec(spec)
     if sign is not None:
         check_key(sign)
-    built = build(run, spec, out, session.terminal)
+    built = build(run, spec, out, session.terminal, force=force)
     signature = None if sign is None else sign_bundle(built, sign)
     if as_json:
         show(session, _json(built, signature))

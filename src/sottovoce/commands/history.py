@@ -39,9 +39,10 @@ def history(
     """
     import json
 
-    from sottovoce.artifacts import check_output, write_text
+    from sottovoce.artifacts import write_text
     from sottovoce.benchmark.history import HISTORY_VARIABLE, history_path, read_past, same_conditions
     from sottovoce.errors import InputError, nearest
+    from sottovoce.folders import check_output
     from sottovoce.result_tables import history_table
 
     session: Session = context.obj

@@ -16,6 +16,10 @@ def optimize(
     recipe: RecipeName = "int8",
     overrides: Overrides = None,
     *,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Throw away what an interrupted command left, instead of going on."),
+    ] = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")
@@ -23,6 +27,8 @@ def optimize(
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
+
+    Interrupted, the same command goes on where it was.
 
     Examples:
 
@@ -34,16 +40,17 @@ def optimize(
     from sottovoce.config import load_recipe
     from sottovoce.inspection import inspect_run
     from sottovoce.optimize import pipeline
+    from sottovoce.optimize.plan import describe, plan
     from sottovoce.tables import run_table
 
     session: Session = context.obj
     chosen = load_recipe(recipe, overrides or ())
-    planned = pipeline.plan(model, chosen, read_speech(data), out, force=force)
+    planned = plan(model, chosen, read_speech(data), out, force=force)
     if dry_run:
-        for line in pipeline.describe(planned):
+        for line in describe(planned):
             typer.echo(line)
         return
-    run = pipeline.optimize(planned, force=force, reporter=session.terminal)
+    run = pipeline.optimize(planned, force=force, reporter=session.terminal, restart=restart)
     summary = inspect_run(run)
     show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
     session.terminal.note(f"wrote {out}")

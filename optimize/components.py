@@ -1,4 +1,8 @@
-"""Quantized components that trials share: two trials that differ in the decoder have one encoder."""
+"""Quantized components, each made once for each thing that it depends on.
+
+An interrupted `optimize` finds those again that it had finished; two trials of a search that differ in the decoder
+have one encoder.
+"""
 
 import os
 import shutil
@@ -8,22 +12,19 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from sottovoce.artifacts import (
-    MANIFEST_NAME,
-    canonical_sha256,
-    new_folder,
-    read_manifest,
-    sha256_of_file,
-    write_text,
-)
+from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, read_manifest, sha256_of_file, write_text
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Int8Variant
 from sottovoce.errors import OutputExistsError, StageError
+from sottovoce.folders import new_folder
 from sottovoce.optimize.fidelity import Fidelity
+from sottovoce.optimize.names import settle_names
 from sottovoce.optimize.quantize import quantize_file
 from sottovoce.progress import Reporter
 from sottovoce.runtime.layout import COMPONENT_FILES
 from sottovoce.terms import Component
+
+COMPONENTS_NAME = "components"
 
 VERDICT_NAME = "verdict.json"
 
@@ -64,8 +65,9 @@ class ComponentCache:
         """
         made = self._folder / key_of(source, store, component, variant)
         if not made.is_dir():
-            with suppress(OutputExistsError), new_folder(made) as work:  # another worker was as quick
+            with suppress(OutputExistsError), new_folder(made) as work:  # another worker made it meanwhile
                 verdict = _quantize(source, store, component, variant, work, reporter)
+                settle_names(work)
                 write_text(work / VERDICT_NAME, _VERDICT.dump_json(verdict).decode())
         verdict = _VERDICT.validate_json((made / VERDICT_NAME).read_bytes())
         if verdict.fidelity is None:

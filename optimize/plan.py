@@ -1,0 +1,206 @@
+"""What `optimize` would do, and everything about it that can be checked before work begins."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sottovoce.artifacts import canonical_sha256, sha256_of_file
+from sottovoce.calibrate.clips import Clip, ClipSet, select_clips
+from sottovoce.calibrate.forecast import check_disk, check_memory, gib
+from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned
+from sottovoce.config import FloatVariant, Int8Variant, Recipe
+from sottovoce.environment import library_versions, read_host
+from sottovoce.errors import SpecError
+from sottovoce.folders import GONE, OLD, check_output, sibling
+from sottovoce.locks import lock_path
+from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
+from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
+from sottovoce.optimize.identity import Identity, read_identity
+from sottovoce.terms import Component, Format, Layout, Weights
+from sottovoce.unfinished import unfinished_path
+
+EXPORT_PROCESS_BYTES = 1 << 30
+EXPORT_WEIGHT_COPIES = 4
+"""Forecast of the export: libraries, and the weights in PyTorch, traced, as constants, in a check."""
+
+TWO_DECODERS = 1.8
+"""Weights of the stateless layout by those of the checkpoint: the decoder's, about 0.8 of all, are there twice."""
+
+MERGED_DECODERS = TWO_DECODERS - 1
+"""The same of both decoders as one graph, which shares them."""
+
+
+CHECKPOINT_SUFFIXES = frozenset({".json", ".safetensors", ".txt"})
+"""Weights, settings and tokenizer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `optimize` would do: checked, nothing written yet."""
+
+    checkpoint: Checkpoint
+    identity: Identity
+    recipe: Recipe
+    speech: ClipSet
+    out: Path
+    weight_bytes: int
+    """Of the checkpoint in float32."""
+    memory_bytes: int
+    disk_bytes: int
+
+
+def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> Plan:
+    """Check everything that can be checked before work begins.
+
+    An output that is there is left to `make_run` where something tells that a process was writing it just now.
+
+    Raises:
+        InputError: the output exists, the checkpoint or the speech cannot be used.
+        MissingExtraError: a library that the recipe needs is not installed.
+        ResourceError: memory or disk is short.
+        SpecError: the recipe holds choices, which are for a search.
+    """
+    if recipe.search is not None:
+        raise SpecError(
+            f"recipe {recipe.name} holds choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
+        )
+    if not is_begun(out):
+        check_output(out, force=force)
+    if recipe.quantize.format is Format.CTRANSLATE2:
+        require_converter()
+    checkpoint = resolve_checkpoint(model)
+    identity = read_identity(checkpoint.folder)
+    weight_bytes = _weight_bytes(checkpoint.folder)
+    planned = Plan(
+        checkpoint=checkpoint,
+        identity=identity,
+        recipe=recipe,
+        speech=speech,
+        out=out,
+        weight_bytes=weight_bytes,
+        memory_bytes=EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes,
+        disk_bytes=_forecast_disk(recipe, weight_bytes),
+    )
+    check_memory(planned.memory_bytes, "the export")
+    check_disk(planned.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
+    return planned
+
+
+def is_begun(out: Path) -> bool:
+    """Tell whether an output is being written, or was when a process was killed."""
+    begun = unfinished_path(out)
+    return any(path.exists() for path in (begun, sibling(begun, GONE), sibling(out, OLD), lock_path(out)))
+
+
+def _made_bytes(out: Path) -> int:
+    """Return the size of what an interrupted command finished."""
+    return sum(path.stat().st_size for path in unfinished_path(out).rglob("*") if path.is_file())
+
+
+def settings_of(planned: Plan) -> dict[str, str]:
+    """Return what decides on a run's files, and so must be the same to go on with an unfinished one."""
+    host = read_host()
+    versions = library_versions()
+    return {
+        "checkpoint": canonical_sha256(
+            [
+                (path.name, sha256_of_file(path))
+                for path in sorted(planned.checkpoint.folder.iterdir())
+                if path.suffix in CHECKPOINT_SUFFIXES
+            ]
+        ),
+        "recipe": planned.recipe.sha256(),
+        "speech": _speech_sha256(planned.speech, planned.recipe),
+        "CPU": f"{host.cpu}, {host.usable_cores} cores",
+        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+    }
+
+
+def _speech_sha256(speech: ClipSet, recipe: Recipe) -> str:
+    """Hash what a speech set says of its clips, and the audio of those that are recorded."""
+    told = [
+        (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
+        for clip in speech.clips
+    ]
+    spec = recipe.calibration
+    recorded = select_clips(speech.of_split(CALIBRATION_SPLIT).clips, spec.n_clips, seed=spec.seed)
+    return canonical_sha256([told, [_audio_sha256(clip) for clip in recorded]])
+
+
+def _audio_sha256(clip: Clip) -> str | None:
+    """Hash a clip's audio; None of a file that is missing, which is told when the clip is decoded."""
+    if isinstance(clip.audio, bytes):
+        return hashlib.sha256(clip.audio).hexdigest()
+    return sha256_of_file(clip.audio) if clip.audio.is_file() else None
+
+
+def _weight_bytes(folder: Path) -> int:
+    """Return the bytes of a checkpoint's weights in float32."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                count = 1
+                for size in file.get_slice(name).get_shape():
+                    count *= size
+                total += 4 * count
+    return total
+
+
+def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
+    """Forecast a run's size."""
+    return int(sum(_forecast_float(variant, weight_bytes) for variant in recipe.float_variants)) + int(
+        _forecast_quantized(recipe.quantize, weight_bytes)
+    )
+
+
+def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
+    graphs = TWO_DECODERS if variant.layout is Layout.STATELESS else 1.0
+    merged = MERGED_DECODERS if variant.merged else 0.0
+    return weight_bytes * (graphs + merged) * (1.0 if variant.weights is Weights.FP32 else 0.5)
+
+
+def _forecast_quantized(variant: Int8Variant, weight_bytes: int) -> float:
+    """Forecast the quantized variant; of one with components as if all of them stayed float."""
+    if variant.format is Format.CTRANSLATE2:
+        return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
+    return weight_bytes * TWO_DECODERS
+
+
+def describe(planned: Plan) -> list[str]:
+    """Tell in lines what a plan would do."""
+    recipe, identity = planned.recipe, planned.identity
+    chosen = select_clips(
+        planned.speech.of_split("calib").clips, recipe.calibration.n_clips, seed=recipe.calibration.seed
+    )
+    recording = forecast_planned(
+        planned.checkpoint.folder, chosen, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
+    )
+    n_calibration = len(planned.speech.of_split("calib"))
+    return [
+        (
+            f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
+            f"{identity.encoder_layers}+{identity.decoder_layers} layers, {identity.n_mels} mel bins, "
+            f"{'multilingual' if identity.is_multilingual else 'English-only'}"
+        ),
+        f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
+        f"export: {', '.join(map(_described, recipe.float_variants))}",
+        f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"recording: forecast {describe_forecast(recording)}",
+        f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
+        f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",
+        f"would write {planned.out}",
+    ]
+
+
+def _described(variant: FloatVariant) -> str:
+    merged = ", decoders merged too" if variant.merged else ""
+    return f"{variant.name} ({variant.format}, {variant.layout}, {variant.weights}{merged})"
+
+
+def _schemes(variant: Int8Variant) -> str:
+    if variant.format is Format.CTRANSLATE2:
+        return f"all components {variant.ctranslate2_type}"
+    return ", ".join(f"{part} {variant.components.of(part).scheme}" for part in Component)

@@ -1,0 +1,225 @@
+"""The steps of a run: each writes one folder of it, whole or not at all."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from sottovoce.artifacts import MANIFEST_NAME, Parent, is_artifact, sha256_of_file
+from sottovoce.calibrate.doctor import read_report
+from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
+from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.config import FloatVariant, Recipe
+from sottovoce.folders import new_folder
+from sottovoce.optimize.checkpoints import Checkpoint
+from sottovoce.optimize.ctranslate2_export import check_ctranslate2, export_ctranslate2, scheme_of
+from sottovoce.optimize.export import TorchWhisper, check_variant, export_variant
+from sottovoce.optimize.identity import Identity, check_identity, read_identity
+from sottovoce.optimize.manifests import Made, write_variant_manifest
+from sottovoce.optimize.names import settle_names
+from sottovoce.optimize.onnx_export import export_onnx
+from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
+from sottovoce.optimize.parity import N_PARITY_CLIPS, ParityClip, Reference
+from sottovoce.optimize.plan import Plan
+from sottovoce.optimize.quantize import QuantizeFile, quantize_variant, quantized_compute
+from sottovoce.progress import Reporter
+from sottovoce.runs import CALIBRATION_NAME
+from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.layout import components_of
+from sottovoce.terms import Format, Weights
+
+
+class Sources:
+    """What the steps of a run work with; each is made when a step first asks for it."""
+
+    def __init__(self, planned: Plan, reporter: Reporter) -> None:
+        self.planned = planned
+        self.reporter = reporter
+        self.compute = ComputeSpec()
+        self._references: dict[Weights, tuple[Reference, ...]] = {}
+
+    @cached_property
+    def clips(self) -> CalibrationClips:
+        """The clips that are recorded, decoded."""
+        return choose_clips(
+            self.planned.speech,
+            self.planned.recipe.calibration,
+            english_only=not self.planned.identity.is_multilingual,
+            reporter=self.reporter,
+        )
+
+    @cached_property
+    def whisper(self) -> TorchWhisper:
+        """The checkpoint in PyTorch."""
+        return TorchWhisper(self.planned.checkpoint.folder)
+
+    def references(self, weights: Weights) -> tuple[Reference, ...]:
+        """Return what PyTorch says to the first clips."""
+        if weights not in self._references:
+            clips = _parity_clips(self.clips, self.planned.identity)
+            self._references[weights] = self.whisper.references(clips, weights)
+        return self._references[weights]
+
+
+def export_missing(sources: Sources, work: Path) -> None:
+    """Export and check the float variants that are not there yet.
+
+    Raises:
+        ParityError: a variant differs from the checkpoint.
+        StageError: the exporter left a component out.
+    """
+    variants = sources.planned.recipe.float_variants
+    missing = [variant for variant in variants if not is_artifact(work / variant.name)]
+    for variant in sorted(missing, key=lambda each: each.weights is not Weights.FP32):
+        sources.clips  # noqa: B018 - speech that cannot be used is told before the export
+        with new_folder(work / variant.name) as made:
+            _export(sources, variant, made, same=_float32_of(variant, variants, work))
+
+
+def _float32_of(variant: FloatVariant, variants: tuple[FloatVariant, ...], work: Path) -> Path | None:
+    """Return the folder of the float32 variant that holds the same graphs, if the run has one."""
+    return next(
+        (
+            work / each.name
+            for each in variants
+            if each.format is variant.format
+            and each.layout is variant.layout
+            and each.weights is Weights.FP32
+            and is_artifact(work / each.name)
+        ),
+        None,
+    )
+
+
+def _export(sources: Sources, variant: FloatVariant, into: Path, *, same: Path | None) -> None:
+    planned, reporter = sources.planned, sources.reporter
+    if variant.format is Format.ONNX:
+        export_onnx(sources.whisper, into, reporter, weights=variant.weights, merged=variant.merged)
+    else:
+        with reporter.progress(f"export {variant.name}", 1) as advance:
+            export_variant(sources.whisper, variant, into, same=same)
+            advance()
+    with reporter.progress(f"parity of {variant.name} with PyTorch", 1) as advance:
+        references = sources.references(variant.weights)
+        parity = check_variant(into, variant, planned.identity, references, sources.compute)
+        advance()
+    write_variant_manifest(
+        into,
+        planned.recipe,
+        Made(
+            name=variant.name,
+            is_multilingual=planned.identity.is_multilingual,
+            weights=variant.weights,
+            parents=(planned.checkpoint.origin,),
+            parity=parity,
+        ),
+    )
+
+
+def _parity_clips(clips: CalibrationClips, identity: Identity) -> tuple[ParityClip, ...]:
+    """Take the first calibration clips; a language is needed where the model has several."""
+    known = {token.strip("<|>") for token, _ in identity.languages}
+    return tuple(
+        ParityClip(
+            clip_id=clip.clip.clip_id,
+            wave=clip.wave,
+            language=(clip.clip.language if clip.clip.language in known else "en")
+            if identity.is_multilingual
+            else None,
+        )
+        for clip in clips.loaded.loaded[:N_PARITY_CLIPS]
+    )
+
+
+def record_missing(sources: Sources, work: Path) -> None:
+    """Record calibration, where that is not done yet.
+
+    Raises:
+        StageError: what is rebuilt from the record is not what was recorded.
+    """
+    folder, recipe = work / CALIBRATION_NAME, sources.planned.recipe
+    if not is_artifact(folder):
+        with new_folder(folder) as made:
+            record(
+                work / recipe.baseline.name,
+                sources.clips,
+                made,
+                quantize=recipe.quantize,
+                compute=sources.compute,
+                reporter=sources.reporter,
+            )
+    report = read_report(folder)
+    for finding in () if report is None else report.findings:
+        sources.reporter.note(f"warning: {finding.text}")
+
+
+FindCheckpoint = Callable[[], Checkpoint]
+"""Finds what a run is made of; called where it is needed."""
+
+
+def quantize_into(
+    run_folder: Path,
+    into: Path,
+    recipe: Recipe,
+    find: FindCheckpoint,
+    reporter: Reporter,
+    write: QuantizeFile | None = None,
+) -> None:
+    """Write the variant that a recipe is about, with its manifest."""
+    convert = recipe.quantize.format is Format.CTRANSLATE2
+    made = (
+        _convert(run_folder, into, recipe, find(), reporter)
+        if convert
+        else _quantize(run_folder, into, recipe, reporter, write)
+    )
+    write_variant_manifest(into, recipe, made)
+
+
+def _quantize(
+    run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter, write: QuantizeFile | None
+) -> Made:
+    """Quantize a float variant of the run, in its format."""
+    asked = recipe.quantize
+    source, calibration = run_folder / recipe.quantized_from.name, run_folder / CALIBRATION_NAME
+    store, identity = CalibrationStore(calibration), read_identity(source)
+    if asked.format is Format.ONNX:
+        baseline = run_folder / recipe.baseline.name
+        fidelities = quantize_onnx_variant(source, store, asked, into, reporter, baseline=baseline)
+    else:
+        fidelities = quantize_variant(source, store, asked, into, reporter, write=write)
+        settle_names(into)
+    check_identity(into, identity)
+    return Made(
+        name=asked.name,
+        is_multilingual=identity.is_multilingual,
+        weights=asked.weights,
+        compute=quantized_compute(asked),
+        schemes={part: asked.components.of(part).scheme for part in components_of(into)},
+        fidelities=fidelities,
+        parents=(
+            Parent(role="variant", name=source.name, sha256=sha256_of_file(source / MANIFEST_NAME)),
+            Parent(
+                role="calibration", name=CALIBRATION_NAME, sha256=sha256_of_file(calibration / MANIFEST_NAME)
+            ),
+        ),
+    )
+
+
+def _convert(
+    run_folder: Path, into: Path, recipe: Recipe, checkpoint: Checkpoint, reporter: Reporter
+) -> Made:
+    """Convert the checkpoint to CTranslate2, and compare it with the baseline on the record."""
+    kind, baseline = recipe.quantize.ctranslate2_type, run_folder / recipe.baseline.name
+    identity = read_identity(baseline)
+    with reporter.progress(f"convert to CTranslate2, {kind}", 1) as advance:
+        export_ctranslate2(checkpoint.folder, into, kind)
+        advance()
+    store = CalibrationStore(run_folder / CALIBRATION_NAME)
+    return Made(
+        name=recipe.quantize.name,
+        is_multilingual=identity.is_multilingual,
+        weights=None,
+        ctranslate2_type=kind,
+        schemes=dict.fromkeys(components_of(into), scheme_of(kind)),
+        fidelities=check_ctranslate2(into, store, baseline, identity),
+        parents=(checkpoint.origin,),
+    )

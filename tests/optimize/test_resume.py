@@ -1,0 +1,179 @@
+"""An `optimize` that was interrupted goes on where it was, and ends with the same files."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sottovoce.artifacts import created_now
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.config import load_recipe
+from sottovoce.errors import InputError, OutputExistsError
+from sottovoce.optimize.pipeline import optimize
+from sottovoce.optimize.plan import Plan, plan, settings_of
+from sottovoce.progress import Advance
+from sottovoce.runs import read_run
+from sottovoce.testing.torture import left_over, model_files
+from sottovoce.unfinished import Unfinished, unfinished_path
+
+TIMEOUT_S = 300.0
+
+
+class Listener:
+    """Hears what is done, and presses Ctrl-C at a step."""
+
+    def __init__(self, stop_at: str | None = None) -> None:
+        self.steps: list[str] = []
+        self.notes: list[str] = []
+        self._stop_at = stop_at
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - not shown
+        if what == self._stop_at:
+            raise KeyboardInterrupt
+        self.steps.append(what)
+        yield lambda: None
+
+
+@pytest.fixture
+def planned(tiny: Path, tones: Path, tmp_path: Path) -> Plan:
+    return make_plan(tiny, tones, tmp_path / "run")
+
+
+def make_plan(tiny: Path, tones: Path, out: Path, *overrides: str) -> Plan:
+    return plan(str(tiny), load_recipe("int8", overrides), read_speech(str(tones)), out, force=False)
+
+
+def interrupt(planned: Plan, step: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        optimize(planned, force=False, reporter=Listener(step))
+
+
+def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
+    planned: Plan, tiny_run: Path
+) -> None:
+    interrupt(planned, "quantize decoder_with_past")
+    assert left_over(planned.out) == ["run.unfinished"]
+    listener = Listener()
+    optimize(planned, force=False, reporter=listener)
+    assert listener.steps == ["quantize decoder_with_past"]
+    assert "finished so far: calibration, fp16, fp32, fp32-stateful" in listener.notes[0]
+    assert model_files(planned.out) == model_files(tiny_run)
+    assert left_over(planned.out) == []
+
+
+def test_an_export_that_was_interrupted_is_done_again(planned: Plan, tiny_run: Path) -> None:
+    interrupt(planned, "parity of fp32-stateful with PyTorch")
+    listener = Listener()
+    optimize(planned, force=False, reporter=listener)
+    assert "export fp32" not in listener.steps
+    assert "export fp32-stateful" in listener.steps
+    assert model_files(planned.out) == model_files(tiny_run)
+
+
+def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: Plan) -> None:
+    interrupt(planned, "parity of fp32 with PyTorch")
+    assert list(planned.out.parent.iterdir()) == []
+
+
+def test_other_settings_are_refused_until_a_restart(planned: Plan, tiny: Path, tones: Path) -> None:
+    unfinished = Unfinished(unfinished_path(planned.out), "run")
+    unfinished.begin(settings_of(planned), anew=False)
+    other = make_plan(tiny, tones, planned.out, "calibration.n_clips=2")
+    with pytest.raises(InputError, match=r"unfinished run with other settings \(recipe: .*--restart"):
+        optimize(other, force=False, reporter=Listener())
+    with pytest.raises(KeyboardInterrupt):
+        optimize(other, force=False, reporter=Listener("export fp32"), restart=True)
+    assert list(planned.out.parent.iterdir()) == []
+
+
+def test_a_run_that_stood_when_its_process_was_killed_is_taken(
+    tiny_run: Path, tiny: Path, tones: Path
+) -> None:
+    out = tiny_run
+    with pytest.raises(OutputExistsError):
+        make_plan(tiny, tones, out)
+    unfinished_path(out).mkdir()
+    planned = make_plan(tiny, tones, out)
+    unfinished_path(out).rmdir()
+    Unfinished(unfinished_path(out), "run").begin(settings_of(planned), anew=False)
+    listener = Listener()
+    assert optimize(planned, force=False, reporter=listener).manifest == read_run(out).manifest
+    assert listener.steps == []
+    assert listener.notes == [f"{out} was finished by an earlier command of the same settings"]
+    assert not unfinished_path(out).exists()
+
+
+@pytest.mark.parametrize("left", [".{}.unfinished.gone", ".{}.lock"])
+def test_a_kill_while_debris_is_removed_is_put_right(
+    left: str, tiny_run: Path, tiny: Path, tones: Path
+) -> None:
+    debris = tiny_run.with_name(left.format(tiny_run.name))
+    debris.mkdir() if left.endswith("gone") else debris.touch()
+    listener = Listener()
+    optimize(make_plan(tiny, tones, tiny_run), force=False, reporter=listener)
+    assert listener.steps == []
+    assert not debris.exists()
+
+
+def start(tiny: Path, tones: Path, out: Path) -> "subprocess.Popen[str]":
+    asked = ("optimize", str(tiny), "--data", str(tones), "--out", str(out))
+    return subprocess.Popen(
+        [sys.executable, "-m", "sottovoce", *asked],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SOTTOVOCE_HISTORY": ""},
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_kill_costs_the_step_in_flight_only(
+    tiny: Path, tones: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    process = start(tiny, tones, out)
+    wait_until((unfinished_path(out) / "run" / "fp32" / "manifest.json").exists, process)
+    process.kill()
+    process.communicate()
+    listener = Listener()
+    optimize(make_plan(tiny, tones, out), force=False, reporter=listener)
+    assert "export fp32" not in listener.steps
+    assert model_files(out) == model_files(tiny_run)
+    assert left_over(out) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_soon_in_one_line(
+    number: signal.Signals, code: int, tiny: Path, tones: Path, tmp_path: Path
+) -> None:
+    process = start(tiny, tones, tmp_path / "run")
+    wait_until(lambda: unfinished_path(tmp_path / "run").exists(), process)
+    process.send_signal(number)
+    told = process.communicate(timeout=20)[1]
+    assert process.returncode == code
+    assert told.splitlines()[-1].endswith("; nothing was half-written")
+    assert "Traceback" not in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_manifest_takes_its_time_from_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert created_now() == datetime(1970, 1, 2, tzinfo=UTC)

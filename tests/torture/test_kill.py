@@ -1,0 +1,33 @@
+"""Killed at any moment, the same command ends with the same files."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from sottovoce.testing.torture import Job, left_over, moments
+
+
+@pytest.mark.parametrize("command", ["optimize", "search", "benchmark"])
+def test_the_same_command_after_a_kill_gives_the_same_files(
+    command: str, rounds: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    job: Job = request.getfixturevalue(command)
+    (tmp_path / "whole").mkdir()
+    whole = job.run(tmp_path / "whole" / "out")
+    assert whole.code == 0, whole.err
+    expected = job.result(tmp_path / "whole" / "out")
+    good = 0
+    for i, moment in enumerate(moments(rounds, whole.seconds, seed=1)):
+        out = tmp_path / f"round-{i}" / "out"
+        out.parent.mkdir()
+        killed = job.stop(out, moment, signal.SIGKILL)
+        again = job.run(out) if killed is not None else None
+        same = (again is None or again.code == 0) and job.result(out) == expected and left_over(out) == []
+        good += same
+        if not same:
+            print(f"after {moment:.1f} s: {again}, left {left_over(out)}")
+        shutil.rmtree(out.parent)
+    print(f"kill {command}: {good} of {rounds}")
+    assert good == rounds

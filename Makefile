@@ -21,14 +21,18 @@ demo: $(VENV)/installed-demo
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
 
-# Rounds of each: moments of a kill, processes in a crowd, moments of a signal, sizes of a disk and of memory.
+# Rounds of each: moments of a kill of each of four commands, processes in a crowd, moments of a signal, sizes of a disk and of
+# memory, changes to a bundle.
 TORTURE := $(BIN)/python -m pytest -n 0 -q -s -p no:randomly -p no:timeout --torture-real
 
 torture: $(VENV)/installed-dev
-	$(TORTURE) --torture 100 tests/torture/test_kill.py
+	$(TORTURE) --torture 13 tests/torture/test_kill.py
 	$(TORTURE) --torture 20 tests/torture/test_crowd.py
 	$(TORTURE) --torture 50 tests/torture/test_interrupt.py
 	$(TORTURE) --torture 10 tests/torture/test_limits.py
+	$(TORTURE) --torture 1000 tests/torture/test_bundles.py
+	$(BIN)/python tests/torture/hostile_audio.py
+	$(BIN)/python tests/torture/crafted_models.py
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

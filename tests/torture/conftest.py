@@ -1,9 +1,11 @@
 """What is tortured: commands on a random tiny Whisper, or on a real one."""
 
+from pathlib import Path
+
 import pytest
 
 from sottovoce.demo import demo_speech
-from sottovoce.testing.torture import Job, float_files, transcripts
+from sottovoce.testing.torture import Job, bundle_hash, float_files, transcripts
 
 REAL = "tiny.en"
 
@@ -43,10 +45,20 @@ def search(inputs: tuple[str, str]) -> Job:
 
 
 @pytest.fixture(scope="session")
-def benchmark(optimize: Job, inputs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Job:
-    run = tmp_path_factory.mktemp("to-measure") / "run"
+def whole_run(optimize: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
     assert optimize.run(run).code == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def bundle(whole_run: Path) -> Job:
+    return Job(arguments=("bundle", str(whole_run)), result=bundle_hash)
+
+
+@pytest.fixture(scope="session")
+def benchmark(whole_run: Path, inputs: tuple[str, str]) -> Job:
     return Job(
-        arguments=("benchmark", str(run), "--data", inputs[1], "--limit", "3", "--no-side-effects"),
+        arguments=("benchmark", str(whole_run), "--data", inputs[1], "--limit", "3", "--no-side-effects"),
         result=transcripts,
     )

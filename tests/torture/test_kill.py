@@ -9,7 +9,7 @@ import pytest
 from sottovoce.testing.torture import Job, left_over, moments
 
 
-@pytest.mark.parametrize("command", ["optimize", "search", "benchmark"])
+@pytest.mark.parametrize("command", ["optimize", "search", "benchmark", "bundle"])
 def test_the_same_command_after_a_kill_gives_the_same_files(
     command: str, rounds: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from sottovoce.artifacts import MANIFEST_NAME, is_artifact, list_files
+from sottovoce.artifacts import MANIFEST_NAME, is_artifact, list_files, sha256_of_file
 from sottovoce.benchmark.results import read_results
 
 TIMEOUT_S = 3600.0
@@ -142,6 +142,11 @@ def transcripts(results: Path) -> Mapping[str, str]:
     """Return what every variant of a benchmark heard."""
     _, rows = read_results(results)
     return {f"{row.variant}/{row.clip_id}": row.hypothesis for row in rows}
+
+
+def bundle_hash(bundle: Path) -> Mapping[str, str]:
+    """Return the hash of a bundle."""
+    return {"bundle": sha256_of_file(bundle)}
 
 
 def left_over(out: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """A tiny Whisper, made into a run once for all tests."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         if nodeid.startswith("tests/integration/"):
             return "real"
         return "search" if nodeid.startswith("tests/optimize/test_search.py") else "synthetic"
+
+
+def pytest_configure() -> None:
+    """Let commands that tests start hear Ctrl-C, although a shell that runs the tests in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

@@ -23,7 +23,20 @@ NEEDED = (
     "reports/report.js",
     "calibrate/demo_speech/manifest.jsonl",
 )
-EXTRAS = {"all", "benchmark", "cluster", "ct2", "datasets", "models", "onnx", "optimize", "peers", "search"}
+EXTRAS = {
+    "all",
+    "benchmark",
+    "bundle",
+    "cluster",
+    "ct2",
+    "datasets",
+    "models",
+    "onnx",
+    "optimize",
+    "peers",
+    "search",
+    "signing",
+}
 
 
 @pytest.fixture(scope="module")

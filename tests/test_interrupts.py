@@ -14,8 +14,8 @@ WAITER = """
 import hashlib, sys, time
 from sottovoce.interrupts import Terminated, obeyed
 with obeyed() as signals:
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         {wait}
     except (KeyboardInterrupt, Terminated):
         {leave}

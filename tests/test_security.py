@@ -66,6 +66,7 @@ model.eval()
 re.compile('a')
 core.compile_model(model)
 yaml.safe_load('a')
+exec('')
 np.load('a.npy', allow_pickle=False)
 np.save('a.npy', values, allow_pickle=False)
 subprocess.run(['ls'], shell=False)
@@ -132,7 +133,8 @@ def banned_calls(node: ast.AST, known: Mapping[str, str]) -> Iterator[str]:
     if not isinstance(node, ast.Call):
         return
     name = dotted(node.func, known)
-    if name in BANNED_CALLS:
+    is_nothing = len(node.args) == 1 and isinstance(node.args[0], ast.Constant) and node.args[0].value == ""
+    if name in BANNED_CALLS and not is_nothing:
         yield name
     if isinstance(node.func, ast.Attribute) and node.func.attr in BANNED_METHODS:
         yield node.func.attr

@@ -103,8 +103,9 @@ def test_newer_glibc_is_a_last_resort() -> None:
 
 
 def _wheel(folder: Path, name: str) -> None:
+    package, version, *_ = name.split("-")
     with zipfile.ZipFile(folder / name, "w") as file:
-        package, version, *_ = name.split("-")
+        file.writestr(f"{package}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\n")
         file.writestr(
             f"{package}-{version}.dist-info/METADATA",
             f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
@@ -132,7 +133,7 @@ def test_wheels_come_with_the_glibc_that_they_need(tmp_path: Path, monkeypatch: 
     assert wheels.glibc == "2.28"
     assert {str(parse_wheel_filename(path.name)[0]) for path in into.iterdir()} == {"old", "new", "pure"}
     with pytest.raises(StageError, match=r"manylinux2014_x86_64, CPython 3\.11.*missing"):
-        download((Pinned(name="missing", version="9"),), target, into)
+        download((Pinned(name="missing", version="9"),), target, tmp_path / "none")
 
 
 def test_a_lock_has_hashes_of_all_or_of_none() -> None:

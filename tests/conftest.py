@@ -18,14 +18,15 @@ settings.load_profile("sottovoce")
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Sends the tests of real checkpoints to one process and most others to another: each makes its runs once.
 
-    Those of the search make their own, so whichever process is done first takes them.
+    Those of the search and of bundles need little of that, so whichever process is done first takes them.
     xdist's own `--dist loadgroup` does not group under pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/integration/"):
             return "real"
-        return "search" if nodeid.startswith("tests/optimize/test_search.py") else "synthetic"
+        apart = ("tests/optimize/test_search.py", "tests/bundle/")
+        return next((start for start in apart if nodeid.startswith(start)), "synthetic")
 
 
 def pytest_configure() -> None:

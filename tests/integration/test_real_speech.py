@@ -51,6 +51,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.model.decoder.layers = torch.nn.ModuleList([layers[0], layers[len(layers) - 1]])
     model.config.decoder_layers = 2
     model.generation_config.alignment_heads = [[1, 0], [1, 3]]
+    model.generation_config.max_length = 32  # nobody taught it to end
     folder = tmp_path_factory.mktemp("student") / "base-student-2"
     model.save_pretrained(folder)
     WhisperProcessor.from_pretrained(teacher).save_pretrained(folder)

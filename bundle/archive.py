@@ -19,8 +19,6 @@ from sottovoce.errors import BundleError
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 COMPRESS_LEVEL = 6
-MAX_MEMBER_BYTES = 8**11 - 1
-"""What the size field of a ustar header holds."""
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """Deflate, no flags, no time, no name, unknown system: as `gzip.GzipFile` writes it for level 6."""
@@ -116,7 +114,11 @@ class ArchiveReader:
         n_end += -(self._n_bytes + n_end) % tarfile.RECORDSIZE
         if any(self._read(n_end)):
             raise BundleError("there are members that bundle.json does not list")
-        if not self._has_ended():
+        try:
+            has_ended = self._has_ended()
+        except zlib.error as cause:
+            raise BundleError(f"it is damaged ({cause})") from cause
+        if not has_ended:
             raise BundleError("something follows the end of the archive, or its check sum is wrong")
 
     def _has_ended(self) -> bool:

@@ -3,6 +3,8 @@
 Every byte follows from the run, the options and the installed versions: no time, no path, no measurement of its own.
 """
 
+import math
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,12 +35,13 @@ from sottovoce.bundle.manifest import (
     Measured,
     ModelFacts,
     Wheels,
+    parse_manifest,
     write_manifest,
 )
 from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
 from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
-from sottovoce.config import parse_recipe
+from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
 from sottovoce.failures import told_plainly
 from sottovoce.folders import check_output
@@ -94,10 +97,12 @@ def check_spec(spec: BundleSpec) -> None:
     """Refuse what cannot be packed.
 
     Raises:
-        SpecError: a Dockerfile without the wheels that it installs.
+        SpecError: a Dockerfile without the wheels that it installs, or a floor that is no number.
     """
     if spec.has_dockerfile and spec.target is None:
         raise SpecError("--docker needs --wheels PLATFORM: an image is built from the bundle alone")
+    if not math.isfinite(spec.least_rtfx) or spec.least_rtfx < 0:
+        raise SpecError(f"--min-rtfx is {spec.least_rtfx}, want a number from 0 on")
 
 
 def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:
@@ -115,6 +120,8 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
     check_output(out, force=force)
     variant = run.variant(spec.variant)
     check_hashes(variant.folder, variant.manifest)
+    _check_name(run, variant)
+    _check_cpu(variant)
     with told_plainly(out), held(out, note=reporter.note), _workshop(out) as work:
         wheels, wheel_members, requirements = _wheels(variant, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
@@ -130,6 +137,32 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
         packed = _pack(facts, members, work / out.name, reporter)
         _put(packed, out, force=force)
         return replace(packed, path=out)
+
+
+def _check_name(run: Run, variant: Variant) -> None:
+    """Refuse names that no system-independent path can hold: the bundle's folder is called by them."""
+    name = _name(run, variant)
+    if "/" in name or verify.path_problem(name) is not None:
+        raise InputError(
+            f"a bundle cannot be called {name!r}: want letters, digits and ._+!- only; rename the folder of the checkpoint "
+            "and make the run again"
+        )
+
+
+def _check_cpu(variant: Variant) -> None:
+    """Refuse to write down wrong words as golden ones."""
+    needed = {"cpu": cpu_of(variant.facts, _recipe(variant).quantize.instruction_set).model_dump(mode="json")}
+    problem = verify.cpu_problem(needed, platform.machine(), verify.cpu_flags())
+    if problem is not None:
+        raise InputError(f"{variant.folder}: {problem}; pack it where its golden clips can be transcribed")
+
+
+def _name(run: Run, variant: Variant) -> str:
+    return f"{run.manifest.name}-{variant.name}"
+
+
+def _recipe(variant: Variant) -> Recipe:
+    return parse_recipe(variant.manifest.recipe or {}, variant.name)
 
 
 @contextmanager
@@ -162,12 +195,11 @@ def _facts(
     run: Run, variant: Variant, spec: BundleSpec, golden: tuple[GoldenClip, ...], wheels: Wheels | None
 ) -> BundleManifest:
     """Say everything but the files."""
-    recipe = parse_recipe(variant.manifest.recipe or {}, variant.name)
     limit = spec.most_rss_bytes
     if limit is None and spec.measured is not None:
         limit = int(MEMORY_MARGIN * spec.measured.peak_rss_bytes)
     return BundleManifest(
-        name=f"{run.manifest.name}-{variant.name}",
+        name=_name(run, variant),
         made_by=f"sottovoce bundle {__version__}",
         model=ModelFacts(
             name=run.manifest.name,
@@ -180,7 +212,7 @@ def _facts(
             parents=(_checkpoint(run), *variant.manifest.parents),
         ),
         toolchain=dict(sorted(variant.manifest.versions.items())),
-        cpu=cpu_of(variant.facts, recipe.quantize.instruction_set),
+        cpu=cpu_of(variant.facts, _recipe(variant).quantize.instruction_set),
         measured=spec.measured,
         floors=Floors(rtfx=spec.least_rtfx, peak_rss_bytes=limit, token_agreement=TOKEN_AGREEMENT),
         golden=golden,
@@ -219,6 +251,7 @@ def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter
     ordered = sorted(members, key=lambda member: member.path)
     manifest = facts.model_copy(update={"files": tuple(map(_entry, ordered))})
     raw, seal = write_manifest(manifest)
+    parse_manifest(raw, seal)  # nothing is written that could not be read
     first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
     with reporter.progress(f"pack {len(ordered)} files", None):
         write_archive(path, manifest.name, (*first, *ordered))

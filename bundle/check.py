@@ -81,13 +81,13 @@ def check_bundle(
     try:
         with open_bundle(path) as bundle:
             check_s = time.perf_counter() - started
-            if key is not None:
-                check_signature(bundle.folder, signature or signature_path(path), key)
+            unsigned = None if key is None else _unsigned(bundle, signature or signature_path(path), key)
             return _on_this_machine(
                 bundle,
                 check_s,
-                is_signed=None if key is None else True,
-                with_self_test=with_self_test,
+                is_signed=None if key is None else unsigned is None,
+                problems=() if unsigned is None else (unsigned,),
+                with_self_test=with_self_test and unsigned is None,
                 threads=threads,
             )
     except BundleError as cause:
@@ -104,8 +104,23 @@ def check_bundle(
         )
 
 
+def _unsigned(bundle: Unpacked, signature: Path, key: Path) -> str | None:
+    """Say why a bundle does not count as signed; None of one that is."""
+    try:
+        check_signature(bundle.folder, signature, key)
+    except BundleError as cause:
+        return str(cause)
+    return None
+
+
 def _on_this_machine(
-    bundle: Unpacked, check_s: float, *, is_signed: bool | None, with_self_test: bool, threads: int | None
+    bundle: Unpacked,
+    check_s: float,
+    *,
+    is_signed: bool | None,
+    problems: tuple[str, ...],
+    with_self_test: bool,
+    threads: int | None,
 ) -> Checked:
     manifest = bundle.manifest
     lacks = cpu_problem(manifest)
@@ -120,6 +135,7 @@ def _on_this_machine(
         self_test=test,
         host=read_host(),
         problems=(
+            *problems,
             *(() if lacks is None else (f"{manifest.name}: {lacks}",)),
             *(() if test is None else test.problems),
         ),

@@ -123,9 +123,13 @@ def parse_manifest(raw: bytes, seal: bytes) -> BundleManifest:
     try:
         verify.check_seal(raw, seal)
         verify.parse_listed(raw)
-        return BundleManifest.model_validate_json(raw)
+        manifest = BundleManifest.model_validate_json(raw)
     except verify.Damaged as cause:
         raise BundleError(str(cause)) from cause
     except ValidationError as cause:
         first = cause.errors()[0]
         raise BundleError(f"{BUNDLE_NAME}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from cause
+    listed = {entry.path for entry in manifest.files}
+    if not manifest.golden or any(clip.path not in listed for clip in manifest.golden):
+        raise BundleError(f"{BUNDLE_NAME}: golden: want clips that are among its files")
+    return manifest

@@ -60,7 +60,7 @@ def check_folder(folder: Path) -> BundleManifest:
     try:
         _, listed = verify.read_listed(folder)
         problems = list(verify.problems_of(folder, listed))
-    except verify.Damaged as cause:
+    except (verify.Damaged, OSError) as cause:
         raise BundleError(f"{folder}: {cause}") from cause
     if problems:
         raise BundleError(_told(folder, problems))

@@ -80,7 +80,7 @@ def check_signature(folder: Path, signature: Path, key: Path) -> None:
 def _told(what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, TypeError) as cause:
+    except Exception as cause:  # the library raises whatever its parsers raise
         raise InputError(f"{what} cannot be used: {cause}; want a key of an elliptic curve as PEM") from cause
 
 

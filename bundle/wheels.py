@@ -23,8 +23,8 @@ from sottovoce.terms import Format
 EXTRAS: dict[Format, str | None] = {Format.OPENVINO: None, Format.ONNX: "onnx", Format.CTRANSLATE2: "ct2"}
 """Extra of sottovoce that runs a format."""
 
-NEWEST_GLIBC = 39
-"""Minor version of glibc 2 up to which wheels are taken where a library has none for an older one."""
+OLDEST_GLIBC, NEWEST_GLIBC = 5, 39
+"""Minor versions of glibc 2 that wheels are tagged with; up to the second wheels are taken where a library has none for an older one."""
 
 _PLATFORM = re.compile(r"(?P<kind>manylinux(?:1|2010|2014|_2_(?P<glibc>\d+)))_(?P<machine>x86_64|aarch64)\Z")
 _OLD_GLIBC = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
@@ -62,9 +62,12 @@ class Target:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Platform tags to take wheels of, the asked one first."""
-        newer = (f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc + 1, NEWEST_GLIBC + 1))
-        return (self.platform, *newer)
+        """Platform tags to take wheels of, the best first: the asked one, older ones, and newer ones as a last resort."""
+        older = range(self.glibc, OLDEST_GLIBC - 1, -1)
+        newer = range(self.glibc + 1, NEWEST_GLIBC + 1)
+        modern = (f"manylinux_2_{minor}_{self.machine}" for minor in (*older, *newer))
+        legacy = (f"{name}_{self.machine}" for name, minor in _OLD_GLIBC.items() if minor <= self.glibc)
+        return tuple(dict.fromkeys((self.platform, *legacy, *modern)))
 
 
 def parse_target(platform: str, python: str | None) -> Target:

@@ -11,8 +11,6 @@ are for that (`sottovoce verify --key`).
 """
 # ruff: noqa: T201 - a script that prints
 
-from __future__ import annotations
-
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
@@ -38,6 +36,8 @@ FORMAT_VERSION = 1
 
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 4096
+MAX_FILE_BYTES = 8**11 - 1
+"""What the size field of a ustar header holds."""
 
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+!-]{0,199}\Z", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
@@ -57,7 +57,7 @@ class Listed(NamedTuple):
     sha256: str
 
 
-def path_problem(path: object) -> str | None:
+def path_problem(path: object) -> "str | None":
     """Say what is wrong with a path of a bundle; None of a good one.
 
     Good ones are relative, of letters, digits and `._+!-`, with forward slashes: they mean the same on every
@@ -72,7 +72,7 @@ def path_problem(path: object) -> str | None:
     return None
 
 
-def paths_problem(paths: Sequence[str]) -> str | None:
+def paths_problem(paths: "Sequence[str]") -> "str | None":
     """Say what is wrong with paths together: too many, the same twice, one inside another; None of good ones."""
     if len(paths) > MAX_FILES:
         return f"more than {MAX_FILES} files"
@@ -90,7 +90,7 @@ def paths_problem(paths: Sequence[str]) -> str | None:
     return None
 
 
-def read_listed(folder: Path) -> tuple[dict[str, Any], list[Listed]]:
+def read_listed(folder: Path) -> "tuple[dict[str, Any], list[Listed]]":
     """Read `bundle.json`, once its seal has been checked.
 
     Raises:
@@ -117,7 +117,7 @@ def check_seal(raw: bytes, seal: bytes) -> None:
         raise Damaged(f"{MANIFEST_NAME} was changed: {SEAL_NAME} does not fit it")
 
 
-def parse_listed(raw: bytes) -> tuple[dict[str, Any], list[Listed]]:
+def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
     """Parse `bundle.json` and check what it lists.
 
     Raises:
@@ -139,7 +139,7 @@ def parse_listed(raw: bytes) -> tuple[dict[str, Any], list[Listed]]:
     return told, listed
 
 
-def _listed(entry: object) -> Listed:
+def _listed(entry: object) -> "Listed":
     told = entry if isinstance(entry, dict) else {}
     path, size, digest = told.get("path"), told.get("size_bytes"), told.get("sha256")
     problem = path_problem(path)
@@ -147,14 +147,14 @@ def _listed(entry: object) -> Listed:
         raise Damaged(f"{MANIFEST_NAME}: path {path!r:.80} {problem}")
     if path in (MANIFEST_NAME, SEAL_NAME):
         raise Damaged(f"{MANIFEST_NAME} lists itself or its seal")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FILE_BYTES:
         raise Damaged(f"{MANIFEST_NAME}: {path} has no size")
     if not isinstance(digest, str) or not _SHA256.match(digest):
         raise Damaged(f"{MANIFEST_NAME}: {path} has no SHA-256")
     return Listed(path, size, digest)
 
 
-def problems_of(folder: Path, listed: Sequence[Listed]) -> Iterator[str]:
+def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
     """Yield what differs between a folder and what is listed, a line each."""
     expected = {entry.path for entry in listed}
     folders = {"/".join(path.split("/")[:n]) for path in expected for n in range(1, path.count("/") + 1)}
@@ -165,7 +165,7 @@ def problems_of(folder: Path, listed: Sequence[Listed]) -> Iterator[str]:
             continue
         if not is_known or what not in ("a file", "a folder"):
             bad.add(path)
-            yield f"{path}: is {what} that {MANIFEST_NAME} does not list"
+            yield f"{_plain(path)}: is {what} that {MANIFEST_NAME} does not list"
     for entry in listed:
         if not bad.intersection(_prefixes(entry.path)):
             problem = _file_problem(folder / entry.path, entry)
@@ -173,12 +173,17 @@ def problems_of(folder: Path, listed: Sequence[Listed]) -> Iterator[str]:
                 yield f"{entry.path}: {problem}"
 
 
-def _prefixes(path: str) -> list[str]:
+def _plain(name: str) -> str:
+    """Spell a name that somebody chose so that no terminal and no JSON stumbles over it."""
+    return name.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def _prefixes(path: str) -> "list[str]":
     parts = path.split("/")
     return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
-def _found(folder: Path, known: set[str], below: str = "") -> Iterator[tuple[str, str]]:
+def _found(folder: Path, known: "set[str]", below: str = "") -> "Iterator[tuple[str, str]]":
     """Yield the path and the kind of everything in a folder; links and unknown folders are not entered."""
     with os.scandir(folder / below) as entries:
         for entry in sorted(entries, key=lambda found: found.name):
@@ -198,7 +203,7 @@ def _kind(mode: int) -> str:
     return "a link" if stat.S_ISLNK(mode) else "a special file"
 
 
-def _file_problem(path: Path, entry: Listed) -> str | None:
+def _file_problem(path: Path, entry: "Listed") -> "str | None":
     try:
         size = path.lstat().st_size
         if size != entry.size_bytes:
@@ -238,7 +243,7 @@ def _read_small(path: Path) -> bytes:
     return raw
 
 
-def cpu_flags() -> list[str] | None:
+def cpu_flags() -> "list[str] | None":
     """Return the CPU's flags as Linux spells them; None where the system does not tell."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
@@ -251,7 +256,7 @@ def cpu_flags() -> list[str] | None:
     return None
 
 
-def cpu_problem(told: dict[str, Any], machine: str, flags: Sequence[str] | None) -> str | None:
+def cpu_problem(told: "dict[str, Any]", machine: str, flags: "Sequence[str] | None") -> "str | None":
     """Say what the model needs and this CPU lacks; None where it lacks nothing, or cannot be known.
 
     Args:
@@ -259,13 +264,20 @@ def cpu_problem(told: dict[str, Any], machine: str, flags: Sequence[str] | None)
         machine: architecture, such as `x86_64`.
         flags: of the CPU.
     """
-    needed = told.get("cpu", {}).get("needed", {}).get(machine, [])
-    if not needed or flags is None or set(needed).intersection(flags):
+    cpu = told.get("cpu")
+    needed = cpu.get("needed") if isinstance(cpu, dict) else None
+    needed = needed.get(machine) if isinstance(needed, dict) else None
+    if (
+        not isinstance(needed, list)
+        or not needed
+        or flags is None
+        or set(map(str, needed)).intersection(flags)
+    ):
         return None
-    return f"this CPU has none of {', '.join(needed)}: the model would give wrong words on it"
+    return f"this CPU has none of {', '.join(map(str, needed))}: the model would give wrong words on it"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: "Sequence[str] | None" = None) -> int:
     """Check a bundle, tell the outcome, return the exit code."""
     parser = argparse.ArgumentParser(
         description="Check every byte of a bundle.", epilog="example: python3 verify.py --json"

@@ -74,7 +74,9 @@ def test_the_librarys_own_command_knows_it(signed: tuple[Path, Path], opened: Pa
 def test_another_key_is_refused(signed: tuple[Path, Path], tmp_path: Path) -> None:
     path, _ = signed
     _, other = make_keys(tmp_path, "other")
-    (problem,) = check_bundle(path, key=other).problems
+    checked = check_bundle(path, key=other)
+    assert (checked.is_whole, checked.is_signed) == (True, False)
+    (problem,) = checked.problems
     assert "is no signature of this bundle" in problem
 
 

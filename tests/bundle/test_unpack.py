@@ -23,6 +23,7 @@ def parts(opened: Path) -> Parts:
     """Take the tiny bundle apart and keep what is small."""
     told = json.loads((opened / "bundle.json").read_bytes())
     told["files"] = [entry for entry in told["files"] if entry["size_bytes"] < 20_000]
+    told["golden"] = [{**told["golden"][0], "path": told["files"][0]["path"]}]
     files = {entry["path"]: (opened / entry["path"]).read_bytes() for entry in told["files"]}
     return Parts(top=told["name"], told=told, files=files)
 
@@ -83,6 +84,27 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert int(done.stdout) * resource.getpagesize() // resource.getpagesize() < 64_000  # kB
+
+
+def test_every_changed_bit_near_the_end_is_found(parts: Parts, tmp_path: Path) -> None:
+    good = pack(draft_of(parts).tar())
+    path = tmp_path / "changed.tar.gz"
+    for place in range(8 * 40):
+        raw = bytearray(good)
+        raw[-1 - place // 8] ^= 1 << place % 8
+        path.write_bytes(raw)
+        with pytest.raises(BundleError), unpacked(path):
+            pytest.fail(f"bit {place} from the end was missed")
+
+
+def test_a_golden_clip_outside_of_the_bundle_is_refused(parts: Parts, tmp_path: Path) -> None:
+    clip = {**parts.told["golden"][0], "path": "../secret.wav"}
+    for golden in ([clip], []):
+        told = {**parts.told, "golden": golden}
+        path = tmp_path / "forged.tar.gz"
+        path.write_bytes(pack(draft_of(Parts(top=parts.top, told=told, files=parts.files)).tar()))
+        with pytest.raises(BundleError, match="golden"), unpacked(path):
+            pytest.fail("it was taken")
 
 
 def test_a_small_disk_is_told_before_anything_is_written(

@@ -1,6 +1,8 @@
 """`verify.py` inside a bundle: the standard library alone, every byte."""
 
+import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,13 +68,35 @@ def test_what_is_changed_is_named(opened: Path, tmp_path: Path) -> None:
     assert "golden/e01.flac: is missing" in done.stderr
 
 
-def test_a_module_beside_it_is_not_run(opened: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["json", "__future__", "typing", "hashlib"])
+def test_a_module_beside_it_is_not_run(module: str, opened: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(opened, folder)
-    (folder / "json.py").write_text("raise SystemExit(0)\n")
+    (folder / f"{module}.py").write_text("raise SystemExit(0)\n")
     done = run_script(folder)
     assert done.returncode == 1
-    assert "json.py: is a file that bundle.json does not list" in done.stderr
+    assert f"{module}.py: is a file that bundle.json does not list" in done.stderr
+
+
+def test_it_is_python_3_8() -> None:
+    source = Path(verify.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 8))
+    told = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    notes = [note for each in told for note in (each.returns, *(arg.annotation for arg in each.args.args))]
+    assert all(isinstance(note, ast.Name | ast.Constant | None) for note in notes), (
+        "3.8 evaluates annotations"
+    )
+
+
+def test_names_that_no_terminal_should_see_are_spelt(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    (folder / "\x1b[31mred\n").write_bytes(b"")
+    with open(os.fsencode(folder) + b"/f\xe4.txt", "wb"):  # noqa: PTH123 - a name that is no text
+        pass
+    told = json.loads(run_script(folder, "--json").stdout)
+    assert len(told["problems"]) == 2
+    assert all(line.isascii() and line.isprintable() for line in told["problems"])
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,11 @@ def test_platforms_that_cannot_be_are_told(platform: str, python: str | None, to
 
 def test_newer_glibc_is_a_last_resort() -> None:
     target = parse_target("manylinux2014_aarch64", "3.12")
-    assert target.tags[:2] == ("manylinux2014_aarch64", "manylinux_2_18_aarch64")
+    assert target.tags[0] == "manylinux2014_aarch64"
+    assert target.tags.index("manylinux_2_17_aarch64") < target.tags.index("manylinux_2_18_aarch64")
+    modern = parse_target("manylinux_2_28_x86_64", "3.12").tags
+    assert modern[0] == "manylinux_2_28_x86_64"
+    assert {"manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux1_x86_64"} <= set(modern)
     assert (target.machine, target.glibc, target.python) == ("aarch64", 17, "3.12")
 
 

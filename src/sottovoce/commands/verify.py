@@ -53,9 +53,11 @@ def verify(
         sottovoce verify base.tar.gz --key release.pub
     """
     from sottovoce.bundle.check import check_bundle
-    from sottovoce.errors import BundleError
+    from sottovoce.errors import BundleError, SpecError
 
     session: Session = context.obj
+    if signature is not None and key is None:
+        raise SpecError("--signature needs --key: a signature says nothing without the key of its owner")
     checked = check_bundle(bundle, key=key, signature=signature, with_self_test=self_test, threads=threads)
     if as_json:
         show(session, checked.model_dump_json(indent=2))

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from sottovoce.bundle.device import verify
 
@@ -42,12 +42,11 @@ class Draft:
         self.members.append((header, content))
         return header
 
-    def tar(self, *, is_gnu: bool = False) -> bytes:
-        """Write headers as they are, whatever they say of the bytes behind them; in GNU's format if asked."""
-        kind: Literal[0, 1] = tarfile.GNU_FORMAT if is_gnu else tarfile.USTAR_FORMAT
+    def tar(self) -> bytes:
+        """Write headers as they are, whatever they say of the bytes behind them."""
         packed = io.BytesIO()
         for header, content in self.members:
-            packed.write(header.tobuf(kind, "utf-8", "surrogateescape"))
+            packed.write(header.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape"))
             packed.write(content + bytes(-len(content) % tarfile.BLOCKSIZE))
         packed.write(bytes(2 * tarfile.BLOCKSIZE))
         packed.write(bytes(-packed.tell() % tarfile.RECORDSIZE))
@@ -200,14 +199,14 @@ def _link(header: tarfile.TarInfo, *, kind: bytes) -> None:
 def _changed(parts: Parts, change: Callable[[tarfile.TarInfo], None]) -> bytes:
     draft = draft_of(parts)
     change(draft.members[-1][0])
-    return pack(draft.tar(is_gnu=True))
+    return pack(draft.tar())
 
 
 def _inserted(parts: Parts, make: Callable[[Draft, str], None]) -> bytes:
     draft = draft_of(parts)
     make(draft, parts.top)
     draft.members.insert(2, draft.members.pop())
-    return pack(draft.tar(is_gnu=True))
+    return pack(draft.tar())
 
 
 def _linked_folder(draft: Draft, top: str) -> None:

@@ -23,7 +23,7 @@ test: $(VENV)/installed-dev
 
 # Rounds of each: moments of a kill of each of four commands, processes in a crowd, moments of a signal, sizes of a disk and of
 # memory, changes to a bundle.
-TORTURE := $(BIN)/python -m pytest -n 0 -q -s -p no:randomly -p no:timeout --torture-real
+TORTURE := $(BIN)/python -m pytest -n 0 -q -s -p no:randomly --timeout 0 --torture-real
 
 torture: $(VENV)/installed-dev
 	$(TORTURE) --torture 13 tests/torture/test_kill.py

@@ -128,7 +128,7 @@ def _hostile_manifests(parts: Parts) -> Iterator[tuple[str, bytes]]:
     yield "size is negative", _with_file(parts, "owned", size_bytes=-1)
     yield "size is a truth value", _with_file(parts, "owned", size_bytes=True)
     yield "size is astronomic", _with_file(parts, "owned", size_bytes=1 << 62)
-    yield "size is a bomb", _with_file(parts, "owned", size_bytes=64 * GIB)
+    yield "size is a bomb", _with_file(parts, "owned", size_bytes=7 * GIB)
     yield "hash is none", _with_file(parts, "owned", sha256="")
     many = [_entry(f"model/{place}", b"") for place in range(verify.MAX_FILES + 1)]
     yield "too many files", pack(draft_of(_told(parts, files=many)).tar())

@@ -86,15 +86,20 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
     assert int(done.stdout) * resource.getpagesize() // resource.getpagesize() < 64_000  # kB
 
 
-def test_every_changed_bit_near_the_end_is_found(parts: Parts, tmp_path: Path) -> None:
+def test_a_changed_bit_near_the_end_is_found_or_says_nothing(parts: Parts, tmp_path: Path) -> None:
+    """Deflate fills its last byte, the ninth from the end, with bits that nobody reads."""
     good = pack(draft_of(parts).tar())
     path = tmp_path / "changed.tar.gz"
     for place in range(8 * 40):
         raw = bytearray(good)
         raw[-1 - place // 8] ^= 1 << place % 8
         path.write_bytes(raw)
-        with pytest.raises(BundleError), unpacked(path):
-            pytest.fail(f"bit {place} from the end was missed")
+        try:
+            with unpacked(path) as bundle:
+                assert place // 8 == 8
+                assert bundle.manifest.name == parts.top
+        except BundleError:
+            continue
 
 
 def test_a_golden_clip_outside_of_the_bundle_is_refused(parts: Parts, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_command_tells_json_and_its_exit_code(built: Built, opened: Path, tm
     (folder / "new").write_bytes(b"")
     bad = CliRunner().invoke(app, ["verify", str(folder), "--json"])
     assert isinstance(bad.exception, BundleError)
+    assert str(bad.exception).count(str(folder)) == 1
     assert json.loads(bad.stdout)["problems"]
 
 

@@ -65,4 +65,4 @@ def verify(
         for line in checked.lines():
             show(session, line)
     if checked.problems:
-        raise BundleError(f"{bundle}: {checked.problems[0]}")
+        raise BundleError(checked.problems[0])

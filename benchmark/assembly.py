@@ -161,14 +161,13 @@ def _compare_all(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[Com
 
 
 def _compare_peers(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[PeerComparison, ...]:
-    """Compare our first variant that is not the baseline with each entry of another engine."""
+    """Compare each of our variants that is not the baseline with each entry of another engine."""
     ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
-    if not ours:
-        return ()
+    others = [entrant for entrant in entrants if entrant[0].engine != DEFAULT_ENGINE]
     return tuple(
-        compare_peer(ours[0], entrant, by_speaker, rng=np.random.default_rng(procedure.seed))
-        for entrant in entrants
-        if entrant[0].engine != DEFAULT_ENGINE
+        compare_peer(subject, peer, by_speaker, rng=np.random.default_rng(procedure.seed))
+        for subject in ours
+        for peer in others
     )
 
 

@@ -360,7 +360,9 @@ class Results(Document):
     baseline: str
     variants: tuple[VariantResult, ...]
     comparisons: tuple[Comparison, ...]
-    peers: tuple[PeerComparison, ...] = ()
+    peers: tuple[PeerComparison, ...] = Field(
+        default=(), description="Each of our variants but the baseline against each entry of another engine."
+    )
     machine: MachineRates | None = Field(default=None, description="Null where ceilings were not asked for.")
     absent: tuple[Absent, ...] = ()
     side_effects: tuple[SideEffects, ...] = Field(

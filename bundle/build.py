@@ -20,7 +20,7 @@ from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import expect, golden_rows
 from sottovoce.bundle.instruction_sets import cpu_of
-from sottovoce.bundle.licences import licence_files
+from sottovoce.bundle.licences import licence_files, read_licence
 from sottovoce.bundle.manifest import (
     BUNDLE_NAME,
     GOLDEN_FOLDER,
@@ -70,7 +70,7 @@ class BundleSpec:
         measured: of a benchmark of the variant.
         model_licence: text of the checkpoint's licence, where it is not known.
         least_rtfx: floor of the self-test.
-        most_rss_bytes: the same; None takes it from `measured`.
+        most_memory_mb: its limit, resident, in 10^6 bytes; None takes it from `measured`.
     """
 
     variant: str
@@ -80,7 +80,7 @@ class BundleSpec:
     measured: Measured | None = None
     model_licence: Path | None = None
     least_rtfx: float = REAL_TIME
-    most_rss_bytes: int | None = None
+    most_memory_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +97,29 @@ def check_spec(spec: BundleSpec) -> None:
     """Refuse what cannot be packed.
 
     Raises:
+        InputError: the text of the licence cannot be read.
         SpecError: a Dockerfile without the wheels that it installs, or a floor that is no number.
     """
     if spec.has_dockerfile and spec.target is None:
         raise SpecError("--docker needs --wheels PLATFORM: an image is built from the bundle alone")
     if not math.isfinite(spec.least_rtfx) or spec.least_rtfx < 0:
         raise SpecError(f"--min-rtfx is {spec.least_rtfx}, want a number from 0 on")
+    if spec.most_memory_mb is not None and not 1 <= spec.most_memory_mb < math.inf:
+        raise SpecError(f"--max-memory-mb is {spec.most_memory_mb}, want a number from 1 on")
+    if spec.model_licence is not None:
+        read_licence(spec.model_licence)
+
+
+def check_bundle_path(path: Path, *, force: bool) -> None:
+    """Refuse to write where something stands.
+
+    Raises:
+        InputError: it is a folder.
+        OutputExistsError: it is a file and `force` is not set.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a bundle is one file, such as {path / 'bundle.tar.gz'}")
+    check_output(path, force=force)
 
 
 def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:
@@ -117,8 +134,9 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
         StageError: wheels could not be had.
     """
     check_spec(spec)
-    check_output(out, force=force)
+    check_bundle_path(out, force=force)
     variant = run.variant(spec.variant)
+    _check_listed(run, variant)
     check_hashes(variant.folder, variant.manifest)
     _check_name(run, variant)
     _check_cpu(variant)
@@ -137,6 +155,20 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
         packed = _pack(facts, members, work / out.name, reporter)
         _put(packed, out, force=force)
         return replace(packed, path=out)
+
+
+def _check_listed(run: Run, variant: Variant) -> None:
+    """Refuse a variant whose manifest is not the one that the run lists.
+
+    Raises:
+        InputError: it was changed, or put there by something else.
+    """
+    path = f"{variant.folder.name}/{MANIFEST_NAME}"
+    listed = {entry.path: entry.sha256 for entry in run.manifest.files}
+    if listed.get(path) != sha256_of_file(run.folder / path):
+        raise InputError(
+            f"{run.folder / path} is not what {run.folder / MANIFEST_NAME} lists; make the run again"
+        )
 
 
 def _check_name(run: Run, variant: Variant) -> None:
@@ -195,9 +227,6 @@ def _facts(
     run: Run, variant: Variant, spec: BundleSpec, golden: tuple[GoldenClip, ...], wheels: Wheels | None
 ) -> BundleManifest:
     """Say everything but the files."""
-    limit = spec.most_rss_bytes
-    if limit is None and spec.measured is not None:
-        limit = int(MEMORY_MARGIN * spec.measured.peak_rss_bytes)
     return BundleManifest(
         name=_name(run, variant),
         made_by=f"sottovoce bundle {__version__}",
@@ -214,11 +243,19 @@ def _facts(
         toolchain=dict(sorted(variant.manifest.versions.items())),
         cpu=cpu_of(variant.facts, _recipe(variant).quantize.instruction_set),
         measured=spec.measured,
-        floors=Floors(rtfx=spec.least_rtfx, peak_rss_bytes=limit, token_agreement=TOKEN_AGREEMENT),
+        floors=Floors(
+            rtfx=spec.least_rtfx, peak_rss_bytes=_memory_limit(spec), token_agreement=TOKEN_AGREEMENT
+        ),
         golden=golden,
         wheels=wheels,
         files=(),
     )
+
+
+def _memory_limit(spec: BundleSpec) -> int | None:
+    if spec.most_memory_mb is not None:
+        return round(spec.most_memory_mb * 1e6)
+    return None if spec.measured is None else int(MEMORY_MARGIN * spec.measured.peak_rss_bytes)
 
 
 def _checkpoint(run: Run) -> Parent:

@@ -83,10 +83,19 @@ def is_known(checkpoint: Parent) -> bool:
 def _model_text(checkpoint: Parent, given: Path | None) -> bytes | None:
     if given is None:
         return OPENAI_LICENCE.encode() if is_known(checkpoint) else None
+    return read_licence(given)
+
+
+def read_licence(path: Path) -> bytes:
+    """Read the text of a checkpoint's licence.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
-        return given.read_bytes()
+        return path.read_bytes()
     except OSError as cause:
-        raise InputError(f"--model-licence {given} cannot be read ({cause})") from cause
+        raise InputError(f"--model-licence {path} cannot be read ({cause})") from cause
 
 
 def _own_licence() -> bytes:

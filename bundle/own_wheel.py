@@ -52,9 +52,14 @@ def _walk(root: Path) -> list[str]:
     """Name the package's files; the stages are links to folders in a checkout."""
     found = []
     for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in names]
-    return sorted(path for path in found if not path.endswith((".pyc", ".pyo")))
+        folders[:] = [name for name in folders if name != "__pycache__" and not _is_stray(name)]
+        found += [(Path(folder) / name).relative_to(root).as_posix() for name in names if not _is_stray(name)]
+    return sorted(found)
+
+
+def _is_stray(name: str) -> bool:
+    """Tell whether a file is none of the package: compiled, hidden, or what an editor or a merge left in a checkout."""
+    return name.startswith(".") or name.endswith(("~", ".pyc", ".pyo", ".orig", ".rej", ".bak"))
 
 
 def _metadata_files() -> dict[str, bytes]:

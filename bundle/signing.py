@@ -6,7 +6,6 @@ which the `model_signing` command line checks as well:
 `model_signing verify key bundle.json --signature X.sig --public_key PUB`.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from sottovoce.artifacts import write_text
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.manifest import BUNDLE_NAME, write_manifest
 from sottovoce.errors import BundleError, InputError, MissingExtraError
+from sottovoce.temporary import temporary_folder
 
 SUFFIX = ".sig"
 
@@ -46,8 +46,8 @@ def sign_bundle(built: Built, key: Path) -> Path:
     signing, _ = _import()
     raw, _ = write_manifest(built.manifest)
     path = signature_path(built.path)
-    with tempfile.TemporaryDirectory(prefix="sottovoce-") as folder, _told(f"--sign {key}"):
-        signed, signature = Path(folder) / BUNDLE_NAME, Path(folder) / "signature"
+    with temporary_folder() as folder, _told(f"--sign {key}"):
+        signed, signature = folder / BUNDLE_NAME, folder / "signature"
         signed.write_bytes(raw)
         signing.Config().use_elliptic_key_signer(private_key=key).sign(signed, signature)
         text = signature.read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
+from sottovoce.temporary import temporary_folder
 
 MAX_RATIO = 200
 """Unpacked by packed bytes. Weights give 1.1 to 1.3; deflate reaches 1,032 on zeros alone."""
@@ -42,9 +42,7 @@ def unpacked(archive: Path, into: Path | None = None) -> Iterator[Unpacked]:
         InputError: it cannot be read.
         ResourceError: the disk is too small for it.
     """
-    with tempfile.TemporaryDirectory(prefix="sottovoce-", dir=into) as temporary:
-        folder = Path(temporary) / "bundle"
-        folder.mkdir()
+    with temporary_folder(into) as folder:
         try:
             yield Unpacked(folder=folder, manifest=unpack(archive, folder))
         except BundleError as cause:

@@ -70,8 +70,21 @@ class Target:
         return tuple(dict.fromkeys((self.platform, *legacy, *modern)))
 
 
+def asked_target(platform: str | None, python: str | None) -> Target | None:
+    """Read what `--wheels` and `--python` say; None where no wheels are asked for.
+
+    Raises:
+        SpecError: they name no platform that wheels are made for, no version, or a version alone.
+    """
+    if platform is not None:
+        return parse_target(platform, python)
+    if python is not None:
+        raise SpecError("--python needs --wheels PLATFORM: without wheels nothing depends on a version")
+    return None
+
+
 def parse_target(platform: str, python: str | None) -> Target:
-    """Read what `--wheels` and `--python` say.
+    """Read the name of a platform, and a version of CPython; None is the version that runs here.
 
     Raises:
         SpecError: they name no platform that wheels are made for, or no version.

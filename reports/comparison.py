@@ -1,10 +1,11 @@
 """Tables of all entries side by side, and against other engines."""
 
 from collections.abc import Callable
+from itertools import groupby
 
 from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.matched_pairs import MatchedPairs
-from sottovoce.benchmark.results import ColdStart, Comparison, Results, VariantResult
+from sottovoce.benchmark.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.units import (
     NOT_MEASURED,
@@ -36,30 +37,26 @@ def comparison_table(results: Results) -> Table:
 
 
 def peers_table(results: Results) -> Table | None:
-    """Put the entries of other engines in rows, against our first variant; None without such."""
+    """Put the entries of other engines in rows, a group for each of our variants; None without such."""
     if not results.peers:
         return None
     return Table(
-        caption=f"{results.peers[0].subject} against other engines, on the same clips",
+        caption="Our variants against other engines, on the same clips",
         corner="Against",
         columns=(Column(label="Speed-up", unit="times"), Column(label="WER difference", unit="points")),
-        groups=(
-            Group(
-                label=None,
-                rows=tuple(
-                    Row(
-                        label=peer.peer,
-                        cells=(
-                            Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
-                            Cell(
-                                text=signed_points(peer.wer_delta.value),
-                                note=span(peer.wer_delta, signed_points),
-                            ),
-                        ),
-                    )
-                    for peer in results.peers
-                ),
-            ),
+        groups=tuple(
+            Group(label=subject, rows=tuple(map(_peer_row, peers)))
+            for subject, peers in groupby(results.peers, key=lambda peer: peer.subject)
+        ),
+    )
+
+
+def _peer_row(peer: PeerComparison) -> Row:
+    return Row(
+        label=peer.peer,
+        cells=(
+            Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
+            Cell(text=signed_points(peer.wer_delta.value), note=span(peer.wer_delta, signed_points)),
         ),
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sottovoce.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -33,8 +35,6 @@ def held(path: Path, *, note: Callable[[str], None] | None = None, wait: bool = 
     Raises:
         InputError: another process writes it, and `wait` is not set.
     """
-    from filelock import FileLock, Timeout
-
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_path(path.absolute()), is_singleton=True)
     waited = False

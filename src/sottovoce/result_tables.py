@@ -1,6 +1,7 @@
 """Tables of measured results for the terminal: values in, Rich tables out."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.console import Group
 from rich.table import Table
@@ -51,15 +52,19 @@ def _in_two_lines(name: str) -> str:
 
 
 def peers_table(results: Results) -> Table | None:
-    """Compare our first variant with each entry of another engine; None without such."""
+    """Compare our variants with each entry of another engine; None without such."""
     if not results.peers:
         return None
-    table = Table(title=f"{results.peers[0].subject} against other engines", title_justify="left")
+    table = Table(title="against other engines", title_justify="left")
+    table.add_column("variant")
     table.add_column("against")
     table.add_column("speed-up", justify="right")
     table.add_column("WER difference, points", justify="right")
-    for peer in results.peers:
-        table.add_row(peer.peer, times(peer.speedup), points(peer.wer_delta))
+    for subject, peers in groupby(results.peers, key=lambda peer: peer.subject):
+        for place, peer in enumerate(peers):
+            name = "" if place else subject
+            table.add_row(name, peer.peer, times(peer.speedup), points(peer.wer_delta))
+        table.add_section()
     return table
 
 

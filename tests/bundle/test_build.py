@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
+from sottovoce.bundle.own_wheel import build_own_wheel
+from sottovoce.cli import app
 from sottovoce.demo import demo_speech
-from sottovoce.errors import BundleError, InputError, SpecError
+from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 
@@ -133,3 +136,66 @@ def test_a_variant_that_is_not_there_is_told(tiny_run: Path) -> None:
 
 def test_errors_of_bundles_are_gates() -> None:
     assert BundleError.exit_code == 3
+
+
+def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_path: Path) -> None:
+    """Somebody changed a graph and wrote its new hash into the variant's manifest."""
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    manifest = copy / "int8" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("sottovoce optimize", "somebody optimize"))
+    with pytest.raises(InputError, match=r"int8/manifest\.json is not what .* lists"):
+        build(
+            read_run(copy), BundleSpec(variant="int8", speech=demo_speech()), tmp_path / "x.tar.gz", Silent()
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--python", "3.12"], "--python needs --wheels"),
+        (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
+        (["--min-rtfx", "inf"], "--min-rtfx is inf"),
+        (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
+        (["--out", "."], "is a folder; a bundle is one file"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_any_work(
+    options: list[str], told: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["bundle", str(tiny_run), "--out", "x.tar.gz", *options])
+    assert isinstance(result.exception, SottovoceError)
+    assert told in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signature_that_is_there_is_not_overwritten(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz.sig").write_text("of another bundle")
+    arguments = ["bundle", str(tiny_run), "--out", str(tmp_path / "x.tar.gz"), "--sign", "key.pem"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, OutputExistsError)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz.sig"]
+
+
+def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+    import shutil
+    import zipfile
+
+    import sottovoce
+
+    checkout = tmp_path / "sottovoce"
+    shutil.copytree(Path(sottovoce.__file__).parent, checkout)
+    for name in (".secret", "notes.py~", "runs.py.orig"):
+        (checkout / name).write_text("mine")
+    (checkout / ".cache").mkdir()
+    (checkout / ".cache" / "x.py").write_text("mine")
+    clean = build_own_wheel()
+    monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
+    names = zipfile.ZipFile(io.BytesIO(build_own_wheel())).namelist()
+    assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()

@@ -95,31 +95,32 @@ def bundle(
 
         sottovoce bundle runs/base --out base.tar.gz --wheels manylinux2014_x86_64 --docker --sign key.pem
     """
-    from sottovoce.bundle.build import BundleSpec, build, check_spec
-    from sottovoce.bundle.signing import check_key, sign_bundle
-    from sottovoce.bundle.wheels import parse_target
+    from sottovoce.bundle.build import BundleSpec, build, check_bundle_path, check_spec
+    from sottovoce.bundle.signing import check_key, sign_bundle, signature_path
+    from sottovoce.bundle.wheels import asked_target
     from sottovoce.demo import demo_speech
-    from sottovoce.folders import check_output
     from sottovoce.measured import read_measured
     from sottovoce.runs import read_run
 
     session: Session = context.obj
-    check_output(out, force=force)
+    target = asked_target(wheels, python)
+    check_bundle_path(out, force=force)
+    if sign is not None:
+        check_bundle_path(signature_path(out), force=force)
+        check_key(sign)
     run = read_run(run_folder)
     name = variant or run.recipe.quantize.name
     spec = BundleSpec(
         variant=run.variant(name).name,
         speech=demo_speech(),
-        target=None if wheels is None else parse_target(wheels, python),
+        target=target,
         has_dockerfile=docker,
         measured=None if results is None else read_measured(results, run, name),
         model_licence=model_licence,
         least_rtfx=min_rtfx,
-        most_rss_bytes=None if max_memory_mb is None else int(max_memory_mb * 1e6),
+        most_memory_mb=max_memory_mb,
     )
     check_spec(spec)
-    if sign is not None:
-        check_key(sign)
     built = build(run, spec, out, session.terminal, force=force)
     signature = None if sign is None else sign_bundle(built, sign)
     if as_json:

@@ -24,6 +24,7 @@ LAYERS = (
         "failures",
         "folders",
         "locks",
+        "temporary",
         "unfinished",
         "config",
         "environment",

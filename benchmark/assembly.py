@@ -7,13 +7,9 @@ import numpy as np
 
 from sottovoce.accuracy import NORMALIZER
 from sottovoce.artifacts import created_now
-from sottovoce.benchmark.ceilings import ceilings_of
-from sottovoce.benchmark.comparison import Entrant, by_speaker, compare, compare_peer, ratio_of_times
 from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
 from sottovoce.benchmark.engines.registry import engine_versions
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.measure import Measurement, VariantMeasurement
-from sottovoce.benchmark.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
 from sottovoce.benchmark.results import (
     Absent,
     Ceiling,
@@ -28,10 +24,20 @@ from sottovoce.benchmark.results import (
     Results,
     SelfCheck,
 )
-from sottovoce.benchmark.scaling import Scaling
 from sottovoce.benchmark.side_effects import Hallucination, SideEffects, compare_details, hallucinations
 from sottovoce.benchmark.sounds import Sound
+from sottovoce.benchmark.statistics.comparison import (
+    Entrant,
+    by_speaker,
+    compare,
+    compare_peer,
+    ratio_of_times,
+)
 from sottovoce.benchmark.summary import dataset_sha256, summarize_variant
+from sottovoce.benchmark.timing.ceilings import ceilings_of
+from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
+from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
+from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.calibrate.clips import SYNTHETIC_SOURCE, ClipSet, count_by
 from sottovoce.calibrate.doctor import read_report
 from sottovoce.calibrate.loading import LoadedClips

@@ -16,10 +16,10 @@ from pydantic import Field, ValidationError
 
 from sottovoce.accuracy import WordErrors
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.matched_pairs import MatchedPairs
-from sottovoce.benchmark.noninferiority import AccuracyVerdict
-from sottovoce.benchmark.panel import PanelRow
 from sottovoce.benchmark.side_effects import SideEffects
+from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
+from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.statistics.panel import PanelRow
 from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError

@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from sottovoce.accuracy import add_errors, normalize, word_errors
-from sottovoce.benchmark.comparison import median_latency_s, stage_seconds
 from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.results import (
     Ceiling,
     ClipRow,
@@ -21,8 +19,10 @@ from sottovoce.benchmark.results import (
     Stratum,
     VariantResult,
 )
-from sottovoce.benchmark.strata import group_by_stratum
-from sottovoce.benchmark.worker import ColdRun
+from sottovoce.benchmark.statistics.comparison import median_latency_s, stage_seconds
+from sottovoce.benchmark.statistics.strata import group_by_stratum
+from sottovoce.benchmark.timing.measure import Measured, VariantMeasurement
+from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError, StageError

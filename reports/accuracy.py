@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from sottovoce.benchmark.panel import Normalizer, PanelRow, disagrees
 from sottovoce.benchmark.results import Comparison, Results, Stratum, VariantResult
-from sottovoce.benchmark.strata import StratumKind
+from sottovoce.benchmark.statistics.panel import Normalizer, PanelRow, disagrees
+from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.reports.comparison import short_errors
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
 from sottovoce.reports.units import NOT_MEASURED, duration, percent, signed_points

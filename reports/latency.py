@@ -5,7 +5,7 @@ from statistics import mean, median, quantiles
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.results import ClipRow, Comparison, Results
-from sottovoce.benchmark.strata import StratumKind, group_by_stratum
+from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.charts import (
     Bar,
     BarGroup,

@@ -60,7 +60,8 @@ def demo_recipe(name: str) -> Recipe:
 
 def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     """Optimize, benchmark and report with the embedded model and speech."""
-    from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+    from sottovoce.benchmark.run import benchmark
+    from sottovoce.benchmark.spec import BenchmarkSpec
     from sottovoce.calibrate.speech import read_speech
     from sottovoce.folders import check_output
     from sottovoce.optimize.pipeline import optimize, quantize_again

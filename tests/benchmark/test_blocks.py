@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.blocks import choose_timing_clips, plan_blocks
+from sottovoce.benchmark.timing.blocks import choose_timing_clips, plan_blocks
 
 LENGTHS = st.lists(st.floats(0.1, 30), min_size=1, max_size=40)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.ceilings import RateSpec, best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.engines.engine import EngineSpec, Probe
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import CeilingPart, MachineRates
-from sottovoce.benchmark.worker import Worker
+from sottovoce.benchmark.timing.ceilings import RateSpec, best_rates, ceilings_of, measure_rates
+from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN, FakeEngines
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.cold import OPENERS, ColdRequest
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.worker import COLD_COMMAND, ClipError, start_cold
+from sottovoce.benchmark.timing.cold import OPENERS, ColdRequest
+from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_cold
 from sottovoce.errors import StageError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.compute import ComputeSpec

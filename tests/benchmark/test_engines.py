@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.cold import OPENERS
 from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import Batching, Engine, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
 from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.origin import find_checkpoint
@@ -107,7 +107,7 @@ def test_no_engine_that_is_not_made_of_torch_loads_it(engine_spec: EngineSpec) -
         pytest.skip(f"{engine_spec.engine} is made of torch and transformers")
     code = f"""
 import json, pathlib, sys
-import sottovoce.benchmark.worker
+import sottovoce.benchmark.timing.worker
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.runtime.compute import ComputeSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.journal import BLOCKS_NAME, BlockRecord, Journal
+from sottovoce.benchmark.timing.journal import BLOCKS_NAME, BlockRecord, Journal
 from sottovoce.errors import InputError
 from sottovoce.unfinished import HEADER_NAME
 

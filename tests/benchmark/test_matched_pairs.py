@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from sottovoce.accuracy import word_errors
-from sottovoce.benchmark.matched_pairs import (
+from sottovoce.benchmark.statistics.matched_pairs import (
     MIN_SEGMENTS,
     Mistakes,
     find_mistakes,

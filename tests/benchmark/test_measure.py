@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sottovoce.benchmark import noise
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.journal import Journal
-from sottovoce.benchmark.measure import Measurement, MeasureSpec, measure
-from sottovoce.benchmark.worker import ClipError, Worker
+from sottovoce.benchmark.timing import noise
+from sottovoce.benchmark.timing.journal import Journal
+from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
+from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import SpecError, StageError
@@ -153,7 +153,7 @@ ORPHAN = """
 import time
 from pathlib import Path
 from sottovoce.benchmark.engines.engine import EngineSpec
-from sottovoce.benchmark.worker import Worker
+from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from sottovoce.benchmark.noise import Disturbance, Reading, between, read_cpu
+from sottovoce.benchmark.timing.noise import Disturbance, Reading, between, read_cpu
 from sottovoce.cores import usable_cpus
 
 BEFORE = Reading(total_s=100, steal_s=1, busy_s=40, own_s=10, throttled=5)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
+from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
 from sottovoce.intervals import Interval
 
 MARGIN = 0.005

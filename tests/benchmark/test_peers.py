@@ -11,7 +11,8 @@ from rich.console import Console
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import RESULTS_NAME, Noise, Results, read_results
-from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent

@@ -16,7 +16,8 @@ from sottovoce.benchmark.results import (
     Stage,
     read_results,
 )
-from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent

@@ -7,24 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.comparison import compare, judge
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.measure import Measured, VariantMeasurement
-from sottovoce.benchmark.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.results import (
     ClipRow,
     SpeedVerdict,
     Stage,
     VariantResult,
 )
+from sottovoce.benchmark.statistics.comparison import compare, judge
+from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.summary import (
     check_float_precision,
     clip_rows,
     dataset_sha256,
     summarize_variant,
 )
-from sottovoce.benchmark.worker import Loaded
+from sottovoce.benchmark.timing.measure import Measured, VariantMeasurement
+from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError

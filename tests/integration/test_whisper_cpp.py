@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from sottovoce.accuracy import normalize, word_errors
-from sottovoce.benchmark.cold import OPENERS
 from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import WHISPER_CPP
+from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.calibrate.loading import load_clips
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.demo import demo_speech

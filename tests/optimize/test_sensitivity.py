@@ -11,7 +11,8 @@ import openvino
 import pytest
 
 from sottovoce.artifacts import read_manifest
-from sottovoce.benchmark.run import BenchmarkSpec, benchmark
+from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec, load_recipe, override_recipe

@@ -152,8 +152,8 @@ def benchmark(
 
         sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,openvino-genai,faster-whisper,whisper.cpp --passes 3 --timing-clips 60 --self-check
     """
-    from sottovoce.benchmark.run import BenchmarkSpec
     from sottovoce.benchmark.run import benchmark as measure
+    from sottovoce.benchmark.spec import BenchmarkSpec
     from sottovoce.calibrate.clips import filter_clips
     from sottovoce.calibrate.speech import read_speech
     from sottovoce.result_tables import results_table

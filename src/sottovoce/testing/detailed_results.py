@@ -27,7 +27,7 @@ from sottovoce.benchmark.side_effects import (
     SideEffects,
     TimestampDrift,
 )
-from sottovoce.benchmark.strata import StratumKind, group_by_stratum
+from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.intervals import Interval
 from sottovoce.testing.results import BASELINE, Sample, build_sample
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import jiwer
 
 from sottovoce.accuracy import WordErrors
-from sottovoce.benchmark.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.results import (
     CLIPS_NAME,
     RESULTS_NAME,
@@ -27,6 +26,7 @@ from sottovoce.benchmark.results import (
     VariantResult,
     Verdict,
 )
+from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.environment import Host
 from sottovoce.intervals import Interval
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sottovoce.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.noninferiority import AccuracyVerdict, judge_accuracy
+from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy
 from sottovoce.intervals import Blocks, Interval, rate_delta_interval
 
 

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from sottovoce.artifacts import Document
 from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.noise import Disturbance
 from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.folders import GONE, sibling
 from sottovoce.locks import held, lock_path

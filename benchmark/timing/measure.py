@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from sottovoce.benchmark.blocks import Block, plan_blocks
 from sottovoce.benchmark.engines.engine import Detail, EngineSpec, MakeEngine, Probe, Timed
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.journal import BlockRecord, Journal, as_record, as_timed
-from sottovoce.benchmark.noise import Disturbance, between, read_cpu
 from sottovoce.benchmark.sounds import Sound
-from sottovoce.benchmark.worker import ClipError, ColdRun, Loaded, Worker, start_cold
+from sottovoce.benchmark.timing.blocks import Block, plan_blocks
+from sottovoce.benchmark.timing.journal import BlockRecord, Journal, as_record, as_timed
+from sottovoce.benchmark.timing.noise import Disturbance, between, read_cpu
+from sottovoce.benchmark.timing.worker import ClipError, ColdRun, Loaded, Worker, start_cold
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter

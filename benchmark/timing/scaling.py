@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import lcm
 
-from sottovoce.benchmark.blocks import plan_blocks
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import ThreadPoint, Throughput
-from sottovoce.benchmark.worker import ClipError, Worker
+from sottovoce.benchmark.timing.blocks import plan_blocks
+from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.matched_pairs import Mistakes, find_mistakes, matched_pairs
-from sottovoce.benchmark.noninferiority import judge_accuracy, more_clips_needed
-from sottovoce.benchmark.panel import make_panel
 from sottovoce.benchmark.results import (
     ClipRow,
     Comparison,
@@ -18,7 +15,10 @@ from sottovoce.benchmark.results import (
     VariantResult,
     Verdict,
 )
-from sottovoce.benchmark.strata import group_by_stratum
+from sottovoce.benchmark.statistics.matched_pairs import Mistakes, find_mistakes, matched_pairs
+from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_clips_needed
+from sottovoce.benchmark.statistics.panel import make_panel
+from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.errors import GateError
 from sottovoce.intervals import (
     Blocks,

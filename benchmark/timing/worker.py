@@ -26,7 +26,6 @@ from typing import IO, Any, Self, TypeVar, cast
 
 import numpy as np
 
-from sottovoce.benchmark.cold import ColdRequest, one_line
 from sottovoce.benchmark.engines.engine import (
     Batching,
     Detail,
@@ -40,6 +39,7 @@ from sottovoce.benchmark.engines.engine import (
 )
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
+from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
@@ -47,7 +47,7 @@ from sottovoce.runtime.audio import Wave
 
 STOP_TIMEOUT_S = 10.0
 
-COLD_COMMAND = (sys.executable, "-P", "-c", "from sottovoce.benchmark.cold import main; main()")
+COLD_COMMAND = (sys.executable, "-P", "-c", "from sottovoce.benchmark.timing.cold import main; main()")
 """Not `-m`: what the request is made of would be imported twice then."""
 
 _Answer = TypeVar("_Answer")

@@ -1,0 +1,53 @@
+"""The results folder on disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sottovoce import __version__
+from sottovoce.artifacts import MANIFEST_NAME, Manifest, Parent, list_files, sha256_of_file, write_manifest
+from sottovoce.benchmark.assembly import Gathered
+from sottovoce.benchmark.audio_files import changed_clips, write_audio
+from sottovoce.benchmark.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
+from sottovoce.runs import Run
+
+
+def write_results(work: Path, run: Run, results: Results, gathered: Gathered, *, audio: bool) -> None:
+    """Write a results folder's files, the manifest last.
+
+    Args:
+        work: the folder; it is there and empty.
+        audio: keep the clips whose transcripts differ.
+    """
+    (work / RESULTS_NAME).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    wanted = changed_clips(results.baseline, [each.variant for each in results.comparisons], gathered.rows)
+    files = write_audio(work, gathered.clips.loaded, wanted if audio else ())
+    rows = _rows_with_audio(results, gathered.rows, files)
+    lines = "".join(row.model_dump_json() + "\n" for row in rows)
+    (work / CLIPS_NAME).write_text(lines, encoding="utf-8")
+    write_manifest(
+        work,
+        Manifest(
+            kind="results",
+            name=results.model,
+            created=results.created,
+            made_by=f"sottovoce benchmark {__version__}",
+            parents=(
+                Parent(role="run", name=run.manifest.name, sha256=sha256_of_file(run.folder / MANIFEST_NAME)),
+                Parent(role="speech", name=results.dataset.name, sha256=results.dataset.sha256),
+            ),
+            host=results.host,
+            versions=results.versions,
+            files=list_files(work),
+        ),
+    )
+
+
+def _rows_with_audio(
+    results: Results, rows: Mapping[str, Sequence[ClipRow]], files: Mapping[str, str]
+) -> list[ClipRow]:
+    """Return the rows of the entries in the results, with the files of those that can be heard."""
+    return [
+        row.model_copy(update={"audio": files.get(row.clip_id)})
+        for variant in results.variants
+        for row in rows[variant.name]
+    ]

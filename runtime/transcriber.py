@@ -1,18 +1,16 @@
 """Audio to text with one variant: the Python API of the runtime.
 
-from sottovoce.runtime import Transcriber
+    from sottovoce.runtime import Transcriber
 
-transcriber = Transcriber.load("runs/base")
-transcript = transcriber.transcribe("talk.mp3")
-for segment in transcript.segments:
-print(segment.start_s, segment.end_s, segment.text)
+    transcriber = Transcriber.load("runs/base")
+    transcript = transcriber.transcribe("talk.mp3")
+    for segment in transcript.segments:
+        print(segment.start_s, segment.end_s, segment.text)
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from typing import Any
 from sottovoce.cores import usable_cores
 from sottovoce.errors import SpecError
 from sottovoce.runtime import together
-from sottovoce.runtime.alignment import Aligner
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
@@ -32,46 +29,27 @@ from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech
 from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.quiet_import import import_openvino
-from sottovoce.runtime.segments import Piece, split_pieces
+from sottovoce.runtime.second_look import SecondLook
+from sottovoce.runtime.segment_maker import SegmentMaker
+from sottovoce.runtime.segments import Piece
 from sottovoce.runtime.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
-from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
+from sottovoce.runtime.transcript import Phase, Segment, Transcript
 from sottovoce.runtime.variant import find_variant, told_compute
-from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, pack_windows, speech_spans
-from sottovoce.runtime.windows import Detected, Heard, WindowDecoder
+from sottovoce.runtime.windows import Asked, Detected, Heard, WindowDecoder
 from sottovoce.terms import Component, Format
 
 Progress = Callable[[float], None]
 """Is told the seconds of audio that are done."""
 
-DOUBTFUL_NO_SPEECH = 0.2
-DOUBTFUL_LOG_PROBABILITY = -0.7
-"""A short clip beyond one of them is looked through for speech before its text counts."""
-
 LONGEST_ELASTIC_S = 19.5
 """Windows of long audio: half of a 30 s window's encoding is attention over its length. Much shorter ones are quicker
 still, and cost accuracy (docs/lab-notes.md)."""
 
-REST_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
-"""Less behind the last timestamp is the pause after a sentence."""
-
-SPARSE_SPEECH_S = 6.0
-SPARSE_TOKENS_PER_S = 0.7
-"""People speak 3 to 5 tokens a second: fewer than these, in so many seconds of speech, and some of it was skipped."""
-
-SHORTER = 0.6
-"""Of a window that is cut anew: at most this share of it is in one piece."""
+SURE_TEMPERATURE = 0.5
+"""Text that was drawn at more is no ground for the next window."""
 
 DEFAULT_OPTIONS = TranscribeOptions()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What a transcription settles before its first window."""
-
-    options: TranscribeOptions
-    detected: Detected
-    hint: Tokens
 
 
 class Transcriber:
@@ -96,6 +74,8 @@ class Transcriber:
             self._encoder, self._decoder = encoder.result(), decoder.result()
         give_back_freed()
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
+        self._maker = SegmentMaker(folder, compute, self._tokenizer)
+        self._look = SecondLook()
 
     @classmethod
     def load(
@@ -245,7 +225,7 @@ class Transcriber:
         prompt = self._prompt(asked, asked.hint)
         (heard,) = self._windows.decode([wave], prompt, options, clock)
         window = TimedWave(start_s=0.0, wave=wave)
-        if heard.is_silent or not self._is_speech(window, heard, options, clock):
+        if heard.is_silent or not self._look.is_speech(window, heard, options, clock):
             return [], asked.detected
         segments, again = self._take(window, heard, asked, clock)
         return segments + self._hear(again, asked, clock, _tell_nobody), asked.detected
@@ -266,7 +246,7 @@ class Transcriber:
     def _hear(
         self,
         windows: Iterable[TimedWave],
-        asked: _Asked,
+        asked: Asked,
         clock: PhaseClock,
         told: Progress,
         *,
@@ -288,7 +268,7 @@ class Transcriber:
             heard = self._windows.decode([window.wave for window in batch], prompt, options, clock)
             for place, (window, what) in enumerate(zip(batch, heard, strict=True)):
                 is_known = have_speech or place < n_again
-                if what.is_silent or not (is_known or self._is_speech(window, what, options, clock)):
+                if what.is_silent or not (is_known or self._look.is_speech(window, what, options, clock)):
                     continue
                 heard_here, left_out = self._take(window, what, asked, clock)
                 segments += heard_here
@@ -297,86 +277,48 @@ class Transcriber:
         return sorted(segments, key=lambda segment: segment.start_s)
 
     def _take(
-        self, window: TimedWave, heard: Heard, asked: _Asked, clock: PhaseClock
+        self, window: TimedWave, heard: Heard, asked: Asked, clock: PhaseClock
     ) -> tuple[list[Segment], list[TimedWave]]:
         """Return the segments of a window, and what of it is to be heard again."""
-        pieces = self._pieces(window, heard)
-        rest = self._rest(window, pieces, asked.options, clock)
-        if rest is None and (cuts := self._cut_anew(window, heard, asked.options, clock)):
-            return [], cuts
-        return self._told(window, pieces, heard, asked, clock), [rest] if rest else []
-
-    def _cut_anew(
-        self, window: TimedWave, heard: Heard, options: TranscribeOptions, clock: PhaseClock
-    ) -> list[TimedWave]:
-        """Cut a window with hardly any text for its speech into shorter ones; none where it has enough.
-
-        A window that starts within a sentence may be heard as a word or two, and the rest of it be skipped.
-        """
-        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        pieces = self._maker.pieces(window, heard)
+        rest = self._look.rest(window, pieces, asked.options, clock)
         n_tokens = sum(token < self._tokenizer.special.end for token in heard.attempt.tokens)
-        if options.use_voice_activity is False or not _is_sparse(n_tokens, window_s):
-            return []
-        with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self._activity.another().probabilities(window.wave, is_last=True)
-        spans = speech_spans(probabilities, duration_s=window_s)
-        if not _is_sparse(n_tokens, sum(span.end_s - span.start_s for span in spans)):
-            return []
-        clock.n_redone += 1
-        return [
-            TimedWave(
-                start_s=window.start_s + cut.start_s,
-                wave=window.wave[round(cut.start_s * SAMPLE_RATE_HZ) : round(cut.end_s * SAMPLE_RATE_HZ)],
-            )
-            for cut in pack_windows(spans, probabilities, max_s=SHORTER * window_s)
-        ]
-
-    def _rest(
-        self, window: TimedWave, pieces: Sequence[Piece], options: TranscribeOptions, clock: PhaseClock
-    ) -> TimedWave | None:
-        """Return the speech behind the last piece: with timestamps the model at times ends a window early."""
-        if not options.with_timestamps or not pieces or not pieces[-1].is_closed:
-            return None
-        n_done = round(pieces[-1].end_s * SAMPLE_RATE_HZ)
-        rest = window.wave[n_done:]
-        if min(n_done, len(rest)) < REST_SAMPLES or options.use_voice_activity is False:
-            return None
-        if is_silent(rest) or not self._has_speech(rest, options, clock):
-            return None
-        return TimedWave(start_s=window.start_s + n_done / SAMPLE_RATE_HZ, wave=rest)
+        if rest is None and (cuts := self._look.cut_anew(window, n_tokens, asked.options, clock)):
+            return [], cuts
+        return self._maker.segments(window, pieces, heard, asked, clock), [rest] if rest else []
 
     def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
         longest_s = LONGEST_ELASTIC_S if self._encoder.is_elastic else WINDOW_S
-        return speech_windows(blocks, self._activity, longest_s=longest_s)
+        return speech_windows(blocks, self._look.activity, longest_s=longest_s)
 
     def _transcribe_in_sequence(
         self, reader: Reader, options: TranscribeOptions, clock: PhaseClock, told: Progress
     ) -> tuple[list[Segment], Detected]:
         """Let each window start where the model said that the one before ended, and know its text."""
         segments: list[Segment] = []
-        asked: _Asked | None = None
+        asked: Asked | None = None
         previous: Tokens = ()
         while (wave := reader.window()).size >= HOP_SAMPLES:
             window = TimedWave(start_s=reader.position_s, wave=wave)
             n_done = len(wave)
-            if not is_silent(wave) and self._has_speech(wave, options, clock):
+            if not is_silent(wave) and self._look.has_speech(wave, options, clock):
                 asked = asked or self._settle(wave, options, clock)
                 (heard,) = self._windows.decode(
                     [wave], self._prompt(asked, asked.hint + previous), options, clock
                 )
-                pieces = self._pieces(window, heard)
+                pieces = self._maker.pieces(window, heard)
                 if heard.is_silent:
                     pieces = ()
                 n_done = _samples_done(pieces, len(wave))
                 kept = tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1)
-                segments += self._told(window, kept, heard, asked, clock)
+                segments += self._maker.segments(window, kept, heard, asked, clock)
                 is_sure = heard.attempt.temperature <= SURE_TEMPERATURE
                 previous = tuple(t for piece in kept for t in piece.tokens) if is_sure else ()
             reader.advance(n_done)
             told(reader.position_s)
         return segments, asked.detected if asked else self._default_language(options)
 
-    def _settle(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> _Asked:
+    def _settle(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> Asked:
         """Detect the language where it is not given; turn hints into tokens."""
         if options.language or not self._tokenizer.is_multilingual:
             detected = self._default_language(options)
@@ -384,109 +326,20 @@ class Transcriber:
             detected = self._windows.detect(wave[:WINDOW_SAMPLES], clock)
         hints = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
         hint = self._tokenizer.encode(f" {hints.strip()}") if hints.strip() else ()
-        return _Asked(options=options, detected=detected, hint=hint)
+        return Asked(options=options, detected=detected, hint=hint)
 
     def _default_language(self, options: TranscribeOptions) -> Detected:
         """Return the language that is given or the only one; of silence nothing is known."""
         is_known = options.language is not None or not self._tokenizer.is_multilingual
         return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
 
-    def _prompt(self, asked: _Asked, previous: Tokens) -> Tokens:
+    def _prompt(self, asked: Asked, previous: Tokens) -> Tokens:
         return self._tokenizer.prompt(
             language=asked.detected.language,
             task=asked.options.task,
             with_timestamps=asked.options.with_timestamps,
             previous=previous,
         )
-
-    @cached_property
-    def _activity(self) -> VoiceActivity:
-        return load_voice_activity()
-
-    @cached_property
-    def _aligner(self) -> Aligner:
-        return Aligner.load(self._folder, self._compute, self._tokenizer)
-
-    def _has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
-        if options.use_voice_activity is False:
-            return True
-        with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self._activity.another().probabilities(wave, is_last=True)
-        return bool(speech_spans(probabilities))
-
-    def _is_speech(
-        self, window: TimedWave, heard: Heard, options: TranscribeOptions, clock: PhaseClock
-    ) -> bool:
-        """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
-        return not _is_doubtful(heard) or self._has_speech(window.wave, options, clock)
-
-    def _pieces(self, window: TimedWave, heard: Heard) -> tuple[Piece, ...]:
-        window_s = len(window.wave) / SAMPLE_RATE_HZ
-        return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
-
-    def _told(
-        self, window: TimedWave, pieces: Sequence[Piece], heard: Heard, asked: _Asked, clock: PhaseClock
-    ) -> list[Segment]:
-        attempt = heard.attempt
-        segments = [
-            Segment(
-                start_s=window.start_s + piece.start_s,
-                end_s=window.start_s + piece.end_s,
-                text=self._tokenizer.text(piece.tokens).strip(),
-                tokens=piece.tokens,
-                mean_log_probability=attempt.mean_log_probability,
-                no_speech_probability=attempt.no_speech_probability,
-                compression_ratio=heard.compression_ratio,
-                temperature=attempt.temperature,
-            )
-            for piece in pieces
-        ]
-        if asked.options.word_timestamps and segments:
-            return self._with_words(window, segments, heard, asked, clock)
-        return segments
-
-    def _with_words(
-        self,
-        window: TimedWave,
-        segments: Sequence[Segment],
-        heard: Heard,
-        asked: _Asked,
-        clock: PhaseClock,
-    ) -> list[Segment]:
-        """Place the words; segments that the model gave no times get those of their words."""
-        attempt, special = heard.attempt, self._tokenizer.special
-        logs = zip(attempt.tokens, attempt.log_probabilities, strict=True)
-        probabilities = [math.exp(log) for token, log in logs if token < special.end]
-        texts = [segment.tokens for segment in segments]
-        language = "en" if asked.options.task is Task.TRANSLATE else asked.detected.language
-        with clock.time(Phase.ALIGNMENT):
-            placed = self._aligner.align(
-                heard.encoded,
-                self._tokenizer.prompt(
-                    language=asked.detected.language, task=asked.options.task, with_timestamps=False
-                ),
-                segments=texts,
-                probabilities=probabilities[: sum(map(len, texts))],
-                language=language,
-                n_samples=len(window.wave),
-            )
-        return [
-            _with_times(segment, words, window.start_s, keep=asked.options.with_timestamps)
-            for segment, words in zip(segments, placed, strict=True)
-        ]
-
-
-def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, keep: bool) -> Segment:
-    moved = tuple(
-        replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in words
-    )
-    if keep or not moved:
-        return replace(segment, words=moved)
-    return replace(segment, words=moved, start_s=moved[0].start_s, end_s=moved[-1].end_s)
-
-
-SURE_TEMPERATURE = 0.5
-"""Text that was drawn at more is no ground for the next window."""
 
 
 def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWave]:
@@ -496,18 +349,6 @@ def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWav
         if window is None:
             return
         yield window
-
-
-def _is_doubtful(heard: Heard) -> bool:
-    attempt = heard.attempt
-    return (
-        attempt.no_speech_probability > DOUBTFUL_NO_SPEECH
-        or attempt.mean_log_probability < DOUBTFUL_LOG_PROBABILITY
-    )
-
-
-def _is_sparse(n_tokens: int, speech_s: float) -> bool:
-    return speech_s >= SPARSE_SPEECH_S and n_tokens < SPARSE_TOKENS_PER_S * speech_s
 
 
 def _samples_done(pieces: Sequence[Piece], n_samples: int) -> int:

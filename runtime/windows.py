@@ -62,6 +62,21 @@ class Detected:
     probability: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a transcription settles before its first window.
+
+    Attributes:
+        options: what is asked for.
+        detected: the language.
+        hint: tokens before the first text: names, style.
+    """
+
+    options: TranscribeOptions
+    detected: Detected
+    hint: Tokens
+
+
 N_BEFORE_HUGE_PAGES = 2
 """Who decodes once wants the first text soon; the second decoding tells that there will be more."""
 

@@ -183,7 +183,7 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     hasty = Hasty(tiny_run / "fp32-stateful")
     transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
-    transcriber.__dict__["_activity"] = Speech()
+    transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
     segments = transcriber.transcribe(tone(duration_s), TranscribeOptions(language="en")).segments
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
     assert segments[-1].end_s > duration_s - 0.7
@@ -195,7 +195,7 @@ def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, 
     """Cut within a sentence, "Good grace. 'Tis fine for you to talk ..." became "Good grace." and 13 s were lost."""
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
-    transcriber.__dict__["_activity"] = Speech()
+    transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
     options = TranscribeOptions(language="en", with_timestamps=False)
     transcript = transcriber.transcribe(tone(duration_s), options)
     segments = transcript.segments

@@ -42,7 +42,7 @@ from sottovoce.calibrate.clips import SYNTHETIC_SOURCE, ClipSet, count_by
 from sottovoce.calibrate.doctor import read_report
 from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.environment import library_versions, read_host
-from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, make_blocks
+from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
 from sottovoce.optimize.checkpoints import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
@@ -117,6 +117,7 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
         if entry.spec.name != gathered.again
     ]
     entrants = [(summary, gathered.rows[summary.name]) for summary in summaries]
+    self_check = _self_check(gathered, procedure)
     return Results(
         created=created_now(),
         model=run.manifest.name,
@@ -133,13 +134,13 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
         method=_method(procedure, [summary.name for summary in summaries], gathered.clips),
         baseline=summaries[0].name,
         variants=tuple(summaries),
-        comparisons=_compare_all(entrants, procedure),
+        comparisons=_compare_all(entrants, procedure, None if self_check is None else self_check.ratio),
         peers=_compare_peers(entrants, procedure),
         machine=gathered.rates,
         absent=gathered.absent,
         side_effects=tuple(_side_effects(gathered, procedure)),
         noise=_noise(gathered.measurement),
-        self_check=_self_check(gathered, procedure),
+        self_check=self_check,
     )
 
 
@@ -153,7 +154,9 @@ def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling,
     return () if probe is None or rates is None else ceilings_of(probe, rates)
 
 
-def _compare_all(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[Comparison, ...]:
+def _compare_all(
+    entrants: Sequence[Entrant], procedure: Procedure, noise: Interval | None
+) -> tuple[Comparison, ...]:
     return tuple(
         compare(
             entrants[0],
@@ -161,6 +164,7 @@ def _compare_all(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[Com
             by_speaker,
             margin=procedure.margin,
             rng=np.random.default_rng(procedure.seed),
+            noise=noise,
         )
         for entrant in entrants[1:]
     )

@@ -46,6 +46,7 @@ METRICS: Mapping[str, Figure] = {
     "rtfx": lambda _, variant: variant.rtfx,
     "latency_s.p50": lambda _, variant: variant.latency_s.p50,
     "latency_s.p90": lambda _, variant: variant.latency_s.p90,
+    "latency_s.p99": lambda _, variant: variant.latency_s.p99,
     "load_s": lambda _, variant: variant.load_s,
     "cold_start_s": lambda _, variant: None if variant.cold_start is None else variant.cold_start.median_s,
     "size_mb": lambda _, variant: variant.size_bytes / MB,
@@ -53,6 +54,8 @@ METRICS: Mapping[str, Figure] = {
     "peak_rss_mb": lambda _, variant: variant.peak_rss_bytes / MB,
     "n_worse": lambda comparison, _: comparison.n_worse,
     "n_changed": lambda comparison, _: comparison.n_changed,
+    "n_failed": lambda comparison, _: comparison.n_failed,
+    "no_regression_rate": lambda comparison, _: comparison.no_regression_rate,
 }
 """What a condition can name. Of intervals: `value`, `low` and `high`."""
 
@@ -115,6 +118,16 @@ def parse_condition(text: str) -> Condition:
     return Condition(text=" ".join(text.split()), metric=metric, sign=sign, threshold=float(threshold))
 
 
+def with_failures(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
+    """Add the condition that no clip failed, unless one of them says how many may.
+
+    Clips that fail count for neither error rates nor speed, and often they are the hard ones.
+    """
+    if any(condition.metric == "n_failed" for condition in conditions):
+        return tuple(conditions)
+    return (*conditions, parse_condition("n_failed > 0"))
+
+
 def check_results(
     results: Results, conditions: Sequence[Condition], variants: Iterable[str] = ()
 ) -> tuple[Outcome, ...]:
@@ -147,7 +160,8 @@ def _outcome(comparison: Comparison, variant: VariantResult, condition: Conditio
     value = METRICS[condition.metric](comparison, variant)
     if value is None:
         raise InputError(
-            f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` with --cold-starts 5"
+            f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` again, for a cold start with "
+            "--cold-starts 5"
         )
     return Outcome(variant=variant.name, condition=condition, value=value, has_failed=condition.holds(value))
 

@@ -30,7 +30,7 @@ from sottovoce.optimize.sensitivity.report import SensitivityReport
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
 
-RESULTS_SCHEMA_VERSION = 6
+RESULTS_SCHEMA_VERSION = 7
 """1: first version; every variant ran in optimum-intel.
 2: entries of several engines, `peers`, `cold_start`, `ceilings`, `method.long`; version 1 can be read.
 3: `doctor`; versions 1 and 2 can be read.
@@ -38,7 +38,8 @@ RESULTS_SCHEMA_VERSION = 6
 5: of a comparison `matched_pairs`, `panel`, `no_regression_rate`, `strata`, `verdict.more_clips`; of a clip `snr_db`; strata by
 length, noise and speaker as well; versions 1 to 4 can be read.
 6: `checkpoint`, `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; of an entry `latency_s.p99`, `throughput`, `thread_sweep`; of a clip
-`disturbed`, `spoken`, `audio`; versions 1 to 5 can be read."""
+`disturbed`, `spoken`, `audio`; versions 1 to 5 can be read.
+7: of a comparison `n_clips`, `n_failed`, `n_blocks`; versions 1 to 6 can be read."""
 
 
 class Stage(StrEnum):
@@ -103,6 +104,11 @@ class Precision(Document):
     )
     threads: int
     streams: int
+
+    @property
+    def told(self) -> str:
+        """The label, and whether nothing but the question stands behind it."""
+        return self.label if self.components else f"{self.label}, as asked"
 
 
 class Stratum(Document):
@@ -236,6 +242,13 @@ class Comparison(Document):
         default=(), description="The same under each normalizer; the first is that of `wer_delta`."
     )
     strata: tuple[StratumComparison, ...] = ()
+    n_clips: int | None = Field(
+        default=None, description="Clips that both transcribed; null in older results."
+    )
+    n_failed: int = Field(default=0, description="Clips that one of them failed on; they count for neither.")
+    n_blocks: int | None = Field(
+        default=None, description="Speakers or clips that were resampled; fewer than ten decide nothing."
+    )
     verdict: Verdict
 
 
@@ -333,7 +346,7 @@ class Method(Document):
 class Results(Document):
     """All that one `sottovoce benchmark` measured."""
 
-    schema_version: Literal[1, 2, 3, 4, 5, 6] = 6
+    schema_version: Literal[1, 2, 3, 4, 5, 6, 7] = 7
     created: datetime
     model: str
     checkpoint: str | None = Field(

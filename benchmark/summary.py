@@ -187,9 +187,14 @@ def check_float_precision(name: str, precision: Precision) -> None:
     On CPUs with bf16 units OpenVINO runs float32 models in bf16 unless told otherwise.
 
     Raises:
-        GateError: a component's hint or one of its nodes is not f32.
+        GateError: a component's hint, its cache or one of its nodes is not f32, or activations are quantized on the fly.
     """
     for part, component in precision.components.items():
+        if component.kv_cache != "f32" or component.dynamic_quantization_group_size:
+            raise GateError(
+                f"{name} is to compute in float32, but its {part} keeps its cache in {component.kv_cache} and quantizes "
+                f"activations in groups of {component.dynamic_quantization_group_size} (0: not at all)"
+            )
         other = {kind: count for kind, count in component.nodes.items() if kind != "f32"}
         if component.inference != "f32" or other:
             raise GateError(

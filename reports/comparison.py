@@ -177,7 +177,7 @@ def _size_rows(results: Results) -> tuple[Row, ...]:
         _row(results, "Size on disk", lambda v: Cell(text=megabytes(v.size_bytes)), unit="MB"),
         _compared_row(results, "Size by baseline", lambda c: Cell(text=fixed(c.size_ratio)), unit="times"),
         _row(results, "Peak memory", lambda v: Cell(text=megabytes(v.peak_rss_bytes)), unit="MB"),
-        _row(results, "Effective precision", lambda v: Cell(text=v.precision.label)),
+        _row(results, "Effective precision", lambda v: Cell(text=v.precision.told)),
         _row(results, "Engine", lambda v: Cell(text=v.engine)),
     )
 

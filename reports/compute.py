@@ -50,7 +50,7 @@ def precision_table(results: Results) -> Table:
         columns=(*text_columns(_PRECISION_HEADINGS), Column(label="INT8 in the file", unit="nodes")),
         groups=tuple(
             Group(
-                label=f"{variant.name}: {variant.precision.label}",
+                label=f"{variant.name}: {variant.precision.told}",
                 rows=tuple(
                     _precision_row(name, component, variant)
                     for name, component in variant.precision.components.items()

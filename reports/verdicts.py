@@ -32,7 +32,7 @@ def describe_verdict(comparison: Comparison, results: Results, *, name: Callable
         name: writes the name of an entry.
     """
     speed = _describe_speed(comparison, results, name)
-    accuracy = _describe_accuracy(comparison, n_clips=results.dataset.n_clips)
+    accuracy = _describe_accuracy(comparison, results)
     return f"{speed}; {accuracy}."
 
 
@@ -68,13 +68,21 @@ def _describe_speed(comparison: Comparison, results: Results, name: Callable[[st
                 f"{variant} is slower than {baseline}: {ratio} times as fast ({confidence} interval {span})"
             )
         case SpeedVerdict.UNDECIDED:
-            return (
-                f"{variant} measured {ratio} times as fast as {baseline}, but the {confidence} interval "
-                f"({span}) leaves open which is faster"
-            )
+            return f"{variant} measured {ratio} times as fast as {baseline}, but {_why_open(comparison, results, span)}"
 
 
-def _describe_accuracy(comparison: Comparison, *, n_clips: int) -> str:
+def _why_open(comparison: Comparison, results: Results, span: str) -> str:
+    """Say why nothing is said about speed: the interval, the machine's noise, or too few clips."""
+    confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
+    found, check = comparison.speedup, results.self_check
+    if found.low <= 1 <= found.high:
+        return f"the {confidence} interval ({span}) leaves open which is faster"
+    if check is not None and found.low <= check.ratio.high and found.high >= check.ratio.low:
+        return f"{check.entry} against itself measured {_span(check.ratio)}: the machine may have made the difference"
+    return "so few clips do not tell which is faster"
+
+
+def _describe_accuracy(comparison: Comparison, results: Results) -> str:
     delta, margin = comparison.wer_delta, comparison.verdict.margin
     points = f"{margin * 100:g} points"
     change = f"its word error rate is {_change(delta)}"
@@ -85,7 +93,9 @@ def _describe_accuracy(comparison: Comparison, *, n_clips: int) -> str:
         case AccuracyVerdict.BEYOND:
             return f"{change}, beyond the margin of {points}: it is less accurate"
         case AccuracyVerdict.UNDECIDED:
-            more = more_clips_needed(delta, margin=margin, n_clips=n_clips)
+            n_clips = comparison.n_clips or results.dataset.n_clips
+            n_blocks = comparison.n_blocks or n_clips
+            more = more_clips_needed(delta, margin=margin, n_clips=n_clips, n_blocks=n_blocks)
             return f"{change}, which leaves open whether it stays within {points}: {_forecast(more)}"
 
 

@@ -1,11 +1,11 @@
 """Audio to text with one variant: the Python API of the runtime.
 
-    from sottovoce.runtime import Transcriber
+from sottovoce.runtime import Transcriber
 
-    transcriber = Transcriber.load("runs/base")
-    transcript = transcriber.transcribe("talk.mp3")
-    for segment in transcript.segments:
-        print(segment.start_s, segment.end_s, segment.text)
+transcriber = Transcriber.load("runs/base")
+transcript = transcriber.transcribe("talk.mp3")
+for segment in transcript.segments:
+print(segment.start_s, segment.end_s, segment.text)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -21,6 +21,7 @@ from sottovoce.benchmark.statistics.panel import make_panel
 from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.errors import GateError
 from sottovoce.intervals import (
+    MIN_BLOCKS,
     Blocks,
     Interval,
     make_blocks,
@@ -28,6 +29,9 @@ from sottovoce.intervals import (
     ratio_interval,
     ratio_of_ratios_interval,
 )
+
+MIN_STRATUM_CLIPS = 2
+"""One clip has no spread, and so no interval."""
 
 BlocksOf = Callable[[Sequence[ClipRow]], Blocks]
 Entrant = tuple[VariantResult, Sequence[ClipRow]]
@@ -45,7 +49,7 @@ def stage_seconds(row: ClipRow, stage: Stage) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pairing:
+class Pairing:
     """Two entries on the clips that both transcribed.
 
     Attributes:
@@ -62,7 +66,7 @@ class _Pairing:
 
 def _pair(
     before_rows: Sequence[ClipRow], after_rows: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
-) -> _Pairing:
+) -> Pairing:
     pairs = [
         (a, b) for a, b in zip(before_rows, after_rows, strict=True) if a.error is None and b.error is None
     ]
@@ -72,7 +76,7 @@ def _pair(
     speedup, delta = pair_clips(before, after, blocks, rng)
     if speedup is None:
         raise GateError("no clip that counts for speed was transcribed by both; nothing can be compared")
-    return _Pairing(before=before, after=after, cut=blocks(before), speedup=speedup, wer_delta=delta)
+    return Pairing(before=before, after=after, cut=blocks(before), speedup=speedup, wer_delta=delta)
 
 
 def pair_clips(
@@ -130,7 +134,13 @@ def ratio_of_times(
 
 
 def compare(
-    baseline: Entrant, variant: Entrant, blocks: BlocksOf, *, margin: float, rng: np.random.Generator
+    baseline: Entrant,
+    variant: Entrant,
+    blocks: BlocksOf,
+    *,
+    margin: float,
+    rng: np.random.Generator,
+    noise: Interval | None = None,
 ) -> Comparison:
     """Compare an entry with the baseline on the clips that both transcribed.
 
@@ -140,6 +150,7 @@ def compare(
         blocks: makes the blocks that are resampled.
         margin: largest tolerated WER increase, a fraction.
         rng: draws the resamples.
+        noise: ratio of the times of an entry to its own in a second process, where that was measured.
 
     Raises:
         GateError: there is no word to compare.
@@ -173,7 +184,12 @@ def compare(
             rng=rng,
         ),
         strata=tuple(_compare_strata(before, after, rng)),
-        verdict=judge(paired.speedup, paired.wer_delta, margin=margin, n_clips=len(before)),
+        n_clips=len(before),
+        n_failed=sum(
+            a.error is not None or b.error is not None for a, b in zip(baseline[1], variant[1], strict=True)
+        ),
+        n_blocks=paired.cut.n_blocks,
+        verdict=judge(paired, margin=margin, noise=noise),
     )
 
 
@@ -194,10 +210,10 @@ def _mistakes(row: ClipRow) -> Mistakes:
 def _compare_strata(
     before: Sequence[ClipRow], after: Sequence[ClipRow], rng: np.random.Generator
 ) -> Iterator[StratumComparison]:
-    """Compare on each part with words; clips are resampled, since a part has few speakers."""
+    """Compare on each part with words and several clips; clips are resampled, since a part has few speakers."""
     for (kind, name), places in group_by_stratum(before).items():
         part = [before[place] for place in places]
-        if sum(row.words.reference_words for row in part) == 0:
+        if len(part) < MIN_STRATUM_CLIPS or sum(row.words.reference_words for row in part) == 0:
             continue
         speedup, delta = pair_clips(part, [after[place] for place in places], by_clip, rng)
         yield StratumComparison(by=kind, name=name, n_clips=len(part), speedup=speedup, wer_delta=delta)
@@ -227,39 +243,70 @@ def _stage_speedups(
     before: Sequence[ClipRow], after: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
 ) -> dict[Stage, Interval]:
     """Compare seconds per call, so that a different number of tokens does not count as speed."""
-    cut = blocks(before)
-    timed = [
-        stage
-        for stage in Stage
-        if all(sum(row.calls.get(stage, 0) for row in rows) > 0 for rows in (before, after))
+    found = ((stage, _stage_speedup(stage, before, after, blocks, rng)) for stage in Stage)
+    return {stage: speedup for stage, speedup in found if speedup is not None}
+
+
+def _stage_speedup(
+    stage: Stage,
+    before: Sequence[ClipRow],
+    after: Sequence[ClipRow],
+    blocks: BlocksOf,
+    rng: np.random.Generator,
+) -> Interval | None:
+    """Compare a stage on the clips whose calls both counted; an engine may count them of some clips alone."""
+    pairs = [
+        (a, b)
+        for a, b in zip(before, after, strict=True)
+        if a.calls.get(stage, 0) > 0 and b.calls.get(stage, 0) > 0
     ]
-    return {
-        stage: ratio_of_ratios_interval(
-            (
-                cut.sums([stage_seconds(row, stage) for row in before]),
-                cut.sums([row.calls.get(stage, 0) for row in before]),
-            ),
-            (
-                cut.sums([stage_seconds(row, stage) for row in after]),
-                cut.sums([row.calls.get(stage, 0) for row in after]),
-            ),
-            rng=rng,
+    if not pairs:
+        return None
+    firsts, seconds = [a for a, _ in pairs], [b for _, b in pairs]
+    cut = blocks(firsts)
+    sums = tuple(
+        (
+            cut.sums([stage_seconds(row, stage) for row in rows]),
+            cut.sums([row.calls[stage] for row in rows]),
         )
-        for stage in timed
-    }
-
-
-def judge(speedup: Interval, wer_delta: Interval, *, margin: float, n_clips: int) -> Verdict:
-    """Say what the intervals allow to say, and nothing more."""
-    if speedup.low > 1:
-        speed = SpeedVerdict.FASTER
-    elif speedup.high < 1:
-        speed = SpeedVerdict.SLOWER
-    else:
-        speed = SpeedVerdict.UNDECIDED
-    return Verdict(
-        speed=speed,
-        accuracy=judge_accuracy(wer_delta, margin=margin),
-        margin=margin,
-        more_clips=more_clips_needed(wer_delta, margin=margin, n_clips=n_clips),
+        for rows in (firsts, seconds)
     )
+    if not all(times.all() for times, _ in sums):
+        return None  # a clock that tells no time has no ratio
+    return ratio_of_ratios_interval(*sums, rng=rng)
+
+
+def judge(paired: Pairing, *, margin: float, noise: Interval | None) -> Verdict:
+    """Say what the intervals allow to say, and nothing more.
+
+    Args:
+        paired: two entries.
+        margin: largest tolerated WER increase, a fraction.
+        noise: what the machine makes of no difference; None where that was not measured.
+    """
+    n_clips, n_blocks = len(paired.before), paired.cut.n_blocks
+    n_timed = len(timed_pairs(paired.before, paired.after)[0])
+    return Verdict(
+        speed=judge_speed(paired.speedup, n_clips=n_timed, noise=noise),
+        accuracy=judge_accuracy(paired.wer_delta, margin=margin, n_blocks=n_blocks),
+        margin=margin,
+        more_clips=more_clips_needed(paired.wer_delta, margin=margin, n_clips=n_clips, n_blocks=n_blocks),
+    )
+
+
+def judge_speed(speedup: Interval, *, n_clips: int, noise: Interval | None = None) -> SpeedVerdict:
+    """Say which of two is faster: by more than the machine makes of no difference, and on more than a few clips.
+
+    Args:
+        speedup: ratio of total times.
+        n_clips: that it rests on.
+        noise: ratio of the times of an entry to its own in a second process.
+    """
+    if n_clips < MIN_BLOCKS:
+        return SpeedVerdict.UNDECIDED
+    slower, faster = (1.0, 1.0) if noise is None else (min(1.0, noise.low), max(1.0, noise.high))
+    if speedup.low > faster:
+        return SpeedVerdict.FASTER
+    if speedup.high < slower:
+        return SpeedVerdict.SLOWER
+    return SpeedVerdict.UNDECIDED

@@ -77,7 +77,7 @@ def _row(
         baseline=add_errors(before),
         variant=add_errors(after),
         delta=delta,
-        verdict=judge_accuracy(delta, margin=margin),
+        verdict=judge_accuracy(delta, margin=margin, n_blocks=cut.n_blocks),
     )
 
 

@@ -91,7 +91,7 @@ class Measurement:
     """What was measured, and what else the machine did meanwhile.
 
     Attributes:
-        disturbances: of each block that counts.
+        disturbances: of each block that counts for speed.
         n_repeated: blocks that were measured again.
     """
 
@@ -149,13 +149,18 @@ def measure(
             )
             for name, worker in workers.items()
         )
+    timed = None if spec.timing is None else {clips[place].clip.clip_id for place in spec.timing}
     heard_by_all = [
         clip for place, clip in enumerate(clips) if all(one.clips[place].error is None for one in measured)
     ]
     cold = _start_cold(specs, heard_by_all[:1], spec.cold_starts, reporter, make)
     return Measurement(
         entries=tuple(replace(one, cold_runs=cold[one.spec.name]) for one in measured),
-        disturbances=tuple(record.disturbance for record in course.blocks.values()),
+        disturbances=tuple(
+            record.disturbance
+            for record in course.blocks.values()
+            if timed is None or record.clip_id in timed
+        ),
         n_repeated=sum(record.repeats for record in course.blocks.values()),
     )
 

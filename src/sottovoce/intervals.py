@@ -9,6 +9,7 @@ simulations in the tests, of 30 and 35 speakers, cover the truth in 95.2 and 93.
 otherwise.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from sottovoce.artifacts import Document
 N_RESAMPLES = 4_000
 CONFIDENCE = 0.95
 MIN_BLOCKS = 10
-"""With fewer speakers the blocks are clips: a bootstrap of a few blocks says nothing."""
+"""With fewer speakers the blocks are clips, and with fewer blocks nothing is judged: a bootstrap of a few says nothing."""
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +46,11 @@ class Blocks:
 
     kind: str
     index: NDArray[np.intp]
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks there are."""
+        return int(self.index.max()) + 1 if self.index.size else 0
 
     def sums(self, values: Sequence[float]) -> Floats:
         """Add up a clip's values by block: float, shape (n_blocks,)."""
@@ -99,14 +105,27 @@ def ratio_of_ratios_interval(
 def rate_delta_interval(
     baseline_errors: Floats, variant_errors: Floats, words: Floats, *, rng: np.random.Generator
 ) -> Interval:
-    """Estimate the difference of two error rates on the same words: variant minus baseline."""
+    """Estimate the difference of two error rates on the same words: variant minus baseline.
+
+    Words that are invented for a clip without any count as errors like all others. Where no block differs a bootstrap
+    sees no spread; the interval is the rule of three then (Hanley and Lippman-Hand 1983, "If nothing goes wrong, is
+    everything all right?"): the share of blocks that would differ, by an error each, that none in so many still allows.
+
+    Args:
+        baseline_errors: float, shape (n_blocks,).
+        variant_errors: float, shape (n_blocks,).
+        words: of the references, float, shape (n_blocks,), above 0 in sum.
+        rng: draws the resamples.
+    """
 
     def statistic(base: Floats, other: Floats, total: Floats, axis: int = -1) -> Floats:
-        return np.asarray((other.sum(axis=axis) - base.sum(axis=axis)) / total.sum(axis=axis))
+        # A resample may hold none of the blocks with words; its errors count as of one word.
+        return np.asarray((other.sum(axis=axis) - base.sum(axis=axis)) / np.maximum(total.sum(axis=axis), 1))
 
-    has_words = words > 0  # errors by no words are no rate
-    kept = (baseline_errors[has_words], variant_errors[has_words], words[has_words])
-    return _interval(kept, statistic, rng)
+    if np.array_equal(baseline_errors, variant_errors):
+        reach = -math.log((1 - CONFIDENCE) / 2) / float(words.sum())
+        return Interval(value=0.0, low=-reach, high=reach)
+    return _interval((baseline_errors, variant_errors, words), statistic, rng)
 
 
 def expanded_confidence(n_blocks: int) -> float:

@@ -146,7 +146,7 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
     by_name = {comparison.variant: comparison for comparison in results.comparisons}
     compared = [by_name.get(variant.name) for variant in variants]
     return [
-        ("precision", [variant.precision.label for variant in variants]),
+        ("precision", [variant.precision.told for variant in variants]),
         ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
         ("speed-up", [times(c.speedup) if c else "baseline" for c in compared]),
         *_stage_rows(results),

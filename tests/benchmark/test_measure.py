@@ -113,6 +113,31 @@ def test_an_unknown_engine_is_named_with_those_there_are() -> None:
         make_engine(spec("int8", engine="optimum-itnel"))
 
 
+def test_of_a_disturbed_block_the_quieter_figures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block of c2 is disturbed, its repeat less so; that of c1 is disturbed, its repeat more."""
+    shares = iter([0.0, 0.2, 0.5, 0.0, 0.4, 0.1])
+
+    def disturbed(*_: object) -> noise.Disturbance:
+        return noise.Disturbance(cpu_s=10.0, steal_s=0.0, foreign_s=10.0 * next(shares))
+
+    monkeypatch.setattr("sottovoce.benchmark.timing.measure.between", disturbed)
+    monkeypatch.setattr("sottovoce.benchmark.timing.measure.MAX_REPEATED_SHARE", 0.5)
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0))
+    assert found.n_repeated == 2
+    assert [each.foreign_s for each in found.disturbances] == [0.0, 2.0, 1.0, 0.0]
+
+
+def test_noise_is_told_of_the_clips_that_count_for_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
+    asked = MeasureSpec(passes=2, warm_up_clips=0, timing=(1, 3))
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), asked)
+    assert len(found.disturbances) == 4
+
+
 def test_what_was_repeated_before_an_interruption_is_not_repeated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,24 +24,24 @@ def interval(low: float, value: float, high: float) -> Interval:
     ],
 )
 def test_the_interval_decides_and_not_the_value(delta: Interval, verdict: AccuracyVerdict) -> None:
-    assert judge_accuracy(delta, margin=MARGIN) is verdict
+    assert judge_accuracy(delta, margin=MARGIN, n_blocks=20) is verdict
 
 
 def test_an_interval_that_reaches_twice_as_far_as_there_is_room_needs_four_times_the_clips() -> None:
-    assert more_clips_needed(interval(-0.01, 0.0, 0.01), margin=MARGIN, n_clips=200) == 600
+    assert more_clips_needed(interval(-0.01, 0.0, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) == 600
 
 
 def test_a_difference_beyond_the_margin_needs_clips_too() -> None:
-    assert more_clips_needed(interval(0.0, 0.01, 0.03), margin=MARGIN, n_clips=100) == 300
+    assert more_clips_needed(interval(0.0, 0.01, 0.03), margin=MARGIN, n_clips=100, n_blocks=20) == 300
 
 
 def test_nothing_more_is_needed_where_it_is_decided() -> None:
-    assert more_clips_needed(interval(-0.01, -0.002, 0.005), margin=MARGIN, n_clips=200) == 0
+    assert more_clips_needed(interval(-0.01, -0.002, 0.005), margin=MARGIN, n_clips=200, n_blocks=20) == 0
 
 
 def test_no_number_is_told_where_the_difference_is_the_margin() -> None:
-    assert more_clips_needed(interval(0.0, 0.005, 0.01), margin=MARGIN, n_clips=200) is None
-    assert more_clips_needed(interval(0.0, 0.00501, 0.01), margin=MARGIN, n_clips=200) is None
+    assert more_clips_needed(interval(0.0, 0.005, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) is None
+    assert more_clips_needed(interval(0.0, 0.00501, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) is None
 
 
 @given(
@@ -51,9 +51,17 @@ def test_so_many_clips_more_decide_if_the_difference_stays(
     low: float, high: float, value: float, n: int
 ) -> None:
     delta = interval(value - low, value, value + high)
-    more = more_clips_needed(delta, margin=MARGIN, n_clips=n)
+    more = more_clips_needed(delta, margin=MARGIN, n_clips=n, n_blocks=20)
     if more is None:
         return
     shrink = (n / (n + more)) ** 0.5
     later = interval(value - low * shrink * 0.999_999, value, value + high * shrink * 0.999_999)
-    assert judge_accuracy(later, margin=MARGIN) is not AccuracyVerdict.UNDECIDED
+    assert judge_accuracy(later, margin=MARGIN, n_blocks=20) is not AccuracyVerdict.UNDECIDED
+
+
+def test_a_few_clips_decide_nothing_however_narrow_their_interval() -> None:
+    narrow = interval(-0.001, 0.0, 0.001)
+    assert judge_accuracy(narrow, margin=MARGIN, n_blocks=9) is AccuracyVerdict.UNDECIDED
+    assert judge_accuracy(narrow, margin=MARGIN, n_blocks=10) is AccuracyVerdict.WITHIN
+    assert more_clips_needed(narrow, margin=MARGIN, n_clips=9, n_blocks=9) == 1
+    assert more_clips_needed(narrow, margin=MARGIN, n_clips=3, n_blocks=3) == 7

@@ -15,7 +15,7 @@ from sottovoce.benchmark.results import (
     Stage,
     VariantResult,
 )
-from sottovoce.benchmark.statistics.comparison import compare, judge
+from sottovoce.benchmark.statistics.comparison import compare, judge_speed
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.summary import (
     check_float_precision,
@@ -133,7 +133,7 @@ def test_clips_that_either_variant_failed_on_are_not_compared() -> None:
 
 
 def test_a_variant_twice_as_quick_with_the_same_words_is_faster_and_within_the_margin() -> None:
-    loaded = clips()
+    loaded = clips(("en " * 100,) * 12)
     comparison = compare(
         summary("fp32", loaded, factor=0.2),
         summary("int8", loaded, factor=0.1),
@@ -164,18 +164,65 @@ def test_no_clip_that_both_transcribed_is_an_error_that_says_so() -> None:
         compare(base, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
 
 
-@given(BOUNDS, BOUNDS, BOUNDS, BOUNDS, st.floats(0, 0.5))
-def test_a_verdict_says_only_what_its_intervals_allow(
-    a: float, b: float, c: float, d: float, margin: float
-) -> None:
+def test_three_clips_decide_nothing() -> None:
+    loaded = clips()
+    comparison = compare(
+        summary("fp32", loaded, factor=0.2),
+        summary("int8", loaded, factor=0.1),
+        blocks,  # type: ignore[arg-type]
+        margin=0.005,
+        rng=np.random.default_rng(0),
+    )
+    assert (comparison.n_clips, comparison.n_blocks, comparison.n_failed) == (3, 3, 0)
+    assert comparison.verdict.speed is SpeedVerdict.UNDECIDED
+    assert comparison.verdict.accuracy is AccuracyVerdict.UNDECIDED
+    assert comparison.verdict.more_clips is not None
+    assert comparison.verdict.more_clips >= 7
+
+
+def test_words_that_are_invented_for_a_clip_without_any_count_as_errors() -> None:
+    loaded = clips(("en", "en en", "(noise)"))
+    base, other = summary("fp32", loaded, factor=0.2), summary("int8", loaded, factor=0.1)
+    quiet = (base[0], (*base[1][:2], _without_errors(base[1][2])))
+    comparison = compare(quiet, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    assert other[1][2].words.insertions == 3
+    assert comparison.wer_delta.value == pytest.approx(3 / 3)
+    assert comparison.n_worse == 1
+
+
+def _without_errors(row: ClipRow) -> ClipRow:
+    words = row.words.model_copy(update={"substitutions": 0, "deletions": 0, "insertions": 0})
+    return row.model_copy(update={"words": words})
+
+
+@given(BOUNDS, BOUNDS)
+def test_a_verdict_on_speed_says_only_what_its_interval_allows(a: float, b: float) -> None:
     speed = Interval(value=(a + b) / 2, low=min(a, b), high=max(a, b))
-    delta = Interval(value=(c + d) / 2, low=min(c, d), high=max(c, d))
-    verdict = judge(speed, delta, margin=margin, n_clips=100)
-    assert (verdict.speed is SpeedVerdict.FASTER) == (speed.low > 1)
-    assert (verdict.speed is SpeedVerdict.SLOWER) == (speed.high < 1)
-    assert (verdict.accuracy is AccuracyVerdict.WITHIN) == (delta.high <= margin)
-    assert (verdict.accuracy is AccuracyVerdict.BEYOND) == (delta.low > margin)
-    assert verdict.margin == margin
+    verdict = judge_speed(speed, n_clips=100)
+    assert (verdict is SpeedVerdict.FASTER) == (speed.low > 1)
+    assert (verdict is SpeedVerdict.SLOWER) == (speed.high < 1)
+
+
+def test_what_the_machine_makes_of_no_difference_is_no_speed_up() -> None:
+    little = Interval(value=1.025, low=1.015, high=1.035)
+    noise = Interval(value=1.01, low=0.98, high=1.04)
+    assert judge_speed(little, n_clips=100) is SpeedVerdict.FASTER
+    assert judge_speed(little, n_clips=100, noise=noise) is SpeedVerdict.UNDECIDED
+    much = Interval(value=1.2, low=1.1, high=1.3)
+    assert judge_speed(much, n_clips=100, noise=noise) is SpeedVerdict.FASTER
+
+
+def test_a_stage_is_compared_on_clips_whose_calls_both_tell() -> None:
+    """openvino-genai tells those of the decoder only where it need not detect a language."""
+    loaded = clips(("en",) * 12)
+    base, other = summary("fp32", loaded, factor=0.2), summary("int8", loaded, factor=0.1)
+    told = (
+        other[1][0],
+        *(row.model_copy(update={"calls": {Stage.ENCODER: 1}}) for row in other[1][1:]),
+    )
+    found = compare(base, (other[0], told), blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    speedup = found.stage_speedup[Stage.DECODER]
+    assert np.isfinite([speedup.value, speedup.low, speedup.high]).all()
 
 
 @pytest.mark.parametrize("kind", ["bf16", "f16"])

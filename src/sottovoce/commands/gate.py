@@ -42,6 +42,8 @@ def gate(
 ) -> None:
     """Fail (exit code 3) where results do not keep conditions: for CI.
 
+    Clips that failed fail the gate too, unless a condition on n_failed says how many may.
+
     Examples:
 
         sottovoce gate results --fail-if "wer_delta.high > 0.5" --fail-if "speedup.low < 1.5"
@@ -55,7 +57,7 @@ def gate(
     from sottovoce.benchmark.results import read_results
 
     session: Session = context.obj
-    conditions = [gates.parse_condition(text) for text in fail_if]
+    conditions = gates.with_failures([gates.parse_condition(text) for text in fail_if])
     measured, _ = read_results(results)
     outcomes = gates.check_results(measured, conditions, parse_names(variants))
     if junit is not None:

@@ -122,13 +122,13 @@ def _variants_for(engine: str, run: Run, wanted: tuple[str, ...]) -> tuple[str, 
         case "optimum-intel":
             return (_quantized_stateless(run) or run.baseline.name,)
         case "openvino-genai":
-            stateful = _float_stateful(run)
-            if stateful is None:
+            names = _stateful(run)
+            if not names:
                 raise SpecError(
-                    f"openvino-genai needs a stateful variant with fp32 weights, and {run.folder} has none; "
+                    f"openvino-genai needs a stateful OpenVINO variant that is not elastic, and {run.folder} has none; "
                     "make the run with a recipe that exports one, such as int8"
                 )
-            return (stateful.name,)
+            return names
         case "faster-whisper" | "faster-whisper-batched":
             return (_int8_ctranslate2(run) or PEER_VARIANT,)
         case "whisper.cpp":
@@ -170,6 +170,22 @@ def _float_stateful(run: Run) -> Variant | None:
         and not is_elastic(variant)
     )
     return next(found, None)
+
+
+def _stateful(run: Run) -> tuple[str, ...]:
+    """Name what openvino-genai can run: the float32 variant, and the quantized ones."""
+    float_variant = _float_stateful(run)
+    return tuple(
+        variant.name
+        for variant in run.variants
+        if variant is float_variant
+        or (
+            variant.facts.format is Format.OPENVINO
+            and variant.facts.layout is Layout.STATEFUL
+            and _is_quantized(variant)
+            and not is_elastic(variant)
+        )
+    )
 
 
 def _is_quantized(variant: Variant) -> bool:

@@ -43,18 +43,23 @@ def peers_table(results: Results) -> Table | None:
     return Table(
         caption="Our variants against other engines, on the same clips",
         corner="Against",
-        columns=(Column(label="Speed-up", unit="times"), Column(label="WER difference", unit="points")),
+        columns=(
+            *text_columns(("Computes in",)),
+            Column(label="Speed-up", unit="times"),
+            Column(label="WER difference", unit="points"),
+        ),
         groups=tuple(
-            Group(label=subject, rows=tuple(map(_peer_row, peers)))
+            Group(label=subject, rows=tuple(_peer_row(results, peer) for peer in peers))
             for subject, peers in groupby(results.peers, key=lambda peer: peer.subject)
         ),
     )
 
 
-def _peer_row(peer: PeerComparison) -> Row:
+def _peer_row(results: Results, peer: PeerComparison) -> Row:
     return Row(
         label=peer.peer,
         cells=(
+            Cell(text=results.variant(peer.peer).precision.told),
             Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
             Cell(text=signed_points(peer.wer_delta.value), note=span(peer.wer_delta, signed_points)),
         ),

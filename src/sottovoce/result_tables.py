@@ -58,12 +58,14 @@ def peers_table(results: Results) -> Table | None:
     table = Table(title="against other engines", title_justify="left")
     table.add_column("variant")
     table.add_column("against")
+    table.add_column("which computes in")
     table.add_column("speed-up", justify="right")
     table.add_column("WER difference, points", justify="right")
     for subject, peers in groupby(results.peers, key=lambda peer: peer.subject):
         for place, peer in enumerate(peers):
             name = "" if place else subject
-            table.add_row(name, peer.peer, times(peer.speedup), points(peer.wer_delta))
+            precision = results.variant(peer.peer).precision.told
+            table.add_row(name, peer.peer, precision, times(peer.speedup), points(peer.wer_delta))
         table.add_section()
     return table
 

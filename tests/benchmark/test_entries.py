@@ -1,5 +1,6 @@
 """What is measured: entries by name, in which order, and what no engine can run."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_what_an_engine_cannot_run_is_refused(run: Run, engine: str, message: st
 def test_a_variant_that_the_run_has_not_is_named(run: Run) -> None:
     with pytest.raises(InputError, match="has no variant int9; did you mean int8"):
         names(run, "optimum-intel:int9")
+
+
+def test_openvino_genai_gets_quantized_stateful_variants_too(tiny_run: Path, tmp_path: Path) -> None:
+    """Against float32 alone its figures would be those of a straw man."""
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    manifest = folder / "int8" / "manifest.json"
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    told["facts"]["layout"] = "stateful"
+    manifest.write_text(json.dumps(told), encoding="utf-8")
+    assert names(read_run(folder), "openvino-genai")[1:] == [
+        "openvino-genai:fp32-stateful",
+        "openvino-genai:int8",
+    ]
 
 
 def test_openvino_genai_needs_a_stateful_variant(tiny_run: Path, tmp_path: Path) -> None:

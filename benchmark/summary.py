@@ -190,14 +190,14 @@ def check_float_precision(name: str, precision: Precision) -> None:
         GateError: a component's hint, its cache or one of its nodes is not f32, or activations are quantized on the fly.
     """
     for part, component in precision.components.items():
-        if component.kv_cache != "f32" or component.dynamic_quantization_group_size:
-            raise GateError(
-                f"{name} is to compute in float32, but its {part} keeps its cache in {component.kv_cache} and quantizes "
-                f"activations in groups of {component.dynamic_quantization_group_size} (0: not at all)"
-            )
         other = {kind: count for kind, count in component.nodes.items() if kind != "f32"}
         if component.inference != "f32" or other:
             raise GateError(
                 f"{name} is to compute in float32, but its {part} computes in {component.inference} "
                 f"(nodes: {component.nodes}); no figure against it would be true"
+            )
+        if component.kv_cache != "f32" or component.dynamic_quantization_group_size:
+            raise GateError(
+                f"{name} is to compute in float32, but its {part} keeps its cache in {component.kv_cache} and quantizes "
+                f"activations in groups of {component.dynamic_quantization_group_size} (0: not at all)"
             )

@@ -47,7 +47,11 @@ class FasterWhisperEngine:
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         import ctranslate2
         from faster_whisper import WhisperModel
+        from threadpoolctl import threadpool_limits
 
+        # Its features are a product in NumPy, whose BLAS threads spin beside the encoder: with one of them it is 1.11 (base)
+        # to 1.17 (tiny.en) times as fast as it comes (docs/lab-notes.md).
+        threadpool_limits(limits=1, user_api="blas")
         ctranslate2.set_log_level(logging.ERROR)  # which type it turns weights into is told by `precision`
         self._threads = compute.threads
         self._model = WhisperModel(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition
+from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition, with_failures
 from sottovoce.cli import app
 from sottovoce.errors import GateError, InputError, SpecError
 from sottovoce.testing.results import build_sample, save_sample
@@ -72,6 +72,17 @@ def test_a_figure_that_was_not_measured_fails_nothing_silently() -> None:
         check_results(SAMPLE.results, [parse_condition("cold_start_s > 2")])
 
 
+def test_clips_that_failed_fail_the_gate_unless_a_condition_says_how_many_may() -> None:
+    comparisons = tuple(each.model_copy(update={"n_failed": 2}) for each in SAMPLE.results.comparisons)
+    results = SAMPLE.results.model_copy(update={"comparisons": comparisons})
+    strict = with_failures([parse_condition("wer > 100")])
+    assert {outcome.reason for outcome in check_results(results, strict) if outcome.has_failed} == {
+        f"{name}: n_failed is 2, fails if n_failed > 0" for name in ("fp16", "int8")
+    }
+    lenient = with_failures([parse_condition("n_failed > 5")])
+    assert not any(outcome.has_failed for outcome in check_results(results, lenient))
+
+
 def test_a_variant_that_was_not_compared_is_an_error() -> None:
     with pytest.raises(InputError, match="did you mean int8"):
         check_results(SAMPLE.results, [parse_condition("wer > 1")], ["int9"])
@@ -94,7 +105,7 @@ def test_the_command_ends_with_3_and_the_reason(folder: Path, tmp_path: Path) ->
     runner, told = CliRunner(), tmp_path / "gate.xml"
     kept = runner.invoke(app, ["gate", str(folder), "--fail-if", "wer > 100", "--junit", str(told)])
     assert kept.exit_code == 0
-    assert kept.output.count("pass") == 2
+    assert kept.output.count("pass  ") == 4  # of two variants the condition, and that no clip failed
     assert told.read_text(encoding="utf-8").startswith("<?xml")
     failed = runner.invoke(
         app, ["gate", str(folder), "--fail-if", "speedup.low < 1.5", "--variants", "fp16,int8"]

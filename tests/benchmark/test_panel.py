@@ -32,8 +32,8 @@ def test_each_normalizer_does_what_it_says(
 
 def test_a_variant_that_only_loses_punctuation_is_beyond_the_margin_in_raw_text_alone() -> None:
     said = "the cat, the dog and the bird."
-    texts = [(said, said, said.replace(",", "").replace(".", ""), "en")] * 30
-    panel = make_panel(texts, make_blocks([None] * 30), margin=0.005, rng=np.random.default_rng(0))
+    texts = [(said, said, said.replace(",", "").replace(".", ""), "en")] * 150
+    panel = make_panel(texts, make_blocks([None] * 150), margin=0.005, rng=np.random.default_rng(0))
     verdicts = {row.normalizer: row.verdict for row in panel}
     assert verdicts.pop(Normalizer.RAW) is AccuracyVerdict.BEYOND
     assert set(verdicts.values()) == {AccuracyVerdict.WITHIN}

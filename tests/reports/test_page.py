@@ -10,6 +10,7 @@ from sottovoce.benchmark.results import (
     ColdStart,
     MachineRates,
     PeerComparison,
+    Precision,
     Results,
 )
 from sottovoce.intervals import Interval
@@ -129,6 +130,9 @@ def test_a_single_variant_makes_a_report_without_a_verdict(
     assert "Changed transcripts" not in page.words
 
 
+AS_ASKED = Precision(label="int8_float32", components={}, threads=2, streams=1)
+
+
 def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
     speedup = Interval(value=2.31, low=2.2, high=2.42)
     delta = Interval(value=-0.004, low=-0.009, high=0.001)
@@ -138,9 +142,12 @@ def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
         variant.model_copy(update={"cold_start": cold, "ceilings": (ceiling,)})
         for variant in results.variants
     )
+    other = variants[-1].model_copy(
+        update={"name": peer, "engine": peer.partition(":")[0], "precision": AS_ASKED}
+    )
     return results.model_copy(
         update={
-            "variants": variants,
+            "variants": (*variants, other),
             "peers": (PeerComparison(subject="int8", peer=peer, speedup=speedup, wer_delta=delta),),
             "machine": MachineRates(macs_per_s={"f32": 7e10, "i8": 3e11}, bytes_per_s=2e10),
         }
@@ -153,7 +160,7 @@ def test_other_engines_have_a_section_where_they_were_measured(
     assert "Against other engines" not in page.words
     found = Page(render(with_peers(results), rows)).words
     assert "Against other engines" in found
-    assert "faster-whisper:int8 2.31 2.20 to 2.42" in found
+    assert "faster-whisper:int8 int8_float32, as asked 2.31 2.20 to 2.42" in found
 
 
 def test_cold_starts_and_ceilings_are_shown_where_they_were_measured(

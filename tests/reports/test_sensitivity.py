@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results, read_results
+from sottovoce.benchmark.results import RESULTS_SCHEMA_VERSION, ClipRow, Results, read_results
 from sottovoce.optimize.sensitivity.report import (
     Advice,
     BlockKind,
@@ -226,6 +226,8 @@ def test_results_of_an_earlier_version_can_be_read(
 ) -> None:
     folder = save(results, rows, tmp_path / "results")
     path = folder / "results.json"
-    text = path.read_text(encoding="utf-8").replace('"schema_version":6', f'"schema_version":{version}')
+    text = path.read_text(encoding="utf-8").replace(
+        f'"schema_version":{RESULTS_SCHEMA_VERSION}', f'"schema_version":{version}'
+    )
     path.write_text(text.replace('"sensitivity":null,', ""), encoding="utf-8")
     assert read_results(folder)[0] == results.model_copy(update={"schema_version": version})

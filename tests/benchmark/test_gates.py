@@ -112,5 +112,5 @@ def test_the_command_ends_with_3_and_the_reason(folder: Path, tmp_path: Path) ->
     )
     assert isinstance(failed.exception, GateError)
     assert failed.exception.exit_code == 3
-    assert "1 of 2 conditions fail" in str(failed.exception)
+    assert "1 of 4 conditions fail" in str(failed.exception)
     assert "FAIL  fp16: speedup.low is 0.98" in failed.output

@@ -16,13 +16,18 @@ from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
 from sottovoce.intervals import Interval
 
+DIGITS = 12
+"""Of a hash: enough to tell two apart, few enough to read."""
+
 
 class Condition(StrEnum):
     """What must be the same in two results for their figures to be compared."""
 
+    MODEL = "model"
     HOST = "host"
     THREADS = "threads"
     CLIPS = "clips"
+    AUDIO = "audio"
     NORMALIZER = "normalizer"
 
 
@@ -55,7 +60,8 @@ class EntryAcross(Document):
     )
     speedup: Interval | None = Field(
         default=None,
-        description="Time in the first result by time in this one; null where hosts or threads differ, and in the first.",
+        description="Time in the first result by time in this one; null where hosts or threads differ, and in the first. The two "
+        "sittings did not take turns: the drift of the machine between them is in it, and the interval does not cover it.",
     )
     wer_delta: Interval | None = Field(
         default=None, description="This one minus the first, a fraction; null in the first result."
@@ -72,25 +78,55 @@ class Across(Document):
 
 
 def find_differences(first: Results, other: Results) -> dict[Condition, str]:
-    """Return what two results do not share, as `this against that`."""
+    """Return what two results do not share, as `this against that`; what older results do not tell counts as shared."""
     facts: Mapping[Condition, tuple[object, object]] = {
-        Condition.HOST: (_host(first), _host(other)),
+        Condition.MODEL: _models(first, other),
+        Condition.HOST: (host_of(first), host_of(other)),
         Condition.THREADS: (first.method.threads, other.method.threads),
         Condition.CLIPS: (_clips(first), _clips(other)),
+        Condition.AUDIO: _audio(first, other),
         Condition.NORMALIZER: (first.method.normalizer, other.method.normalizer),
     }
     return {
-        condition: f"{here} against {there}" for condition, (here, there) in facts.items() if here != there
+        condition: f"{here} against {there}"
+        for condition, (here, there) in facts.items()
+        if here != there and None not in (here, there)
     }
 
 
-def _host(results: Results) -> str:
+def _models(first: Results, other: Results) -> tuple[str, str]:
+    """Name two checkpoints by what both results tell: the hub's id or else the name, and versions of one kind."""
+    here, there = first.model, other.model
+    if first.checkpoint is not None and other.checkpoint is not None:
+        here, there = first.checkpoint, other.checkpoint
+    (kind, version), (other_kind, other_version) = _version(first), _version(other)
+    if kind != other_kind:
+        return here, there
+    return f"{here} {version}".strip(), f"{there} {other_version}".strip()
+
+
+def _version(results: Results) -> tuple[str, str]:
+    """Split what tells a checkpoint from another one of its name into its kind and what to print."""
+    kind, _, number = (results.checkpoint_version or "").partition(" ")
+    return kind, f"{kind} {number[:DIGITS]}"
+
+
+def host_of(results: Results) -> str:
+    """Name a machine by what decides on speed."""
     host = results.host
     return f"{host.cpu} with {host.usable_cores} cores"
 
 
 def _clips(results: Results) -> str:
-    return f"{results.dataset.n_clips} clips {results.dataset.sha256[:12]}"
+    return f"{results.dataset.n_clips} clips {results.dataset.sha256[:DIGITS]}"
+
+
+def _audio(first: Results, other: Results) -> tuple[str | None, str | None]:
+    """Name the samples of the same clips; nothing of other clips, whose samples are others without saying."""
+    if _clips(first) != _clips(other):
+        return None, None
+    here, there = (each.dataset.audio_sha256 for each in (first, other))
+    return here and f"samples {here[:DIGITS]}", there and f"samples {there[:DIGITS]}"
 
 
 def compare_across(

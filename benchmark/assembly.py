@@ -33,7 +33,7 @@ from sottovoce.benchmark.statistics.comparison import (
     compare_peer,
     ratio_of_times,
 )
-from sottovoce.benchmark.summary import dataset_sha256, summarize_variant
+from sottovoce.benchmark.summary import audio_sha256, dataset_sha256, summarize_variant
 from sottovoce.benchmark.timing.ceilings import ceilings_of
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
@@ -122,6 +122,7 @@ def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered
         created=created_now(),
         model=run.manifest.name,
         checkpoint=_published_id(run),
+        checkpoint_version=_checkpoint_version(run),
         recipe=run.recipe.resolved(),
         recipe_sha256=run.recipe.sha256(),
         calibration=None if run.calibration is None else run.calibration.facts,
@@ -148,6 +149,16 @@ def _published_id(run: Run) -> str | None:
     """Return the hub id of what the run was made of, where it is a published one."""
     origins = (parent for parent in run.manifest.parents if parent.role == "checkpoint")
     return next((found for origin in origins if (found := published_id(origin)) is not None), None)
+
+
+def _checkpoint_version(run: Run) -> str | None:
+    """Tell by what the checkpoint is known from another one of its name."""
+    origin = next((parent for parent in run.manifest.parents if parent.role == "checkpoint"), None)
+    if origin is None:
+        return None
+    if origin.revision is not None:
+        return f"revision {origin.revision}"
+    return None if origin.sha256 is None else f"sha256 {origin.sha256}"
 
 
 def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:
@@ -191,6 +202,7 @@ def _dataset(speech: ClipSet, procedure: Procedure, clips: LoadedClips, rows: Se
         languages=count_by(clip.clip.language for clip in clips.loaded),
         sources=count_by(clip.clip.source for clip in clips.loaded),
         sha256=dataset_sha256(clips.loaded),
+        audio_sha256=audio_sha256(clips.loaded),
         synthetic=any(clip.clip.source == SYNTHETIC_SOURCE for clip in clips.loaded),
         left_out=tuple(Rejected(clip_id=clip.clip_id, reason=clip.reason) for clip in clips.rejected),
     )

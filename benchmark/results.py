@@ -316,6 +316,10 @@ class Dataset(Document):
     sha256: str = Field(
         description="Of the ids and references, to tell whether two results share their clips."
     )
+    audio_sha256: str | None = Field(
+        default=None,
+        description="Of the samples that were transcribed, to tell whether they heard the same; null before version 7.",
+    )
     synthetic: bool = Field(description="Spoken by a machine: its WER says nothing about real speech.")
     left_out: tuple[Rejected, ...]
 
@@ -351,6 +355,11 @@ class Results(Document):
     model: str
     checkpoint: str | None = Field(
         default=None, description="Hub id of the published checkpoint; null of one from a folder."
+    )
+    checkpoint_version: str | None = Field(
+        default=None,
+        description="`revision ...` of a checkpoint from the hub, or `sha256 ...` of its files; null where neither is known, "
+        "and before version 7.",
     )
     recipe: dict[str, object]
     recipe_sha256: str

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from sottovoce.accuracy import add_errors, normalize, word_errors
+from sottovoce.artifacts import canonical_sha256
 from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.results import (
@@ -24,6 +25,7 @@ from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.benchmark.timing.measure import Measured, VariantMeasurement
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
+from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
@@ -174,11 +176,17 @@ def _strata(rows: Sequence[ClipRow]) -> Iterable[Stratum]:
 
 
 def dataset_sha256(clips: Sequence[LoadedClip]) -> str:
-    """Hash ids and references: two results with the same hash share their clips."""
+    """Hash ids and references: two results with the same hash share their clips, if not what is heard in them."""
     digest = hashlib.sha256()
     for loaded in sorted(clips, key=lambda clip: clip.clip.clip_id):
         digest.update(f"{loaded.clip.clip_id}\0{loaded.clip.text}\0".encode())
     return digest.hexdigest()
+
+
+def audio_sha256(clips: Sequence[LoadedClip]) -> str:
+    """Hash the samples that are transcribed, in the order of the ids."""
+    in_order = sorted(clips, key=lambda clip: clip.clip.clip_id)
+    return canonical_sha256([sha256_of_wave(clip.wave) for clip in in_order])
 
 
 def check_float_precision(name: str, precision: Precision) -> None:

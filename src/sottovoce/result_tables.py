@@ -233,9 +233,21 @@ def _stage(results: Results, variant: VariantResult, stage: Stage) -> str:
     return f"{told} ({comparison.stage_speedup[stage].value:.2f}x)"
 
 
+SITTINGS = (
+    "Times of different sittings were not taken in turns: a difference of speed includes the drift of the machine "
+    "between them, which no interval covers."
+)
+
+
 def across_table(across: Across) -> Table:
     """Show entries of several results, each against the one of the same name in the first."""
-    table = Table(title="across results", title_justify="left")
+    has_times = any(entry.speedup is not None for entry in across.entries)
+    table = Table(
+        title="across results",
+        title_justify="left",
+        caption=SITTINGS if has_times else None,
+        caption_justify="left",
+    )
     table.add_column("results")
     table.add_column("entry")
     for label in (

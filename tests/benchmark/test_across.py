@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sottovoce.benchmark.across import Across, Condition, Measured, compare_across
+from sottovoce.benchmark.across import Across, Condition, Measured, compare_across, find_differences
 from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.cli import app
 from sottovoce.errors import GateError, InputError, SpecError
@@ -36,6 +36,18 @@ def on_other_host() -> Results:
     return SAMPLE.results.model_copy(update={"host": host})
 
 
+def with_dataset(results: Results = SAMPLE.results, **changes: str | None) -> Results:
+    return results.model_copy(update={"dataset": results.dataset.model_copy(update=changes)})
+
+
+def with_model(**changes: str | None) -> Results:
+    return SAMPLE.results.model_copy(update=changes)
+
+
+def find(first: Results, other: Results) -> set[Condition]:
+    return set(find_differences(first, other))
+
+
 def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
     found = across(measured("second", rows=twice_as_fast(SAMPLE.rows)))
     assert [entry.entry for entry in found.entries] == ["fp32", "fp16", "int8"] * 2
@@ -49,6 +61,10 @@ def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
 @pytest.mark.parametrize(
     ("condition", "changed"),
     [
+        (
+            Condition.MODEL,
+            with_model(checkpoint="openai/whisper-base", model="whisper-base"),
+        ),
         (Condition.HOST, on_other_host()),
         (
             Condition.THREADS,
@@ -56,12 +72,7 @@ def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
                 update={"method": SAMPLE.results.method.model_copy(update={"threads": 1})}
             ),
         ),
-        (
-            Condition.CLIPS,
-            SAMPLE.results.model_copy(
-                update={"dataset": SAMPLE.results.dataset.model_copy(update={"sha256": "ef" * 32})}
-            ),
-        ),
+        (Condition.CLIPS, with_dataset(sha256="ef" * 32)),
         (
             Condition.NORMALIZER,
             SAMPLE.results.model_copy(
@@ -75,6 +86,47 @@ def test_what_was_measured_differently_is_refused_unless_told(condition: Conditi
     with pytest.raises(GateError, match=f"{condition} differs .* --despite {condition}"):
         across(other)
     assert across(other, despite=(condition,)).differences.keys() == {"second"}
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "differs"),
+    [
+        ({"checkpoint": None, "model": "mine"}, {"checkpoint": None, "model": "yours"}, True),
+        ({"checkpoint": "openai/whisper-base"}, {"checkpoint": None}, False),
+        ({"checkpoint_version": "sha256 ab"}, {"checkpoint_version": "sha256 cd"}, True),
+        ({"checkpoint_version": "sha256 ab"}, {"checkpoint_version": "revision cd"}, False),
+        ({"checkpoint_version": "sha256 ab"}, {"checkpoint_version": None}, False),
+    ],
+    ids=[
+        "folders of two names",
+        "an older result does not tell the hub id",
+        "two folders of one name",
+        "the package and the hub",
+        "an older result does not tell the version",
+    ],
+)
+def test_models_differ_by_what_both_results_tell(
+    here: dict[str, str | None], there: dict[str, str | None], *, differs: bool
+) -> None:
+    assert find(with_model(**here), with_model(**there)) == ({Condition.MODEL} if differs else set())
+
+
+def test_a_noisy_copy_of_the_clips_is_refused(tmp_path: Path) -> None:
+    folder, noisy = tmp_path / "clean", tmp_path / "noisy"
+    save_sample(with_dataset(audio_sha256="ab" * 32), SAMPLE.rows, folder)
+    save_sample(with_dataset(audio_sha256="ef" * 32), SAMPLE.rows, noisy)
+    command = ["compare", str(folder), str(noisy)]
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, GateError)
+    assert "audio differs (samples abababababab against samples efefefefefef)" in str(refused.exception)
+    assert CliRunner().invoke(app, [*command, "--despite", "audio"]).exit_code == 0
+
+
+def test_audio_is_compared_where_both_results_tell_it_and_have_the_same_clips() -> None:
+    one, other = with_dataset(audio_sha256="ab" * 32), with_dataset(audio_sha256="ef" * 32)
+    assert find(one, other) == {Condition.AUDIO}
+    assert find(one, SAMPLE.results) == find(SAMPLE.results, one) == set()
+    assert find(one, with_dataset(other, sha256="01" * 32)) == {Condition.CLIPS}
 
 
 def test_times_of_two_hosts_are_never_compared() -> None:
@@ -107,6 +159,7 @@ def test_the_command_shows_both_and_refuses_unknown_conditions(tmp_path: Path) -
     shown = runner.invoke(app, ["compare", *folders])
     assert shown.exit_code == 0
     assert shown.output.count("int8") == 2
+    assert "includes the drift of the machine between them" in " ".join(shown.output.split())
     told = Across.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
     assert len(told.entries) == 6
     refused = runner.invoke(app, ["compare", *folders, "--despite", "hosts"])

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import openvino
 import pytest
 
@@ -23,7 +24,7 @@ from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
-from sottovoce.testing import write_tone_set
+from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"
 """With what Python, but not JSON lines, takes for the end of a line."""
@@ -94,6 +95,29 @@ def test_results_tell_no_folder_of_this_machine(written: tuple[Path, Results], t
     for name in (RESULTS_NAME, CLIPS_NAME, "manifest.json"):
         text = (written[0] / name).read_text(encoding="utf-8")
         assert str(tiny_run.parents[1]) not in text
+
+
+def test_clips_are_told_apart_by_what_is_heard_and_checkpoints_by_their_files(
+    written: tuple[Path, Results], tiny_run: Path, tmp_path: Path
+) -> None:
+    results = written[1]
+    assert results.checkpoint_version is not None
+    assert results.checkpoint_version.startswith("sha256 ")
+    heard = []
+    for noise in (0.0, 0.001):
+        manifest = write_tone_set(tmp_path / f"{noise}", n_clips=2, splits=())
+        for place, path in enumerate(sorted((manifest.parent / "clips").iterdir())):
+            write_wav(path, tone(1.0 + place) + np.float32(noise))
+        out, make = tmp_path / f"{noise}-results", FakeEngines()
+        spec = BenchmarkSpec(passes=1, warm_up_clips=0, audio=False)
+        speech = read_speech(str(manifest))
+        heard.append(
+            benchmark(
+                read_run(tiny_run), speech, spec, out, force=False, reporter=Silent(), make=make
+            ).dataset
+        )
+    assert heard[0].sha256 == heard[1].sha256
+    assert heard[0].audio_sha256 != heard[1].audio_sha256
 
 
 def test_results_are_not_replaced_without_force(written: tuple[Path, Results], tiny_run: Path) -> None:

@@ -23,7 +23,7 @@ def compare(
         typer.Option(
             "--despite",
             metavar="WHAT,...",
-            help="Compare all the same where these differ: host, threads, clips, normalizer.",
+            help="Compare all the same where these differ: model, host, threads, clips, audio, normalizer.",
             show_default=False,
         ),
     ] = None,

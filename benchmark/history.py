@@ -1,14 +1,16 @@
 """Results that were measured before, in an embedded database under the user's data folder.
 
 The database holds each `results.json` whole, as it was written: the exchange format stays the only one, and a
-result of an older schema is read as `results.json` of that schema is. `PRAGMA user_version` tells the version of
-the tables.
+result of an older schema is read as `results.json` of that schema is. So what is asked of a result can grow without another table:
+the hashes of its clips are read from the same column that was written before anybody asked for them. `PRAGMA user_version` tells the
+version of the tables.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sottovoce.artifacts import Document
+from sottovoce.benchmark.across import host_of
 from sottovoce.benchmark.results import Results
 from sottovoce.errors import InputError
 from sottovoce.intervals import Interval
@@ -28,6 +31,9 @@ TABLES_VERSION = 1
 """1: first version."""
 
 LOCK_TIMEOUT_S = 30.0
+
+DIGITS = 6
+"""Of a hash, to tell sets of one name apart."""
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS results (
@@ -48,6 +54,8 @@ class Past(Document):
     host: str
     threads: int
     dataset: str
+    dataset_sha256: str
+    audio_sha256: str | None
     n_clips: int
     rtfx: float
     wer: float
@@ -86,13 +94,16 @@ def keep(path: Path, results: Results) -> bool:
         return added.rowcount > 0
 
 
-def read_past(path: Path, *, model: str | None = None, entry: str | None = None) -> tuple[Past, ...]:
+def read_past(
+    path: Path, *, model: str | None = None, entry: str | None = None, note: Callable[[str], None]
+) -> tuple[Past, ...]:
     """Return what was measured, the oldest first.
 
     Args:
         path: of the database; one that is not there is empty.
         model: of these only; None takes all.
         entry: of these only, a variant or `ENGINE:VARIANT`; None takes all.
+        note: is told of each result that cannot be read, and is left out.
 
     Raises:
         InputError: the database is damaged, or of a later version.
@@ -101,13 +112,28 @@ def read_past(path: Path, *, model: str | None = None, entry: str | None = None)
         return ()
     with _opened(path) as database:
         rows = database.execute(
-            "SELECT json FROM results WHERE ? IS NULL OR model = ? ORDER BY created", (model, model)
+            "SELECT created, model, CAST(json AS BLOB) FROM results WHERE ? IS NULL OR model = ? ORDER BY created",
+            (model, model),
         ).fetchall()
+    found = (_read(row, note) for row in rows)
+    return tuple(
+        past
+        for results in found
+        if results is not None
+        for past in _entries(results)
+        if entry in (None, past.entry)
+    )
+
+
+def _read(row: tuple[str, str, bytes], note: Callable[[str], None]) -> Results | None:
+    created, model, text = row
     try:
-        found = [Results.model_validate_json(text) for (text,) in rows]
+        return Results.model_validate_json(text)
     except ValidationError as cause:
-        raise InputError(f"{path} holds a result that cannot be read: {cause.errors()[0]['msg']}") from cause
-    return tuple(past for results in found for past in _entries(results) if entry in (None, past.entry))
+        first = cause.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        note(f"left out: the result of {created} of {model} cannot be read ({where}: {first['msg']})")
+        return None
 
 
 def _entries(results: Results) -> Iterator[Past]:
@@ -118,9 +144,11 @@ def _entries(results: Results) -> Iterator[Past]:
             created=results.created,
             model=results.model,
             entry=variant.name,
-            host=results.host.cpu,
+            host=host_of(results),
             threads=results.method.threads,
             dataset=results.dataset.name,
+            dataset_sha256=results.dataset.sha256,
+            audio_sha256=results.dataset.audio_sha256,
             n_clips=results.dataset.n_clips,
             rtfx=variant.rtfx,
             wer=variant.wer,
@@ -131,9 +159,74 @@ def _entries(results: Results) -> Iterator[Past]:
         )
 
 
-def same_conditions(past: Sequence[Past]) -> bool:
-    """Tell whether entries may be put on one line: one host, one number of threads, one set of clips."""
-    return len({(one.host, one.threads, one.dataset, one.n_clips) for one in past}) <= 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What must be the same for measurements to be compared.
+
+    Attributes:
+        clips: hash of the ids and references.
+        audio: hash of the samples; None where no two audios of these clips are known.
+    """
+
+    host: str
+    threads: int
+    clips: str
+    audio: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """Measurements of one entry of a model under the same conditions, the oldest first."""
+
+    model: str
+    entry: str
+    conditions: Conditions
+    past: tuple[Past, ...]
+
+    @property
+    def clips(self) -> str:
+        """The clips, told from others of their name."""
+        first, audio = self.past[0], self.conditions.audio
+        heard = "" if audio is None else f", audio {audio[:DIGITS]}"
+        return f"{first.n_clips} of {first.dataset} {first.dataset_sha256[:DIGITS]}{heard}"
+
+
+def group_lines(past: Sequence[Past]) -> tuple[Line, ...]:
+    """Put together what may be joined by a line, in the order in which the lines begin.
+
+    Older results do not tell the hash of their audio. Where all that do tell have one, it stands for these too.
+    """
+    audios: dict[str, set[str]] = {}
+    for one in past:
+        if one.audio_sha256 is not None:
+            audios.setdefault(one.dataset_sha256, set()).add(one.audio_sha256)
+    lines: dict[tuple[str, str, Conditions], list[Past]] = {}
+    for one in past:
+        has_several = len(audios.get(one.dataset_sha256, ())) > 1
+        conditions = Conditions(
+            host=one.host,
+            threads=one.threads,
+            clips=one.dataset_sha256,
+            audio=one.audio_sha256 if has_several else None,
+        )
+        lines.setdefault((one.model, one.entry, conditions), []).append(one)
+    return tuple(
+        Line(model=model, entry=entry, conditions=conditions, past=tuple(members))
+        for (model, entry, conditions), members in lines.items()
+    )
+
+
+def name_lines(lines: Sequence[Line]) -> tuple[str, ...]:
+    """Name each line by model and entry, and by those conditions that not all of them share."""
+    facts: tuple[Callable[[Line], str], ...] = (
+        lambda line: line.conditions.host,
+        lambda line: f"{line.conditions.threads} thread{'' if line.conditions.threads == 1 else 's'}",
+        lambda line: line.clips,
+    )
+    differing = [fact for fact in facts if len({fact(line) for line in lines}) > 1]
+    return tuple(
+        ", ".join((f"{line.model} {line.entry}", *(fact(line) for fact in differing))) for line in lines
+    )
 
 
 @contextmanager
@@ -148,6 +241,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                     f"{path} was written by a later sottovoce (version {version} of its tables); upgrade, or name "
                     f"another database in {HISTORY_VARIABLE}"
                 )
+            database.text_factory = lambda text: text.decode("utf-8", "replace")
             database.execute(CREATE)
             database.execute(f"PRAGMA user_version = {TABLES_VERSION}")
             yield database

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sottovoce.benchmark.history import Past
+from sottovoce.benchmark.history import Line, Past, group_lines, name_lines
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import printable
 
@@ -21,7 +21,7 @@ def draw_history(past: Sequence[Past]) -> str:
     """Draw speed and word errors of entries over time, as an SVG file; a bar is the interval against the baseline.
 
     Args:
-        past: at least one; entries of one model and name are joined by a line.
+        past: at least one; what was measured of one entry under the same conditions is joined by a line.
     """
     import matplotlib as mpl
     from matplotlib.dates import ConciseDateFormatter, date2num
@@ -30,10 +30,11 @@ def draw_history(past: Sequence[Past]) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}):
         figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
         speed, errors = figure.subplots(2, 1, sharex=True)
-        _draw(speed, past, lambda one: one.rtfx, _relative_speed)
+        lines = group_lines(past)
+        _draw(speed, lines, lambda one: one.rtfx, _relative_speed)
         speed.set_ylabel("audio s per s")
         speed.set_ylim(bottom=0)
-        _draw(errors, past, lambda one: 100 * one.wer, _relative_errors)
+        _draw(errors, lines, lambda one: 100 * one.wer, _relative_errors)
         errors.set_ylabel("WER, %")
         speed.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         times = date2num([one.created for one in past])
@@ -49,24 +50,23 @@ def draw_history(past: Sequence[Past]) -> str:
 Bounds = Callable[[Past], tuple[float, float] | None]
 
 
-def _draw(axes: "Axes", past: Sequence[Past], value: Callable[[Past], float], bounds: Bounds) -> None:
+def _draw(axes: "Axes", lines: Sequence[Line], value: Callable[[Past], float], bounds: Bounds) -> None:
     from matplotlib.dates import date2num
 
-    for place, key in enumerate(dict.fromkeys((one.model, one.entry) for one in past)):
-        line = [one for one in past if (one.model, one.entry) == key]
-        values = [value(one) for one in line]
-        found = [bounds(one) or (at, at) for one, at in zip(line, values, strict=True)]
+    for place, (line, name) in enumerate(zip(lines, name_lines(lines), strict=True)):
+        values = [value(one) for one in line.past]
+        found = [bounds(one) or (at, at) for one, at in zip(line.past, values, strict=True)]
         reach = [
             [max(0.0, at - low) for at, (low, _) in zip(values, found, strict=True)],
             [max(0.0, high - at) for at, (_, high) in zip(values, found, strict=True)],
         ]
         axes.errorbar(
-            date2num([one.created for one in line]),
+            date2num([one.created for one in line.past]),
             values,
             yerr=reach,
             marker=MARKERS[place % len(MARKERS)],
             capsize=3,
-            label=printable(f"{key[0]} {key[1]}"),
+            label=printable(name),
         )
     axes.grid(visible=True, alpha=0.3)
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.benchmark.across import Across
-from sottovoce.benchmark.history import Past
+from sottovoce.benchmark.history import Past, group_lines
 from sottovoce.benchmark.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.tables import MB, points, times
 
@@ -276,23 +276,29 @@ def across_table(across: Across) -> Table:
 
 
 def history_table(past: Sequence[Past]) -> Table:
-    """Show what was measured before, the latest last."""
+    """Show what was measured before, a section for each entry under the same conditions, the latest last in it."""
+    lines = group_lines(past)
+    has_hosts = len({line.conditions.host for line in lines}) > 1
     table = Table(title=f"{len(past)} measured entries", title_justify="left")
-    for label in ("when", "model", "entry", "clips", "threads"):
+    for label in ("when", "model", "entry", *(("host",) if has_hosts else ()), "clips", "threads"):
         table.add_column(label)
     for label in ("RTFx", "speed-up", "WER, %", "difference, points", "MB"):
         table.add_column(label, justify="right")
-    for one in past:
-        table.add_row(
-            f"{one.created:%Y-%m-%d %H:%M}",
-            one.model,
-            one.entry,
-            f"{one.n_clips} of {one.dataset}",
-            str(one.threads),
-            f"{one.rtfx:.1f}",
-            "baseline" if one.speedup is None else times(one.speedup),
-            f"{100 * one.wer:.2f}",
-            "" if one.wer_delta is None else points(one.wer_delta),
-            f"{one.size_bytes / MB:.0f}",
-        )
+    for line in lines:
+        host = (line.conditions.host,) if has_hosts else ()
+        for one in line.past:
+            table.add_row(
+                f"{one.created:%Y-%m-%d %H:%M}",
+                one.model,
+                one.entry,
+                *host,
+                line.clips,
+                str(one.threads),
+                f"{one.rtfx:.1f}",
+                "baseline" if one.speedup is None else times(one.speedup),
+                f"{100 * one.wer:.2f}",
+                "" if one.wer_delta is None else points(one.wer_delta),
+                f"{one.size_bytes / MB:.0f}",
+            )
+        table.add_section()
     return table

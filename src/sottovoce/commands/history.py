@@ -40,7 +40,7 @@ def history(
     import json
 
     from sottovoce.artifacts import write_text
-    from sottovoce.benchmark.history import HISTORY_VARIABLE, history_path, read_past, same_conditions
+    from sottovoce.benchmark.history import HISTORY_VARIABLE, group_lines, history_path, read_past
     from sottovoce.errors import InputError, nearest
     from sottovoce.folders import check_output
     from sottovoce.result_tables import history_table
@@ -51,9 +51,9 @@ def history(
         raise InputError(
             f"no history is kept: {HISTORY_VARIABLE} is set to nothing; unset it, or name a file"
         )
-    past = read_past(path, model=model, entry=entry)[-limit:]
+    past = read_past(path, model=model, entry=entry, note=session.terminal.note)[-limit:]
     if not past:
-        known = dict.fromkeys(one.model for one in read_past(path))
+        known = dict.fromkeys(one.model for one in read_past(path, note=lambda _: None))
         raise InputError(
             f"{path} has nothing of {model or 'any model'}{'' if entry is None else f', {entry}'}"
             f"{nearest(model or '', known)} (models: {', '.join(known) or 'none; sottovoce benchmark adds what it measures'})"
@@ -67,7 +67,7 @@ def history(
         show(session, json.dumps([one.model_dump(mode="json") for one in past], indent=2))
     else:
         show(session, history_table(past))
-    if not same_conditions(past):
-        session.terminal.note("hosts, threads or clips differ between these: compare what is alike")
+    if len({line.conditions for line in group_lines(past)}) > 1:
+        session.terminal.note("hosts, threads or clips differ between these: compare what stands together")
     if plot is not None:
         session.terminal.note(f"wrote {plot}")

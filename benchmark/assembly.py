@@ -80,7 +80,7 @@ class Gathered:
     Attributes:
         rows: of each entry, in the order of the clips.
         rates: of the machine; None where ceilings were not asked for.
-        absent: engines that are not installed.
+        absent: engines that are not installed, and entries of others that failed.
         again: name of the entry that is another one in a second process; None where nobody asked.
     """
 

@@ -27,8 +27,8 @@ OPENVINO_ENGINES = ("optimum-intel", "openvino-genai")
 TORCH_VARIANTS = {"torch": "fp32", "torch-dynamic": "dynamic-int8"}
 """What engines that run the checkpoint itself make of it."""
 
-ConvertedFolder = Callable[[str, str], Path]
-"""Gives the folder of the run's checkpoint in another format: of an engine, in a type."""
+ConvertedFolder = Callable[[str, str], Path | None]
+"""Gives the folder of the run's checkpoint in another format: of an engine, in a type. None where it cannot be converted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,8 @@ def engine_names(engines: Sequence[str]) -> tuple[str, ...]:
 def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tuple[Entry, ...]:
     """Choose what is measured, the baseline in our engine always first, nothing twice.
 
+    What the checkpoint cannot be converted for is left out.
+
     Args:
         run: whose variants are measured.
         asked: variants and engines.
@@ -98,7 +100,8 @@ def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tu
             able = ", ".join(name for name, kind in ENGINES.items() if kind.takes_long)
             raise SpecError(f"{engine} takes no recordings over 30 s; with --long choose from {able}")
         names = (variant,) if variant else _variants_for(engine, run, asked.variants)
-        chosen += [_entry(run, engine, name, asked, converted) for name in names]
+        found = (_entry(run, engine, name, asked, converted) for name in names)
+        chosen += [entry for entry in found if entry is not None]
     return tuple({entry.spec.name: entry for entry in chosen}.values())
 
 
@@ -197,7 +200,7 @@ def is_elastic(variant: Variant) -> bool:
     return (variant.folder / SILENCE_NAME).is_file()
 
 
-def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: ConvertedFolder) -> Entry:
+def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: ConvertedFolder) -> Entry | None:
     if engine in TORCH_VARIANTS:
         return _torch_entry(run, engine, name, asked)
     if engine in FASTER_WHISPER:
@@ -237,7 +240,7 @@ def _torch_entry(run: Run, engine: str, name: str, asked: EntrySpec) -> Entry:
 
 def _faster_whisper_entry(
     run: Run, engine: str, name: str, threads: int, converted: ConvertedFolder
-) -> Entry:
+) -> Entry | None:
     """Choose a CTranslate2 variant of the run, or the checkpoint converted for the comparison."""
     ours = {variant.name: variant for variant in run.variants if variant.facts.format is Format.CTRANSLATE2}
     if name in ours:
@@ -250,7 +253,7 @@ def _faster_whisper_entry(
     return _converted_entry(engine, name, converted(engine, name), threads)
 
 
-def _whisper_cpp_entry(engine: str, name: str, threads: int, converted: ConvertedFolder) -> Entry:
+def _whisper_cpp_entry(engine: str, name: str, threads: int, converted: ConvertedFolder) -> Entry | None:
     types = [str(kind) for kind in GgmlType]
     if name not in types:
         raise SpecError(f"{engine}:{name}: {engine} is measured with {' or '.join(types)}")
@@ -271,7 +274,9 @@ def _run_entry(variant: Variant, engine: str, threads: int) -> Entry:
     )
 
 
-def _converted_entry(engine: str, name: str, folder: Path, threads: int) -> Entry:
+def _converted_entry(engine: str, name: str, folder: Path | None, threads: int) -> Entry | None:
+    if folder is None:
+        return None
     return Entry(
         spec=EngineSpec(engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=threads)),
         component_size_bytes={"model": sum(part.stat().st_size for part in folder.glob("*model.bin"))},

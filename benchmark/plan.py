@@ -1,23 +1,24 @@
 """What a benchmark measures, settled before anything is measured."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file
+from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
 from sottovoce.benchmark.assembly import Procedure
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import engine_versions, find_absent
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
 from sottovoce.benchmark.eval_clips import load_eval_clips, note_overlap
-from sottovoce.benchmark.results import Absent
+from sottovoce.benchmark.results import Absent, FailedIn
 from sottovoce.benchmark.sounds import make_sounds
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.benchmark.summary import dataset_sha256
+from sottovoce.benchmark.summary import audio_sha256, dataset_sha256
 from sottovoce.benchmark.timing.blocks import choose_timing_clips
+from sottovoce.benchmark.timing.cold import one_line
+from sottovoce.benchmark.timing.failed_peers import failed_peer, failure_note
+from sottovoce.benchmark.timing.journal import peer_setting
 from sottovoce.calibrate.clips import ClipSet
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
@@ -33,6 +34,7 @@ class Plan:
     Attributes:
         again: name of the entry that is another one in a second process; None where nobody asked.
         absent: engines that were asked for and are not installed.
+        failed: entries of other engines that the checkpoint could not be converted for.
     """
 
     entries: tuple[Entry, ...]
@@ -40,6 +42,7 @@ class Plan:
     procedure: Procedure
     again: str | None
     absent: tuple[Absent, ...]
+    failed: tuple[Absent, ...]
 
 
 def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> Plan:
@@ -53,9 +56,8 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     for each in absent:
         reporter.note(f"{each.engine} is not measured: {each.reason}")
     present = _present(spec.engines, absent)
-    entries = choose_entries(
-        run, _entry_spec(replace(spec, engines=present)), partial(_converted_folder, run, spec, reporter)
-    )
+    conversions = _Conversions(run=run, checkpoint=spec.checkpoint, reporter=reporter)
+    entries = choose_entries(run, _entry_spec(replace(spec, engines=present)), conversions.folder)
     clips = load_eval_clips(run, speech, spec.clips, reporter)
     note_overlap(run, clips, reporter)
     again = _again(entries) if spec.self_check else None
@@ -76,6 +78,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
         ),
         again=None if again is None else again.spec.name,
         absent=absent,
+        failed=tuple(conversions.failed),
     )
 
 
@@ -110,32 +113,71 @@ def _entry_spec(spec: BenchmarkSpec) -> EntrySpec:
     )
 
 
-def _converted_folder(run: Run, spec: BenchmarkSpec, reporter: Reporter, engine: str, kind: str) -> Path:
-    from sottovoce.benchmark.conversion import convert_checkpoint
-    from sottovoce.optimize.origin import find_checkpoint
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Conversions:
+    """The run's checkpoint in the formats of other engines.
 
-    checkpoint = find_checkpoint(run, spec.checkpoint)
-    with reporter.progress(f"convert for {engine}", 1) as advance:
-        folder = convert_checkpoint(checkpoint, engine, kind)
-        advance()
-    return folder
+    Attributes:
+        checkpoint: where the run's is; None looks for it.
+        failed: the entries that it could not be converted for.
+    """
+
+    run: Run
+    checkpoint: str | None
+    reporter: Reporter
+    failed: list[Absent] = field(default_factory=list)
+
+    def folder(self, engine: str, kind: str) -> Path | None:
+        """Convert the checkpoint for an engine, once; None where that fails.
+
+        Raises:
+            SpecError: the checkpoint is not found, or another than the run's.
+        """
+        from sottovoce.benchmark.conversion import convert_checkpoint
+        from sottovoce.optimize.origin import find_checkpoint
+
+        checkpoint = find_checkpoint(self.run, self.checkpoint)
+        with self.reporter.progress(f"convert for {engine}", 1) as advance:
+            try:
+                folder = convert_checkpoint(checkpoint, engine, kind)
+            except Exception as cause:  # noqa: BLE001 - a library of others, which may be broken in any way
+                self._leave_out(engine, kind, one_line(cause))
+                return None
+            advance()
+        return folder
+
+    def _leave_out(self, engine: str, kind: str, cause: str) -> None:
+        failed = failed_peer(engine, f"{engine}:{kind}", FailedIn.CONVERSION, cause)
+        self.failed.append(failed)
+        self.reporter.note(failure_note(failed))
 
 
 def settings_of(run: Run, plan: Plan) -> dict[str, str]:
     """Return what must be the same for an interrupted benchmark to go on."""
     procedure = plan.procedure
-    versions = library_versions() | engine_versions(procedure.engines)
+    ours = [entry.spec for entry in plan.entries if entry.spec.engine == DEFAULT_ENGINE]
+    peers = [entry.spec for entry in plan.entries if entry.spec.engine != DEFAULT_ENGINE]
     return {
         "run": sha256_of_file(run.folder / MANIFEST_NAME),
-        "entries": ", ".join(
-            f"{entry.spec.name} of {entry.spec.folder.name} on {entry.spec.compute}" for entry in plan.entries
-        ),
+        "entries": ", ".join(f"{spec.name} of {_loaded_as(spec)}" for spec in ours),
         "clips": dataset_sha256(plan.clips.loaded),
-        "audio": canonical_sha256([sha256_of_wave(clip.wave) for clip in plan.clips.loaded]),
+        "audio": audio_sha256(plan.clips.loaded),
         "warm-up clips": str(procedure.warm_up_clips),
         "usable cores": str(usable_cores()),
         "passes": str(procedure.passes),
         "clips that count for speed": "all" if procedure.timing is None else str(procedure.timing),
         "CPU": read_host().cpu,
-        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+        "versions": _listed(library_versions()),
+        **{
+            peer_setting(spec.name): f"{_loaded_as(spec)} {_listed(engine_versions([spec.engine]))}".strip()
+            for spec in peers
+        },
     }
+
+
+def _loaded_as(spec: EngineSpec) -> str:
+    return f"{spec.folder.name} on {spec.compute}"
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))

@@ -39,7 +39,8 @@ RESULTS_SCHEMA_VERSION = 7
 length, noise and speaker as well; versions 1 to 4 can be read.
 6: `checkpoint`, `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; of an entry `latency_s.p99`, `throughput`, `thread_sweep`; of a clip
 `disturbed`, `spoken`, `audio`; versions 1 to 5 can be read.
-7: of a comparison `n_clips`, `n_failed`, `n_blocks`; versions 1 to 6 can be read."""
+7: of a comparison `n_clips`, `n_failed`, `n_blocks`; `absent[].entry`, `absent[].failed_in`: engines that failed are absent, too;
+`checkpoint_version`, `dataset.audio_sha256`; versions 1 to 6 can be read."""
 
 
 class Stage(StrEnum):
@@ -261,11 +262,53 @@ class PeerComparison(Document):
     wer_delta: Interval = Field(description="Subject minus peer, a fraction.")
 
 
+class FailedIn(StrEnum):
+    """Where an engine of others failed."""
+
+    CONVERSION = "conversion"
+    LOAD = "load"
+    CLIPS = "clips"
+    COLD_STARTS = "cold_starts"
+    THROUGHPUT = "throughput"
+
+
+FAILURES = {
+    FailedIn.CONVERSION: "the checkpoint could not be converted",
+    FailedIn.LOAD: "it could not be loaded",
+    FailedIn.CLIPS: "it failed on the clips",
+    FailedIn.COLD_STARTS: "its cold starts failed",
+    FailedIn.THROUGHPUT: "its batches failed",
+}
+
+
 class Absent(Document):
-    """An engine that was asked for and is not installed."""
+    """An engine that was asked for and is not measured: it is not installed, or it failed."""
 
     engine: str
     reason: str
+    entry: str | None = Field(
+        default=None, description="Which entry failed; null where the engine is not installed."
+    )
+    failed_in: FailedIn | None = Field(
+        default=None,
+        description="Where it failed, null where it is not installed. What failed in `cold_starts` or `throughput` is an "
+        "entry of these results all the same: only that part of it is missing.",
+    )
+
+    @property
+    def name(self) -> str:
+        """The entry; the engine where it is not installed."""
+        return self.entry or self.engine
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the entry is measured but for a part."""
+        return self.failed_in in {FailedIn.COLD_STARTS, FailedIn.THROUGHPUT}
+
+    @property
+    def told(self) -> str:
+        """Why it is not measured, in a line."""
+        return self.reason if self.failed_in is None else f"{FAILURES[self.failed_in]}: {self.reason}"
 
 
 class SelfCheck(Document):

@@ -1,6 +1,7 @@
 """The stage `benchmark`: a run and speech in, a results folder out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,22 +9,26 @@ from pathlib import Path
 from sottovoce.artifacts import (
     MANIFEST_NAME,
 )
-from sottovoce.benchmark.assembly import Gathered, Procedure, assemble
-from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine
+from sottovoce.benchmark.assembly import Gathered, assemble
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.results import (
     ClipRow,
+    FailedIn,
     MachineRates,
     Results,
     read_results,
 )
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
+from sottovoce.benchmark.statistics.comparable import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, clip_rows
 from sottovoce.benchmark.timing.ceilings import best_rates, measure_rates
-from sottovoce.benchmark.timing.journal import Journal
+from sottovoce.benchmark.timing.course import Blocks
+from sottovoce.benchmark.timing.failed_peers import FailedPeers
+from sottovoce.benchmark.timing.journal import Journal, failed_before
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_scaling
 from sottovoce.benchmark.timing.worker import Loaded
@@ -60,7 +65,8 @@ def benchmark(
         InputError: nothing to measure, or the output exists, or an unfinished benchmark of other settings does.
         MissingExtraError: a library that is needed is not installed.
         GateError: the baseline, or another variant that is to compute in float32, does not.
-        StageError: a variant cannot be loaded or fails on most clips.
+        StageError: a variant in our own engine cannot be loaded or fails on most clips. One in another engine is left
+            out, and is among what the results call absent.
     """
     journal = Journal(unfinished_path(out))
     if not force and journal.is_spent(out / MANIFEST_NAME):
@@ -88,13 +94,12 @@ def _gather(
 ) -> Gathered:
     """Measure all that was asked for."""
     begun = journal.begin(settings_of(run, plan), anew=spec.restart)
-    if begun:
-        reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
+    _note_begun(begun, journal, reporter)
     early_rates = _rates(spec, reporter) if spec.ceilings else None
     measurement = measure(
         [entry.spec for entry in plan.entries],
         plan.clips.loaded,
-        _measure_spec(spec, plan.procedure),
+        _measure_spec(spec, plan),
         reporter,
         check=partial(_check_loaded, _float_entries(plan.entries)),
         journal=journal,
@@ -102,27 +107,59 @@ def _gather(
         make=make,
     )
     rates = None if early_rates is None else best_rates(early_rates, _rates(spec, reporter))
+    rows = _rows(run, plan, measurement)
+    measurement = _comparable(measurement, rows, reporter)
+    measured = {one.spec.name for one in measurement.entries}
+    scaling = _scaling(spec, plan, measurement, reporter, make)
     return Gathered(
         clips=plan.clips,
-        entries=plan.entries,
+        entries=tuple(entry for entry in plan.entries if entry.spec.name in measured),
         measurement=measurement,
-        rows=_rows(run, plan, measurement),
+        rows=rows,
         rates=rates,
-        absent=plan.absent,
+        absent=(*plan.absent, *measurement.failed, *scaling.failed),
         again=plan.again,
-        scaling=_scaling(spec, plan, measurement, reporter, make),
+        scaling=scaling,
     )
 
 
-def _measure_spec(spec: BenchmarkSpec, procedure: Procedure) -> MeasureSpec:
+def _note_begun(begun: Blocks, journal: Journal, reporter: Reporter) -> None:
+    """Say what an interrupted benchmark left, and which engines it left out."""
+    if begun:
+        reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
+    for failed in failed_before(begun.values()):
+        reporter.note(
+            f"{failed.name} stays out: {failed.told}; --restart tries it again, with everything else"
+        )
+
+
+def _comparable(
+    measurement: Measurement, rows: Mapping[str, Sequence[ClipRow]], reporter: Reporter
+) -> Measurement:
+    """Leave out entries of other engines that share too little with one of ours to be compared with it."""
+    failed = FailedPeers(reporter, measurement.failed)
+    ours = [rows[one.spec.name] for one in measurement.entries if one.spec.engine == DEFAULT_ENGINE]
+    kept = []
+    for one in measurement.entries:
+        reasons = (why_incomparable(own, rows[one.spec.name]) for own in ours)
+        reason = next((each for each in reasons if each is not None), None)
+        if reason is None or one.spec.engine == DEFAULT_ENGINE:
+            kept.append(one)
+        else:
+            failed.leave_out(one.spec, FailedIn.CLIPS, reason)
+    return replace(measurement, entries=tuple(kept), failed=failed.found)
+
+
+def _measure_spec(spec: BenchmarkSpec, plan: Plan) -> MeasureSpec:
     return MeasureSpec(
         passes=spec.passes,
         warm_up_clips=spec.warm_up_clips,
-        timing=procedure.timing,
+        timing=plan.procedure.timing,
         cold_starts=spec.cold_starts,
         probes=spec.ceilings,
         details=spec.side_effects,
-        sounds=procedure.sounds,
+        sounds=plan.procedure.sounds,
+        failed=plan.failed,
     )
 
 
@@ -137,7 +174,7 @@ def _scaling(
         if all(entry.clips[place].error is None for entry in measurement.entries)
     ]
     asked = ScalingSpec(
-        specs=tuple(entry.spec for entry in plan.entries if entry.spec.name != plan.again),
+        specs=tuple(one.spec for one in measurement.entries if one.spec.name != plan.again),
         clips=tuple(loaded[place] for place in good),
         timed=tuple(loaded[place] for place in good if timing is None or place in timing),
         batch_sizes=spec.batch_sizes,

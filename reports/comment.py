@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.results import ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.results import Absent, ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.changes import Change, find_changes, summarize_changes
 from sottovoce.reports.comparison import comparison_of
 from sottovoce.reports.facts import fact_sheets
@@ -128,9 +128,14 @@ def _effects(results: Results) -> str:
     sentences = (
         *(describe_effects(effects, name=code) for effects in results.side_effects),
         *describe_noise(results, name=code),
-        *(f"{code(absent.engine)} was not measured: {code(absent.reason)}." for absent in results.absent),
+        *map(_describe_absent, results.absent),
     )
     return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _describe_absent(absent: Absent) -> str:
+    how = "was measured in part" if absent.is_partial else "was not measured"
+    return f"{code(absent.name)} {how}: {code(absent.told)}."
 
 
 def _facts(results: Results) -> str:

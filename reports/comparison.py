@@ -67,18 +67,18 @@ def _peer_row(results: Results, peer: PeerComparison) -> Row:
 
 
 def absent_table(results: Results) -> Table | None:
-    """List the engines that were asked for and not measured; None where none is missing."""
+    """List what was asked for of other engines and is not measured; None where nothing is missing."""
     if not results.absent:
         return None
     return Table(
-        caption="Engines that were asked for and are not installed",
+        caption="What was asked for and is not measured",
         corner="Engine",
-        columns=text_columns(("Why, and what installs it",)),
+        columns=text_columns(("Why",)),
         groups=(
             Group(
                 label=None,
                 rows=tuple(
-                    Row(label=absent.engine, cells=(Cell(text=absent.reason),)) for absent in results.absent
+                    Row(label=absent.name, cells=(Cell(text=absent.told),)) for absent in results.absent
                 ),
             ),
         ),

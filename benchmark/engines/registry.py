@@ -112,14 +112,14 @@ ENGINES: dict[str, EngineKind] = {
     ),
     "faster-whisper": EngineKind(
         open=partial(_open_faster_whisper, is_batched=False),
-        modules=("faster_whisper", "threadpoolctl"),
+        modules=("faster_whisper", "ctranslate2", "threadpoolctl"),
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
         takes_long=True,
     ),
     "faster-whisper-batched": EngineKind(
         open=partial(_open_faster_whisper, is_batched=True),
-        modules=("faster_whisper", "threadpoolctl"),
+        modules=("faster_whisper", "ctranslate2", "threadpoolctl"),
         extra="peers",
         distributions=("faster-whisper", "ctranslate2"),
         takes_long=True,

@@ -1,5 +1,6 @@
 """What a benchmark has measured so far, on disk, so that an interrupted one goes on where it was."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from sottovoce.artifacts import Document
 from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.results import Absent, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.folders import GONE, sibling
@@ -36,6 +37,7 @@ class BlockRecord(Document):
         timed: by entry.
         errors: why an entry failed, by entry.
         peak_rss_bytes: largest resident set so far, by entry.
+        failed: entries of other engines that had failed by then, and are not in it.
         repeats: how often it was measured again because it was disturbed; the quieter figures are here.
         cpu_s: CPU time of the block, with what others had of it.
     """
@@ -45,6 +47,7 @@ class BlockRecord(Document):
     timed: dict[str, TimedRecord]
     errors: dict[str, str]
     peak_rss_bytes: dict[str, int]
+    failed: tuple[Absent, ...] = ()
     repeats: int = 0
     cpu_s: float
     steal_s: float
@@ -86,6 +89,17 @@ def as_timed(record: TimedRecord) -> Timed:
     )
 
 
+def failed_before(blocks: Iterable[BlockRecord], failed: Iterable[Absent] = ()) -> tuple[Absent, ...]:
+    """Return the entries of other engines that blocks were measured without, and others that failed, each once."""
+    before = (each for record in blocks for each in record.failed)
+    return tuple({each.name: each for each in (*failed, *before)}.values())
+
+
+def peer_setting(entry: str) -> str:
+    """Name the setting that tells what an entry of another engine is."""
+    return f"peer {entry}"
+
+
 class Journal:
     """The blocks of a benchmark that is under way, in a folder beside its results."""
 
@@ -104,6 +118,8 @@ class Journal:
     def begin(self, settings: dict[str, str], *, anew: bool) -> dict[tuple[int, str], BlockRecord]:
         """Open the journal, and return what an interrupted benchmark of the same settings left.
 
+        What an entry of another engine is need not be the same once it has failed: it is not measured any more.
+
         Args:
             settings: what decides on the figures.
             anew: throw away what is there.
@@ -111,7 +127,7 @@ class Journal:
         Raises:
             InputError: what is there has other settings, or is damaged, or is not a journal.
         """
-        if not self._unfinished.begin(settings, anew=anew):
+        if not self._unfinished.begin(settings, anew=anew, waived=self._waived):
             return {}
         return {record.key: record for record in self._read_blocks()}
 
@@ -136,6 +152,9 @@ class Journal:
     def remove(self) -> None:
         """Throw the journal away: the results stand."""
         self._unfinished.remove()
+
+    def _waived(self) -> set[str]:
+        return {peer_setting(each.name) for each in failed_before(self._read_blocks())}
 
     def _read_blocks(self) -> list[BlockRecord]:
         """Read the blocks; a last line that an interruption cut short is cut off."""

@@ -7,8 +7,9 @@ from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.results import ThreadPoint, Throughput
+from sottovoce.benchmark.results import Absent, FailedIn, ThreadPoint, Throughput
 from sottovoce.benchmark.timing.blocks import plan_blocks
+from sottovoce.benchmark.timing.failed_peers import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
@@ -39,10 +40,15 @@ class _Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """By name of the entry; what nobody asked for, or an engine cannot do, is not there."""
+    """By name of the entry; what nobody asked for, or an engine cannot do, is not there.
+
+    Attributes:
+        failed: entries of other engines whose batches failed.
+    """
 
     throughput: Mapping[str, tuple[Throughput, ...]]
     thread_sweep: Mapping[str, tuple[ThreadPoint, ...]]
+    failed: tuple[Absent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +73,11 @@ class ScalingSpec:
 def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) -> Scaling:
     """Measure batches and threads; what fails is told and left out: what was measured before is worth more."""
     scaling = Scaling(throughput={}, thread_sweep={})
+    failed = FailedPeers(reporter)
     try:
         if asked.batch_sizes and asked.clips:
             able = [spec for spec in asked.specs if _takes_batches(spec)]
-            found = measure_throughput(able, asked.clips, asked.batch_sizes, reporter, make)
+            found = measure_throughput(able, asked.clips, asked.batch_sizes, reporter, make, failed=failed)
             scaling = replace(scaling, throughput=found)
         if asked.threads and asked.timed:
             ours = [spec for spec in asked.specs if spec.engine == DEFAULT_ENGINE]
@@ -78,7 +85,7 @@ def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) ->
             scaling = replace(scaling, thread_sweep=swept)
     except (ClipError, StageError) as cause:
         reporter.note(f"batches or threads are not measured: {cause}")
-    return scaling
+    return replace(scaling, failed=failed.found)
 
 
 def _takes_batches(spec: EngineSpec) -> bool:
@@ -93,6 +100,8 @@ def measure_throughput(
     batch_sizes: Sequence[int],
     reporter: Reporter,
     make: MakeEngine,
+    *,
+    failed: FailedPeers,
 ) -> dict[str, tuple[Throughput, ...]]:
     """Let engines that decode clips in batches transcribe all of them, by language, the longest first.
 
@@ -102,14 +111,19 @@ def measure_throughput(
         batch_sizes: clips decoded together.
         reporter: follows the work.
         make: makes the engines, in their processes.
+        failed: is told of entries of other engines that fail.
 
     Raises:
-        StageError: a process died, or an engine failed.
+        StageError: a process of our own engine died, or the engine failed.
     """
     by_language = sorted(clips, key=lambda clip: (clip.clip.language or "", -len(clip.wave)))
     chunk = lcm(*batch_sizes) * -(-CHUNK // lcm(*batch_sizes))
     chunks = [by_language[start : start + chunk] for start in range(0, len(clips), chunk)]
-    return {spec.name: _measure_batches(spec, chunks, batch_sizes, reporter, make) for spec in specs}
+    found = {}
+    for spec in specs:
+        with failed.spared(spec, FailedIn.THROUGHPUT):
+            found[spec.name] = _measure_batches(spec, chunks, batch_sizes, reporter, make)
+    return found
 
 
 def _measure_batches(

@@ -114,7 +114,10 @@ def _remarks(results: Results) -> list[Text]:
             f"{100 * noise.foreign_share:.1f} % by other processes; of {noise.n_blocks} blocks {noise.n_repeated} repeated, "
             f"{noise.n_marked} still disturbed"
         )
-    remarks += [f"not measured: {absent.engine}: {absent.reason}" for absent in results.absent]
+    remarks += [
+        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.told}"
+        for absent in results.absent
+    ]
     return [Text(remark) for remark in remarks]
 
 

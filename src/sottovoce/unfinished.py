@@ -3,6 +3,7 @@
 It is a folder beside the output, `OUT.unfinished`, which begins with a header: what must be the same to go on.
 """
 
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -36,12 +37,15 @@ class Unfinished:
         self.folder = folder
         self._kind = kind
 
-    def begin(self, settings: dict[str, str], *, anew: bool) -> bool:
+    def begin(
+        self, settings: dict[str, str], *, anew: bool, waived: Callable[[], Collection[str]] = tuple
+    ) -> bool:
         """Open the folder, or make it.
 
         Args:
             settings: what decides on the result.
             anew: throw away what is there.
+            waived: names the settings that need not be the same; called once the folder is known to be one of these.
 
         Returns:
             Whether an interrupted command of the same settings left it.
@@ -53,7 +57,7 @@ class Unfinished:
         if self.folder.exists():
             header = self._read_header()
             if not anew:
-                self._check(header, settings)
+                self._check(header, settings, waived())
                 return True
             self.remove()
         with new_folder(self.folder) as work:
@@ -81,10 +85,10 @@ class Unfinished:
             "or choose another --out"
         )
 
-    def _check(self, header: Header, settings: dict[str, str]) -> None:
+    def _check(self, header: Header, settings: dict[str, str], waived: Collection[str]) -> None:
         changed = sorted(
             name
-            for name in header.settings.keys() | settings.keys()
+            for name in (header.settings.keys() | settings.keys()) - set(waived)
             if header.settings.get(name) != settings.get(name)
         )
         if changed:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.timing.journal import BLOCKS_NAME, BlockRecord, Journal
+from sottovoce.benchmark.results import Absent, FailedIn
+from sottovoce.benchmark.timing.journal import (
+    BLOCKS_NAME,
+    BlockRecord,
+    Journal,
+    failed_before,
+    peer_setting,
+)
 from sottovoce.errors import InputError
 from sottovoce.unfinished import HEADER_NAME
 
@@ -56,6 +63,21 @@ def test_other_settings_are_named_and_nothing_is_lost(journal: Journal) -> None:
     with pytest.raises(InputError, match=r"other settings \(passes: 2, now 3\).*--restart"):
         journal.begin({"clips": "abc", "passes": "3"}, anew=False)
     assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a")}
+
+
+def test_what_a_failed_peer_is_need_not_stay_the_same(journal: Journal) -> None:
+    peer, other = peer_setting("torch:fp32"), peer_setting("torch-dynamic:dynamic-int8")
+    settings = SETTINGS | {peer: "torch 2.8", other: "torch 2.8"}
+    assert journal.begin(settings, anew=True) == {}
+    failed = Absent(engine="torch", entry="torch:fp32", failed_in=FailedIn.CLIPS, reason="ended")
+    journal.add(block(0, "a").model_copy(update={"failed": (failed,)}))
+    journal.add(block(0, "b"))
+    for now in (settings, SETTINGS | {other: "torch 2.8"}, settings | {peer: "torch 2.9"}):
+        assert failed_before(journal.begin(now, anew=False).values()) == (failed,)
+    with pytest.raises(
+        InputError, match=r"other settings \(peer torch-dynamic:dynamic-int8: torch 2.8, now none"
+    ):
+        journal.begin(SETTINGS | {peer: "torch 2.8"}, anew=False)
 
 
 def test_a_restart_forgets(journal: Journal) -> None:

@@ -169,13 +169,6 @@ def test_a_set_without_long_recordings_is_refused(tiny_run: Path, speech: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_an_engine_that_dies_names_its_entry(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
-    spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("optimum-intel",))
-    make = FakeEngines(dies_on={"optimum-intel:int8": frozenset({len(tone(1.0))})})
-    with pytest.raises(StageError, match="the process of optimum-intel:int8 ended unexpectedly"):
-        measure_with(tiny_run, speech, tmp_path / "out", spec, make)
-
-
 def test_an_interrupted_benchmark_goes_on_and_leaves_nothing_behind(
     tiny_run: Path, speech: Path, tmp_path: Path
 ) -> None:

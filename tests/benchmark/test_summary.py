@@ -23,7 +23,8 @@ from sottovoce.benchmark.summary import (
     dataset_sha256,
     summarize_variant,
 )
-from sottovoce.benchmark.timing.measure import Measured, VariantMeasurement
+from sottovoce.benchmark.timing.course import Measured
+from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip

@@ -5,6 +5,7 @@ Nothing here is random: the same arguments give the same bytes on one version of
 
 import json
 import math
+import multiprocessing
 import wave as wav
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -346,6 +347,11 @@ class FakeEngine:
 DEATH_EXIT_CODE = 3
 """Of a process that a `FakeEngine` ends."""
 
+MISSING_LIBRARY = (
+    "/opt/venv/lib/engine.so: libfake.so.2: cannot open shared object file: No such file or directory"
+)
+"""What the loader says of an engine that is installed and broken."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeEngines:
@@ -355,14 +361,25 @@ class FakeEngines:
         factors: pretended seconds of work per second of audio, by entry; 0.1 where none is told.
         fails_on: lengths in samples of the clips that engines fail on, by entry.
         dies_on: lengths in samples of the clips that end the process, by entry.
+        unloadable: entries whose libraries cannot be imported.
+        unstartable: those of which that holds in the fresh process of a cold start only.
     """
 
     factors: dict[str, float] = field(default_factory=dict)
     fails_on: dict[str, frozenset[int]] = field(default_factory=dict)
     dies_on: dict[str, frozenset[int]] = field(default_factory=dict)
+    unloadable: frozenset[str] = frozenset()
+    unstartable: frozenset[str] = frozenset()
 
     def __call__(self, spec: EngineSpec) -> Load:
-        """Return what makes the engine of an entry."""
+        """Return what makes the engine of an entry.
+
+        Raises:
+            ImportError: the entry is one of those that cannot be loaded.
+        """
+        is_cold = multiprocessing.parent_process() is None
+        if spec.name in self.unloadable or (is_cold and spec.name in self.unstartable):
+            raise ImportError(MISSING_LIBRARY)
         return partial(
             FakeEngine,
             factor=self.factors.get(spec.name, 0.1),

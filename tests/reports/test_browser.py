@@ -28,6 +28,9 @@ ARGUMENTS = (
 )
 DESKTOP = {"width": 1200, "height": 900}
 PHONE = {"width": 390, "height": 844}
+PAPER = {"width": 672, "height": 1017}
+"""A4 at 96 dots an inch, without the margins."""
+
 WATCH = """
 window.violations = [];
 addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
@@ -251,6 +254,21 @@ def test_the_page_prints(report: Path, visit: Open) -> None:
     printed = visit(report).page.pdf(format="A4")
     assert printed.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 3
+
+
+def test_no_column_of_ten_engines_is_cut_off_on_paper(visit: Open, tmp_path: Path) -> None:
+    sample = build_detailed_sample()
+    *_, last = sample.results.variants
+    more = [last.model_copy(update={"name": f"openvino-genai:fp32-stateful-{place}"}) for place in range(6)]
+    results = sample.results.model_copy(update={"variants": (*sample.results.variants, *more)})
+    rows = [row for row in sample.rows if row.variant == last.name]
+    copies = [row.model_copy(update={"variant": each.name}) for each in more for row in rows]
+    page = visit(
+        write(Sample(results=results, rows=(*sample.rows, *copies)), tmp_path), viewport=PAPER
+    ).page
+    page.emulate_media(media="print")
+    widest = page.evaluate("Math.max(...[...document.querySelectorAll('table')].map((t) => t.scrollWidth))")
+    assert widest <= PAPER["width"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -263,9 +263,7 @@ def test_no_column_of_ten_engines_is_cut_off_on_paper(visit: Open, tmp_path: Pat
     results = sample.results.model_copy(update={"variants": (*sample.results.variants, *more)})
     rows = [row for row in sample.rows if row.variant == last.name]
     copies = [row.model_copy(update={"variant": each.name}) for each in more for row in rows]
-    page = visit(
-        write(Sample(results=results, rows=(*sample.rows, *copies)), tmp_path), viewport=PAPER
-    ).page
+    page = visit(write(Sample(results=results, rows=(*sample.rows, *copies)), tmp_path), viewport=PAPER).page
     page.emulate_media(media="print")
     widest = page.evaluate("Math.max(...[...document.querySelectorAll('table')].map((t) => t.scrollWidth))")
     assert widest <= PAPER["width"]

@@ -222,7 +222,7 @@ def test_engines_choose_what_they_can_run(both_run: Run) -> None:
     assert names(both_run, "optimum-intel") == ["fp32", "optimum-intel:fp32"]
     assert names(both_run, "faster-whisper") == ["fp32", "faster-whisper:ct2-int8"]
     assert names(both_run, "faster-whisper:ct2-bfloat16") == ["fp32", "faster-whisper:ct2-bfloat16"]
-    with pytest.raises(SpecError, match="openvino-genai needs a stateful variant"):
+    with pytest.raises(SpecError, match="openvino-genai needs a stateful OpenVINO variant"):
         names(both_run, "openvino-genai")
 
 

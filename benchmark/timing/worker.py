@@ -332,6 +332,11 @@ def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     """Run in the process: load, then answer until told to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, ConnectionError):  # the parent was killed: nobody is left to tell
+        _converse(connection, spec, make)
+
+
+def _converse(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
     try:
         engine, ready = _load(spec, make)
     except Exception as cause:  # noqa: BLE001 - the edge of the process: reported to the parent

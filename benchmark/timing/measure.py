@@ -140,7 +140,6 @@ def measure(
             )
             for name, worker in course.workers.items()
         )
-    timed = None if spec.timing is None else {clips[place].clip.clip_id for place in spec.timing}
     heard_by_all = [
         clip for place, clip in enumerate(clips) if all(one.clips[place].error is None for one in measured)
     ]
@@ -151,11 +150,17 @@ def measure(
     return Measurement(
         entries=tuple(replace(one, cold_runs=cold.get(one.spec.name, ())) for one in measured),
         failed=failed.found,
-        disturbances=tuple(
-            record.disturbance for record in blocks.values() if timed is None or record.clip_id in timed
-        ),
+        disturbances=_disturbances(blocks, clips, spec.timing),
         n_repeated=sum(record.repeats for record in blocks.values()),
     )
+
+
+def _disturbances(
+    blocks: Blocks, clips: Sequence[LoadedClip], timing: Sequence[int] | None
+) -> tuple[Disturbance, ...]:
+    """Return what disturbed the blocks whose figures count for speed; without a choice all do."""
+    timed = None if timing is None else {clips[place].clip.clip_id for place in timing}
+    return tuple(record.disturbance for record in blocks.values() if timed is None or record.clip_id in timed)
 
 
 @contextmanager

@@ -193,7 +193,7 @@ def test_a_peer_that_cannot_be_started_cold_keeps_its_other_figures(tmp_path: Pa
     ("cause", "told"),
     [
         (
-            "torch:fp32: OSError: /home/ann/.venv/lib/libtorch.so: undefined",
+            "torch:fp32: OSError: /opt/app/lib/libtorch.so: undefined",
             "OSError: libtorch.so: undefined",
         ),
         (r"cannot open 'C:\Users\ann\models\model.bin'", "cannot open 'model.bin'"),

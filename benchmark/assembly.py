@@ -34,6 +34,7 @@ from sottovoce.benchmark.statistics.comparison import (
     ratio_of_times,
 )
 from sottovoce.benchmark.summary import audio_sha256, dataset_sha256, summarize_variant
+from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.ceilings import ceilings_of
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
@@ -214,7 +215,7 @@ def _method(procedure: Procedure, names: Sequence[str], clips: LoadedClips) -> M
         passes=procedure.passes,
         warm_up_clips=procedure.warm_up_clips,
         threads=procedure.threads,
-        order=(*names, *reversed(names)),
+        order=tuple(name for block in plan_blocks(names, 2, passes=1) for name in block.order),
         beam_size=1,
         normalizer=NORMALIZER,
         confidence=CONFIDENCE,

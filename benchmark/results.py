@@ -373,7 +373,7 @@ class Method(Document):
     passes: int
     warm_up_clips: int
     threads: int
-    order: tuple[str, ...] = Field(description="The variants in the order in which passes were run.")
+    order: tuple[str, ...] = Field(description="The entries in the order of the first two blocks.")
     beam_size: int
     normalizer: str
     confidence: float

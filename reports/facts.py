@@ -100,7 +100,7 @@ def _method_facts(results: Results) -> dict[str, str]:
     method = results.method
     return {
         "Passes": f"{method.passes}, after {count(method.warm_up_clips, 'warm-up clip')}",
-        "Order": ", ".join(method.order),
+        "Order of the first two blocks": ", ".join(method.order),
         "Threads": f"{method.threads}",
         "Beam size": f"{method.beam_size}" if method.beam_size > 1 else "1 (greedy)",
         "Normalizer": method.normalizer,

@@ -11,6 +11,7 @@ from sottovoce.benchmark.timing.blocks import Block, plan_blocks
 from sottovoce.benchmark.timing.failed_peers import FailedPeers
 from sottovoce.benchmark.timing.journal import BlockRecord, Journal, as_record, as_timed
 from sottovoce.benchmark.timing.noise import between, read_cpu
+from sottovoce.benchmark.timing.settling import wait_until_idle
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
@@ -178,9 +179,11 @@ class Course:
         if failed is not None:
             return failed
         try:
-            return worker.transcribe(clip.wave, clip.clip.language)
+            told = worker.transcribe(clip.wave, clip.clip.language)
         except ClipError as cause:
             return str(cause)
+        wait_until_idle(worker.pid)
+        return told
 
     def _error(self, name: str, clip_id: str) -> str | None:
         found = (record for record in self.blocks.values() if record.clip_id == clip_id)

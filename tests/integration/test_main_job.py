@@ -149,7 +149,7 @@ def test_a_new_calibration_makes_the_int8_variant_stale_until_it_is_quantized_ag
     }
     assert stale == {"fp32": False, "int8": True}
 
-    command("quantize", run)
+    command("quantize", run, "--set", "quantize.components.encoder.scheme=float")
     fresh = {
         v["name"]: v["is_stale"] for v in json.loads(command("inspect", run, "--json").stdout)["variants"]
     }

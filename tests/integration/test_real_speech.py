@@ -23,7 +23,7 @@ def test_tiny_en_fp32_makes_plausible_errors_on_librispeech(
     told = json.loads(
         command(
             "benchmark", tiny_run, "--data", real_speech, "--where", "source=librispeech-test-clean",
-            "--limit", 40, "--passes", 1, "--out", out, "--json",
+            "--limit", 40, "--variants", "int8", "--passes", 1, "--timing-clips", 4, "--out", out, "--json",
         ).stdout
     )  # fmt: skip
 

@@ -18,16 +18,17 @@ def test_the_same_command_after_a_kill_gives_the_same_files(
     whole = job.run(tmp_path / "whole" / "out")
     assert whole.code == 0, whole.err
     expected = job.result(tmp_path / "whole" / "out")
-    good = 0
+    good = n_killed = 0
     for i, moment in enumerate(moments(rounds, whole.seconds, seed=1)):
         out = tmp_path / f"round-{i}" / "out"
         out.parent.mkdir()
         killed = job.stop(out, moment, signal.SIGKILL)
+        n_killed += killed is not None
         again = job.run(out) if killed is not None else None
         same = (again is None or again.code == 0) and job.result(out) == expected and left_over(out) == []
         good += same
         if not same:
             print(f"after {moment:.1f} s: {again}, left {left_over(out)}")
         shutil.rmtree(out.parent)
-    print(f"kill {command}: {good} of {rounds}")
+    print(f"kill {command}: {good} of {rounds}, {n_killed} before its end")
     assert good == rounds

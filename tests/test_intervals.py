@@ -10,11 +10,13 @@ from sottovoce.intervals import (
     CONFIDENCE,
     MIN_BLOCKS,
     N_RESAMPLES,
+    Interval,
     expanded_confidence,
     make_blocks,
     rate_delta_interval,
     ratio_interval,
     ratio_of_ratios_interval,
+    widen_by_rounds,
 )
 
 SECONDS = st.lists(st.floats(0.01, 100), min_size=2, max_size=12).map(np.array)
@@ -71,6 +73,39 @@ def test_intervals_of_word_errors_cover_the_truth_as_often_as_they_say() -> None
         )
         hits += found.low <= truth <= found.high
     assert 0.93 <= hits / N_DRAWS <= 0.97
+
+
+def test_intervals_of_speed_cover_what_differs_from_process_to_process() -> None:
+    """Thirty speakers and three passes, each with processes that are some per cent quicker or slower throughout."""
+    draws = np.random.default_rng(4)
+    hits = narrow = 0
+    for _ in range(N_DRAWS):
+        voices = draws.uniform(1, 2, 30)
+        factors = draws.normal(2, 0.1, 30)
+        passes = np.exp(draws.normal(0, 0.03, 3))
+        before = voices * factors * passes[:, None] * draws.normal(1, 0.02, (3, 30))
+        after = voices * draws.normal(1, 0.02, (3, 30))
+        found = ratio_interval(np.median(before, axis=0), np.median(after, axis=0), rng=draws)
+        narrow += found.low <= 2 <= found.high
+        wide = widen_by_rounds(found, list(before.sum(axis=1) / after.sum(axis=1)), n_blocks=30)
+        hits += wide.low <= 2 <= wide.high
+    assert narrow / N_DRAWS < 0.7
+    assert 0.93 <= hits / N_DRAWS <= 0.97
+
+
+@given(SECONDS, st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
+def test_rounds_only_widen(seconds: np.ndarray, ratios: list[float]) -> None:
+    before = ratio_interval(np.sort(seconds), seconds, rng=rng())
+    after = widen_by_rounds(before, ratios, n_blocks=len(seconds))
+    assert after.value == before.value
+    assert after.low <= before.low * (1 + 1e-12)
+    assert after.high >= before.high * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("ratios", [[], [2.0], [2.0, 2.0, 2.0]])
+def test_rounds_that_say_the_same_add_nothing(ratios: list[float]) -> None:
+    interval = Interval(value=2, low=1.5, high=2.5)
+    assert widen_by_rounds(interval, ratios, n_blocks=20) == interval
 
 
 def test_many_blocks_need_no_wider_percentiles() -> None:

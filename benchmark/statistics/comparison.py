@@ -28,6 +28,7 @@ from sottovoce.intervals import (
     rate_delta_interval,
     ratio_interval,
     ratio_of_ratios_interval,
+    widen_by_rounds,
 )
 
 MIN_STRATUM_CLIPS = 2
@@ -119,6 +120,8 @@ def ratio_of_times(
 ) -> Interval:
     """Estimate the ratio of total times, `before` by `after`, of the clips that count for speed in both.
 
+    The interval is that of resampled blocks, widened by what differs from pass to pass.
+
     Raises:
         GateError: there is no such clip.
     """
@@ -126,11 +129,21 @@ def ratio_of_times(
     if not before:
         raise GateError("no clip that counts for speed was transcribed by both; nothing can be compared")
     cut = blocks(before)
-    return ratio_interval(
+    resampled = ratio_interval(
         cut.sums([median_latency_s(row) for row in before]),
         cut.sums([median_latency_s(row) for row in after]),
         rng=rng,
     )
+    return widen_by_rounds(resampled, _ratios_by_pass(before, after), n_blocks=cut.n_blocks)
+
+
+def _ratios_by_pass(before: Sequence[ClipRow], after: Sequence[ClipRow]) -> list[float]:
+    """Return the ratio of total times in each pass, which has processes of its own."""
+    n_passes = min(len(row.latency_s) for row in (*before, *after))
+    return [
+        sum(row.latency_s[number] for row in before) / sum(row.latency_s[number] for row in after)
+        for number in range(n_passes)
+    ]
 
 
 def compare(
@@ -273,7 +286,21 @@ def _stage_speedup(
     )
     if not all(times.all() for times, _ in sums):
         return None  # a clock that tells no time has no ratio
-    return ratio_of_ratios_interval(*sums, rng=rng)
+    resampled = ratio_of_ratios_interval(*sums, rng=rng)
+    return widen_by_rounds(resampled, _stage_ratios_by_pass(stage, firsts, seconds), n_blocks=cut.n_blocks)
+
+
+def _stage_ratios_by_pass(stage: Stage, before: Sequence[ClipRow], after: Sequence[ClipRow]) -> list[float]:
+    """Return the ratio of seconds per call in each pass; none where a pass has no time."""
+    n_passes = min(len(row.stage_s) for row in (*before, *after))
+    n_calls = [sum(row.calls[stage] for row in rows) for rows in (before, after)]
+    seconds = [
+        [sum(row.stage_s[number].get(stage, 0.0) for row in rows) for rows in (before, after)]
+        for number in range(n_passes)
+    ]
+    if not all(one and other for one, other in seconds):
+        return []
+    return [one / n_calls[0] / (other / n_calls[1]) for one, other in seconds]
 
 
 def judge(paired: Pairing, *, margin: float, noise: Interval | None) -> Verdict:

@@ -51,12 +51,14 @@ class Course:
 
     Attributes:
         workers: the entries, by name; what fails is taken out.
+        renew: ends the workers, and starts one again for each.
         failed: is told what fails.
         journal: is told each block.
         blocks: those that are measured.
     """
 
     workers: dict[str, Worker]
+    renew: Callable[[dict[str, Worker]], dict[str, Worker]]
     failed: FailedPeers
     clips: Sequence[LoadedClip]
     journal: Journal
@@ -82,7 +84,7 @@ class Course:
         return answers
 
     def run(self, *, passes: int, timing: Sequence[int] | None, reporter: Reporter) -> None:
-        """Measure every block that has not been, and those again that were disturbed.
+        """Measure every block that has not been, and those again that were disturbed, each pass in fresh processes.
 
         Args:
             passes: how many.
@@ -93,11 +95,15 @@ class Course:
             StageError: an entry of our own engine dies, or fails on more than half of the clips.
         """
         plan = plan_blocks(tuple(self.workers), len(self.clips), passes=passes, timing=timing)
-        with reporter.progress("benchmark", len(plan)) as advance:
-            for number in range(passes):
-                blocks = [block for block in plan if block.number == number]
+        is_fresh = True
+        for number in range(passes):
+            blocks = [block for block in plan if block.number == number]
+            if not is_fresh and any(self._key(block) not in self.blocks for block in blocks):
+                self.workers = self.renew(self.workers)
+            with reporter.progress(f"pass {number + 1} of {passes}", len(blocks)) as advance:
                 for block in blocks:
                     if self._key(block) not in self.blocks:
+                        is_fresh = False
                         self._keep(block, self._measure(block))
                     advance()
                 self._check_failures()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from sottovoce.benchmark.engines.engine import Detail, EngineSpec, MakeEngine, Probe
@@ -114,15 +114,24 @@ def measure(
     """
     blocks = dict(begun or {})
     failed = FailedPeers(reporter, failed_before(blocks.values(), spec.failed))
-    with _workers(failed, specs, reporter, check, make) as loaded:
+    with ExitStack() as stack:
+        start = _Starts(
+            failed=failed,
+            reporter=reporter,
+            check=check,
+            make=make,
+            stack=stack,
+            warm_up=clips[: spec.warm_up_clips],
+        )
+        first = start.workers(specs)
         course = Course(
-            workers={worker.spec.name: worker for worker in loaded},
+            workers={name: started.worker for name, started in first.items()},
+            renew=start.again,
             failed=failed,
             clips=clips,
             journal=journal,
             blocks=blocks,
         )
-        warm_up = course.ask(lambda worker: _warm_up(worker, clips[: spec.warm_up_clips]))
         course.run(passes=spec.passes, timing=spec.timing, reporter=reporter)
         peaks = course.ask(course.peak_rss_bytes)
         details = _details(course, reporter) if spec.details else {}
@@ -131,8 +140,8 @@ def measure(
         measured = tuple(
             VariantMeasurement(
                 spec=worker.spec,
-                loaded=loaded[worker],
-                warm_up_s=warm_up[name],
+                loaded=first[name].loaded,
+                warm_up_s=first[name].warm_up_s,
                 peak_rss_bytes=peaks[name],
                 clips=course.measured(name, details.get(name)),
                 probe=probes.get(name),
@@ -163,32 +172,64 @@ def _disturbances(
     return tuple(record.disturbance for record in blocks.values() if timed is None or record.clip_id in timed)
 
 
-@contextmanager
-def _workers(
-    failed: FailedPeers,
-    specs: Sequence[EngineSpec],
-    reporter: Reporter,
-    check: Callable[[EngineSpec, Loaded], None],
-    make: MakeEngine,
-) -> Iterator[Mapping[Worker, Loaded]]:
-    """Start the workers one after another, so that no load disturbs another's load time."""
-    with ExitStack() as stack, reporter.progress("load variants", len(specs)) as advance:
-        loaded = {}
-        for spec in failed.left(specs):
-            with failed.spared(spec, FailedIn.LOAD):
-                worker = stack.enter_context(Worker(spec, make))
-                loaded[worker] = _load(worker)
-                check(spec, loaded[worker])
-            advance()
-        yield loaded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """A worker that is loaded and warm."""
+
+    worker: Worker
+    loaded: Loaded
+    warm_up_s: tuple[float, ...]
 
 
-def _load(worker: Worker) -> Loaded:
-    try:
-        return worker.load()
-    except StageError:
-        worker.close()  # the others need the memory
-        raise
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Starts:
+    """Starts workers one after another, so that no load disturbs another's load time, and warms them up.
+
+    Attributes:
+        check: called with each loaded entry; raises to refuse it.
+        stack: ends the workers.
+        warm_up: clips that do not count.
+    """
+
+    failed: FailedPeers
+    reporter: Reporter
+    check: Callable[[EngineSpec, Loaded], None]
+    make: MakeEngine
+    stack: ExitStack
+    warm_up: Sequence[LoadedClip]
+
+    def workers(self, specs: Sequence[EngineSpec]) -> dict[str, _Started]:
+        """Start a worker of each entry that has not failed, and leave out what fails now."""
+        loaded: dict[str, tuple[Worker, Loaded]] = {}
+        with self.reporter.progress("load variants", len(specs)) as advance:
+            for spec in self.failed.left(specs):
+                with self.failed.spared(spec, FailedIn.LOAD):
+                    loaded[spec.name] = self._load(spec)
+                advance()
+        started = {}
+        for name, (worker, told) in loaded.items():
+            with self.failed.spared(worker.spec, FailedIn.CLIPS):
+                started[name] = _Started(worker=worker, loaded=told, warm_up_s=_warm_up(worker, self.warm_up))
+            if name not in started:
+                worker.close()
+        return started
+
+    def again(self, workers: Mapping[str, Worker]) -> dict[str, Worker]:
+        """End workers, and start one again for each."""
+        for worker in workers.values():
+            worker.close()
+        started = self.workers([worker.spec for worker in workers.values()])
+        return {name: each.worker for name, each in started.items()}
+
+    def _load(self, spec: EngineSpec) -> tuple[Worker, Loaded]:
+        worker = self.stack.enter_context(Worker(spec, self.make))
+        try:
+            loaded = worker.load()
+            self.check(spec, loaded)
+        except StageError:
+            worker.close()  # the others need the memory
+            raise
+        return worker, loaded
 
 
 def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Timed
+from sottovoce.benchmark.timing import measure as measure_module
 from sottovoce.benchmark.timing import noise
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
@@ -19,6 +20,7 @@ from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import SpecError, StageError
 from sottovoce.progress import Silent
+from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, fake_precision, tone
 
@@ -67,6 +69,32 @@ def test_only_clips_that_count_for_speed_are_heard_in_every_pass(tmp_path: Path)
     asked = MeasureSpec(passes=3, warm_up_clips=1, timing=(1, 2))
     found = run(FakeEngines(), Journal(tmp_path / "journal"), asked)
     assert [len(clip.passes) for clip in found.entries[0].clips] == [1, 3, 3, 1]
+
+
+def test_every_pass_has_processes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, int]] = []
+    heard: dict[int, list[float]] = {}
+
+    class Watched(Worker):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            started.append((self.spec.name, self.pid))
+
+        def transcribe(self, wave: Wave, language: str | None) -> Timed:
+            heard.setdefault(self.pid, []).append(len(wave) / 16_000)
+            return super().transcribe(wave, language)
+
+    monkeypatch.setattr(measure_module, "Worker", Watched)
+    asked = MeasureSpec(passes=3, warm_up_clips=1, timing=(1, 2))
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), asked)
+    assert [name for name, _ in started] == ["fp32", "int8"] * 3
+    assert [heard[pid] for name, pid in started if name == "int8"] == [
+        [1.0, 1.0, 2.0, 3.0, 4.0],  # the first one warms up
+        [1.0, 2.0, 3.0],
+        [1.0, 2.0, 3.0],
+    ]
+    assert not any(psutil.pid_exists(pid) for _, pid in started)
+    assert [len(entry.warm_up_s) for entry in found.entries] == [1, 1]
 
 
 def test_a_disturbed_block_is_marked_and_measured_again(
@@ -179,6 +207,7 @@ import time
 from pathlib import Path
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
+from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.testing import FakeEngines
 

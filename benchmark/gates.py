@@ -136,13 +136,16 @@ def check_results(
     Args:
         results: of a benchmark.
         conditions: at least one.
-        variants: names; empty takes all that were compared with the baseline.
+        variants: names; empty takes what was compared with the baseline in the baseline's own engine. Other
+            engines are there to compare with; where nothing else was compared, they are taken.
 
     Raises:
         InputError: a variant was not compared, or a figure not measured.
     """
     compared = {comparison.variant: comparison for comparison in results.comparisons}
-    names = tuple(variants) or tuple(compared)
+    engine = results.variant(results.baseline).engine
+    ours = tuple(name for name in compared if results.variant(name).engine == engine)
+    names = tuple(variants) or ours or tuple(compared)
     for name in names:
         if name not in compared:
             raise InputError(

@@ -1,13 +1,15 @@
 """The documentation says what the code does."""
 
+import dataclasses
 import json
 import re
 import runpy
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import cache
 from itertools import dropwhile, takewhile
 from pathlib import Path
@@ -32,6 +34,9 @@ from sottovoce.cli import app
 from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.runs import VariantFacts
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.subtitles import TranscriptFormat, format_transcript
+from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -160,6 +165,44 @@ def test_reference_lists_every_key_with_its_type(table: Table) -> None:
 def test_recipe_reference_tells_every_default() -> None:
     rows = rows_of(section((REFERENCE / "recipe.md").read_text(encoding="utf-8"), "Keys"))
     assert {row[0].strip("`"): row[2] for row in rows} == {key.path: key.default for key in keys_of(Recipe)}
+
+
+def test_recipe_reference_names_every_ready_recipe() -> None:
+    rows = rows_of(section((REFERENCE / "recipe.md").read_text(encoding="utf-8"), "Ready recipes"))
+    assert {row[0].strip("`") for row in rows} == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+
+
+def test_every_extra_is_told() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = rows_of((REFERENCE / "extras.md").read_text(encoding="utf-8"))
+    assert {row[0].strip("`") for row in rows} == set(project["optional-dependencies"])
+
+
+def test_transcript_reference_tells_every_option_with_its_default() -> None:
+    rows = rows_of(section((REFERENCE / "transcript.md").read_text(encoding="utf-8"), "From Python"))
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    options = {field.name: field.default for field in dataclasses.fields(TranscribeOptions)}
+    assert told == {
+        name: f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
+        for name, default in options.items()
+    }
+
+
+def test_transcript_reference_shows_the_keys_that_are_written() -> None:
+    page = (REFERENCE / "transcript.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"(?s)```json\n(.*?)```", page)
+    word = Word(text=" Hello.", start_s=0.0, end_s=0.4, probability=0.97)
+    segment = Segment(start_s=0.0, end_s=3.2, text="Hello.", tokens=(2425, 13), words=(word,), mean_log_probability=-0.31,
+                      no_speech_probability=0.01, compression_ratio=0.9, temperature=0.0)  # fmt: skip
+    written = format_transcript(
+        Transcript(
+            segments=(segment,), language="en", language_probability=0.98, duration_s=3.2,
+            timings=Timings(total_s=0.5, phase_s={Phase.ENCODER: 0.2}, calls={Phase.ENCODER: 1}),
+        ),
+        TranscriptFormat.JSON,
+        source="talk.mp3",
+    )  # fmt: skip
+    assert json.loads(shown) == json.loads(written)
 
 
 def test_error_reference_lists_every_kind_with_its_exit_code() -> None:

@@ -133,34 +133,45 @@ def measure(
             blocks=blocks,
         )
         course.run(passes=spec.passes, timing=spec.timing, reporter=reporter)
-        peaks = course.ask(course.peak_rss_bytes)
-        details = _details(course, reporter) if spec.details else {}
-        heard = course.ask(lambda worker: dict(_hear(worker, spec.sounds)), details)
-        probes = course.ask(Worker.probe) if spec.probes else {}
-        measured = tuple(
-            VariantMeasurement(
-                spec=worker.spec,
-                loaded=first[name].loaded,
-                warm_up_s=first[name].warm_up_s,
-                peak_rss_bytes=peaks[name],
-                clips=course.measured(name, details.get(name)),
-                probe=probes.get(name),
-                sounds=heard.get(name),
-            )
-            for name, worker in course.workers.items()
-        )
-    heard_by_all = [
-        clip for place, clip in enumerate(clips) if all(one.clips[place].error is None for one in measured)
-    ]
-    starts = _ColdStarts(failed=failed, specs=[one.spec for one in measured], make=make)
-    cold = (
-        starts.run(spec.cold_starts, heard_by_all[0], reporter) if spec.cold_starts and heard_by_all else {}
+        measured = _asked(course, first, spec, reporter)
+    cold = _ColdStarts(failed=failed, specs=[one.spec for one in measured], make=make).run(
+        spec.cold_starts, _heard_by_all(clips, measured), reporter
     )
     return Measurement(
         entries=tuple(replace(one, cold_runs=cold.get(one.spec.name, ())) for one in measured),
         failed=failed.found,
         disturbances=_disturbances(blocks, clips, spec.timing),
         n_repeated=sum(record.repeats for record in blocks.values()),
+    )
+
+
+def _asked(
+    course: Course, first: Mapping[str, "_Started"], spec: MeasureSpec, reporter: Reporter
+) -> tuple[VariantMeasurement, ...]:
+    """Ask the workers for what a course leaves open; nothing of it counts for speed on clips."""
+    peaks = course.ask(course.peak_rss_bytes)
+    details = _details(course, reporter) if spec.details else {}
+    heard = course.ask(lambda worker: dict(_hear(worker, spec.sounds)), details)
+    probes = course.ask(Worker.probe) if spec.probes else {}
+    return tuple(
+        VariantMeasurement(
+            spec=worker.spec,
+            loaded=first[name].loaded,
+            warm_up_s=first[name].warm_up_s,
+            peak_rss_bytes=peaks[name],
+            clips=course.measured(name, details.get(name)),
+            probe=probes.get(name),
+            sounds=heard.get(name),
+        )
+        for name, worker in course.workers.items()
+    )
+
+
+def _heard_by_all(clips: Sequence[LoadedClip], measured: Sequence[VariantMeasurement]) -> LoadedClip | None:
+    """Return the first clip on which no entry failed; None where there is none."""
+    return next(
+        (clip for place, clip in enumerate(clips) if all(one.clips[place].error is None for one in measured)),
+        None,
     )
 
 
@@ -278,12 +289,16 @@ class _ColdStarts:
     specs: Sequence[EngineSpec]
     make: MakeEngine
 
-    def run(self, n_starts: int, clip: LoadedClip, reporter: Reporter) -> dict[str, tuple[ColdRun, ...]]:
-        """Start each entry so many times on a clip; of one that fails no start counts.
+    def run(
+        self, n_starts: int, clip: LoadedClip | None, reporter: Reporter
+    ) -> dict[str, tuple[ColdRun, ...]]:
+        """Start each entry so many times on a clip; of one that fails no start counts, without a clip none.
 
         Raises:
             StageError: an entry of our own engine fails.
         """
+        if n_starts == 0 or clip is None:
+            return {}
         runs: dict[str, list[ColdRun]] = {spec.name: [] for spec in self.specs}
         by_name = {spec.name: spec for spec in self.specs}
         with reporter.progress("cold starts", n_starts * len(self.specs)) as advance:

@@ -67,6 +67,19 @@ def test_conditions_are_read_as_they_are_written(
     assert (found.metric, found.sign, found.threshold) == (metric, sign, threshold)
 
 
+def test_other_engines_are_judged_only_where_they_are_named() -> None:
+    condition = [parse_condition("speedup.low < 1.5")]
+    results = SAMPLE.results
+    peers = {
+        one.variant
+        for one in results.comparisons
+        if results.variant(one.variant).engine != results.variant(results.baseline).engine
+    }
+    assert peers, "the sample has other engines"
+    assert peers.isdisjoint(outcome.variant for outcome in check_results(results, condition))
+    assert {outcome.variant for outcome in check_results(results, condition, sorted(peers))} == peers
+
+
 def test_a_figure_that_was_not_measured_fails_nothing_silently() -> None:
     with pytest.raises(InputError, match="--cold-starts"):
         check_results(SAMPLE.results, [parse_condition("cold_start_s > 2")])

@@ -22,7 +22,7 @@ def demo(
 
         sottovoce demo
 
-        sottovoce demo --out /tmp/demo --force
+        sottovoce demo --out my-demo --force
     """
     from sottovoce.benchmark.results import read_results
     from sottovoce.demo import SYNTHETIC_NOTICE, run_demo

@@ -29,7 +29,7 @@ def gate(
     ],
     variants: Annotated[
         str | None,
-        typer.Option("--variants", help="Names, with commas; all that were compared by default."),
+        typer.Option("--variants", help="Names, with commas; by default all in the engine of the baseline."),
     ] = None,
     junit: Annotated[
         Path | None,

@@ -74,7 +74,8 @@ def decode_by_beams(
             tokens and the end token.
 
     Returns:
-        The best of the finished beams; where none has finished, the likeliest one, which loops.
+        The best of the finished beams; where none has finished, the likeliest one, which loops. A likelier one that
+        loops is told all the same: what has finished may be short for want of anything better.
     """
 
     def score(beam: _Beam) -> float:
@@ -101,7 +102,8 @@ def decode_by_beams(
         tokens=winner.tokens,
         sum_log_probability=sum(winner.logs),
         no_speech_probability=begin.no_speech_probability,
-        has_looped=not finished,
+        has_looped=not finished
+        or (bool(live) and _has_looped(live[0].tokens, limit) and score(live[0]) > score(winner)),
         log_probabilities=winner.logs[:n_tokens],
     )
 

@@ -13,7 +13,8 @@ from sottovoce.runtime.tokens import MAX_TOKENS, Tokens
 TOKENS_PER_S, TOKENS_ANYWAY = 12, 12
 """Nobody speaks more: a window with more tokens loops."""
 
-NGRAM_REPEATS = 4
+NGRAM_REPEATS, REPEATED_TOKENS = 4, 24
+"""A loop is an n-gram so many times over that is so many tokens: people do say "no" four times."""
 MAX_NGRAM = 8
 
 Pick = Callable[[Row], int]
@@ -88,9 +89,15 @@ def feed_prompts(
     )
 
 
-def token_limit(audio_s: float, prompt: Tokens) -> int:
-    """Return how many tokens a window of some seconds can hold at most."""
-    return min(MAX_TOKENS - len(prompt), int(TOKENS_PER_S * audio_s) + TOKENS_ANYWAY)
+def token_limit(audio_s: float, prompt: Tokens, *, least: int = 0) -> int:
+    """Return how many tokens a window of some seconds can hold at most.
+
+    Args:
+        audio_s: seconds of its audio.
+        prompt: takes room.
+        least: tokens that a window of any length may hold, where there is room.
+    """
+    return min(MAX_TOKENS - len(prompt), max(int(TOKENS_PER_S * audio_s) + TOKENS_ANYWAY, least))
 
 
 def likeliest_token(row: Row) -> int:
@@ -174,13 +181,16 @@ def decode_together(
 
 
 def repeats_itself(tokens: Sequence[int]) -> bool:
-    """Tell whether the last tokens are one n-gram, several times over."""
+    """Tell whether the last tokens are one n-gram, several times over.
+
+    What repeats itself less shows in the compression ratio of the whole text.
+    """
     n_tokens = len(tokens)
+    if n_tokens < REPEATED_TOKENS:
+        return False
     for size in range(1, MAX_NGRAM + 1):
-        needed = size * NGRAM_REPEATS
-        if n_tokens < needed:
-            return False
-        if tokens[-1] != tokens[-1 - size]:
+        needed = size * max(NGRAM_REPEATS, -(-REPEATED_TOKENS // size))
+        if n_tokens < needed or tokens[-1] != tokens[-1 - size]:
             continue
         last = tokens[-size:]
         if all(tokens[n_tokens - needed + i] == last[i % size] for i in range(needed - size)):

@@ -1,5 +1,6 @@
 """Several files to several transcripts, with one variant loaded once."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def plan_files(
 
     Raises:
         SpecError: standard input is named twice.
-        InputError: a transcript is there already.
+        InputError: a transcript is there already, or `output_dir` cannot be written to.
     """
     if names.count(STDIN) > 1:
         raise SpecError("standard input (-) can be read once; name it once")
@@ -63,6 +64,8 @@ def plan_files(
         raise InputError(
             f"{there} exists already; choose another --output-dir, or pass --force to replace it"
         )
+    if output_dir is not None:
+        _make_writable(output_dir)
     return tuple(
         AudioFile(
             name=STDIN_NAME if name == STDIN else name,
@@ -71,6 +74,16 @@ def plan_files(
         )
         for name, output in zip(names, outputs, strict=True)
     )
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder of the transcripts, now: hours of work are lost where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as cause:
+        raise InputError(f"--output-dir {folder} is no folder; choose another") from cause
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--output-dir {folder} cannot be written to; choose another")
 
 
 def _outputs(

@@ -19,6 +19,10 @@ from sottovoce.runtime.voice_activity import (
 STRETCH_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Looked at together: enough windows for a batch, and 15 MB."""
 
+SETTLED_S = 5.0
+"""Behind a window without speech: nothing that comes can join it any more, which voice activity's longest gap, pads and
+shortest lengths (under 3 s together) could let it."""
+
 KEPT_SAMPLES = 64 * FRAME_SAMPLES
 """Of a stretch without speech: what may turn out to be the start of some, 2 s."""
 
@@ -98,7 +102,7 @@ class _Stretch:
         self.n_samples += block.size
 
     def take(self, *, is_last: bool) -> Iterator[TimedWave]:
-        """Cut windows off; the last one waits for what follows, unless nothing does."""
+        """Cut windows off; the last one waits for what follows, unless nothing does or silence settles it."""
         if is_last:
             self._probabilities.append(self._activity.probabilities(np.zeros(0, np.float32), is_last=True))
         wave = np.concatenate([np.zeros(0, np.float32), *self._waves])
@@ -107,7 +111,7 @@ class _Stretch:
         spans = speech_spans(probabilities, duration_s=duration_s)
         windows = pack_windows(spans, probabilities, max_s=self._longest_s)
         cut = wave.size - KEPT_SAMPLES
-        if windows and not is_last:
+        if windows and not is_last and wave.size / SAMPLE_RATE_HZ - windows[-1].end_s < SETTLED_S:
             cut = round(windows[-1].start_s * SAMPLE_RATE_HZ)
             windows = windows[:-1]
         for window in windows:

@@ -24,7 +24,8 @@ class TranscribeOptions:
         compression_ratio_limit: above, a text repeats itself.
         log_probability_limit: below, a text is unlikely; mean of natural logarithms.
         no_speech_limit: above, and where the text is unlikely too, a window is silent.
-        initial_prompt: text that is taken to stand before the first window: names, spelling, style.
+        initial_prompt: text that is taken to stand before the first window, before each where none is told the
+            text before it: names, spelling, style.
         hotwords: words to look out for, before every window.
         condition_on_previous: sequential mode: windows follow one another by the model's own
             timestamps, each told the text before it. Otherwise windows are cut at pauses and

@@ -3,9 +3,14 @@
 Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.tokens import TIMESTAMP_STEP_S, SpecialTokens, Tokens
+
+LEAST_SAMPLES_DONE = SAMPLE_RATE_HZ // 2
+"""A window that closes nothing behind it counts as done, or windows would hardly move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,23 @@ def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tup
     if text:
         pieces.append(_piece(start_s, window_s, text, special, is_closed=False))
     return tuple(piece for piece in pieces if piece.tokens)
+
+
+def samples_done(pieces: Sequence[Piece], n_samples: int, *, ends_open: bool) -> int:
+    """Return where the next window starts: what the model did not see end is heard again.
+
+    Args:
+        pieces: of the window.
+        n_samples: of the window.
+        ends_open: the last piece ends and another starts, of which the window shows too little.
+
+    Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
+    """
+    closed_s = [piece.end_s for piece in pieces if piece.is_closed]
+    if not closed_s or (pieces[-1].is_closed and not ends_open):
+        return n_samples
+    n_closed = round(closed_s[-1] * SAMPLE_RATE_HZ)
+    return n_closed if n_closed >= LEAST_SAMPLES_DONE else n_samples
 
 
 def _piece(

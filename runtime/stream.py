@@ -6,23 +6,41 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio import Wave, stream_audio
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, stream_audio
 from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.features import WINDOW_SAMPLES
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.voice_activity import BLOCK_SAMPLES
 
 
 def blocks_of(
     audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
 ) -> Iterator[Wave]:
-    """Yield the blocks of an audio; a wave is one, of any length.
+    """Yield the blocks of an audio; a wave of a window at most is one.
+
+    Args:
+        audio: a file, the bytes of one, or a wave.
+        name: how errors call it.
+        max_s: longer audio is refused.
 
     Raises:
-        InputError: it cannot be read, or is no wave.
+        InputError: it cannot be read, is no wave, or is longer.
     """
     if isinstance(audio, np.ndarray):
-        yield checked(audio, name or "the wave given")
+        yield from _blocks_of_wave(checked(audio, name or "the wave given"), name or "the wave given", max_s)
         return
     yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name, max_s=max_s)
+
+
+def _blocks_of_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wave]:
+    """Cut a long wave into blocks, so that nobody who looks ahead in it copies all the rest."""
+    if max_s is not None and wave.size > max_s * SAMPLE_RATE_HZ:
+        raise InputError(
+            f"{label} is {wave.size / SAMPLE_RATE_HZ:.0f} s long, more than the {max_s:g} s allowed"
+        )
+    step = max(1, wave.size) if wave.size <= WINDOW_SAMPLES else BLOCK_SAMPLES
+    for begin in range(0, max(1, wave.size), step):
+        yield wave[begin : begin + step]
 
 
 def checked(wave: Wave, label: str) -> Wave:

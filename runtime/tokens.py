@@ -25,6 +25,34 @@ TIMESTAMP_STEP_S = 0.02
 MAX_TOKENS = 448
 """Positions of Whisper's decoder, the prompt included."""
 
+MAX_PREVIOUS_TOKENS = MAX_TOKENS // 2 - 1
+"""Of a prompt, for what came before."""
+
+LANGUAGES_OF_MANY_TOKENS = frozenset(
+    {
+        "am",
+        "as",
+        "bn",
+        "bo",
+        "gu",
+        "hi",
+        "hy",
+        "ka",
+        "km",
+        "kn",
+        "lo",
+        "ml",
+        "mr",
+        "my",
+        "ne",
+        "pa",
+        "sa",
+        "si",
+    }
+    | {"ta", "te", "th", "yi"}
+)
+"""Whisper's vocabulary has few pieces of their scripts: a letter may take two or three tokens."""
+
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
 
 BYTE_LEVEL = "ByteLevel"
@@ -52,6 +80,20 @@ class SpecialTokens:
     languages: dict[str, int]
     suppressed: Tokens
     suppressed_at_start: Tokens
+
+    def ends_in_pair(self, tokens: Tokens) -> bool:
+        """Tell whether tokens end with two timestamps: a segment ends, and one starts that they do not show."""
+        return len(tokens) > 1 and min(tokens[-2:]) >= self.first_timestamp
+
+    def takes_many_tokens(self, prompt: Tokens) -> bool:
+        """Tell whether a prompt asks for a language of many tokens."""
+        return any(self.languages.get(code) in prompt for code in LANGUAGES_OF_MANY_TOKENS)
+
+
+def with_room(hotwords: Tokens, text: Tokens) -> Tokens:
+    """Put hotwords before the text that came before a window, and leave of that what a prompt has room for: its end."""
+    room = MAX_PREVIOUS_TOKENS - len(hotwords)
+    return hotwords + (text[-room:] if room > 0 else ())
 
 
 class Vocabulary:
@@ -175,7 +217,7 @@ class WhisperTokenizer:
             SpecError: the model does not know the language or the task.
         """
         special = self.special
-        kept = previous[-(MAX_TOKENS // 2 - 1) :]
+        kept = previous[-MAX_PREVIOUS_TOKENS:]
         before = (special.previous, *kept) if kept else ()
         steering: Tokens = (special.start,)
         if self.is_multilingual:

@@ -31,9 +31,9 @@ from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.quiet_import import import_openvino
 from sottovoce.runtime.second_look import SecondLook
 from sottovoce.runtime.segment_maker import SegmentMaker
-from sottovoce.runtime.segments import Piece
+from sottovoce.runtime.segments import samples_done
 from sottovoce.runtime.stream import BlockStream, blocks_of, checked
-from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
+from sottovoce.runtime.tokens import Tokens, WhisperTokenizer, with_room
 from sottovoce.runtime.transcript import Phase, Segment, Transcript
 from sottovoce.runtime.variant import find_variant, told_compute
 from sottovoce.runtime.windows import Asked, Detected, Heard, WindowDecoder
@@ -48,6 +48,9 @@ still, and cost accuracy (docs/lab-notes.md)."""
 
 SURE_TEMPERATURE = 0.5
 """Text that was drawn at more is no ground for the next window."""
+
+EDGE_SAMPLES = SAMPLE_RATE_HZ // 2
+"""Of a window without speech: a word may start there that is too short yet to be seen."""
 
 DEFAULT_OPTIONS = TranscribeOptions()
 
@@ -297,19 +300,19 @@ class Transcriber:
         """Let each window start where the model said that the one before ended, and know its text."""
         segments: list[Segment] = []
         asked: Asked | None = None
-        previous: Tokens = ()
+        previous: Tokens | None = None
         while (wave := reader.window()).size >= HOP_SAMPLES:
             window = TimedWave(start_s=reader.position_s, wave=wave)
-            n_done = len(wave)
+            n_done = len(wave) if len(wave) < WINDOW_SAMPLES else WINDOW_SAMPLES - EDGE_SAMPLES
             if not is_silent(wave) and self._look.has_speech(wave, options, clock):
                 asked = asked or self._settle(wave, options, clock)
+                before = asked.first_text if previous is None else previous
                 (heard,) = self._windows.decode(
-                    [wave], self._prompt(asked, asked.hint + previous), options, clock
+                    [wave], self._prompt(asked, with_room(asked.hotwords, before)), options, clock
                 )
-                pieces = self._maker.pieces(window, heard)
-                if heard.is_silent:
-                    pieces = ()
-                n_done = _samples_done(pieces, len(wave))
+                pieces = () if heard.is_silent else self._maker.pieces(window, heard)
+                ends_open = self._tokenizer.special.ends_in_pair(heard.attempt.tokens)
+                n_done = samples_done(pieces, len(wave), ends_open=ends_open)
                 kept = tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1)
                 segments += self._maker.segments(window, kept, heard, asked, clock)
                 is_sure = heard.attempt.temperature <= SURE_TEMPERATURE
@@ -324,9 +327,15 @@ class Transcriber:
             detected = self._default_language(options)
         else:
             detected = self._windows.detect(wave[:WINDOW_SAMPLES], clock)
-        hints = " ".join(text for text in (options.hotwords, options.initial_prompt) if text)
-        hint = self._tokenizer.encode(f" {hints.strip()}") if hints.strip() else ()
-        return Asked(options=options, detected=detected, hint=hint)
+        return Asked(
+            options=options,
+            detected=detected,
+            hotwords=self._hint(options.hotwords),
+            first_text=self._hint(options.initial_prompt),
+        )
+
+    def _hint(self, text: str | None) -> Tokens:
+        return self._tokenizer.encode(f" {text.strip()}") if text and text.strip() else ()
 
     def _default_language(self, options: TranscribeOptions) -> Detected:
         """Return the language that is given or the only one; of silence nothing is known."""
@@ -349,17 +358,6 @@ def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWav
         if window is None:
             return
         yield window
-
-
-def _samples_done(pieces: Sequence[Piece], n_samples: int) -> int:
-    """Return where the next window starts: a piece that the model did not see end is heard again.
-
-    Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
-    """
-    closed_s = [piece.end_s for piece in pieces if piece.is_closed]
-    if n_samples < WINDOW_SAMPLES or not closed_s or pieces[-1].is_closed:
-        return n_samples
-    return max(HOP_SAMPLES, round(closed_s[-1] * SAMPLE_RATE_HZ))
 
 
 def _tell_nobody(_: float) -> None:

@@ -69,13 +69,23 @@ class Asked:
     Attributes:
         options: what is asked for.
         detected: the language.
-        hint: tokens before the first text: names, style.
+        hotwords: tokens to stand before the text of every window.
+        first_text: tokens to stand before the first text: names, style.
     """
 
     options: TranscribeOptions
     detected: Detected
-    hint: Tokens
+    hotwords: Tokens
+    first_text: Tokens
 
+    @property
+    def hint(self) -> Tokens:
+        """What stands before a window that does not know the one before it."""
+        return self.hotwords + self.first_text
+
+
+TOKENS_OF_ANY_WINDOW = 224
+"""What openai/whisper lets a window hold, of any length and language (`DecodingOptions.sample_len`)."""
 
 N_BEFORE_HUGE_PAGES = 2
 """Who decodes once wants the first text soon; the second decoding tells that there will be more."""
@@ -93,7 +103,7 @@ class WindowDecoder:
     def decode(
         self, waves: Sequence[Wave], prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
     ) -> tuple[Heard, ...]:
-        """Decode windows, several at once where that is greedy.
+        """Decode windows, several at once where that is greedy from the start.
 
         Args:
             waves: float32, shape (n_samples,) each, at most 30 s.
@@ -106,7 +116,7 @@ class WindowDecoder:
             start_moving()
         encoded = self._encode(waves, clock)
         alone = [encoded.row(number) for number in range(len(waves))]
-        if len(waves) == 1 or options.beam_size > 1:
+        if len(waves) == 1 or options.beam_size > 1 or options.temperatures[0] > 0:
             return tuple(
                 self._decode_one(wave, one, prompt, options, clock)
                 for wave, one in zip(waves, alone, strict=True)
@@ -166,6 +176,10 @@ class WindowDecoder:
         special = self._tokenizer.special
         return Rules(special, with_timestamps=prompt[-1] != special.no_timestamps)
 
+    def _limit(self, wave: Wave, prompt: Tokens) -> int:
+        least = TOKENS_OF_ANY_WINDOW if self._tokenizer.special.takes_many_tokens(prompt) else 0
+        return token_limit(len(wave) / SAMPLE_RATE_HZ, prompt, least=least)
+
     def _decode_together(
         self,
         waves: Sequence[Wave],
@@ -174,7 +188,7 @@ class WindowDecoder:
         clock: PhaseClock,
     ) -> tuple[Attempt, ...]:
         begins = self._begin(encoded, prompt, clock)
-        limits = [token_limit(len(wave) / SAMPLE_RATE_HZ, prompt) for wave in waves]
+        limits = [self._limit(wave, prompt) for wave in waves]
         with clock.time(Phase.STEPS, 0):
             attempts = decode_together(
                 self._decoder, begins, self._rules(prompt), end=self._tokenizer.special.end, limits=limits
@@ -231,7 +245,7 @@ class WindowDecoder:
     ) -> Attempt:
         (begin,) = self._begin(encoded, prompt, clock)
         rules, end = self._rules(prompt), self._tokenizer.special.end
-        limit = token_limit(len(wave) / SAMPLE_RATE_HZ, prompt)
+        limit = self._limit(wave, prompt)
         with clock.time(Phase.STEPS, 0):
             if temperature > 0:
                 attempt = decode_sampled(

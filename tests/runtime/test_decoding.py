@@ -1,5 +1,6 @@
 """Greedy decoding against transformers, and the signs of a decoding gone wrong."""
 
+import math
 import zlib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sottovoce.runtime.decoder import load_decoder
 from sottovoce.runtime.decoding import (
     MAX_NGRAM,
     NGRAM_REPEATS,
+    REPEATED_TOKENS,
     compression_ratio,
     decode_greedily,
     feed_prompt,
@@ -96,16 +98,23 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
 def is_one_ngram_over_and_over(tokens: list[int]) -> bool:
     """Say by the definition, without shortcuts, what `repeats_itself` tells."""
     return any(
-        tokens[-size * NGRAM_REPEATS :] == tokens[-size:] * NGRAM_REPEATS
+        tokens[-size * times :] == tokens[-size:] * times
         for size in range(1, MAX_NGRAM + 1)
-        if len(tokens) >= size * NGRAM_REPEATS
+        for times in [times_of_a_loop(size)]
+        if len(tokens) >= size * times
     )
+
+
+def times_of_a_loop(size: int) -> int:
+    return max(NGRAM_REPEATS, math.ceil(REPEATED_TOKENS / size))
 
 
 @given(tokens=st.lists(st.integers(0, 1), max_size=40))
 @example(tokens=[])
-@example(tokens=[1, 1, 1, 1])
-@example(tokens=[1, 2] * 4)
+@example(tokens=[1] * 23)
+@example(tokens=[1] * 24)
+@example(tokens=[1, 2] * 12)
+@example(tokens=[1, 0, 0, 0, 0, 0, 0] * 4)
 def test_repetition_is_told_by_its_definition(tokens: list[int]) -> None:
     assert repeats_itself(tokens) == is_one_ngram_over_and_over(tokens)
 
@@ -113,12 +122,17 @@ def test_repetition_is_told_by_its_definition(tokens: list[int]) -> None:
 @given(
     before=st.lists(st.integers(0, 50), max_size=30),
     ngram=st.lists(st.integers(0, 50), min_size=1, max_size=MAX_NGRAM),
-    times=st.integers(NGRAM_REPEATS, 7),
+    more=st.integers(0, 3),
 )
 def test_an_ngram_repeated_is_found_wherever_it_starts(
-    before: list[int], ngram: list[int], times: int
+    before: list[int], ngram: list[int], more: int
 ) -> None:
-    assert repeats_itself(before + ngram * times)
+    assert repeats_itself(before + ngram * (times_of_a_loop(len(ngram)) + more))
+
+
+@pytest.mark.parametrize("said", [[5], [7, 5], [7, 5, 6]])
+def test_what_people_repeat_is_no_loop(said: list[int]) -> None:
+    assert not repeats_itself([1, 2, 3] + said * 6)
 
 
 @given(tokens=st.lists(st.integers(0, 50_000), max_size=60, unique=True))
@@ -139,6 +153,7 @@ def test_the_token_limit_grows_with_the_audio_and_leaves_room_for_the_prompt(
 @pytest.mark.parametrize(("audio_s", "expected"), [(0.0, 12), (1.0, 24), (10.0, 132), (30.0, 372)])
 def test_the_token_limit_is_12_a_second_and_12_more(audio_s: float, expected: int) -> None:
     assert token_limit(audio_s, PROMPT) == expected
+    assert token_limit(audio_s, PROMPT, least=224) == max(expected, 224)
 
 
 @given(text=st.text(min_size=1, max_size=200))

@@ -38,6 +38,14 @@ def test_a_transcript_that_is_there_is_kept_unless_it_may_be_replaced(tmp_path: 
     assert plan("a.wav", into=tmp_path, force=True) == [tmp_path / "a.srt"]
 
 
+def test_a_folder_that_cannot_hold_transcripts_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    for folder in (tmp_path / "notes.txt", tmp_path / "notes.txt" / "below"):
+        with pytest.raises(InputError, match="is no folder"):
+            plan("a.wav", into=folder)
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
 def test_standard_input_is_read_once() -> None:
     with pytest.raises(SpecError, match="once"):
         plan("-", "-")

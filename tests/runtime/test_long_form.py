@@ -81,6 +81,33 @@ def test_all_speech_is_in_one_window(gaps_s: list[float], lengths_s: list[float]
     assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
 
 
+@pytest.mark.parametrize("n_minutes", [10, 30])
+def test_speech_before_a_long_silence_is_not_held_back(n_minutes: int) -> None:
+    wave = speech((1, 5), total_s=60 * n_minutes)
+    n_read = 0
+
+    def counted() -> Iterator[Wave]:
+        nonlocal n_read
+        for block in blocks_of(wave, SAMPLE_RATE_HZ):
+            n_read += len(block)
+            yield block
+
+    windows = speech_windows(counted(), Loud())
+    check_place(next(windows), wave)
+    assert n_read < STRETCH_SAMPLES + 60 * SAMPLE_RATE_HZ
+    assert list(windows) == []
+
+
+@pytest.mark.parametrize("silence_s", [0.5, 1.9, 2.5, 4.9, 5.1, 30.0])
+def test_speech_after_the_cut_of_a_stretch_is_where_it_is_without_one(silence_s: float) -> None:
+    end_s = STRETCH_SAMPLES / SAMPLE_RATE_HZ - silence_s
+    wave = speech((end_s - 4, end_s), (end_s + silence_s, end_s + silence_s + 3), total_s=300)
+    windows = list(speech_windows(blocks_of(wave, 8_000), Loud()))
+    for window in windows:
+        check_place(window, wave)
+    assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
+
+
 def test_silence_has_no_windows() -> None:
     assert list(speech_windows([np.zeros(STRETCH_SAMPLES * 2, np.float32)], Loud())) == []
     assert list(speech_windows([], Loud())) == []

@@ -1,9 +1,11 @@
 """Pieces of a window, by the timestamps in its tokens."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.segments import split_pieces
+from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.segments import samples_done, split_pieces
 from sottovoce.runtime.tokens import SpecialTokens
 
 SPECIAL = SpecialTokens(
@@ -50,6 +52,34 @@ def test_no_piece_reaches_beyond_the_audio() -> None:
 def test_silence_has_no_pieces() -> None:
     assert split_pieces((), SPECIAL, 6.0) == ()
     assert split_pieces((at(0), at(3)), SPECIAL, 6.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "window_s", "done_s"),
+    [
+        (
+            (at(0), 1, at(28), at(28)),
+            30.0,
+            28.0,
+        ),  # another segment starts, of which the window shows too little
+        ((at(0), 1, at(5), at(5), 2), 30.0, 5.0),  # cut within the second
+        ((at(0), 1, at(5), at(5), 2), 12.0, 5.0),  # in the last window too
+        ((at(0), 1, at(28)), 30.0, 30.0),  # nothing more was said
+        ((at(0), 1, at(5), at(5), 2, at(9)), 12.0, 12.0),
+        ((at(0), 1), 30.0, 30.0),
+        ((at(0), 1, at(0.1), at(0.1)), 30.0, 30.0),  # or it would hardly move
+        ((), 30.0, 30.0),
+    ],
+)
+def test_the_next_window_starts_where_whisper_has_it_start(
+    tokens: tuple[int, ...], window_s: float, done_s: float
+) -> None:
+    n_done = samples_done(
+        split_pieces(tokens, SPECIAL, window_s),
+        round(window_s * SAMPLE_RATE_HZ),
+        ends_open=SPECIAL.ends_in_pair(tokens),
+    )
+    assert n_done == round(done_s * SAMPLE_RATE_HZ)
 
 
 @given(

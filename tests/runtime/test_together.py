@@ -51,6 +51,14 @@ def test_silence_among_the_clips_stays_empty(transcriber: Transcriber) -> None:
     assert transcriber.transcribe_together([], GREEDY) == ()
 
 
+def test_a_first_temperature_counts_in_batches_too(transcriber: Transcriber) -> None:
+    waves = [tone(1.0, pitch_hz=300.0), tone(2.0, pitch_hz=700.0)]
+    drawn = TranscribeOptions(language="en", temperatures=(0.7,), use_voice_activity=False)
+    together = transcriber.transcribe_together(waves, drawn)
+    assert {segment.temperature for each in together for segment in each.segments} == {0.7}
+    assert texts(together) == [transcriber.transcribe(wave, drawn).text for wave in waves]
+
+
 def test_a_clip_that_is_no_clip_is_named(transcriber: Transcriber) -> None:
     with pytest.raises(InputError, match=r"wave 1 is 31\.0 s long"):
         transcriber.transcribe_together([tone(1.0), tone(31.0)], GREEDY)

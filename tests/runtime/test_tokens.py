@@ -20,6 +20,7 @@ from sottovoce.runtime.tokens import (
     TOKENIZER_NAME,
     Vocabulary,
     WhisperTokenizer,
+    with_room,
 )
 from sottovoce.runtime.transcript import Task
 from sottovoce.testing import CORPUS, tiny_checkpoint
@@ -28,6 +29,16 @@ MAX_PREVIOUS = 223
 """Half of the decoder's positions less the token before them, as openai-whisper has it."""
 
 TEXTS = st.text(max_size=40)
+
+
+@given(n_hotwords=st.integers(0, 300), n_text=st.integers(0, 300))
+def test_of_the_text_before_a_window_the_end_is_kept(n_hotwords: int, n_text: int) -> None:
+    hotwords, text = tuple(range(n_hotwords)), tuple(range(1000, 1000 + n_text))
+    joined = with_room(hotwords, text)
+    assert joined[:n_hotwords] == hotwords
+    kept = joined[n_hotwords:]
+    assert kept == text[n_text - len(kept) :]
+    assert len(kept) == max(0, min(n_text, MAX_PREVIOUS - n_hotwords))
 
 
 @pytest.fixture(scope="module")

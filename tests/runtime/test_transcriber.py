@@ -158,6 +158,26 @@ class Terse(Hasty):
         return replace(super()._decode_one(wave), attempt=attempt)
 
 
+class CutOff(Hasty):
+    """Hears one sentence to two seconds before the end of a window, and says that another starts there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.prompts: list[tuple[int, ...]] = []
+
+    def decode(self, waves: Sequence[Wave], prompt: object = (), *_: object) -> tuple[Heard, ...]:
+        assert isinstance(prompt, tuple)
+        self.prompts.append(prompt)
+        return super().decode(waves)
+
+    def _decode_one(self, wave: Wave) -> Heard:
+        first = self._special.first_timestamp
+        end = first + round((len(wave) / SAMPLE_RATE_HZ - 2) / 0.02)
+        tokens = (first, 5, end, end) if len(wave) > 3 * SAMPLE_RATE_HZ else (first, 6)
+        attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
+        return replace(super()._decode_one(wave), attempt=attempt)
+
+
 class Speech:
     """Takes everything for speech."""
 
@@ -204,6 +224,32 @@ def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, 
     assert segments[-1].end_s > duration_s - 0.7
     assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))
     assert transcript.timings.n_redone >= 1
+
+
+def cut_off(tiny_run: Path) -> tuple[Transcriber, CutOff]:
+    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
+    windows = CutOff(tiny_run / "fp32-stateful")
+    transcriber._windows = windows  # type: ignore[assignment]  # noqa: SLF001
+    return transcriber, windows
+
+
+def test_a_sentence_that_a_window_cuts_off_starts_the_next(tiny_run: Path) -> None:
+    transcriber, _ = cut_off(tiny_run)
+    options = TranscribeOptions(language="en", use_voice_activity=False, condition_on_previous=True)
+    segments = transcriber.transcribe(tone(70.0), options).segments
+    assert [(round(s.start_s), round(s.end_s)) for s in segments] == [(0, 28), (28, 56), (56, 68), (68, 70)]
+
+
+def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_run: Path) -> None:
+    transcriber, windows = cut_off(tiny_run)
+    tokenizer = WhisperTokenizer.load(tiny_run / "fp32-stateful")
+    hotwords, prompt = tokenizer.encode(" harbor"), tokenizer.encode(" boats")
+    options = TranscribeOptions(
+        language="en", use_voice_activity=False, condition_on_previous=True, hotwords="harbor", initial_prompt="boats"
+    )  # fmt: skip
+    transcriber.transcribe(tone(70.0), options)
+    before = [told[1 : told.index(tokenizer.special.start)] for told in windows.prompts]
+    assert before == [hotwords + prompt] + [(*hotwords, 5)] * 3
 
 
 def test_without_voice_activity_nobody_knows_that_speech_was_skipped(tiny_run: Path) -> None:

@@ -21,8 +21,10 @@ SUFFIX = ".sig"
 
 
 def signature_path(bundle: Path) -> Path:
-    """Return where a bundle's signature lies by default."""
-    return bundle.with_name(bundle.name + SUFFIX)
+    """Return where a bundle's signature lies by default: beside the archive, or beside the folder of an unpacked one."""
+    # `.` and `..` name no folder by themselves; the target of a link is none that a person named.
+    named = bundle.resolve() if bundle.name in ("", "..") else bundle
+    return named.parent / f"{named.name}{SUFFIX}"
 
 
 def check_key(key: Path) -> None:

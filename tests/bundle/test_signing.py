@@ -102,6 +102,22 @@ def test_a_missing_signature_is_told(built: Built, tmp_path: Path) -> None:
     assert "--signature" in problem
 
 
+@pytest.mark.parametrize("place", [".", "..", "model/..", "../unpacked", "../unpacked/"])
+def test_the_signature_of_a_folder_lies_beside_it_however_the_folder_is_named(
+    place: str,
+    signed: tuple[Path, Path],
+    opened: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path, public = signed
+    folder = tmp_path / "unpacked"
+    shutil.copytree(opened, folder)
+    signature_path(path).rename(tmp_path / "unpacked.sig")
+    monkeypatch.chdir(folder / "model" if place == ".." else folder)
+    assert check_bundle(Path(place), key=public).problems == ()
+
+
 def test_keys_that_are_none_are_told(tmp_path: Path, built: Built) -> None:
     private, public = make_keys(tmp_path, "own")
     nonsense = tmp_path / "nonsense"

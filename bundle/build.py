@@ -39,12 +39,13 @@ from sottovoce.bundle.manifest import (
     write_manifest,
 )
 from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
+from sottovoce.bundle.place import check_place, put
+from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
 from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output
 from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import RECIPE_NAME, Run, Variant
@@ -71,6 +72,7 @@ class BundleSpec:
         model_licence: text of the checkpoint's licence, where it is not known.
         least_rtfx: floor of the self-test.
         most_memory_mb: its limit, resident, in 10^6 bytes; None takes it from `measured`.
+        key: private, to sign with; None leaves the bundle unsigned.
     """
 
     variant: str
@@ -81,6 +83,7 @@ class BundleSpec:
     model_licence: Path | None = None
     least_rtfx: float = REAL_TIME
     most_memory_mb: float | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +94,15 @@ class Built:
     size_bytes: int
     sha256: str
     manifest: BundleManifest
+    signature: Path | None = None
 
 
 def check_spec(spec: BundleSpec) -> None:
     """Refuse what cannot be packed.
 
     Raises:
-        InputError: the text of the licence cannot be read.
+        InputError: the text of the licence cannot be read, or the key cannot sign.
+        MissingExtraError: a signature is asked for, and the extra `signing` is not installed.
         SpecError: a Dockerfile without the wheels that it installs, or a floor that is no number.
     """
     if spec.has_dockerfile and spec.target is None:
@@ -108,25 +113,15 @@ def check_spec(spec: BundleSpec) -> None:
         raise SpecError(f"--max-memory-mb is {spec.most_memory_mb}, want a number from 1 on")
     if spec.model_licence is not None:
         read_licence(spec.model_licence)
-
-
-def check_bundle_path(path: Path, *, force: bool) -> None:
-    """Refuse to write where something stands.
-
-    Raises:
-        InputError: it is a folder.
-        OutputExistsError: it is a file and `force` is not set.
-    """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a bundle is one file, such as {path / 'bundle.tar.gz'}")
-    check_output(path, force=force)
+    if spec.key is not None:
+        check_key(spec.key)
 
 
 def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:
     """Pack a variant of a run.
 
     Raises:
-        OutputExistsError: there is another file of that name, and `force` is not set.
+        OutputExistsError: there is another file or signature of that name, and `force` is not set.
         InputError: the run was changed since it was made, or a part of it is missing.
         MissingExtraError: what runs the variant is not installed here.
         ResourceError: the disk is full.
@@ -134,7 +129,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
         StageError: wheels could not be had.
     """
     check_spec(spec)
-    check_bundle_path(out, force=force)
+    check_place(out, is_signed=spec.key is not None, force=force)
     variant = run.variant(spec.variant)
     _check_listed(run, variant)
     check_hashes(variant.folder, variant.manifest)
@@ -152,9 +147,10 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
             *wheel_members,
             Member(path=REQUIREMENTS_NAME, source=requirements.encode()),
         ]
-        packed = _pack(facts, members, work / out.name, reporter)
-        _put(packed, out, force=force)
-        return replace(packed, path=out)
+        packed = _pack(facts, members, work / "packed", reporter)
+        signed = None if spec.key is None else sign(packed.manifest, spec.key, work / "signing")
+        put(packed.path, packed.sha256, signed, out, force=force)
+        return replace(packed, path=out, signature=None if signed is None else signature_path(out))
 
 
 def _check_listed(run: Run, variant: Variant) -> None:
@@ -294,13 +290,6 @@ def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter
         write_archive(path, manifest.name, (*first, *ordered))
         digest = sha256_of_file(path)
     return Built(path=path, size_bytes=path.stat().st_size, sha256=digest, manifest=manifest)
-
-
-def _put(packed: Built, out: Path, *, force: bool) -> None:
-    """Move a bundle to its place, unless another process put the same one there meanwhile."""
-    if not out.is_file() or sha256_of_file(out) != packed.sha256:
-        check_output(out, force=force)
-        packed.path.replace(out)
 
 
 def _entry(member: Member) -> FileEntry:

@@ -170,7 +170,7 @@ def _check_listed(run: Run, variant: Variant) -> None:
 def _check_name(run: Run, variant: Variant) -> None:
     """Refuse names that no system-independent path can hold: the bundle's folder is called by them."""
     name = _name(run, variant)
-    if "/" in name or verify.path_problem(name) is not None:
+    if verify.name_problem(name) is not None:
         raise InputError(
             f"a bundle cannot be called {name!r}: want letters, digits and ._+!- only; rename the folder of the checkpoint "
             "and make the run again"

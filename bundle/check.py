@@ -45,7 +45,7 @@ class Checked(Document):
 
 def _self_test_lines(test: SelfTest) -> list[str]:
     clips = [
-        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected: {clip.text}"
+        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected: {clip.text!r}"
         for clip in test.clips
     ]
     speed = (

@@ -72,6 +72,11 @@ def path_problem(path: object) -> "str | None":
     return None
 
 
+def name_problem(name: object) -> "str | None":
+    """Say what is wrong with the name of a bundle, which is that of the folder at its top; None of a good one."""
+    return None if path_problem(name) is None and "/" not in str(name) else "is no plain name"
+
+
 def paths_problem(paths: "Sequence[str]") -> "str | None":
     """Say what is wrong with paths together: too many, the same twice, one inside another; None of good ones."""
     if len(paths) > MAX_FILES:
@@ -129,7 +134,10 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
         raise Damaged(f"{MANIFEST_NAME} is no JSON ({cause})") from cause
     if not isinstance(told, dict) or told.get("format_version") != FORMAT_VERSION:
         raise Damaged(f"{MANIFEST_NAME} is not of format version {FORMAT_VERSION}, which this can read")
-    files = told.get("files")
+    name, files = told.get("name"), told.get("files")
+    problem = name_problem(name)
+    if problem is not None:
+        raise Damaged(f"{MANIFEST_NAME}: name {name!a:.80} {problem}")
     if not isinstance(files, list):
         raise Damaged(f"{MANIFEST_NAME} lists no files")
     listed = [_listed(entry) for entry in files]
@@ -144,7 +152,7 @@ def _listed(entry: object) -> "Listed":
     path, size, digest = told.get("path"), told.get("size_bytes"), told.get("sha256")
     problem = path_problem(path)
     if problem is not None or not isinstance(path, str):
-        raise Damaged(f"{MANIFEST_NAME}: path {path!r:.80} {problem}")
+        raise Damaged(f"{MANIFEST_NAME}: path {path!a:.80} {problem}")
     if path in (MANIFEST_NAME, SEAL_NAME):
         raise Damaged(f"{MANIFEST_NAME} lists itself or its seal")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FILE_BYTES:
@@ -165,7 +173,7 @@ def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
             continue
         if not is_known or what not in ("a file", "a folder"):
             bad.add(path)
-            yield f"{_plain(path)}: is {what} that {MANIFEST_NAME} does not list"
+            yield f"{plain(path)}: is {what} that {MANIFEST_NAME} does not list"
     for entry in listed:
         if not bad.intersection(_prefixes(entry.path)):
             problem = _file_problem(folder / entry.path, entry)
@@ -173,7 +181,7 @@ def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
                 yield f"{entry.path}: {problem}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Spell a name that somebody chose so that no terminal and no JSON stumbles over it."""
     return name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
@@ -274,7 +282,9 @@ def cpu_problem(told: "dict[str, Any]", machine: str, flags: "Sequence[str] | No
         or set(map(str, needed)).intersection(flags)
     ):
         return None
-    return f"this CPU has none of {', '.join(map(str, needed))}: the model would give wrong words on it"
+    return (
+        f"this CPU has none of {plain(', '.join(map(str, needed)))}: the model would give wrong words on it"
+    )
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:

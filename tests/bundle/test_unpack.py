@@ -53,7 +53,7 @@ def test_hostile_archives_are_contained(parts: Parts, tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises((BundleError, InputError, ResourceError)) as refused, unpacked(path, target):
             pytest.fail(f"{name} was taken")
-        assert "\n" not in str(refused.value), name
+        assert str(refused.value).isprintable(), name
         assert [*target.iterdir()] == [], name
         assert sorted(tmp_path.rglob("*")) == sorted([inbox, path, *_up_to(target, tmp_path)]), name
         n_contained += 1

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -141,7 +140,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
             golden = expect(Transcriber.load(variant.folder), spec.speech)
         facts = _facts(run, variant, spec, golden, wheels)
         members = [
-            *_model_members(variant),
+            *(_model_member(variant, entry) for entry in _model_entries(run, variant)),
             *_golden_members(spec.speech),
             *_text_members(run, variant, spec, facts),
             *wheel_members,
@@ -159,12 +158,23 @@ def _check_listed(run: Run, variant: Variant) -> None:
     Raises:
         InputError: it was changed, or put there by something else.
     """
+    if _listed_manifest(run, variant).sha256 != sha256_of_file(variant.folder / MANIFEST_NAME):
+        raise _unlisted(run, variant)
+
+
+def _listed_manifest(run: Run, variant: Variant) -> FileEntry:
+    """Return what a run lists of the manifest of a variant."""
     path = f"{variant.folder.name}/{MANIFEST_NAME}"
-    listed = {entry.path: entry.sha256 for entry in run.manifest.files}
-    if listed.get(path) != sha256_of_file(run.folder / path):
-        raise InputError(
-            f"{run.folder / path} is not what {run.folder / MANIFEST_NAME} lists; make the run again"
-        )
+    for entry in run.manifest.files:
+        if entry.path == path:
+            return entry
+    raise _unlisted(run, variant)
+
+
+def _unlisted(run: Run, variant: Variant) -> InputError:
+    return InputError(
+        f"{variant.folder / MANIFEST_NAME} is not what {run.folder / MANIFEST_NAME} lists; make the run again"
+    )
 
 
 def _check_name(run: Run, variant: Variant) -> None:
@@ -232,7 +242,7 @@ def _facts(
             format=variant.facts.format,
             layout=variant.facts.layout,
             is_multilingual=variant.facts.is_multilingual,
-            size_bytes=sum(member.size_bytes for member in _model_members(variant)),
+            size_bytes=sum(entry.size_bytes for entry in _model_entries(run, variant)),
             recipe_sha256=variant.manifest.recipe_sha256,
             parents=(_checkpoint(run), *variant.manifest.parents),
         ),
@@ -258,9 +268,17 @@ def _checkpoint(run: Run) -> Parent:
     return next(parent for parent in run.manifest.parents if parent.role == "checkpoint")
 
 
-def _model_members(variant: Variant) -> list[Member]:
-    paths = (MANIFEST_NAME, *(entry.path for entry in variant.manifest.files))
-    return [Member(path=f"{MODEL_FOLDER}/{path}", source=variant.folder / path) for path in paths]
+def _model_entries(run: Run, variant: Variant) -> tuple[FileEntry, ...]:
+    """List the files of a variant as they were checked, whatever stands in its folder by now."""
+    manifest = _listed_manifest(run, variant).model_copy(update={"path": MANIFEST_NAME})
+    return (manifest, *variant.manifest.files)
+
+
+def _model_member(variant: Variant, entry: FileEntry) -> Member:
+    path = f"{MODEL_FOLDER}/{entry.path}"
+    return Member(
+        path=path, source=variant.folder / entry.path, listed=entry.model_copy(update={"path": path})
+    )
 
 
 def _golden_members(speech: Path) -> list[Member]:
@@ -280,22 +298,26 @@ def _text_members(run: Run, variant: Variant, spec: BundleSpec, facts: BundleMan
 
 
 def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter: Reporter) -> Built:
-    """Hash the members and write the archive."""
+    """Hash the members and write the archive.
+
+    Raises:
+        InputError: a member has no place in a bundle, or is not what it was when it was checked.
+    """
     ordered = sorted(members, key=lambda member: member.path)
-    manifest = facts.model_copy(update={"files": tuple(map(_entry, ordered))})
+    for member in ordered:
+        _check_path(member)
+    listed = [replace(member, listed=member.entry()) for member in ordered]
+    manifest = facts.model_copy(update={"files": tuple(member.listed for member in listed)})
     raw, seal = write_manifest(manifest)
     parse_manifest(raw, seal)  # nothing is written that could not be read
     first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
     with reporter.progress(f"pack {len(ordered)} files", None):
-        write_archive(path, manifest.name, (*first, *ordered))
+        write_archive(path, manifest.name, (*first, *listed))
         digest = sha256_of_file(path)
     return Built(path=path, size_bytes=path.stat().st_size, sha256=digest, manifest=manifest)
 
 
-def _entry(member: Member) -> FileEntry:
+def _check_path(member: Member) -> None:
     problem = verify.path_problem(member.path)
     if problem is not None:
         raise InputError(f"{member.path!r} {problem}: it cannot go into a bundle")
-    source = member.source
-    digest = sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of_file(source)
-    return FileEntry(path=member.path, size_bytes=member.size_bytes, sha256=digest)

@@ -6,19 +6,22 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.bundle.own_wheel import build_own_wheel
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
-from sottovoce.progress import Silent
+from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 
 
@@ -199,3 +202,52 @@ def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
     monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
     names = zipfile.ZipFile(io.BytesIO(build_own_wheel())).namelist()
     assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()
+
+
+class Changing(Silent):
+    """Lets a step of the build end, or begin, and changes a file then."""
+
+    def __init__(self, path: Path, *, after: str = "", before: str = "") -> None:
+        self._path, self._after, self._before = path, after, before
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        if self._before and what.startswith(self._before):
+            self._change()
+        with super().progress(what, total) as advance:
+            yield advance
+        if self._after and what.startswith(self._after):
+            self._change()
+
+    def _change(self) -> None:
+        other = self._path.with_name(f"{self._path.name}.new")
+        other.write_bytes(self._path.read_bytes()[:-1] + b" ")
+        other.replace(self._path)
+
+
+@pytest.mark.parametrize("moment", [{"after": "transcribe"}, {"before": "pack"}], ids=str)
+@pytest.mark.parametrize("name", ["openvino_encoder_model.bin", "config.json", "manifest.json"])
+def test_a_run_that_is_replaced_meanwhile_gives_no_bundle_of_two(
+    moment: dict[str, str], name: str, tiny_run: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    spec = BundleSpec(variant="int8", speech=demo_speech())
+    reporter = Changing(copy / "int8" / name, **moment)
+    with pytest.raises(InputError, match=rf"model/{re.escape(name)} was changed while it was packed"):
+        build(read_run(copy), spec, tmp_path / "tiny.tar.gz", reporter)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "weights.bin"
+    source.write_bytes(b"weights")
+    listed = Member(path="model/weights.bin", source=source).entry()
+    for shrink in (lambda: source.write_bytes(b"w"), source.unlink):
+        shrink()
+        with pytest.raises(InputError, match=r"model/weights\.bin was changed while it was packed"):
+            write_archive(
+                tmp_path / "x", "top", [Member(path="model/weights.bin", source=source, listed=listed)]
+            )

@@ -116,6 +116,18 @@ def write_archive(path: Path, top: str, members: Iterable[Member]) -> None:
                 raise member.changed()
 
 
+def header_problem(name: str, size_bytes: int) -> str | None:
+    """Say why a file has no place in an archive; None of one that has."""
+    try:
+        _header(name, size_bytes).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError as cause:
+        return (
+            f"does not fit into an archive ({cause}): want a name of at most 100 characters in folders of 155 together, "
+            "and less than 8 GiB"
+        )
+    return None
+
+
 def _header(name: str, size_bytes: int) -> tarfile.TarInfo:
     header = tarfile.TarInfo(name)
     header.size = size_bytes

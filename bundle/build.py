@@ -15,7 +15,7 @@ import yaml
 
 from sottovoce import __version__
 from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
-from sottovoce.bundle.archive import Member, write_archive
+from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import expect, golden_rows
 from sottovoce.bundle.instruction_sets import cpu_of
@@ -178,13 +178,19 @@ def _unlisted(run: Run, variant: Variant) -> InputError:
 
 
 def _check_name(run: Run, variant: Variant) -> None:
-    """Refuse names that no system-independent path can hold: the bundle's folder is called by them."""
+    """Refuse names that no system-independent path can hold: the bundle's folder is called by them.
+
+    Raises:
+        InputError: it is such a name, or too long for the files below it.
+    """
     name = _name(run, variant)
     if verify.name_problem(name) is not None:
         raise InputError(
             f"a bundle cannot be called {name!r}: want letters, digits and ._+!- only; rename the folder of the checkpoint "
             "and make the run again"
         )
+    for entry in _model_entries(run, variant):
+        _check_entry(name, _model_member(variant, entry).path, entry.size_bytes)
 
 
 def _check_cpu(variant: Variant) -> None:
@@ -304,10 +310,9 @@ def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter
         InputError: a member has no place in a bundle, or is not what it was when it was checked.
     """
     ordered = sorted(members, key=lambda member: member.path)
-    for member in ordered:
-        _check_path(member)
-    listed = [replace(member, listed=member.entry()) for member in ordered]
-    manifest = facts.model_copy(update={"files": tuple(member.listed for member in listed)})
+    entries = tuple(_checked_entry(facts.name, member) for member in ordered)
+    listed = [replace(member, listed=entry) for member, entry in zip(ordered, entries, strict=True)]
+    manifest = facts.model_copy(update={"files": entries})
     raw, seal = write_manifest(manifest)
     parse_manifest(raw, seal)  # nothing is written that could not be read
     first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
@@ -317,7 +322,13 @@ def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter
     return Built(path=path, size_bytes=path.stat().st_size, sha256=digest, manifest=manifest)
 
 
-def _check_path(member: Member) -> None:
-    problem = verify.path_problem(member.path)
+def _checked_entry(top: str, member: Member) -> FileEntry:
+    entry = member.entry()
+    _check_entry(top, entry.path, entry.size_bytes)
+    return entry
+
+
+def _check_entry(top: str, path: str, size_bytes: int) -> None:
+    problem = verify.path_problem(path) or header_problem(f"{top}/{path}", size_bytes)
     if problem is not None:
-        raise InputError(f"{member.path!r} {problem}: it cannot go into a bundle")
+        raise InputError(f"{path!r} in a bundle called {top} {problem}")

@@ -1,5 +1,6 @@
 """What is in a bundle, and that the same run gives the same bytes."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,14 +8,14 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from sottovoce.bundle.archive import Member, write_archive
+from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.bundle.own_wheel import build_own_wheel
@@ -251,3 +252,36 @@ def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) 
             write_archive(
                 tmp_path / "x", "top", [Member(path="model/weights.bin", source=source, listed=listed)]
             )
+
+
+class Idle:
+    """Is not to be told of any work."""
+
+    def note(self, text: str) -> None:
+        pytest.fail(text)
+
+    def progress(self, what: str, total: int | None) -> AbstractContextManager[Advance]:
+        pytest.fail(f"{what} of {total}")
+
+
+def test_a_name_too_long_for_an_archive_is_told_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
+    run = read_run(tiny_run)
+    named = run.manifest.model_copy(update={"name": "x" * 190})
+    spec = BundleSpec(variant="int8", speech=demo_speech())
+    with pytest.raises(InputError, match=r"does not fit into an archive .*at most 100 characters"):
+        build(dataclasses.replace(run, manifest=named), spec, tmp_path / "tiny.tar.gz", Idle())
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "size_bytes", "fits"),
+    [
+        (f"model/{'x' * 100}", 8**11 - 1, True),
+        (f"model/{'x' * 101}", 1, False),
+        (f"{'x' * 151}/{'y' * 100}", 1, True),
+        (f"{'x' * 152}/{'y' * 100}", 1, False),
+        ("model/x", 8**11, False),
+    ],
+)
+def test_what_fits_into_a_header_is_known(path: str, size_bytes: int, fits: bool) -> None:  # noqa: FBT001 - data
+    assert (header_problem(f"top/{path}", size_bytes) is None) == fits

@@ -19,6 +19,7 @@ from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.bundle.own_wheel import build_own_wheel
+from sottovoce.bundle.texts import device_files
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
@@ -285,3 +286,12 @@ def test_a_name_too_long_for_an_archive_is_told_before_any_work(tiny_run: Path, 
 )
 def test_what_fits_into_a_header_is_known(path: str, size_bytes: int, fits: bool) -> None:  # noqa: FBT001 - data
     assert (header_problem(f"top/{path}", size_bytes) is None) == fits
+
+
+def test_an_image_is_readable_under_any_umask_and_its_health_check_is_cheap(built: Built) -> None:
+    text = device_files(built.manifest, has_dockerfile=True)["Dockerfile"].decode()
+    lines = text.splitlines()
+    assert lines.index("RUN chmod -R a+rX /opt/bundle \\") < lines.index("USER 65532:65532")
+    check = text.partition("\nHEALTHCHECK ")[2].partition("\nENTRYPOINT")[0]
+    assert 'CMD ["python", "/opt/bundle/verify.py"]' in check
+    assert "@" not in text

@@ -57,6 +57,13 @@ class Listed(NamedTuple):
     sha256: str
 
 
+class Problem(NamedTuple):
+    """What differs from `bundle.json`: a line that tells it, and whether it only needs to be removed."""
+
+    line: str
+    is_stray: bool
+
+
 def path_problem(path: object) -> "str | None":
     """Say what is wrong with a path of a bundle; None of a good one.
 
@@ -162,8 +169,8 @@ def _listed(entry: object) -> "Listed":
     return Listed(path, size, digest)
 
 
-def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
-    """Yield what differs between a folder and what is listed, a line each."""
+def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[Problem]":
+    """Yield what differs between a folder and what is listed."""
     expected = {entry.path for entry in listed}
     folders = {"/".join(path.split("/")[:n]) for path in expected for n in range(1, path.count("/") + 1)}
     bad = set()
@@ -173,12 +180,14 @@ def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
             continue
         if not is_known or what not in ("a file", "a folder"):
             bad.add(path)
-            yield f"{plain(path)}: is {what} that {MANIFEST_NAME} does not list"
+            is_stray = path not in expected and path not in folders
+            advice = "; remove it, or move it out of the bundle's folder" if is_stray else ""
+            yield Problem(f"{plain(path)}: is {what} that {MANIFEST_NAME} does not list{advice}", is_stray)
     for entry in listed:
         if not bad.intersection(_prefixes(entry.path)):
             problem = _file_problem(folder / entry.path, entry)
             if problem is not None:
-                yield f"{entry.path}: {problem}"
+                yield Problem(f"{entry.path}: {problem}", is_stray=False)
 
 
 def plain(name: str) -> str:
@@ -303,7 +312,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     problems: list[str] = []
     try:
         told, listed = read_listed(asked.folder)
-        problems = list(problems_of(asked.folder, listed))
+        problems = [problem.line for problem in problems_of(asked.folder, listed)]
     except (Damaged, OSError) as cause:
         problems = [str(cause)]
     size = sum(entry.size_bytes for entry in listed)

@@ -142,6 +142,28 @@ def test_a_folder_is_checked_before_it_is_used(opened: Path, tmp_path: Path) -> 
         pytest.fail("it was opened")
 
 
+def test_what_somebody_put_into_a_folder_is_to_be_removed_and_nothing_to_be_copied(
+    opened: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    (folder / ".venv").mkdir()
+    with pytest.raises(BundleError, match=r"\.venv: is a folder .*; remove it") as stray, open_bundle(folder):
+        pytest.fail("it was opened")
+    assert "copy the bundle again" not in str(stray.value)
+    (folder / "verify.py").unlink()
+    with (
+        pytest.raises(BundleError, match=r"verify\.py: is missing \(and 1 more\); copy the bundle again"),
+        open_bundle(folder),
+    ):
+        pytest.fail("it was opened")
+    (folder / "verify.py").mkdir()
+    with pytest.raises(BundleError, match="copy the bundle again"), open_bundle(folder):
+        pytest.fail("it was opened")
+
+
 def test_nothing_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"), open_bundle(tmp_path / "none.tar.gz"):
         pytest.fail("it was opened")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sottovoce.artifacts import sha256_of_file
 from sottovoce.bundle.signing import Signed, check_signature, signature_path
-from sottovoce.errors import BundleError, InputError, OutputExistsError
-from sottovoce.folders import check_output
+from sottovoce.errors import BundleError, OutputExistsError
+from sottovoce.folders import check_output_file
 
 
 def check_place(out: Path, *, is_signed: bool, force: bool) -> None:
@@ -19,8 +19,8 @@ def check_place(out: Path, *, is_signed: bool, force: bool) -> None:
         OutputExistsError: it is a file and `force` is not set.
     """
     lacks_signature = is_signed and out.is_file() and not signature_path(out).exists()
-    _check_file(out, force=force or lacks_signature)
-    _check_file(signature_path(out), force=force)
+    check_output_file(out, force=force or lacks_signature)
+    check_output_file(signature_path(out), force=force)
 
 
 def put(archive: Path, sha256: str, signed: Signed | None, out: Path, *, force: bool) -> None:
@@ -39,8 +39,8 @@ def put(archive: Path, sha256: str, signed: Signed | None, out: Path, *, force: 
     """
     signature = signature_path(out)
     if not out.is_file() or sha256_of_file(out) != sha256:
-        _check_file(out, force=force)
-        _check_file(signature, force=force)
+        check_output_file(out, force=force)
+        check_output_file(signature, force=force)
         # First: after a kill there may be a bundle without a signature, never with another's.
         signature.unlink(missing_ok=True)
         archive.replace(out)
@@ -57,9 +57,3 @@ def _put_signature(signed: Signed, place: Path, *, force: bool) -> None:
         check_signature(signed.path.parent, place, signed.public_key)
     except BundleError as cause:
         raise OutputExistsError(place) from cause
-
-
-def _check_file(path: Path, *, force: bool) -> None:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a bundle is one file, such as {path / 'bundle.tar.gz'}")
-    check_output(path, force=force)

@@ -164,7 +164,7 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
         (["--min-rtfx", "inf"], "--min-rtfx is inf"),
         (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
-        (["--out", "."], "is a folder; a bundle is one file"),
+        (["--out", "."], "is a folder, and a file is to be written there"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_any_work(

@@ -136,7 +136,7 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
         Damaged: it is of another format, or names what no bundle may hold.
     """
     try:
-        told = json.loads(raw.decode("utf-8"))
+        told = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
     except (UnicodeDecodeError, ValueError, RecursionError) as cause:
         raise Damaged(f"{MANIFEST_NAME} is no JSON ({cause})") from cause
     if not isinstance(told, dict) or told.get("format_version") != FORMAT_VERSION:
@@ -152,6 +152,16 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
     if problem is not None:
         raise Damaged(f"{MANIFEST_NAME}: {problem}")
     return told, listed
+
+
+def _once(pairs: "Sequence[tuple[str, Any]]") -> "dict[str, Any]":
+    """Refuse a key that is there twice: of two readers one may take the first, the other the last."""
+    told: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in told:
+            raise Damaged(f"{MANIFEST_NAME} has {key!a:.80} twice in one place")
+        told[key] = value
+    return told
 
 
 def _listed(entry: object) -> "Listed":

@@ -13,6 +13,8 @@ from random import Random
 import pytest
 
 from sottovoce.bundle.device import verify
+from sottovoce.bundle.manifest import parse_manifest
+from sottovoce.errors import BundleError
 from sottovoce.testing.bundle_changes import change_at_random
 
 N_CHANGES = 60
@@ -97,6 +99,19 @@ def test_names_that_no_terminal_should_see_are_spelt(opened: Path, tmp_path: Pat
     told = json.loads(run_script(folder, "--json").stdout)
     assert len(told["problems"]) == 2
     assert all(line.isascii() and line.isprintable() for line in told["problems"])
+
+
+def test_a_key_that_is_there_twice_is_refused(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    raw = (folder / "bundle.json").read_bytes().replace(b'"files"', b'"files": [], "files"', 1)
+    (folder / "bundle.json").write_bytes(raw)
+    (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
+    done = run_script(folder)
+    assert done.returncode == 1
+    assert "bundle.json has 'files' twice" in done.stderr
+    with pytest.raises(BundleError, match="twice"):
+        parse_manifest(raw, verify.seal_of(raw))
 
 
 @pytest.mark.parametrize("name", ["x\nsigned: yes", "\x1b[2Jx", "a/b", "..", "", None, 7, "\ud800"])

@@ -139,6 +139,9 @@ def _hostile_manifests(parts: Parts) -> Iterator[tuple[str, bytes]]:
     yield "the name of another folder", pack(draft_of(_told(parts, name="owned")).tar())
     for name, called in _HOSTILE_NAMES.items():
         yield name, pack(draft_of(_told(parts, name=called)).tar())
+    yield "a key twice", _with_manifest(parts, _raw(parts.told).replace(b"{", b'{"name": "owned",', 1))
+    twice = b'"path": "owned", "sha256"'.join(_raw(parts.told).rsplit(b'"sha256"', 1))
+    yield "a key of a file twice", _with_manifest(parts, twice)
     yield "manifest without end", _with_manifest(parts, b"[" * 100_000)
     yield "manifest too large", _with_manifest(parts, b" " * (verify.MAX_MANIFEST_BYTES + 1))
 

@@ -12,6 +12,7 @@ from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
+from sottovoce.failures import explain
 from sottovoce.temporary import temporary_folder
 
 MAX_RATIO = 200
@@ -74,6 +75,9 @@ def unpack(archive: Path, folder: Path) -> BundleManifest:
                 _unpack_file(reader, top, entry, folder)
             reader.finish()
     except OSError as cause:
+        told = explain(cause, path=folder)
+        if isinstance(told, ResourceError):
+            raise told from cause
         raise InputError(f"{archive} cannot be unpacked into {folder.parent}: {cause}") from cause
     return manifest
 

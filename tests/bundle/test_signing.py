@@ -3,8 +3,8 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,9 +26,12 @@ from sottovoce.bundle.place import put
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
-from sottovoce.errors import InputError, OutputExistsError
+from sottovoce.errors import InputError, OutputExistsError, ResourceError
+from sottovoce.failures import told_plainly
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
+
+LimitFiles = Callable[[int], AbstractContextManager[None]]
 
 
 def make_keys(folder: Path, name: str) -> tuple[Path, Path]:
@@ -226,3 +229,15 @@ def test_a_bundle_that_cannot_be_signed_does_not_appear(tiny_run: Path, tmp_path
     with pytest.raises(InputError, match="--sign"):
         build(read_run(tiny_run), spec, tmp_path / "tiny.tar.gz", KeyIsLost(private))
     assert [*tmp_path.iterdir()] == [public]
+
+
+def test_a_full_disk_is_not_put_down_to_the_key(
+    built: Built, tmp_path: Path, files_limited_to: LimitFiles
+) -> None:
+    private, _ = make_keys(tmp_path, "own")
+    with (
+        files_limited_to(10),
+        pytest.raises(ResourceError, match="the disk is full"),
+        told_plainly(tmp_path),
+    ):
+        sign(built.manifest, private, tmp_path / "signing")

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from sottovoce.bundle.open_bundle import open_bundle
 from sottovoce.bundle.unpack import unpack, unpacked
 from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
 from sottovoce.testing.hostile_archives import Parts, draft_of, hostile_archives, pack
+
+LimitFiles = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,18 @@ def test_a_small_disk_is_told_before_anything_is_written(
     with pytest.raises(ResourceError, match="TMPDIR"):
         unpack(built.path, tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_disk_that_fills_meanwhile_is_told_as_that(
+    built: Built, tmp_path: Path, files_limited_to: LimitFiles
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with (
+        files_limited_to(50_000),
+        pytest.raises(ResourceError, match="the disk is full, or a limit on files is reached"),
+    ):
+        unpack(built.path, folder)
 
 
 def test_what_is_unpacked_goes_away(built: Built, tmp_path: Path) -> None:

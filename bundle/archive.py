@@ -7,6 +7,7 @@ an archive claims: no links, no devices, no second member of a name, no path but
 """
 
 import gzip
+import hashlib
 import io
 import tarfile
 import zlib
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sottovoce.errors import BundleError
+from sottovoce.artifacts import FileEntry
+from sottovoce.errors import BundleError, InputError
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 COMPRESS_LEVEL = 6
@@ -28,31 +30,102 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A file to pack: its path inside the bundle, and where its bytes are."""
+    """A file to pack.
+
+    Attributes:
+        path: inside the bundle.
+        source: the file, or its bytes.
+        listed: what it has to be, where that is known: another process may replace a file between two looks at it.
+    """
 
     path: str
     source: Path | bytes
+    listed: FileEntry | None = None
 
     def open(self) -> IO[bytes]:
-        """Open the bytes."""
-        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+        """Open the bytes.
 
-    @property
-    def size_bytes(self) -> int:
-        """Number of bytes."""
-        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+        Raises:
+            InputError: the file is gone.
+        """
+        if isinstance(self.source, bytes):
+            return io.BytesIO(self.source)
+        try:
+            return self.source.open("rb")
+        except FileNotFoundError as cause:
+            raise self.changed() from cause
+
+    def entry(self) -> FileEntry:
+        """Hash the bytes.
+
+        Raises:
+            InputError: they are not what is listed.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
+        with self.open() as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+        found = FileEntry(path=self.path, size_bytes=size_bytes, sha256=digest.hexdigest())
+        if self.listed not in (None, found):
+            raise self.changed()
+        return found
+
+    def changed(self) -> InputError:
+        """Say that the file is not what it was."""
+        return InputError(
+            f"{self.path} was changed while it was packed; let what writes it end, then give the same command again"
+        )
+
+
+class _Hashing:
+    """Hashes what is read of a member, and refuses one that ends too early."""
+
+    def __init__(self, member: Member, file: IO[bytes]) -> None:
+        self._member, self._file = member, file
+        self._digest = hashlib.sha256()
+
+    def read(self, size_bytes: int = -1, /) -> bytes:
+        chunk = self._file.read(size_bytes)
+        if len(chunk) < size_bytes:
+            raise self._member.changed()
+        self._digest.update(chunk)
+        return chunk
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def write_archive(path: Path, top: str, members: Iterable[Member]) -> None:
-    """Write members below a folder `top` of an archive."""
+    """Write members below a folder `top` of an archive.
+
+    Raises:
+        InputError: one is not what is listed.
+    """
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=COMPRESS_LEVEL, fileobj=raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         for member in members:
+            listed = member.listed or member.entry()
             with member.open() as file:
-                archive.addfile(_header(f"{top}/{member.path}", member.size_bytes), file)
+                hashing = _Hashing(member, file)
+                archive.addfile(_header(f"{top}/{member.path}", listed.size_bytes), hashing)
+            if hashing.hexdigest() != listed.sha256:
+                raise member.changed()
+
+
+def header_problem(name: str, size_bytes: int) -> str | None:
+    """Say why a file has no place in an archive; None of one that has."""
+    try:
+        _header(name, size_bytes).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+    except ValueError as cause:
+        return (
+            f"does not fit into an archive ({cause}): want a name of at most 100 characters in folders of 155 together, "
+            "and less than 8 GiB"
+        )
+    return None
 
 
 def _header(name: str, size_bytes: int) -> tarfile.TarInfo:

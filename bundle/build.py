@@ -9,14 +9,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 import yaml
 
 from sottovoce import __version__
 from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
-from sottovoce.bundle.archive import Member, write_archive
+from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import expect, golden_rows
 from sottovoce.bundle.instruction_sets import cpu_of
@@ -39,12 +38,13 @@ from sottovoce.bundle.manifest import (
     write_manifest,
 )
 from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
+from sottovoce.bundle.place import check_place, put
+from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
 from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output
 from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import RECIPE_NAME, Run, Variant
@@ -71,6 +71,7 @@ class BundleSpec:
         model_licence: text of the checkpoint's licence, where it is not known.
         least_rtfx: floor of the self-test.
         most_memory_mb: its limit, resident, in 10^6 bytes; None takes it from `measured`.
+        key: private, to sign with; None leaves the bundle unsigned.
     """
 
     variant: str
@@ -81,6 +82,7 @@ class BundleSpec:
     model_licence: Path | None = None
     least_rtfx: float = REAL_TIME
     most_memory_mb: float | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +93,15 @@ class Built:
     size_bytes: int
     sha256: str
     manifest: BundleManifest
+    signature: Path | None = None
 
 
 def check_spec(spec: BundleSpec) -> None:
     """Refuse what cannot be packed.
 
     Raises:
-        InputError: the text of the licence cannot be read.
+        InputError: the text of the licence cannot be read, or the key cannot sign.
+        MissingExtraError: a signature is asked for, and the extra `signing` is not installed.
         SpecError: a Dockerfile without the wheels that it installs, or a floor that is no number.
     """
     if spec.has_dockerfile and spec.target is None:
@@ -108,25 +112,15 @@ def check_spec(spec: BundleSpec) -> None:
         raise SpecError(f"--max-memory-mb is {spec.most_memory_mb}, want a number from 1 on")
     if spec.model_licence is not None:
         read_licence(spec.model_licence)
-
-
-def check_bundle_path(path: Path, *, force: bool) -> None:
-    """Refuse to write where something stands.
-
-    Raises:
-        InputError: it is a folder.
-        OutputExistsError: it is a file and `force` is not set.
-    """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a bundle is one file, such as {path / 'bundle.tar.gz'}")
-    check_output(path, force=force)
+    if spec.key is not None:
+        check_key(spec.key)
 
 
 def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:
     """Pack a variant of a run.
 
     Raises:
-        OutputExistsError: there is another file of that name, and `force` is not set.
+        OutputExistsError: there is another file or signature of that name, and `force` is not set.
         InputError: the run was changed since it was made, or a part of it is missing.
         MissingExtraError: what runs the variant is not installed here.
         ResourceError: the disk is full.
@@ -134,7 +128,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
         StageError: wheels could not be had.
     """
     check_spec(spec)
-    check_bundle_path(out, force=force)
+    check_place(out, is_signed=spec.key is not None, force=force)
     variant = run.variant(spec.variant)
     _check_listed(run, variant)
     check_hashes(variant.folder, variant.manifest)
@@ -146,15 +140,16 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
             golden = expect(Transcriber.load(variant.folder), spec.speech)
         facts = _facts(run, variant, spec, golden, wheels)
         members = [
-            *_model_members(variant),
+            *(_model_member(variant, entry) for entry in _model_entries(run, variant)),
             *_golden_members(spec.speech),
             *_text_members(run, variant, spec, facts),
             *wheel_members,
             Member(path=REQUIREMENTS_NAME, source=requirements.encode()),
         ]
-        packed = _pack(facts, members, work / out.name, reporter)
-        _put(packed, out, force=force)
-        return replace(packed, path=out)
+        packed = _pack(facts, members, work / "packed", reporter)
+        signed = None if spec.key is None else sign(packed.manifest, spec.key, work / "signing")
+        put(packed.path, packed.sha256, signed, out, force=force)
+        return replace(packed, path=out, signature=None if signed is None else signature_path(out))
 
 
 def _check_listed(run: Run, variant: Variant) -> None:
@@ -163,22 +158,39 @@ def _check_listed(run: Run, variant: Variant) -> None:
     Raises:
         InputError: it was changed, or put there by something else.
     """
+    if _listed_manifest(run, variant).sha256 != sha256_of_file(variant.folder / MANIFEST_NAME):
+        raise _unlisted(run, variant)
+
+
+def _listed_manifest(run: Run, variant: Variant) -> FileEntry:
+    """Return what a run lists of the manifest of a variant."""
     path = f"{variant.folder.name}/{MANIFEST_NAME}"
-    listed = {entry.path: entry.sha256 for entry in run.manifest.files}
-    if listed.get(path) != sha256_of_file(run.folder / path):
-        raise InputError(
-            f"{run.folder / path} is not what {run.folder / MANIFEST_NAME} lists; make the run again"
-        )
+    for entry in run.manifest.files:
+        if entry.path == path:
+            return entry
+    raise _unlisted(run, variant)
+
+
+def _unlisted(run: Run, variant: Variant) -> InputError:
+    return InputError(
+        f"{variant.folder / MANIFEST_NAME} is not what {run.folder / MANIFEST_NAME} lists; make the run again"
+    )
 
 
 def _check_name(run: Run, variant: Variant) -> None:
-    """Refuse names that no system-independent path can hold: the bundle's folder is called by them."""
+    """Refuse names that no system-independent path can hold: the bundle's folder is called by them.
+
+    Raises:
+        InputError: it is such a name, or too long for the files below it.
+    """
     name = _name(run, variant)
-    if "/" in name or verify.path_problem(name) is not None:
+    if verify.name_problem(name) is not None:
         raise InputError(
             f"a bundle cannot be called {name!r}: want letters, digits and ._+!- only; rename the folder of the checkpoint "
             "and make the run again"
         )
+    for entry in _model_entries(run, variant):
+        _check_entry(name, _model_member(variant, entry).path, entry.size_bytes)
 
 
 def _check_cpu(variant: Variant) -> None:
@@ -236,7 +248,7 @@ def _facts(
             format=variant.facts.format,
             layout=variant.facts.layout,
             is_multilingual=variant.facts.is_multilingual,
-            size_bytes=sum(member.size_bytes for member in _model_members(variant)),
+            size_bytes=sum(entry.size_bytes for entry in _model_entries(run, variant)),
             recipe_sha256=variant.manifest.recipe_sha256,
             parents=(_checkpoint(run), *variant.manifest.parents),
         ),
@@ -262,9 +274,17 @@ def _checkpoint(run: Run) -> Parent:
     return next(parent for parent in run.manifest.parents if parent.role == "checkpoint")
 
 
-def _model_members(variant: Variant) -> list[Member]:
-    paths = (MANIFEST_NAME, *(entry.path for entry in variant.manifest.files))
-    return [Member(path=f"{MODEL_FOLDER}/{path}", source=variant.folder / path) for path in paths]
+def _model_entries(run: Run, variant: Variant) -> tuple[FileEntry, ...]:
+    """List the files of a variant as they were checked, whatever stands in its folder by now."""
+    manifest = _listed_manifest(run, variant).model_copy(update={"path": MANIFEST_NAME})
+    return (manifest, *variant.manifest.files)
+
+
+def _model_member(variant: Variant, entry: FileEntry) -> Member:
+    path = f"{MODEL_FOLDER}/{entry.path}"
+    return Member(
+        path=path, source=variant.folder / entry.path, listed=entry.model_copy(update={"path": path})
+    )
 
 
 def _golden_members(speech: Path) -> list[Member]:
@@ -284,29 +304,31 @@ def _text_members(run: Run, variant: Variant, spec: BundleSpec, facts: BundleMan
 
 
 def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter: Reporter) -> Built:
-    """Hash the members and write the archive."""
+    """Hash the members and write the archive.
+
+    Raises:
+        InputError: a member has no place in a bundle, or is not what it was when it was checked.
+    """
     ordered = sorted(members, key=lambda member: member.path)
-    manifest = facts.model_copy(update={"files": tuple(map(_entry, ordered))})
+    entries = tuple(_checked_entry(facts.name, member) for member in ordered)
+    listed = [replace(member, listed=entry) for member, entry in zip(ordered, entries, strict=True)]
+    manifest = facts.model_copy(update={"files": entries})
     raw, seal = write_manifest(manifest)
     parse_manifest(raw, seal)  # nothing is written that could not be read
     first = (Member(path=BUNDLE_NAME, source=raw), Member(path=SEAL_NAME, source=seal))
     with reporter.progress(f"pack {len(ordered)} files", None):
-        write_archive(path, manifest.name, (*first, *ordered))
+        write_archive(path, manifest.name, (*first, *listed))
         digest = sha256_of_file(path)
     return Built(path=path, size_bytes=path.stat().st_size, sha256=digest, manifest=manifest)
 
 
-def _put(packed: Built, out: Path, *, force: bool) -> None:
-    """Move a bundle to its place, unless another process put the same one there meanwhile."""
-    if not out.is_file() or sha256_of_file(out) != packed.sha256:
-        check_output(out, force=force)
-        packed.path.replace(out)
+def _checked_entry(top: str, member: Member) -> FileEntry:
+    entry = member.entry()
+    _check_entry(top, entry.path, entry.size_bytes)
+    return entry
 
 
-def _entry(member: Member) -> FileEntry:
-    problem = verify.path_problem(member.path)
+def _check_entry(top: str, path: str, size_bytes: int) -> None:
+    problem = verify.path_problem(path) or header_problem(f"{top}/{path}", size_bytes)
     if problem is not None:
-        raise InputError(f"{member.path!r} {problem}: it cannot go into a bundle")
-    source = member.source
-    digest = sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of_file(source)
-    return FileEntry(path=member.path, size_bytes=member.size_bytes, sha256=digest)
+        raise InputError(f"{path!r} in a bundle called {top} {problem}")

@@ -6,12 +6,13 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.artifacts import Document
+from sottovoce.bundle.device.verify import plain
 from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
 from sottovoce.bundle.unpack import Unpacked
 from sottovoce.environment import Host, read_host
-from sottovoce.errors import BundleError
+from sottovoce.errors import BundleError, InputError, SpecError
 
 
 class Checked(Document):
@@ -24,7 +25,7 @@ class Checked(Document):
     check_s: float = Field(description="Unpacking of an archive included.")
     is_signed: bool | None = Field(description="By the owner of the key; null where no key was given.")
     self_test: SelfTest | None = Field(
-        description="Null where it was not asked for, or the CPU cannot run it."
+        description="Null where it was not asked for, the CPU cannot run it, or the model cannot be loaded."
     )
     host: Host
     problems: tuple[str, ...] = Field(description="Empty where all is well.")
@@ -45,7 +46,7 @@ class Checked(Document):
 
 def _self_test_lines(test: SelfTest) -> list[str]:
     clips = [
-        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected: {clip.text}"
+        f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected: {clip.text!r}"
         for clip in test.clips
     ]
     speed = (
@@ -124,7 +125,7 @@ def _on_this_machine(
 ) -> Checked:
     manifest = bundle.manifest
     lacks = cpu_problem(manifest)
-    test = self_test(bundle.folder, manifest, threads) if with_self_test and lacks is None else None
+    test, failure = _self_tested(bundle, threads) if with_self_test and lacks is None else (None, None)
     return Checked(
         name=manifest.name,
         is_whole=True,
@@ -137,6 +138,15 @@ def _on_this_machine(
         problems=(
             *problems,
             *(() if lacks is None else (f"{manifest.name}: {lacks}",)),
+            *(() if failure is None else (f"{manifest.name}: {failure}",)),
             *(() if test is None else test.problems),
         ),
     )
+
+
+def _self_tested(bundle: Unpacked, threads: int | None) -> tuple[SelfTest | None, str | None]:
+    """Return the self-test, or why there is none: whole as its bytes are, a bundle may hold no model that can be run."""
+    try:
+        return self_test(bundle.folder, bundle.manifest, threads), None
+    except (InputError, SpecError) as cause:
+        return None, f"its self-test cannot be run: {plain(str(cause))}"

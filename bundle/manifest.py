@@ -96,7 +96,9 @@ class BundleManifest(Document):
     """The content of `bundle.json`."""
 
     format_version: Literal[1] = 1
-    name: str
+    name: str = Field(
+        description="Of the folder at the top of the archive too; no path (`verify.name_problem`)."
+    )
     made_by: str
     model: ModelFacts
     toolchain: dict[str, str] = Field(description="Versions of what made the variant.")
@@ -128,7 +130,8 @@ def parse_manifest(raw: bytes, seal: bytes) -> BundleManifest:
         raise BundleError(str(cause)) from cause
     except ValidationError as cause:
         first = cause.errors()[0]
-        raise BundleError(f"{BUNDLE_NAME}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from cause
+        where = verify.plain(".".join(map(str, first["loc"])))  # keys of the file, which say what they like
+        raise BundleError(f"{BUNDLE_NAME}: {where}: {verify.plain(first['msg'])}") from cause
     listed = {entry.path for entry in manifest.files}
     if not manifest.golden or any(clip.path not in listed for clip in manifest.golden):
         raise BundleError(f"{BUNDLE_NAME}: golden: want clips that are among its files")

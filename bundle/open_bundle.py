@@ -67,9 +67,12 @@ def check_folder(folder: Path) -> BundleManifest:
     return parse_manifest((folder / BUNDLE_NAME).read_bytes(), (folder / SEAL_NAME).read_bytes())
 
 
-def _told(folder: Path, problems: Sequence[str]) -> str:
+def _told(folder: Path, problems: Sequence[verify.Problem]) -> str:
+    """Tell the worst problem: a file that lies there beside those of the bundle is none where one of those is damaged."""
+    worst, *_ = sorted(problems, key=lambda problem: problem.is_stray)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{folder} is damaged: {problems[0]}{more}; copy the bundle again"
+    advice = "" if worst.is_stray else "; copy the bundle again"
+    return f"{folder} is damaged: {worst.line}{more}{advice}"
 
 
 def cpu_problem(manifest: BundleManifest, host: Host | None = None) -> str | None:

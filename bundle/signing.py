@@ -8,21 +8,29 @@ which the `model_signing` command line checks as well:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from sottovoce.artifacts import write_text
-from sottovoce.bundle.build import Built
-from sottovoce.bundle.manifest import BUNDLE_NAME, write_manifest
+from sottovoce.bundle.manifest import BUNDLE_NAME, BundleManifest, write_manifest
 from sottovoce.errors import BundleError, InputError, MissingExtraError
-from sottovoce.temporary import temporary_folder
 
 SUFFIX = ".sig"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature that was just made, beside the `bundle.json` that it is of, and the public key that knows it."""
+
+    path: Path
+    public_key: Path
+
+
 def signature_path(bundle: Path) -> Path:
-    """Return where a bundle's signature lies by default."""
-    return bundle.with_name(bundle.name + SUFFIX)
+    """Return where a bundle's signature lies by default: beside the archive, or beside the folder of an unpacked one."""
+    # `.` and `..` name no folder by themselves; the target of a link is none that a person named.
+    named = bundle.resolve() if bundle.name in ("", "..") else bundle
+    return named.parent / f"{named.name}{SUFFIX}"
 
 
 def check_key(key: Path) -> None:
@@ -37,22 +45,40 @@ def check_key(key: Path) -> None:
         signing.Config().use_elliptic_key_signer(private_key=key)
 
 
-def sign_bundle(built: Built, key: Path) -> Path:
-    """Sign a bundle that was just built and return the path of the signature.
+def sign(manifest: BundleManifest, key: Path, folder: Path) -> Signed:
+    """Sign what a bundle holds.
+
+    Args:
+        manifest: of the bundle.
+        key: private.
+        folder: is made, and holds the signature and `bundle.json` then.
 
     Raises:
         InputError: the key cannot be used.
+        MissingExtraError: the extra `signing` is not installed.
     """
     signing, _ = _import()
-    raw, _ = write_manifest(built.manifest)
-    path = signature_path(built.path)
-    with temporary_folder() as folder, _told(f"--sign {key}"):
-        signed, signature = folder / BUNDLE_NAME, folder / "signature"
-        signed.write_bytes(raw)
-        signing.Config().use_elliptic_key_signer(private_key=key).sign(signed, signature)
-        text = signature.read_text(encoding="utf-8")
-    write_text(path, text)
-    return path
+    with _told(f"--sign {key}"):
+        signer = signing.Config().use_elliptic_key_signer(private_key=key)
+        public = _public_half(key)
+    folder.mkdir()
+    raw, _ = write_manifest(manifest)
+    (folder / BUNDLE_NAME).write_bytes(raw)
+    signed = Signed(path=folder / f"{BUNDLE_NAME}{SUFFIX}", public_key=folder / "public.pem")
+    signed.public_key.write_bytes(public)
+    signer.sign(folder / BUNDLE_NAME, signed.path)
+    signed.path.chmod(0o644)
+    return signed
+
+
+def _public_half(key: Path) -> bytes:
+    """Return the PEM of the public half of a private key."""
+    from cryptography.hazmat.primitives import serialization
+
+    private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    return private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def check_signature(folder: Path, signature: Path, key: Path) -> None:

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from sottovoce.bundle.manifest import WHEELS_FOLDER, BundleManifest
+from sottovoce.bundle.manifest import REQUIREMENTS_NAME, WHEELS_FOLDER, BundleManifest
 
 VERIFY_NAME = "verify.py"
 README_NAME = "README.md"
@@ -28,10 +28,10 @@ def _filled(name: str, facts: BundleManifest) -> bytes:
 def _words(facts: BundleManifest) -> dict[str, str]:
     wheels = facts.wheels
     glibc = "" if wheels is None or wheels.glibc is None else f", Linux with glibc {wheels.glibc} or newer"
-    offline = f"--no-index --require-hashes --find-links {WHEELS_FOLDER}"
+    offline = f"--no-index --require-hashes --find-links {WHEELS_FOLDER} "
     return {
         "NAME": facts.name,
         "PYTHON": ANY_PYTHON if wheels is None else wheels.python,
         "GLIBC": ", 3.11 or newer" if wheels is None else glibc,
-        "INSTALL": f"--find-links {WHEELS_FOLDER}" if wheels is None else offline,
+        "INSTALL": f"{'' if wheels is None else offline}-r {REQUIREMENTS_NAME}",
     }

@@ -12,6 +12,7 @@ from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
+from sottovoce.failures import explain
 from sottovoce.temporary import temporary_folder
 
 MAX_RATIO = 200
@@ -63,6 +64,10 @@ def unpack(archive: Path, folder: Path) -> BundleManifest:
             top, manifest_raw = _read_first(reader, BUNDLE_NAME)
             _, seal = _read_first(reader, SEAL_NAME, top)
             manifest = parse_manifest(manifest_raw, seal)
+            if top != manifest.name:
+                raise BundleError(
+                    f"the folder at its top is {top}, and {BUNDLE_NAME} calls it {manifest.name}"
+                )
             _check_sizes(manifest, archive, folder)
             (folder / BUNDLE_NAME).write_bytes(manifest_raw)
             (folder / SEAL_NAME).write_bytes(seal)
@@ -70,6 +75,9 @@ def unpack(archive: Path, folder: Path) -> BundleManifest:
                 _unpack_file(reader, top, entry, folder)
             reader.finish()
     except OSError as cause:
+        told = explain(cause, path=folder)
+        if isinstance(told, ResourceError):
+            raise told from cause
         raise InputError(f"{archive} cannot be unpacked into {folder.parent}: {cause}") from cause
     return manifest
 
@@ -78,7 +86,7 @@ def _read_first(reader: ArchiveReader, name: str, top: str | None = None) -> tup
     """Read the small member that is next: the folder at the top, and its bytes."""
     path, size = reader.next_member()
     folder, _, found = path.rpartition("/")
-    if found != name or verify.path_problem(folder) is not None or "/" in folder or folder != (top or folder):
+    if found != name or verify.name_problem(folder) is not None or folder != (top or folder):
         raise BundleError(f"{path!r:.200} stands where {name} is to be: it is no bundle")
     if size > verify.MAX_MANIFEST_BYTES:
         raise BundleError(f"{name} is larger than {verify.MAX_MANIFEST_BYTES} bytes")

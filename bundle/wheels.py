@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from sottovoce import __version__
-from sottovoce.bundle.manifest import Wheels
+from sottovoce.artifacts import sha256_of_file
+from sottovoce.bundle.manifest import WHEELS_FOLDER, Wheels
 from sottovoce.errors import MissingExtraError, SpecError, StageError
 from sottovoce.terms import Format
 
@@ -163,7 +164,7 @@ def download(pinned: Iterable[Pinned], target: Target, into: Path) -> Wheels:
         StageError: pip could not get one of them.
     """
     into.mkdir(parents=True)
-    wanted = [f"{each.name}=={each.version}" for each in pinned]
+    wanted = map(_named, pinned)
     tags = [option for tag in target.tags for option in ("--platform", tag)]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.python, *tags]
@@ -201,25 +202,29 @@ def _modern(name: str) -> str:
 
 
 def lock(pinned: Iterable[Pinned], wheels: Iterable[tuple[str, bytes | Path]]) -> str:
-    """Return the requirements of a device.
+    """Return the requirements of a device, to be installed from the bundle's folder.
 
     Args:
         pinned: every distribution.
         wheels: file names and contents. Where there is one for each distribution they are held by their hashes; pip
-            wants hashes of all of them or of none.
+            wants hashes of all of them or of none. Else those that are there are named by their paths: of two
+            files of one version pip takes that of the index, where anybody may have put a distribution of that name.
     """
-    hashed = dict(map(_hashed, wheels))
-    names = [each.name for each in pinned]
-    held = all(name in hashed for name in names)
-    lines = [
-        f"{each.name}=={each.version}" + (f" --hash=sha256:{hashed[each.name]}" if held else "")
-        for each in pinned
-    ]
+    files = {str(parse_wheel_filename(name)[0]): (name, content) for name, content in wheels}
+    wanted = tuple(pinned)
+    if all(each.name in files for each in wanted):
+        lines = [f"{_named(each)} --hash=sha256:{_sha256(files[each.name][1])}" for each in wanted]
+    else:
+        lines = [
+            f"./{WHEELS_FOLDER}/{files[each.name][0]}" if each.name in files else _named(each)
+            for each in wanted
+        ]
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def _hashed(wheel: tuple[str, bytes | Path]) -> tuple[str, str]:
-    file_name, content = wheel
-    name, *_ = parse_wheel_filename(file_name)
-    raw = content if isinstance(content, bytes) else content.read_bytes()
-    return str(name), sha256(raw).hexdigest()
+def _named(pinned: Pinned) -> str:
+    return f"{pinned.name}=={pinned.version}"
+
+
+def _sha256(content: bytes | Path) -> str:
+    return sha256(content).hexdigest() if isinstance(content, bytes) else sha256_of_file(content)

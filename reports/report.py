@@ -7,7 +7,7 @@ from sottovoce.artifacts import write_text
 from sottovoce.benchmark.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output
+from sottovoce.folders import check_output_file
 from sottovoce.locks import held
 from sottovoce.reports.formats import ReportFormat
 
@@ -45,10 +45,10 @@ def write_report(
     """
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
-    check_output(out, force=force)
+    check_output_file(out, force=force)
     text = make_report(results_path, kind, has_audio=has_audio)
     with told_plainly(out), held(out):
-        check_output(out, force=force)
+        check_output_file(out, force=force)
         write_text(out, text)
     return out
 

@@ -28,7 +28,7 @@ from sottovoce.artifacts import (
 )
 from sottovoce.environment import Host
 from sottovoce.errors import InputError, OutputExistsError
-from sottovoce.folders import check_output, new_folder
+from sottovoce.folders import check_output, check_output_file, new_folder
 
 HOST = Host(
     os="Linux 6.8",
@@ -135,9 +135,11 @@ def test_force_takes_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_file_is_an_output_that_force_replaces(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("old", encoding="utf-8")
-    check_output(tmp_path / "report.html", force=True)
+    check_output_file(tmp_path / "report.html", force=True)
     with pytest.raises(OutputExistsError):
-        check_output(tmp_path / "report.html", force=False)
+        check_output_file(tmp_path / "report.html", force=False)
+    with pytest.raises(InputError, match="is a folder"):
+        check_output_file(tmp_path, force=True)
 
 
 def test_others_may_read_what_was_written(tmp_path: Path) -> None:

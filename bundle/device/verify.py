@@ -57,6 +57,13 @@ class Listed(NamedTuple):
     sha256: str
 
 
+class Problem(NamedTuple):
+    """What differs from `bundle.json`: a line that tells it, and whether it only needs to be removed."""
+
+    line: str
+    is_stray: bool
+
+
 def path_problem(path: object) -> "str | None":
     """Say what is wrong with a path of a bundle; None of a good one.
 
@@ -70,6 +77,11 @@ def path_problem(path: object) -> "str | None":
     if not all(_PART.match(part) and not part.endswith(".") for part in path.split("/")):
         return "is no plain relative path"
     return None
+
+
+def name_problem(name: object) -> "str | None":
+    """Say what is wrong with the name of a bundle, which is that of the folder at its top; None of a good one."""
+    return None if path_problem(name) is None and "/" not in str(name) else "is no plain name"
 
 
 def paths_problem(paths: "Sequence[str]") -> "str | None":
@@ -124,12 +136,15 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
         Damaged: it is of another format, or names what no bundle may hold.
     """
     try:
-        told = json.loads(raw.decode("utf-8"))
+        told = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
     except (UnicodeDecodeError, ValueError, RecursionError) as cause:
         raise Damaged(f"{MANIFEST_NAME} is no JSON ({cause})") from cause
     if not isinstance(told, dict) or told.get("format_version") != FORMAT_VERSION:
         raise Damaged(f"{MANIFEST_NAME} is not of format version {FORMAT_VERSION}, which this can read")
-    files = told.get("files")
+    name, files = told.get("name"), told.get("files")
+    problem = name_problem(name)
+    if problem is not None:
+        raise Damaged(f"{MANIFEST_NAME}: name {name!a:.80} {problem}")
     if not isinstance(files, list):
         raise Damaged(f"{MANIFEST_NAME} lists no files")
     listed = [_listed(entry) for entry in files]
@@ -139,12 +154,22 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
     return told, listed
 
 
+def _once(pairs: "Sequence[tuple[str, Any]]") -> "dict[str, Any]":
+    """Refuse a key that is there twice: of two readers one may take the first, the other the last."""
+    told: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in told:
+            raise Damaged(f"{MANIFEST_NAME} has {key!a:.80} twice in one place")
+        told[key] = value
+    return told
+
+
 def _listed(entry: object) -> "Listed":
     told = entry if isinstance(entry, dict) else {}
     path, size, digest = told.get("path"), told.get("size_bytes"), told.get("sha256")
     problem = path_problem(path)
     if problem is not None or not isinstance(path, str):
-        raise Damaged(f"{MANIFEST_NAME}: path {path!r:.80} {problem}")
+        raise Damaged(f"{MANIFEST_NAME}: path {path!a:.80} {problem}")
     if path in (MANIFEST_NAME, SEAL_NAME):
         raise Damaged(f"{MANIFEST_NAME} lists itself or its seal")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_FILE_BYTES:
@@ -154,8 +179,8 @@ def _listed(entry: object) -> "Listed":
     return Listed(path, size, digest)
 
 
-def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
-    """Yield what differs between a folder and what is listed, a line each."""
+def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[Problem]":
+    """Yield what differs between a folder and what is listed."""
     expected = {entry.path for entry in listed}
     folders = {"/".join(path.split("/")[:n]) for path in expected for n in range(1, path.count("/") + 1)}
     bad = set()
@@ -165,15 +190,17 @@ def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[str]":
             continue
         if not is_known or what not in ("a file", "a folder"):
             bad.add(path)
-            yield f"{_plain(path)}: is {what} that {MANIFEST_NAME} does not list"
+            is_stray = path not in expected and path not in folders
+            advice = "; remove it, or move it out of the bundle's folder" if is_stray else ""
+            yield Problem(f"{plain(path)}: is {what} that {MANIFEST_NAME} does not list{advice}", is_stray)
     for entry in listed:
         if not bad.intersection(_prefixes(entry.path)):
             problem = _file_problem(folder / entry.path, entry)
             if problem is not None:
-                yield f"{entry.path}: {problem}"
+                yield Problem(f"{entry.path}: {problem}", is_stray=False)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Spell a name that somebody chose so that no terminal and no JSON stumbles over it."""
     return name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
@@ -274,7 +301,9 @@ def cpu_problem(told: "dict[str, Any]", machine: str, flags: "Sequence[str] | No
         or set(map(str, needed)).intersection(flags)
     ):
         return None
-    return f"this CPU has none of {', '.join(map(str, needed))}: the model would give wrong words on it"
+    return (
+        f"this CPU has none of {plain(', '.join(map(str, needed)))}: the model would give wrong words on it"
+    )
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
@@ -293,7 +322,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     problems: list[str] = []
     try:
         told, listed = read_listed(asked.folder)
-        problems = list(problems_of(asked.folder, listed))
+        problems = [problem.line for problem in problems_of(asked.folder, listed)]
     except (Damaged, OSError) as cause:
         problems = [str(cause)]
     size = sum(entry.size_bytes for entry in listed)

@@ -63,14 +63,15 @@ def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     from sottovoce.benchmark.run import benchmark
     from sottovoce.benchmark.spec import BenchmarkSpec
     from sottovoce.calibrate.speech import read_speech
-    from sottovoce.folders import check_output
+    from sottovoce.folders import check_output, check_output_file
     from sottovoce.optimize.pipeline import optimize, quantize_again
     from sottovoce.optimize.plan import plan
     from sottovoce.reports.report import write_report
 
     paths = demo_paths(out)
-    for path in (paths.run, paths.results, paths.report):
+    for path in (paths.run, paths.results):
         check_output(path, force=force)
+    check_output_file(paths.report, force=force)
     reporter.note(SYNTHETIC_NOTICE)
     speech = read_speech(str(demo_speech()))
     first, *others = map(demo_recipe, DEMO_RECIPES)

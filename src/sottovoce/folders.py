@@ -35,21 +35,47 @@ def sibling(path: Path, kind: str) -> Path:
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Refuse an output that exists, unless it may be replaced.
+    """Refuse a folder to be written that exists, unless it may be replaced.
 
     Raises:
         OutputExistsError: it exists and `force` is not set.
-        InputError: `force` is set, but it is a folder that sottovoce did not write.
+        InputError: it is no folder, or `force` is set and sottovoce did not write it.
     """
+    check_is_folder(path)
     if not path.exists():
         return
     if not force:
         raise OutputExistsError(path)
-    if path.is_dir() and any(path.iterdir()) and not is_artifact(path):
+    if any(path.iterdir()) and not is_artifact(path):
         raise InputError(
             f"{path} exists and was not written by sottovoce (it has no {MANIFEST_NAME}); "
             "--force does not delete it. Choose another --out"
         )
+
+
+def check_is_folder(path: Path) -> None:
+    """Refuse a path for a folder where something else stands: nothing of ours is ever in its place.
+
+    Raises:
+        InputError: it is a file, a device or a link that leads nowhere.
+    """
+    if os.path.lexists(path) and not path.is_dir():
+        raise InputError(
+            f"{path} is no folder, and a folder is to be written there; --force does not delete it. Choose another --out"
+        )
+
+
+def check_output_file(path: Path, *, force: bool) -> None:
+    """Refuse a file to be written that exists, unless it may be replaced.
+
+    Raises:
+        OutputExistsError: it exists and `force` is not set.
+        InputError: it is a folder.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, and a file is to be written there; name a file in it")
+    if path.exists() and not force:
+        raise OutputExistsError(path)
 
 
 @contextmanager
@@ -81,12 +107,15 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def heal(path: Path) -> None:
-    """Put right what a killed writer of a folder left beside it. Its lock must be held."""
+    """Put right what a killed writer of a folder left beside it. Its lock must be held.
+
+    A file under such a name is none that can be made again: it goes back where it was, or stays.
+    """
     old = sibling(path, OLD)
     if old.exists() and not path.exists():
         old.rename(path)
     for left in (old, sibling(path, NEW), sibling(path, GONE)):
-        if left.exists():
+        if left.is_dir():
             shutil.rmtree(left)
 
 
@@ -114,7 +143,11 @@ def replace_folder(work: Path, path: Path, *, exchange: Callable[[Path, Path], b
         path: its lock must be held.
         exchange: lets two paths change places, where the system can; else a kill between two renames leaves
             the old folder beside, and `heal` puts it back.
+
+    Raises:
+        InputError: there is something else than a folder.
     """
+    check_is_folder(path)
     if not path.exists():
         work.rename(path)
         return

@@ -1,5 +1,8 @@
 """A bundle of the tiny run, made once."""
 
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,19 @@ def opened(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(built.path) as archive:
         archive.extractall(folder, filter="data")
     return folder / built.manifest.name
+
+
+@pytest.fixture
+def files_limited_to() -> Callable[[int], AbstractContextManager[None]]:
+    """Hold a limit on the size of files, in bytes: it stands in for a full disk."""
+
+    @contextmanager
+    def limited(size_bytes: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited

@@ -1,24 +1,29 @@
 """What is in a bundle, and that the same run gives the same bytes."""
 
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.bundle.own_wheel import build_own_wheel
+from sottovoce.bundle.texts import device_files
 from sottovoce.cli import app
 from sottovoce.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
-from sottovoce.progress import Silent
+from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 
 
@@ -159,7 +164,7 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
         (["--min-rtfx", "inf"], "--min-rtfx is inf"),
         (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
-        (["--out", "."], "is a folder; a bundle is one file"),
+        (["--out", "."], "is a folder, and a file is to be written there"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_any_work(
@@ -199,3 +204,94 @@ def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
     monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
     names = zipfile.ZipFile(io.BytesIO(build_own_wheel())).namelist()
     assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()
+
+
+class Changing(Silent):
+    """Lets a step of the build end, or begin, and changes a file then."""
+
+    def __init__(self, path: Path, *, after: str = "", before: str = "") -> None:
+        self._path, self._after, self._before = path, after, before
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        if self._before and what.startswith(self._before):
+            self._change()
+        with super().progress(what, total) as advance:
+            yield advance
+        if self._after and what.startswith(self._after):
+            self._change()
+
+    def _change(self) -> None:
+        other = self._path.with_name(f"{self._path.name}.new")
+        other.write_bytes(self._path.read_bytes()[:-1] + b" ")
+        other.replace(self._path)
+
+
+@pytest.mark.parametrize("moment", [{"after": "transcribe"}, {"before": "pack"}], ids=str)
+@pytest.mark.parametrize("name", ["openvino_encoder_model.bin", "config.json", "manifest.json"])
+def test_a_run_that_is_replaced_meanwhile_gives_no_bundle_of_two(
+    moment: dict[str, str], name: str, tiny_run: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run, copy)
+    spec = BundleSpec(variant="int8", speech=demo_speech())
+    reporter = Changing(copy / "int8" / name, **moment)
+    with pytest.raises(InputError, match=rf"model/{re.escape(name)} was changed while it was packed"):
+        build(read_run(copy), spec, tmp_path / "tiny.tar.gz", reporter)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "weights.bin"
+    source.write_bytes(b"weights")
+    listed = Member(path="model/weights.bin", source=source).entry()
+    for shrink in (lambda: source.write_bytes(b"w"), source.unlink):
+        shrink()
+        with pytest.raises(InputError, match=r"model/weights\.bin was changed while it was packed"):
+            write_archive(
+                tmp_path / "x", "top", [Member(path="model/weights.bin", source=source, listed=listed)]
+            )
+
+
+class Idle:
+    """Is not to be told of any work."""
+
+    def note(self, text: str) -> None:
+        pytest.fail(text)
+
+    def progress(self, what: str, total: int | None) -> AbstractContextManager[Advance]:
+        pytest.fail(f"{what} of {total}")
+
+
+def test_a_name_too_long_for_an_archive_is_told_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
+    run = read_run(tiny_run)
+    named = run.manifest.model_copy(update={"name": "x" * 190})
+    spec = BundleSpec(variant="int8", speech=demo_speech())
+    with pytest.raises(InputError, match=r"does not fit into an archive .*at most 100 characters"):
+        build(dataclasses.replace(run, manifest=named), spec, tmp_path / "tiny.tar.gz", Idle())
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "size_bytes", "fits"),
+    [
+        (f"model/{'x' * 100}", 8**11 - 1, True),
+        (f"model/{'x' * 101}", 1, False),
+        (f"{'x' * 151}/{'y' * 100}", 1, True),
+        (f"{'x' * 152}/{'y' * 100}", 1, False),
+        ("model/x", 8**11, False),
+    ],
+)
+def test_what_fits_into_a_header_is_known(path: str, size_bytes: int, fits: bool) -> None:  # noqa: FBT001 - data
+    assert (header_problem(f"top/{path}", size_bytes) is None) == fits
+
+
+def test_an_image_is_readable_under_any_umask_and_its_health_check_is_cheap(built: Built) -> None:
+    text = device_files(built.manifest, has_dockerfile=True)["Dockerfile"].decode()
+    lines = text.splitlines()
+    assert lines.index("RUN chmod -R a+rX /opt/bundle \\") < lines.index("USER 65532:65532")
+    check = text.partition("\nHEALTHCHECK ")[2].partition("\nENTRYPOINT")[0]
+    assert 'CMD ["python", "/opt/bundle/verify.py"]' in check
+    assert "@" not in text

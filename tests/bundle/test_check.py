@@ -1,5 +1,6 @@
 """`sottovoce verify`, and a bundle as a model."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from sottovoce.bundle import open_bundle as opening
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.check import check_bundle
+from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import agreement
 from sottovoce.bundle.manifest import Floors
 from sottovoce.bundle.self_test import GoldenOutcome, find_problems
@@ -100,3 +102,34 @@ def test_the_command_packs_a_bundle(tiny_run: Path, built: Built, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.tar.gz"]
     again = CliRunner().invoke(app, asked)
     assert "exists already" in str(again.exception)
+
+
+def forge(opened: Path, folder: Path, path: str, content: bytes) -> Path:
+    """Copy a bundle with another file in it, and list that as it is."""
+    shutil.copytree(opened, folder)
+    (folder / path).write_bytes(content)
+    told = json.loads((folder / "bundle.json").read_bytes())
+    entry = next(entry for entry in told["files"] if entry["path"] == path)
+    entry.update(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    raw = json.dumps(told).encode()
+    (folder / "bundle.json").write_bytes(raw)
+    (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changed", [{"facts": None}, {"facts": {"inference_precision": "\x1b[2Jf33"}}, []], ids=str
+)
+def test_a_whole_bundle_without_sense_fails_its_self_test_and_says_why(
+    changed: object, opened: Path, tmp_path: Path
+) -> None:
+    manifest = json.loads((opened / "model" / "manifest.json").read_bytes())
+    content = json.dumps({**manifest, **changed} if isinstance(changed, dict) else changed).encode()
+    folder = forge(opened, tmp_path / "bundle", "model/manifest.json", content)
+    done = CliRunner().invoke(app, ["verify", str(folder), "--self-test", "--json"])
+    assert isinstance(done.exception, BundleError)
+    told = json.loads(done.stdout)
+    assert (told["is_whole"], told["self_test"]) == (True, None)
+    (problem,) = told["problems"]
+    assert "its self-test cannot be run" in problem
+    assert problem.isprintable()

@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from sottovoce.bundle.open_bundle import open_bundle
 from sottovoce.bundle.unpack import unpack, unpacked
 from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
 from sottovoce.testing.hostile_archives import Parts, draft_of, hostile_archives, pack
+
+LimitFiles = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_hostile_archives_are_contained(parts: Parts, tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises((BundleError, InputError, ResourceError)) as refused, unpacked(path, target):
             pytest.fail(f"{name} was taken")
-        assert "\n" not in str(refused.value), name
+        assert str(refused.value).isprintable(), name
         assert [*target.iterdir()] == [], name
         assert sorted(tmp_path.rglob("*")) == sorted([inbox, path, *_up_to(target, tmp_path)]), name
         n_contained += 1
@@ -125,6 +128,18 @@ def test_a_small_disk_is_told_before_anything_is_written(
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_disk_that_fills_meanwhile_is_told_as_that(
+    built: Built, tmp_path: Path, files_limited_to: LimitFiles
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with (
+        files_limited_to(50_000),
+        pytest.raises(ResourceError, match="the disk is full, or a limit on files is reached"),
+    ):
+        unpack(built.path, folder)
+
+
 def test_what_is_unpacked_goes_away(built: Built, tmp_path: Path) -> None:
     with unpacked(built.path, tmp_path) as bundle:
         assert bundle.folder.is_dir()
@@ -139,6 +154,28 @@ def test_a_folder_is_checked_before_it_is_used(opened: Path, tmp_path: Path) -> 
     graph = folder / "model" / "openvino_encoder_model.bin"
     graph.write_bytes(b"\0" + graph.read_bytes()[1:])
     with pytest.raises(BundleError, match=r"openvino_encoder_model\.bin: was changed"), open_bundle(folder):
+        pytest.fail("it was opened")
+
+
+def test_what_somebody_put_into_a_folder_is_to_be_removed_and_nothing_to_be_copied(
+    opened: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    (folder / ".venv").mkdir()
+    with pytest.raises(BundleError, match=r"\.venv: is a folder .*; remove it") as stray, open_bundle(folder):
+        pytest.fail("it was opened")
+    assert "copy the bundle again" not in str(stray.value)
+    (folder / "verify.py").unlink()
+    with (
+        pytest.raises(BundleError, match=r"verify\.py: is missing \(and 1 more\); copy the bundle again"),
+        open_bundle(folder),
+    ):
+        pytest.fail("it was opened")
+    (folder / "verify.py").mkdir()
+    with pytest.raises(BundleError, match="copy the bundle again"), open_bundle(folder):
         pytest.fail("it was opened")
 
 

@@ -13,6 +13,8 @@ from random import Random
 import pytest
 
 from sottovoce.bundle.device import verify
+from sottovoce.bundle.manifest import parse_manifest
+from sottovoce.errors import BundleError
 from sottovoce.testing.bundle_changes import change_at_random
 
 N_CHANGES = 60
@@ -99,6 +101,34 @@ def test_names_that_no_terminal_should_see_are_spelt(opened: Path, tmp_path: Pat
     assert all(line.isascii() and line.isprintable() for line in told["problems"])
 
 
+def test_a_key_that_is_there_twice_is_refused(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    raw = (folder / "bundle.json").read_bytes().replace(b'"files"', b'"files": [], "files"', 1)
+    (folder / "bundle.json").write_bytes(raw)
+    (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
+    done = run_script(folder)
+    assert done.returncode == 1
+    assert "bundle.json has 'files' twice" in done.stderr
+    with pytest.raises(BundleError, match="twice"):
+        parse_manifest(raw, verify.seal_of(raw))
+
+
+@pytest.mark.parametrize("name", ["x\nsigned: yes", "\x1b[2Jx", "a/b", "..", "", None, 7, "\ud800"])
+def test_a_name_that_could_forge_what_is_told_is_refused(name: object, opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(opened, folder)
+    raw = json.dumps({**json.loads((folder / "bundle.json").read_bytes()), "name": name}).encode()
+    (folder / "bundle.json").write_bytes(raw)
+    (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
+    done = run_script(folder)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("damaged: bundle.json: name ")
+    assert line.isascii()
+    assert line.isprintable()
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -135,6 +165,8 @@ def test_a_cpu_without_the_instruction_set_is_told() -> None:
     assert verify.cpu_problem(told, "x86_64", ["avx2", "avx_vnni"]) is None
     assert verify.cpu_problem(told, "aarch64", ["asimd"]) is None
     assert verify.cpu_problem(told, "x86_64", None) is None
+    forged = {"cpu": {"needed": {"x86_64": ["x\n\x1b[2Jwhole: y"]}}}
+    assert str(verify.cpu_problem(forged, "x86_64", ["avx2"])).isprintable()
 
 
 def test_200_mb_take_under_two_seconds_of_the_processor(tmp_path: Path) -> None:

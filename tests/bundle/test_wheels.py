@@ -146,3 +146,38 @@ def test_a_lock_has_hashes_of_all_or_of_none() -> None:
     assert "--hash" not in lock(pinned, [own])
     held = lock(pinned, [own, ("pure-3.0-py3-none-any.whl", b"pure")])
     assert held.count("--hash=sha256:") == 2
+    assert "./" not in held
+
+
+@pytest.mark.parametrize(
+    ("others", "options"),
+    [
+        ((Pinned(name="other", version="1.0"),), ["--find-links", "wheels"]),
+        ((), ["--no-index", "--require-hashes", "--find-links", "wheels"]),
+    ],
+    ids=["from an index", "without one"],
+)
+def test_pip_takes_the_bundles_own_wheel_whatever_the_index_calls_by_its_name(
+    others: tuple[Pinned, ...], options: list[str], tmp_path: Path
+) -> None:
+    index, wheels, site = tmp_path / "index" / "sottovoce", tmp_path / "wheels", tmp_path / "site"
+    index.mkdir(parents=True)
+    wheels.mkdir()
+    _wheel(index, WHEEL_NAME)
+    (index / "index.html").write_text(f'<a href="{WHEEL_NAME}">{WHEEL_NAME}</a>')
+    (wheels / WHEEL_NAME).write_bytes(build_own_wheel())
+    required = lock((OWN, *others), [(WHEEL_NAME, wheels / WHEEL_NAME)])
+    (tmp_path / "requirements.txt").write_text(required.replace("other==1.0\n", ""))
+    asked = [*options, "--index-url", index.parent.as_uri(), "-r", "requirements.txt"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), *asked],
+        cwd=tmp_path,
+        check=True,
+    )
+    assert (site / "sottovoce" / "cli.py").is_file()
+
+
+def test_the_readme_says_how_to_install(opened: Path) -> None:
+    readme = (opened / "README.md").read_text()
+    assert "pip install -r requirements.txt\n" in readme
+    assert f"./wheels/{WHEEL_NAME}\n" in (opened / "requirements.txt").read_text()

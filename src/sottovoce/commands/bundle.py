@@ -95,8 +95,8 @@ def bundle(
 
         sottovoce bundle runs/base --out base.tar.gz --wheels manylinux2014_x86_64 --docker --sign key.pem
     """
-    from sottovoce.bundle.build import BundleSpec, build, check_bundle_path, check_spec
-    from sottovoce.bundle.signing import check_key, sign_bundle, signature_path
+    from sottovoce.bundle.build import BundleSpec, build, check_spec
+    from sottovoce.bundle.place import check_place
     from sottovoce.bundle.wheels import asked_target
     from sottovoce.demo import demo_speech
     from sottovoce.measured import read_measured
@@ -104,10 +104,7 @@ def bundle(
 
     session: Session = context.obj
     target = asked_target(wheels, python)
-    check_bundle_path(out, force=force)
-    if sign is not None:
-        check_bundle_path(signature_path(out), force=force)
-        check_key(sign)
+    check_place(out, is_signed=sign is not None, force=force)
     run = read_run(run_folder)
     name = variant or run.recipe.quantize.name
     spec = BundleSpec(
@@ -119,18 +116,18 @@ def bundle(
         model_licence=model_licence,
         least_rtfx=min_rtfx,
         most_memory_mb=max_memory_mb,
+        key=sign,
     )
     check_spec(spec)
     built = build(run, spec, out, session.terminal, force=force)
-    signature = None if sign is None else sign_bundle(built, sign)
     if as_json:
-        show(session, _json(built, signature))
+        show(session, _json(built))
         return
-    for line in _lines(built, signature):
+    for line in _lines(built):
         show(session, line)
 
 
-def _lines(built: "Built", signature: Path | None) -> list[str]:
+def _lines(built: "Built") -> list[str]:
     manifest = built.manifest
     unpacked = sum(entry.size_bytes for entry in manifest.files)
     lines = [
@@ -140,19 +137,19 @@ def _lines(built: "Built", signature: Path | None) -> list[str]:
     if manifest.wheels is not None:
         glibc = "" if manifest.wheels.glibc is None else f", glibc {manifest.wheels.glibc} or newer"
         lines.append(f"wheels: {manifest.wheels.platform}, CPython {manifest.wheels.python}{glibc}")
-    if signature is not None:
-        lines.append(f"signature: {signature}")
+    if built.signature is not None:
+        lines.append(f"signature: {built.signature}")
     return [*lines, "on the device: unpack it, then `python3 verify.py`; README.md there says the rest"]
 
 
-def _json(built: "Built", signature: Path | None) -> str:
+def _json(built: "Built") -> str:
     import json
 
     told = {
         "path": str(built.path),
         "size_bytes": built.size_bytes,
         "sha256": built.sha256,
-        "signature": None if signature is None else str(signature),
+        "signature": None if built.signature is None else str(built.signature),
         "bundle": built.manifest.model_dump(mode="json"),
     }
     return json.dumps(told, indent=2)

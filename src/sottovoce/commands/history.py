@@ -42,7 +42,7 @@ def history(
     from sottovoce.artifacts import write_text
     from sottovoce.benchmark.history import HISTORY_VARIABLE, group_lines, history_path, read_past
     from sottovoce.errors import InputError, nearest
-    from sottovoce.folders import check_output
+    from sottovoce.folders import check_output_file
     from sottovoce.result_tables import history_table
 
     session: Session = context.obj
@@ -61,7 +61,7 @@ def history(
     if plot is not None:
         from sottovoce.reports.history import draw_history
 
-        check_output(plot, force=force)
+        check_output_file(plot, force=force)
         write_text(plot, draw_history(past))
     if as_json:
         show(session, json.dumps([one.model_dump(mode="json") for one in past], indent=2))

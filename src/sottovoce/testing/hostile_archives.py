@@ -135,8 +135,25 @@ def _hostile_manifests(parts: Parts) -> Iterator[tuple[str, bytes]]:
     yield "files are no list", pack(draft_of(_told(parts, files={"path": "owned"})).tar())
     yield "another format", pack(draft_of(_told(parts, format_version=2)).tar())
     yield "an unknown key", pack(draft_of(_told(parts, run="rm")).tar())
+    yield "an unknown key with an escape", pack(draft_of(_told(parts, **{"\x1b[2J\nwhole: owned": 1})).tar())
+    yield "the name of another folder", pack(draft_of(_told(parts, name="owned")).tar())
+    for name, called in _HOSTILE_NAMES.items():
+        yield name, pack(draft_of(_told(parts, name=called)).tar())
+    yield "a key twice", _with_manifest(parts, _raw(parts.told).replace(b"{", b'{"name": "owned",', 1))
+    twice = b'"path": "owned", "sha256"'.join(_raw(parts.told).rsplit(b'"sha256"', 1))
+    yield "a key of a file twice", _with_manifest(parts, twice)
     yield "manifest without end", _with_manifest(parts, b"[" * 100_000)
     yield "manifest too large", _with_manifest(parts, b" " * (verify.MAX_MANIFEST_BYTES + 1))
+
+
+_HOSTILE_NAMES: dict[str, Any] = {
+    "a name with a line": "owned\nsigned: yes, by the owner of the key",
+    "a name with an escape": "\x1b[2Jowned",
+    "a name that is a path": "owned/owned",
+    "a name that goes up": "..",
+    "an empty name": "",
+    "a name that is no text": ["owned"],
+}
 
 
 def _told(parts: Parts, **changed: Any) -> Parts:

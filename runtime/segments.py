@@ -5,6 +5,7 @@ Source: `transcribe` in `whisper/transcribe.py` of openai/whisper.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.tokens import TIMESTAMP_STEP_S, SpecialTokens, Tokens
@@ -72,6 +73,21 @@ def samples_done(pieces: Sequence[Piece], n_samples: int, *, ends_open: bool) ->
         return n_samples
     n_closed = round(closed_s[-1] * SAMPLE_RATE_HZ)
     return n_closed if n_closed >= LEAST_SAMPLES_DONE else n_samples
+
+
+def timed_tokens(pieces: Sequence[Piece], special: SpecialTokens) -> Tokens:
+    """Return the tokens of pieces with their timestamps, as the model said them.
+
+    Text without timestamps before a window teaches the model to leave them out, and windows then end within sentences.
+    """
+    return tuple(chain.from_iterable(_timed(piece, special) for piece in pieces))
+
+
+def _timed(piece: Piece, special: SpecialTokens) -> Tokens:
+    start, end = (
+        special.first_timestamp + round(time_s / TIMESTAMP_STEP_S) for time_s in (piece.start_s, piece.end_s)
+    )
+    return (start, *piece.tokens, end) if piece.is_closed else (start, *piece.tokens)
 
 
 def _piece(

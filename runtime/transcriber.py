@@ -31,7 +31,7 @@ from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.quiet_import import import_openvino
 from sottovoce.runtime.second_look import SecondLook
 from sottovoce.runtime.segment_maker import SegmentMaker
-from sottovoce.runtime.segments import samples_done
+from sottovoce.runtime.segments import samples_done, timed_tokens
 from sottovoce.runtime.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer, with_room
 from sottovoce.runtime.transcript import Phase, Segment, Transcript
@@ -316,7 +316,7 @@ class Transcriber:
                 kept = tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1)
                 segments += self._maker.segments(window, kept, heard, asked, clock)
                 is_sure = heard.attempt.temperature <= SURE_TEMPERATURE
-                previous = tuple(t for piece in kept for t in piece.tokens) if is_sure else ()
+                previous = before + timed_tokens(kept, self._tokenizer.special) if is_sure else ()
             reader.advance(n_done)
             told(reader.position_s)
         return segments, asked.detected if asked else self._default_language(options)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.runtime.segments import samples_done, split_pieces
+from sottovoce.runtime.segments import samples_done, split_pieces, timed_tokens
 from sottovoce.runtime.tokens import SpecialTokens
 
 SPECIAL = SpecialTokens(
@@ -47,6 +47,11 @@ def test_a_piece_that_was_not_seen_to_end_reaches_to_the_end_of_the_window() -> 
 def test_no_piece_reaches_beyond_the_audio() -> None:
     (piece,) = split_pieces((at(0), 1, at(29)), SPECIAL, 6.0)
     assert piece.end_s == 6.0
+
+
+def test_pieces_go_back_to_the_tokens_that_they_were_cut_from() -> None:
+    tokens = (at(0), 1, 2, at(1.5), at(2), 3, at(4), at(4), 5)
+    assert timed_tokens(split_pieces(tokens, SPECIAL, 6.0), SPECIAL) == tokens
 
 
 def test_silence_has_no_pieces() -> None:

@@ -249,7 +249,14 @@ def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_r
     )  # fmt: skip
     transcriber.transcribe(tone(70.0), options)
     before = [told[1 : told.index(tokenizer.special.start)] for told in windows.prompts]
-    assert before == [hotwords + prompt] + [(*hotwords, 5)] * 3
+    first = tokenizer.special.first_timestamp
+    sentence, shorter = (first, 5, first + 1400), (first, 5, first + 600)
+    assert before == [
+        hotwords + prompt,
+        hotwords + prompt + sentence,
+        hotwords + prompt + sentence * 2,
+        hotwords + prompt + sentence * 2 + shorter,
+    ]
 
 
 def test_without_voice_activity_nobody_knows_that_speech_was_skipped(tiny_run: Path) -> None:

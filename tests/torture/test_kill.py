@@ -27,7 +27,10 @@ def test_the_same_command_after_a_kill_gives_the_same_files(
         again = job.run(out) if killed is not None else None
         same = (again is None or again.code == 0) and job.result(out) == expected and left_over(out) == []
         good += same
-        print(f"kill {command} {i + 1} of {rounds}, after {moment:.1f} s: {'same' if same else again}", flush=True)
+        print(
+            f"kill {command} {i + 1} of {rounds}, after {moment:.1f} s: {'same' if same else again}",
+            flush=True,
+        )
         if not same:
             print(f"  left {left_over(out)}", flush=True)
         shutil.rmtree(out.parent)

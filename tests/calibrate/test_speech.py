@@ -87,6 +87,19 @@ def test_the_ids_of_a_set_stay_when_it_is_moved(tmp_path: Path) -> None:
     assert [clip.clip_id for clip in here.clips] == [clip.clip_id for clip in there.clips] == ["clips/a.wav"]
 
 
+def test_a_number_that_is_none_says_nothing(tmp_path: Path) -> None:
+    names = ("text", "id", "language", "split", "speaker", "source")
+    line = json.dumps({"audio": "a.wav", **dict.fromkeys(names, math.nan)})
+    assert read_speech(write_lines(tmp_path / "m.jsonl", line)).clips == (
+        Clip(clip_id="a.wav", audio=tmp_path / "a.wav"),
+    )
+
+
+def test_a_number_of_a_language_says_nothing(tmp_path: Path) -> None:
+    (clip,) = read_speech(write_lines(tmp_path / "m.jsonl", '{"audio": "a.wav", "language": 3}')).clips
+    assert clip.language is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     id: str

@@ -19,6 +19,7 @@ from typing import Any
 from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
 from sottovoce.optimize.ctranslate2_import import CTranslate2Files, find_files, write_huggingface_checkpoint
+from sottovoce.optimize.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,9 @@ NEEDED_FILES = (
 
 HUB_PATTERNS = ("*.json", "merges.txt", "*.safetensors")
 """What is fetched from the hub: data only, no pickles and no code."""
+
+HUB_IGNORED = ("*.fp32-*",)
+"""What of that is left there: the weights of large-v3 a second time, in float32, which nothing loads."""
 
 PICKLED_WEIGHTS = (
     "pytorch_model.bin",
@@ -178,14 +182,14 @@ def check_checkpoint(folder: Path) -> None:
             raise InputError(
                 f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
             )
-    if not any(folder.glob("*.safetensors")):
+    if not weight_files(folder):
         pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
         if pickled is not None:
             raise InputError(
                 f"{folder} has its weights in {pickled} only, which can run code when it is read. Save them as "
                 "safetensors: WhisperForConditionalGeneration.from_pretrained(...).save_pretrained(...)"
             )
-        raise InputError(f"{folder} has no weights: want model.safetensors")
+        raise InputError(f"{folder} has no weights: want {WEIGHTS_NAME}, or {INDEX_NAME} and its shards")
 
 
 def _require_extra() -> None:
@@ -215,12 +219,11 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _from_folder(folder: Path, cache: Path) -> Checkpoint:
     name = folder.resolve().name
-    if (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors")):
+    if (folder / "model.bin").is_file() and not weight_files(folder):
         return _converted(name, find_files(folder), Parent(role="checkpoint", name=name), cache)
     check_checkpoint(folder)
-    weights = sorted(folder.glob("*.safetensors"))
-    digest = sha256_of_file(weights[0]) if len(weights) == 1 else None
-    return Checkpoint(name=name, folder=folder, origin=Parent(role="checkpoint", name=name, sha256=digest))
+    origin = Parent(role="checkpoint", name=name, sha256=weights_sha256(folder))
+    return Checkpoint(name=name, folder=folder, origin=origin)
 
 
 def _distribution(name: str) -> str:
@@ -285,7 +288,14 @@ def _from_hub(name: str) -> Checkpoint:
     hub_id, _, revision = name.partition("@")
     hub_id = HUB_IDS.get(hub_id, hub_id)
     try:
-        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(HUB_PATTERNS)))
+        folder = Path(
+            snapshot_download(
+                hub_id,
+                revision=revision or None,
+                allow_patterns=list(HUB_PATTERNS),
+                ignore_patterns=list(HUB_IGNORED),
+            )
+        )
     except RevisionNotFoundError as cause:
         raise InputError(
             f"{hub_id} has no revision {revision}: give a branch, a tag or a full commit hash"

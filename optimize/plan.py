@@ -16,6 +16,7 @@ from sottovoce.locks import lock_path
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.optimize.identity import Identity, read_identity
+from sottovoce.optimize.weight_files import weight_files
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.unfinished import unfinished_path
 
@@ -30,8 +31,8 @@ MERGED_DECODERS = TWO_DECODERS - 1
 """The same of both decoders as one graph, which shares them."""
 
 
-CHECKPOINT_SUFFIXES = frozenset({".json", ".safetensors", ".txt"})
-"""Weights, settings and tokenizer."""
+SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
+"""Of a checkpoint's files beside its weights: settings and tokenizer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +103,19 @@ def settings_of(planned: Plan) -> dict[str, str]:
     host = read_host()
     versions = library_versions()
     return {
-        "checkpoint": canonical_sha256(
-            [
-                (path.name, sha256_of_file(path))
-                for path in sorted(planned.checkpoint.folder.iterdir())
-                if path.suffix in CHECKPOINT_SUFFIXES
-            ]
-        ),
+        "checkpoint": checkpoint_sha256(planned.checkpoint.folder),
         "recipe": planned.recipe.sha256(),
         "speech": _speech_sha256(planned.speech, planned.recipe),
         "CPU": f"{host.cpu}, {host.usable_cores} cores",
         "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
     }
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """Hash all of a checkpoint that decides on what is made of it: weights, settings and tokenizer."""
+    settings = (path for path in folder.iterdir() if path.suffix in SETTINGS_SUFFIXES)
+    files = sorted({*settings, *weight_files(folder)})
+    return canonical_sha256([(path.name, sha256_of_file(path)) for path in files])
 
 
 def _speech_sha256(speech: ClipSet, recipe: Recipe) -> str:
@@ -139,7 +141,7 @@ def _weight_bytes(folder: Path) -> int:
     from safetensors import safe_open
 
     total = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 count = 1

@@ -62,6 +62,20 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
         resolve_checkpoint(name)
 
 
+def test_what_nothing_loads_is_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    of_large_v3 = ["config.json", "model.fp32-00001-of-00002.safetensors", "model.safetensors", "README.md"]
+    fetched: list[str] = []
+
+    def fetch(_: str, *, revision: str | None, **patterns: list[str]) -> str:  # noqa: ARG001 - the hub's
+        fetched.extend(hub.utils.filter_repo_objects(of_large_v3, **patterns))
+        return str(tiny)
+
+    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    assert resolve_checkpoint("large-v3").name == "whisper-large-v3"
+    assert fetched == ["config.json", "model.safetensors"]
+
+
 def test_an_unknown_name_lists_the_short_names() -> None:
     with pytest.raises(InputError, match=r"^unknown model larg-v3: .*did you mean large-v3\?") as caught:
         resolve_checkpoint("larg-v3")

@@ -20,6 +20,7 @@ from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
 from sottovoce.optimize.ctranslate2_import import CTranslate2Files, find_files, write_huggingface_checkpoint
 from sottovoce.optimize.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
+from sottovoce.runtime.tokens import GENERATION_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ HUB_IDS: Mapping[str, str] = {
 """Short names of published checkpoints."""
 
 NEEDED_FILES = (
-    ("generation_config.json",),
+    (GENERATION_NAME,),
     ("preprocessor_config.json", "processor_config.json"),
     ("tokenizer.json", "vocab.json"),
 )
@@ -182,6 +183,7 @@ def check_checkpoint(folder: Path) -> None:
             raise InputError(
                 f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
             )
+    _check_generation_config(folder / GENERATION_NAME)
     if not weight_files(folder):
         pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
         if pickled is not None:
@@ -190,6 +192,21 @@ def check_checkpoint(folder: Path) -> None:
                 "safetensors: WhisperForConditionalGeneration.from_pretrained(...).save_pretrained(...)"
             )
         raise InputError(f"{folder} has no weights: want {WEIGHTS_NAME}, or {INDEX_NAME} and its shards")
+
+
+def _check_generation_config(path: Path) -> None:
+    """Check that the settings tell whether the model is multilingual, and if so its languages and tasks.
+
+    Old versions of transformers wrote files without them, which fine-tunes of that time have kept.
+    """
+    told = _read_json(path)
+    wanted = ("is_multilingual", *(("lang_to_id", "task_to_id") if told.get("is_multilingual") else ()))
+    missing = [key for key in wanted if told.get(key) is None]
+    if missing:
+        raise InputError(
+            f"{path} does not tell {' and '.join(missing)}, as files of old versions of transformers do not; "
+            "copy it from the Whisper that it was trained from"
+        )
 
 
 def _require_extra() -> None:
@@ -208,6 +225,10 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path.parent} is no Whisper checkpoint: it has no config.json. "
             "Give a Hugging Face folder, a CTranslate2 folder or a hub id"
         )
+    return _read_json(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as cause:

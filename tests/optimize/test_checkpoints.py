@@ -133,6 +133,29 @@ def test_a_missing_file_is_named(tiny: Path, tmp_path: Path, file: str, expected
         resolve_checkpoint(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (("is_multilingual", "lang_to_id", "task_to_id"), "is_multilingual"),
+        (("lang_to_id",), "lang_to_id"),
+        (("lang_to_id", "task_to_id"), "lang_to_id and task_to_id"),
+    ],
+)
+def test_settings_of_an_old_fine_tune_are_refused(
+    tiny: Path, tmp_path: Path, missing: tuple[str, ...], told: str
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({key: settings[key] for key in settings if key not in missing}))
+    with pytest.raises(InputError, match=rf"does not tell {told}, .*; copy it from the Whisper"):
+        resolve_checkpoint(str(folder))
+
+
+def test_an_english_only_whisper_needs_no_languages(tmp_path: Path) -> None:
+    check_checkpoint(tiny_checkpoint(tmp_path / "tiny.en", multilingual=False))
+
+
 @pytest.mark.parametrize("pickled", ["pytorch_model.bin", "model.pt", "pytorch_model.bin.index.json"])
 def test_weights_that_can_run_code_are_refused(tiny: Path, tmp_path: Path, pickled: str) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "copy"))

@@ -301,6 +301,7 @@ def _from_hub(name: str) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -317,6 +318,10 @@ def _from_hub(name: str) -> Checkpoint:
                 ignore_patterns=list(HUB_IGNORED),
             )
         )
+    except HFValidationError as cause:
+        raise InputError(
+            f"unknown model {name}: no such folder, and no hub id, which is owner/name or owner/name@revision"
+        ) from cause
     except RevisionNotFoundError as cause:
         raise InputError(
             f"{hub_id} has no revision {revision}: give a branch, a tag or a full commit hash"

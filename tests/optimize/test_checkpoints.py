@@ -62,6 +62,13 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
         resolve_checkpoint(name)
 
 
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"])
+def test_a_mistyped_path_is_no_hub_id(name: str) -> None:
+    with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
+        resolve_checkpoint(name)
+
+
 def test_what_nothing_loads_is_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = pytest.importorskip("huggingface_hub")
     of_large_v3 = ["config.json", "model.fp32-00001-of-00002.safetensors", "model.safetensors", "README.md"]

@@ -23,6 +23,7 @@ from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.plan import plan
 from sottovoce.optimize.search.bench import TRIAL_PREFIX, BenchSpec
 from sottovoce.optimize.search.choose import choose, is_finished, is_within, pareto_front, wer_per_nat
+from sottovoce.optimize.search.judged_clips import write_judged_clips
 from sottovoce.optimize.search.outcome import (
     REPORT_NAME,
     Outcome,
@@ -119,6 +120,7 @@ def _search(
     bench = _bench(run, recipe, speech, spec, folder, reporter)
     _remove_debris(folder)
     study = Study(folder, space, purpose=_purpose(model, recipe, bench), seed=spec.seed)
+    write_judged_clips((*bench.judge_clips, *bench.confirm_clips), folder)
     with _workers(bench, spec, reporter) as workers:
         sitting = _Sitting(study, space, workers, spec.budget, started, reporter)
         sitting.go_on()

@@ -63,7 +63,9 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"])
+@pytest.mark.parametrize(
+    "name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"]
+)
 def test_a_mistyped_path_is_no_hub_id(name: str) -> None:
     with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
         resolve_checkpoint(name)

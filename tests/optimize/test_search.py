@@ -120,7 +120,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
     assert found.variant("int8-best").facts.components
     assert Transcriber.load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
     assert left_over(out) == []
-    assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json"}
+    assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json", "judged.jsonl"}
     assert SearchReport.model_validate_json((out / "search" / "search.json").read_bytes()) == report
 
 

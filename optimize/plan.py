@@ -100,14 +100,21 @@ def _made_bytes(out: Path) -> int:
 
 def settings_of(planned: Plan) -> dict[str, str]:
     """Return what decides on a run's files, and so must be the same to go on with an unfinished one."""
-    host = read_host()
-    versions = library_versions()
     return {
         "checkpoint": checkpoint_sha256(planned.checkpoint.folder),
         "recipe": planned.recipe.sha256(),
         "speech": _speech_sha256(planned.speech, planned.recipe),
+        **machine_settings(),
+    }
+
+
+def machine_settings() -> dict[str, str]:
+    """Return what of this machine decides on a run's files, and on figures taken of them."""
+    host = read_host()
+    versions = sorted(library_versions().items())
+    return {
         "CPU": f"{host.cpu}, {host.usable_cores} cores",
-        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions),
     }
 
 

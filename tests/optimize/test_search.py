@@ -252,6 +252,16 @@ def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_more_workers_than_cores_are_refused(
+    found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    out = Path(shutil.copytree(found, tmp_path / "best"))
+    done = run(command(tiny, tones, recipe, out, "--trials", "2", "--workers", "ray:99"))
+    assert done.returncode == 2, done.stderr
+    assert "--workers ray:99: with" in " ".join(done.stderr.split())
+
+
 def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(
     tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:

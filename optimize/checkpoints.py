@@ -336,5 +336,5 @@ def _from_hub(name: str) -> Checkpoint:
             "connect, or give a folder that holds the checkpoint"
         ) from cause
     check_checkpoint(folder)
-    origin = Parent(role="checkpoint", name=hub_id, revision=folder.name)
+    origin = Parent(role="checkpoint", name=hub_id, revision=folder.name, sha256=weights_sha256(folder))
     return Checkpoint(name=hub_id.rsplit("/", 1)[-1], folder=folder, origin=origin)

@@ -14,6 +14,7 @@ from sottovoce.benchmark.entries import WHISPER_CPP
 from sottovoce.optimize.checkpoints import Checkpoint, default_cache
 from sottovoce.optimize.ctranslate2_export import export_ctranslate2
 from sottovoce.optimize.ggml_export import GGML_EXPORT, GgmlType, export_ggml
+from sottovoce.optimize.weight_files import weight_files
 from sottovoce.terms import Ctranslate2Type
 
 
@@ -68,5 +69,5 @@ def _work_folder(folder: Path) -> Iterator[Path]:
 
 
 def _digest(folder: Path) -> str:
-    parts = sorted((*folder.glob("*.safetensors"), *folder.glob("*.json")))
+    parts = sorted((*weight_files(folder), *folder.glob("*.json")))
     return canonical_sha256([(part.name, sha256_of_file(part)) for part in parts])

@@ -9,6 +9,7 @@ from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
 from sottovoce.errors import SpecError
 from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.optimize.origin import find_checkpoint
+from sottovoce.optimize.weight_files import weight_files
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.elastic import SILENCE_NAME
@@ -233,7 +234,7 @@ def _torch_entry(run: Run, engine: str, name: str, asked: EntrySpec) -> Entry:
         spec=EngineSpec(
             engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=asked.threads)
         ),
-        component_size_bytes={"model": sum(part.stat().st_size for part in folder.glob("*.safetensors"))},
+        component_size_bytes={"model": sum(part.stat().st_size for part in weight_files(folder))},
         int8_nodes={},
     )
 

@@ -1,18 +1,15 @@
-"""Which clips are measured: of a split, with a transcript, short or long; and whether the run was calibrated with some."""
+"""Which clips are measured: of a split, with a transcript, short or long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.engines.engine import WINDOW_S
 from sottovoce.calibrate.clips import Clip, ClipSet, select_clips
-from sottovoce.calibrate.doctor import read_recorded_clips
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClips, load_clips
 from sottovoce.calibrate.record import usable_clips
-from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
-from sottovoce.runs import CALIBRATION_NAME, Run
+from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 
 NO_LONG_CLIPS = "no recording is over 30 s; give longer ones, or leave --long away"
@@ -70,22 +67,3 @@ def _load_long(chosen: Sequence[Clip], limit: int | None, reporter: Reporter) ->
     if not long:
         raise InputError(NO_LONG_CLIPS)
     return LoadedClips(loaded=tuple(long[:limit]), rejected=clips.rejected)
-
-
-def note_overlap(run: Run, clips: LoadedClips, reporter: Reporter) -> None:
-    """Say when clips are measured that the run was calibrated with."""
-    if run.calibration is None:
-        return
-    record = run.folder / CALIBRATION_NAME
-    recorded = CalibrationStore(record).clip_ids()
-    heard = {clip.audio_sha256 for clip in read_recorded_clips(record)}
-    shared = [
-        clip.clip.clip_id
-        for clip in clips.loaded
-        if clip.clip.clip_id in recorded or sha256_of_wave(clip.wave) in heard
-    ]
-    if shared:
-        reporter.note(
-            f"{len(shared)} of {len(clips.loaded)} clips were recorded for calibration, {shared[0]} first; "
-            "their word errors flatter the INT8 variant. Give the set a split, or other speech"
-        )

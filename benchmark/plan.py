@@ -9,7 +9,8 @@ from sottovoce.benchmark.assembly import Procedure
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import engine_versions, find_absent
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
-from sottovoce.benchmark.eval_clips import load_eval_clips, note_overlap
+from sottovoce.benchmark.eval_clips import load_eval_clips
+from sottovoce.benchmark.overlap import note_overlap
 from sottovoce.benchmark.results import Absent, FailedIn
 from sottovoce.benchmark.sounds import make_sounds
 from sottovoce.benchmark.spec import BenchmarkSpec
@@ -59,7 +60,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     conversions = _Conversions(run=run, checkpoint=spec.checkpoint, reporter=reporter)
     entries = choose_entries(run, _entry_spec(replace(spec, engines=present)), conversions.folder)
     clips = load_eval_clips(run, speech, spec.clips, reporter)
-    note_overlap(run, clips, reporter)
+    note_overlap(run, clips, {entry.spec.folder for entry in entries}, reporter)
     again = _again(entries) if spec.self_check else None
     return Plan(
         entries=entries if again is None else (*entries, again),

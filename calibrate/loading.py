@@ -83,7 +83,7 @@ def load_clips(
 
 def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
     limit_s = float("inf") if max_clip_s is None else max_clip_s
-    if clip.duration_s is not None and clip.duration_s > limit_s + _DECLARED_TOLERANCE_S:
+    if clip.duration_s is not None and is_declared_too_long(clip, limit_s):
         return _too_long(clip, clip.duration_s, limit_s)
     # Reasons are kept in results: no folder of this machine in them.
     name = clip.audio.name if isinstance(clip.audio, Path) else clip.clip_id
@@ -96,6 +96,11 @@ def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
     if is_silent(wave):
         return RejectedClip(clip_id=clip.clip_id, reason="silent, left out", is_broken=False)
     return LoadedClip(clip=clip, wave=wave)
+
+
+def is_declared_too_long(clip: Clip, limit_s: float) -> bool:
+    """Tell whether a clip is longer than the limit by its set, so that it need not be decoded."""
+    return clip.duration_s is not None and clip.duration_s > limit_s + _DECLARED_TOLERANCE_S
 
 
 def _too_long(clip: Clip, duration_s: float, limit_s: float) -> RejectedClip:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sottovoce import __version__
@@ -31,7 +32,7 @@ from sottovoce.calibrate.forecast import (
     read_shape,
     shape_of_checkpoint,
 )
-from sottovoce.calibrate.loading import LoadedClip, LoadedClips, load_clips
+from sottovoce.calibrate.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
 from sottovoce.calibrate.store import (
     DecodedSequence,
@@ -42,7 +43,7 @@ from sottovoce.calibrate.store import (
 )
 from sottovoce.config import CalibrationSpec, Int8Variant
 from sottovoce.environment import PeakMemory, library_versions, read_host
-from sottovoce.errors import StageError
+from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.compute import ComputeSpec
@@ -83,8 +84,7 @@ def choose_clips(
     Raises:
         InputError: no clip is left, or more than half of those tried are broken.
     """
-    candidates = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only)
-    chosen = select_clips(candidates.clips, None, seed=spec.seed)
+    chosen = _candidates(speech, spec, english_only=english_only)
     with reporter.progress("decode calibration clips", min(spec.n_clips, len(chosen))) as advance:
         loaded = load_clips(chosen, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
     for rejected in loaded.rejected:
@@ -99,6 +99,37 @@ def choose_clips(
         evaluation=_evaluation_clips(speech, english_only=english_only),
         english_only=english_only,
     )
+
+
+def plan_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
+    """Return the clips that `choose_clips` would take if all audio that is there can be used; none is decoded.
+
+    Raises:
+        InputError: no clip is left.
+    """
+    candidates = _candidates(speech, spec, english_only=english_only)
+    short = [clip for clip in candidates if not is_declared_too_long(clip, spec.max_clip_s)]
+    if not short:
+        raise InputError(
+            f"{speech.name} has no calibration clip of at most {spec.max_clip_s:g} s; choose other speech"
+        )
+    planned = tuple(islice((clip for clip in short if _is_there(clip)), spec.n_clips))
+    if not planned:
+        raise InputError(
+            f"none of {len(short)} calibration clips of {speech.name} is there, {short[0].clip_id} first; "
+            "check where the audio lies"
+        )
+    return planned
+
+
+def _candidates(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
+    """Return the clips that a recording tries, in this order."""
+    usable = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only)
+    return select_clips(usable.clips, None, seed=spec.seed)
+
+
+def _is_there(clip: Clip) -> bool:
+    return isinstance(clip.audio, bytes) or clip.audio.is_file()
 
 
 def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...] | None:
@@ -117,8 +148,6 @@ def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
     Raises:
         InputError: none is left; the message says which splits and languages there are.
     """
-    from sottovoce.errors import InputError
-
     of_split = speech.of_split(split)
     if not of_split.clips:
         raise InputError(

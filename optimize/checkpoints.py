@@ -19,6 +19,8 @@ from typing import Any
 from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
 from sottovoce.optimize.ctranslate2_import import CTranslate2Files, find_files, write_huggingface_checkpoint
+from sottovoce.optimize.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
+from sottovoce.runtime.tokens import GENERATION_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ HUB_IDS: Mapping[str, str] = {
 """Short names of published checkpoints."""
 
 NEEDED_FILES = (
-    ("generation_config.json",),
+    (GENERATION_NAME,),
     ("preprocessor_config.json", "processor_config.json"),
     ("tokenizer.json", "vocab.json"),
 )
@@ -56,6 +58,9 @@ NEEDED_FILES = (
 
 HUB_PATTERNS = ("*.json", "merges.txt", "*.safetensors")
 """What is fetched from the hub: data only, no pickles and no code."""
+
+HUB_IGNORED = ("*.fp32-*",)
+"""What of that is left there: the weights of large-v3 a second time, in float32, which nothing loads."""
 
 PICKLED_WEIGHTS = (
     "pytorch_model.bin",
@@ -178,14 +183,30 @@ def check_checkpoint(folder: Path) -> None:
             raise InputError(
                 f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
             )
-    if not any(folder.glob("*.safetensors")):
+    _check_generation_config(folder / GENERATION_NAME)
+    if not weight_files(folder):
         pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
         if pickled is not None:
             raise InputError(
                 f"{folder} has its weights in {pickled} only, which can run code when it is read. Save them as "
                 "safetensors: WhisperForConditionalGeneration.from_pretrained(...).save_pretrained(...)"
             )
-        raise InputError(f"{folder} has no weights: want model.safetensors")
+        raise InputError(f"{folder} has no weights: want {WEIGHTS_NAME}, or {INDEX_NAME} and its shards")
+
+
+def _check_generation_config(path: Path) -> None:
+    """Check that the settings tell whether the model is multilingual, and if so its languages and tasks.
+
+    Old versions of transformers wrote files without them, which fine-tunes of that time have kept.
+    """
+    told = _read_json(path)
+    wanted = ("is_multilingual", *(("lang_to_id", "task_to_id") if told.get("is_multilingual") else ()))
+    missing = [key for key in wanted if told.get(key) is None]
+    if missing:
+        raise InputError(
+            f"{path} does not tell {' and '.join(missing)}, as files of old versions of transformers do not; "
+            "copy it from the Whisper that it was trained from"
+        )
 
 
 def _require_extra() -> None:
@@ -204,6 +225,10 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path.parent} is no Whisper checkpoint: it has no config.json. "
             "Give a Hugging Face folder, a CTranslate2 folder or a hub id"
         )
+    return _read_json(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as cause:
@@ -215,12 +240,11 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _from_folder(folder: Path, cache: Path) -> Checkpoint:
     name = folder.resolve().name
-    if (folder / "model.bin").is_file() and not any(folder.glob("*.safetensors")):
+    if (folder / "model.bin").is_file() and not weight_files(folder):
         return _converted(name, find_files(folder), Parent(role="checkpoint", name=name), cache)
     check_checkpoint(folder)
-    weights = sorted(folder.glob("*.safetensors"))
-    digest = sha256_of_file(weights[0]) if len(weights) == 1 else None
-    return Checkpoint(name=name, folder=folder, origin=Parent(role="checkpoint", name=name, sha256=digest))
+    origin = Parent(role="checkpoint", name=name, sha256=weights_sha256(folder))
+    return Checkpoint(name=name, folder=folder, origin=origin)
 
 
 def _distribution(name: str) -> str:
@@ -277,6 +301,7 @@ def _from_hub(name: str) -> Checkpoint:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -285,7 +310,18 @@ def _from_hub(name: str) -> Checkpoint:
     hub_id, _, revision = name.partition("@")
     hub_id = HUB_IDS.get(hub_id, hub_id)
     try:
-        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(HUB_PATTERNS)))
+        folder = Path(
+            snapshot_download(
+                hub_id,
+                revision=revision or None,
+                allow_patterns=list(HUB_PATTERNS),
+                ignore_patterns=list(HUB_IGNORED),
+            )
+        )
+    except HFValidationError as cause:
+        raise InputError(
+            f"unknown model {name}: no such folder, and no hub id, which is owner/name or owner/name@revision"
+        ) from cause
     except RevisionNotFoundError as cause:
         raise InputError(
             f"{hub_id} has no revision {revision}: give a branch, a tag or a full commit hash"
@@ -300,5 +336,5 @@ def _from_hub(name: str) -> Checkpoint:
             "connect, or give a folder that holds the checkpoint"
         ) from cause
     check_checkpoint(folder)
-    origin = Parent(role="checkpoint", name=hub_id, revision=folder.name)
+    origin = Parent(role="checkpoint", name=hub_id, revision=folder.name, sha256=weights_sha256(folder))
     return Checkpoint(name=hub_id.rsplit("/", 1)[-1], folder=folder, origin=origin)

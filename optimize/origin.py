@@ -46,6 +46,10 @@ def _known_checkpoint(run: Run, origin: Parent, cache: Path) -> Checkpoint:
 
 
 def _differ(one: Parent, other: Parent) -> bool:
-    """Tell whether two origins contradict each other; what neither knows does not count."""
+    """Tell whether two origins contradict each other; what only one knows does not count.
+
+    Hashes are of the weights, of CTranslate2 of all files: what is not the same in both is not the same model, be it
+    that one was rounded.
+    """
     known = ((one.sha256, other.sha256), (one.revision, other.revision))
     return any(a != b for a, b in known if a is not None and b is not None)

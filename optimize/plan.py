@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.artifacts import canonical_sha256, sha256_of_file
-from sottovoce.calibrate.clips import Clip, ClipSet, select_clips
+from sottovoce.calibrate.clips import Clip, ClipSet
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned
+from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned, plan_clips
 from sottovoce.config import FloatVariant, Int8Variant, Recipe
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import SpecError
@@ -16,6 +16,7 @@ from sottovoce.locks import lock_path
 from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.optimize.identity import Identity, read_identity
+from sottovoce.optimize.weight_files import weight_files
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.unfinished import unfinished_path
 
@@ -30,8 +31,8 @@ MERGED_DECODERS = TWO_DECODERS - 1
 """The same of both decoders as one graph, which shares them."""
 
 
-CHECKPOINT_SUFFIXES = frozenset({".json", ".safetensors", ".txt"})
-"""Weights, settings and tokenizer."""
+SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
+"""Of a checkpoint's files beside its weights: settings and tokenizer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class Plan:
     identity: Identity
     recipe: Recipe
     speech: ClipSet
+    clips: tuple[Clip, ...]
+    """Of the speech, those to record."""
     out: Path
     weight_bytes: int
     """Of the checkpoint in float32."""
@@ -70,12 +73,14 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         require_converter()
     checkpoint = resolve_checkpoint(model)
     identity = read_identity(checkpoint.folder)
+    clips = plan_clips(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
     planned = Plan(
         checkpoint=checkpoint,
         identity=identity,
         recipe=recipe,
         speech=speech,
+        clips=clips,
         out=out,
         weight_bytes=weight_bytes,
         memory_bytes=EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes,
@@ -99,39 +104,44 @@ def _made_bytes(out: Path) -> int:
 
 def settings_of(planned: Plan) -> dict[str, str]:
     """Return what decides on a run's files, and so must be the same to go on with an unfinished one."""
-    host = read_host()
-    versions = library_versions()
     return {
-        "checkpoint": canonical_sha256(
-            [
-                (path.name, sha256_of_file(path))
-                for path in sorted(planned.checkpoint.folder.iterdir())
-                if path.suffix in CHECKPOINT_SUFFIXES
-            ]
-        ),
+        "checkpoint": checkpoint_sha256(planned.checkpoint.folder),
         "recipe": planned.recipe.sha256(),
-        "speech": _speech_sha256(planned.speech, planned.recipe),
-        "CPU": f"{host.cpu}, {host.usable_cores} cores",
-        "versions": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
+        "speech": _speech_sha256(planned),
+        **machine_settings(),
     }
 
 
-def _speech_sha256(speech: ClipSet, recipe: Recipe) -> str:
-    """Hash what a speech set says of its clips, and the audio of those that are recorded."""
+def machine_settings() -> dict[str, str]:
+    """Return what of this machine decides on a run's files, and on figures taken of them."""
+    host = read_host()
+    versions = sorted(library_versions().items())
+    return {
+        "CPU": f"{host.cpu}, {host.usable_cores} cores",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions),
+    }
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """Hash all of a checkpoint that decides on what is made of it: weights, settings and tokenizer."""
+    settings = (path for path in folder.iterdir() if path.suffix in SETTINGS_SUFFIXES)
+    files = sorted({*settings, *weight_files(folder)})
+    return canonical_sha256([(path.name, sha256_of_file(path)) for path in files])
+
+
+def _speech_sha256(planned: Plan) -> str:
+    """Hash what a speech set says of its clips, and the audio of those that are to be recorded."""
     told = [
         (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
-        for clip in speech.clips
+        for clip in planned.speech.clips
     ]
-    spec = recipe.calibration
-    recorded = select_clips(speech.of_split(CALIBRATION_SPLIT).clips, spec.n_clips, seed=spec.seed)
-    return canonical_sha256([told, [_audio_sha256(clip) for clip in recorded]])
+    return canonical_sha256([told, [_audio_sha256(clip) for clip in planned.clips]])
 
 
-def _audio_sha256(clip: Clip) -> str | None:
-    """Hash a clip's audio; None of a file that is missing, which is told when the clip is decoded."""
+def _audio_sha256(clip: Clip) -> str:
     if isinstance(clip.audio, bytes):
         return hashlib.sha256(clip.audio).hexdigest()
-    return sha256_of_file(clip.audio) if clip.audio.is_file() else None
+    return sha256_of_file(clip.audio)
 
 
 def _weight_bytes(folder: Path) -> int:
@@ -139,7 +149,7 @@ def _weight_bytes(folder: Path) -> int:
     from safetensors import safe_open
 
     total = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 count = 1
@@ -172,13 +182,10 @@ def _forecast_quantized(variant: Int8Variant, weight_bytes: int) -> float:
 def describe(planned: Plan) -> list[str]:
     """Tell in lines what a plan would do."""
     recipe, identity = planned.recipe, planned.identity
-    chosen = select_clips(
-        planned.speech.of_split("calib").clips, recipe.calibration.n_clips, seed=recipe.calibration.seed
-    )
     recording = forecast_planned(
-        planned.checkpoint.folder, chosen, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
+        planned.checkpoint.folder, planned.clips, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
     )
-    n_calibration = len(planned.speech.of_split("calib"))
+    n_calibration = len(planned.speech.of_split(CALIBRATION_SPLIT))
     return [
         (
             f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
@@ -187,7 +194,7 @@ def describe(planned: Plan) -> list[str]:
         ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(map(_described, recipe.float_variants))}",
-        f"record: {min(recipe.calibration.n_clips, n_calibration)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"record: {len(planned.clips)} of {n_calibration} calibration clips of {planned.speech.name}",
         f"recording: forecast {describe_forecast(recording)}",
         f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
         f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",

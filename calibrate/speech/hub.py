@@ -8,7 +8,7 @@ from typing import Any
 
 from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.speech.languages import to_whisper_language
-from sottovoce.calibrate.speech.row import LANGUAGE_NAMES, SPEAKER_NAMES, TEXT_NAMES
+from sottovoce.calibrate.speech.row import LANGUAGE_NAMES, SPEAKER_NAMES, TEXT_NAMES, none_of_nan
 from sottovoce.errors import InputError, MissingExtraError
 
 HUB_PREFIX = "hf:"
@@ -88,7 +88,7 @@ def _stored(audio: Mapping[str, Any], number: int) -> Path | bytes:
 
 
 def _word(row: Mapping[str, Any], name: str | None) -> str | None:
-    value = row[name] if name is not None else None
+    value = none_of_nan(row[name]) if name is not None else None
     return None if value is None else str(value)
 
 

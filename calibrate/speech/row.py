@@ -1,5 +1,6 @@
 """One line of a speech set, whatever it calls its columns."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,19 @@ SPEAKER_NAMES = ("speaker", "speaker_id", "client_id")
 DURATION_NAMES = ("duration_s", "duration")
 
 
+def none_of_nan(value: object) -> object:
+    """Return None for what pandas writes where it has no value: NaN, which would be read as the word `nan`."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _as_language(value: object) -> object:
-    return to_whisper_language(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return to_whisper_language(value)
+    # A number is a class of the set's own, whose name its lines do not hold.
+    return None if isinstance(value, int | float) else value
+
+
+_Word = Annotated[str | None, BeforeValidator(none_of_nan)]
 
 
 class Row(BaseModel):
@@ -26,14 +38,14 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     audio: Annotated[str, Field(min_length=1, validation_alias=AliasChoices(*AUDIO_NAMES))]
-    text: Annotated[str | None, Field(validation_alias=AliasChoices(*TEXT_NAMES))] = None
-    clip_id: Annotated[str | None, Field(validation_alias=AliasChoices("id", "clip_id"))] = None
+    text: Annotated[_Word, Field(validation_alias=AliasChoices(*TEXT_NAMES))] = None
+    clip_id: Annotated[_Word, Field(validation_alias=AliasChoices("id", "clip_id"))] = None
     language: Annotated[
         str | None, BeforeValidator(_as_language), Field(validation_alias=AliasChoices(*LANGUAGE_NAMES))
     ] = None
-    split: str | None = None
-    speaker: Annotated[str | None, Field(validation_alias=AliasChoices(*SPEAKER_NAMES))] = None
-    source: str | None = None
+    split: _Word = None
+    speaker: Annotated[_Word, Field(validation_alias=AliasChoices(*SPEAKER_NAMES))] = None
+    source: _Word = None
     duration_s: Annotated[
         float | None, Field(ge=0, allow_inf_nan=False, validation_alias=AliasChoices(*DURATION_NAMES))
     ] = None

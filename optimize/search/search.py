@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sottovoce.artifacts import canonical_sha256, write_text
+from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
 from sottovoce.calibrate.clips import Clip, ClipSet, select_clips
+from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.loading import LoadedClip, load_clips
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
 from sottovoce.calibrate.store import CalibrationStore
@@ -19,10 +20,12 @@ from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.failures import told_plainly
 from sottovoce.locks import held
 from sottovoce.optimize import pipeline
+from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
-from sottovoce.optimize.plan import plan
+from sottovoce.optimize.plan import checkpoint_sha256, machine_settings, plan
 from sottovoce.optimize.search.bench import TRIAL_PREFIX, BenchSpec
 from sottovoce.optimize.search.choose import choose, is_finished, is_within, pareto_front, wer_per_nat
+from sottovoce.optimize.search.judged_clips import write_judged_clips
 from sottovoce.optimize.search.outcome import (
     REPORT_NAME,
     Outcome,
@@ -119,6 +122,7 @@ def _search(
     bench = _bench(run, recipe, speech, spec, folder, reporter)
     _remove_debris(folder)
     study = Study(folder, space, purpose=_purpose(model, recipe, bench), seed=spec.seed)
+    write_judged_clips((*bench.judge_clips, *bench.confirm_clips), folder)
     with _workers(bench, spec, reporter) as workers:
         sitting = _Sitting(study, space, workers, spec.budget, started, reporter)
         sitting.go_on()
@@ -178,13 +182,14 @@ _Clip = TypeVar("_Clip")
 def divide(clips: Sequence[_Clip], section: SearchSection) -> tuple[tuple[_Clip, ...], tuple[_Clip, ...]]:
     """Divide clips into those on which tokens are compared and those on which word errors are counted.
 
-    Where there are too few for both, half of them judge and all confirm: word errors need every clip.
+    Where there are too few for both, half of them judge, and as many confirm as are asked for, first those that do not
+    judge: word errors need every clip.
     """
     if len(clips) >= section.judge_clips + section.confirm_clips:
         judging = clips[: section.judge_clips]
         return tuple(judging), tuple(clips[len(judging) : len(judging) + section.confirm_clips])
     n_judging = min(section.judge_clips, max(1, len(clips) // 2))
-    return tuple(clips[:n_judging]), tuple(clips[: section.confirm_clips])
+    return tuple(clips[:n_judging]), tuple(clips[-section.confirm_clips :])
 
 
 def _load(clips: Sequence[Clip], reporter: Reporter) -> tuple[LoadedClip, ...]:
@@ -201,8 +206,18 @@ def _remove_debris(folder: Path) -> None:
 
 def _purpose(model: str, recipe: Recipe, bench: BenchSpec) -> dict[str, str]:
     """Tell what makes the figures of trials comparable."""
-    clips = [clip.clip.clip_id for clip in (*bench.judge_clips, *bench.confirm_clips)]
-    return {"model": model, "recipe": recipe.sha256(), "speech or seed": canonical_sha256(clips)}
+    clips = [
+        (clip.clip.clip_id, sha256_of_wave(clip.wave), clip.clip.text, clip.clip.language)
+        for clip in (*bench.judge_clips, *bench.confirm_clips)
+    ]
+    return {
+        "checkpoint": checkpoint_sha256(resolve_checkpoint(model).folder),
+        "recipe": recipe.sha256(),
+        "calibration record": sha256_of_file(bench.run / CALIBRATION_NAME / MANIFEST_NAME),
+        "speech or seed": canonical_sha256(clips),
+        "number of threads": str(bench.threads),
+        **machine_settings(),
+    }
 
 
 def _workers(bench: BenchSpec, spec: SearchSpec, reporter: Reporter) -> Workers:

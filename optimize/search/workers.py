@@ -1,6 +1,7 @@
 """Who tries the trials of a search: this process, or the workers of a Ray cluster."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -97,6 +98,7 @@ class RayWorkers(_Closing):
 
         Raises:
             MissingExtraError: Ray is not installed.
+            SpecError: the cluster has not the cores for so many workers.
         """
         try:
             import ray
@@ -106,14 +108,19 @@ class RayWorkers(_Closing):
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False)
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        self.n_workers = n_workers or max(1, cores // spec.threads)
-        bench = ray.remote(num_cpus=min(spec.threads, max(1, cores // self.n_workers)))(RemoteBench)
-        given = ray.put(spec)
-        self._idle = deque(bench.remote(given) for _ in range(self.n_workers))
+        self._idle: deque[Any] = deque()
         self._waiting: deque[Task] = deque()
         self._running: dict[Any, tuple[Task, Any]] = {}
-        self.baseline_wer = float(ray.get(self._idle[0].baseline_wer.remote()))
+        try:
+            self.n_workers = count_workers(self._cores(), spec.threads, n_workers)
+            bench = ray.remote(num_cpus=spec.threads)(RemoteBench)
+            given = ray.put(spec)
+            begun = (bench.remote(given) for _ in range(self.n_workers))
+            self._beginning = {worker.baseline_wer.remote(): worker for worker in begun}
+            self.baseline_wer = self._welcome(self._next_ready())
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, task: Task) -> None:
         """Begin a task, as soon as a worker is free."""
@@ -122,7 +129,9 @@ class RayWorkers(_Closing):
 
     def next_done(self) -> tuple[Task, Outcome]:
         """Wait for any task that was submitted."""
-        (ready, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+        while (ready := self._next_ready()) in self._beginning:
+            self._welcome(ready)
+            self._start()
         task, worker = self._running.pop(ready)
         self._idle.append(worker)
         self._start()
@@ -132,6 +141,21 @@ class RayWorkers(_Closing):
         """Leave the cluster."""
         if self._is_ours:
             self._ray.shutdown()
+
+    def _cores(self) -> list[int]:
+        """Return the cores of each machine of the cluster."""
+        return [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
+
+    def _next_ready(self) -> Any:
+        (ready, *_), _ = self._ray.wait([*self._beginning, *self._running], num_returns=1)
+        return ready
+
+    def _welcome(self, ready: Any) -> float:
+        """Take a worker that has answered; one that waits for cores which somebody else holds gets no tasks."""
+        worker = self._beginning.pop(ready)
+        baseline_wer = float(self._ray.get(ready))
+        self._idle.append(worker)
+        return baseline_wer
 
     def _start(self) -> None:
         while self._waiting and self._idle:
@@ -152,6 +176,26 @@ class RemoteBench:
     def try_recipe(self, recipe: Recipe, worst_divergence: float | None) -> str:
         """Try a recipe; return the outcome as JSON."""
         return self._bench.try_recipe(recipe, worst_divergence).model_dump_json()
+
+
+def count_workers(cores: Sequence[int], threads: int, asked: int | None) -> int:
+    """Return how many workers to begin.
+
+    Args:
+        cores: of each machine of the cluster.
+        threads: that each worker computes on, of one machine.
+        asked: None takes as many as fit.
+
+    Raises:
+        SpecError: they do not fit: they would wait for cores for ever, or disturb each other's times.
+    """
+    fitting = sum(of_machine // threads for of_machine in cores)
+    if fitting < (asked or 1):
+        raise SpecError(
+            f"--workers {RAY if asked is None else f'{RAY}:{asked}'}: with {threads} threads each {fitting} fit the "
+            f"cluster, whose machines have {', '.join(map(str, cores))} cores; give fewer workers or --threads"
+        )
+    return asked or fitting
 
 
 def parse_workers(told: str) -> tuple[str, int | None]:

@@ -154,7 +154,9 @@ def read_run(folder: Path) -> Run:
 
 def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
     """Name the variants of a run: those of its recipe in their order, then any other by name."""
-    found = {path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_NAME}")} - RESERVED_NAMES
+    parts = {path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_NAME}")} - RESERVED_NAMES
+    # Somebody may have put results there.
+    found = {name for name in parts if read_manifest(folder / name).kind == "variant"}
     ordered = [
         name for name in (*(v.name for v in recipe.float_variants), recipe.quantize.name) if name in found
     ]

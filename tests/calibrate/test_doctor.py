@@ -220,5 +220,7 @@ def test_a_benchmark_finds_calibration_clips_under_other_names(
         force=False,
         reporter=notes,
     )
-    assert any(told.startswith("1 of 1 clips were recorded for calibration, renamed") for told in notes.told)
+    assert any(
+        told.startswith("1 of 1 clips, renamed first, were recorded for calibration") for told in notes.told
+    )
     assert results.doctor == read_report(tiny_run / "calibration")

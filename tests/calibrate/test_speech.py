@@ -87,6 +87,19 @@ def test_the_ids_of_a_set_stay_when_it_is_moved(tmp_path: Path) -> None:
     assert [clip.clip_id for clip in here.clips] == [clip.clip_id for clip in there.clips] == ["clips/a.wav"]
 
 
+def test_a_number_that_is_none_says_nothing(tmp_path: Path) -> None:
+    names = ("text", "id", "language", "split", "speaker", "source")
+    line = json.dumps({"audio": "a.wav", **dict.fromkeys(names, math.nan)})
+    assert read_speech(write_lines(tmp_path / "m.jsonl", line)).clips == (
+        Clip(clip_id="a.wav", audio=tmp_path / "a.wav"),
+    )
+
+
+def test_a_number_of_a_language_says_nothing(tmp_path: Path) -> None:
+    (clip,) = read_speech(write_lines(tmp_path / "m.jsonl", '{"audio": "a.wav", "language": 3}')).clips
+    assert clip.language is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     id: str
@@ -341,11 +354,37 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
         ("nb-NO", "no"),
         ("nn-NO", "nn"),
         ("kab", "kab"),
+        ("Mandarin Chinese", "zh"),
+        ("Cantonese Chinese", "yue"),
+        ("cantonese_chinese", "yue"),
+        ("Thai", "th"),
+        ("Lao", "lo"),
+        ("Burmese", "my"),
+        ("Filipino", "tl"),
+        ("Norwegian", "no"),
+        ("Haitian-Creole", "ht"),
+        ("Northern-Sotho", None),
+        ("Sorani-Kurdish", None),
+        ("Odia", None),
+        ("3", None),
         ("", None),
     ],
 )
 def test_languages_become_codes_of_whisper(name: str, code: str | None) -> None:
     assert to_whisper_language(name) == code
+
+
+def test_every_name_of_whisper_is_known() -> None:
+    whisper = pytest.importorskip("transformers.models.whisper.tokenization_whisper")
+    told = {name: to_whisper_language(name) for name in whisper.TO_LANGUAGE_CODE}
+    assert told == whisper.TO_LANGUAGE_CODE
+
+
+def test_a_name_that_says_nothing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    assert [to_whisper_language("Klingon of old") for _ in range(3)] == [None] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "Whisper has no language 'Klingon of old'; its clips count as of unknown language"
+    ]
 
 
 # Real speech

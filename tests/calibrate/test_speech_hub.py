@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -57,6 +58,20 @@ def test_rows_become_clips_whose_audio_stays_as_stored() -> None:
         Clip(clip_id="000000", audio=b"RIFF", text="hi", language="en"),
         Clip(clip_id="000001", audio=Path("/data/y.wav")),
     )
+
+
+def test_a_number_that_is_none_says_nothing_in_a_row() -> None:
+    row = {"audio": {"bytes": b"RIFF"}, "text": math.nan, "speaker": math.nan, "language": math.nan}
+    assert tuple(clips_of([row], audio_name="audio", names=list(row))) == (
+        Clip(clip_id="000000", audio=b"RIFF"),
+    )
+
+
+def test_the_languages_of_fleurs_become_codes() -> None:
+    told = ("Mandarin Chinese", "Thai", "Northern-Sotho")
+    rows = [{"audio": {"bytes": b"RIFF"}, "language": language} for language in told]
+    clips = clips_of(rows, audio_name="audio", names=["audio", "language"])
+    assert [clip.language for clip in clips] == ["zh", "th", None]
 
 
 def test_a_row_without_audio_is_refused() -> None:

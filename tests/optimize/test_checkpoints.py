@@ -62,6 +62,29 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
         resolve_checkpoint(name)
 
 
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    "name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"]
+)
+def test_a_mistyped_path_is_no_hub_id(name: str) -> None:
+    with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
+        resolve_checkpoint(name)
+
+
+def test_what_nothing_loads_is_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    of_large_v3 = ["config.json", "model.fp32-00001-of-00002.safetensors", "model.safetensors", "README.md"]
+    fetched: list[str] = []
+
+    def fetch(_: str, *, revision: str | None, **patterns: list[str]) -> str:  # noqa: ARG001 - the hub's
+        fetched.extend(hub.utils.filter_repo_objects(of_large_v3, **patterns))
+        return str(tiny)
+
+    monkeypatch.setattr(hub, "snapshot_download", fetch)
+    assert resolve_checkpoint("large-v3").name == "whisper-large-v3"
+    assert fetched == ["config.json", "model.safetensors"]
+
+
 def test_an_unknown_name_lists_the_short_names() -> None:
     with pytest.raises(InputError, match=r"^unknown model larg-v3: .*did you mean large-v3\?") as caught:
         resolve_checkpoint("larg-v3")
@@ -117,6 +140,29 @@ def test_a_missing_file_is_named(tiny: Path, tmp_path: Path, file: str, expected
     (folder / file).unlink()
     with pytest.raises(InputError, match=expected):
         resolve_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        (("is_multilingual", "lang_to_id", "task_to_id"), "is_multilingual"),
+        (("lang_to_id",), "lang_to_id"),
+        (("lang_to_id", "task_to_id"), "lang_to_id and task_to_id"),
+    ],
+)
+def test_settings_of_an_old_fine_tune_are_refused(
+    tiny: Path, tmp_path: Path, missing: tuple[str, ...], told: str
+) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    path = folder / "generation_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({key: settings[key] for key in settings if key not in missing}))
+    with pytest.raises(InputError, match=rf"does not tell {told}, .*; copy it from the Whisper"):
+        resolve_checkpoint(str(folder))
+
+
+def test_an_english_only_whisper_needs_no_languages(tmp_path: Path) -> None:
+    check_checkpoint(tiny_checkpoint(tmp_path / "tiny.en", multilingual=False))
 
 
 @pytest.mark.parametrize("pickled", ["pytorch_model.bin", "model.pt", "pytorch_model.bin.index.json"])

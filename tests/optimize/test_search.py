@@ -8,16 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from sottovoce.artifacts import read_manifest, write_manifest
 from sottovoce.config import load_recipe
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.testing import tone, write_wav
 from sottovoce.testing.torture import left_over
 
 TIMEOUT_S = 600
@@ -120,13 +123,11 @@ def _check_result(out: Path, report: SearchReport) -> None:
     assert found.variant("int8-best").facts.components
     assert Transcriber.load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
     assert left_over(out) == []
-    assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json"}
+    assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json", "judged.jsonl"}
     assert SearchReport.model_validate_json((out / "search" / "search.json").read_bytes()) == report
 
 
 def _tone() -> Any:
-    from sottovoce.testing import tone
-
     return tone(2.0)
 
 
@@ -184,6 +185,56 @@ def test_an_output_that_holds_another_search_is_refused(
     assert "--force" in other.stderr
 
 
+def change_text(speech: Path) -> None:
+    manifest = speech / "manifest.jsonl"
+    told = manifest.read_text(encoding="utf-8")
+    manifest.write_text(told.replace('"text": "', '"text": "well, '), encoding="utf-8")
+
+
+def change_audio(speech: Path) -> None:
+    for path in (speech / "clips").iterdir():
+        write_wav(path, tone(3.0, pitch_hz=500 + len(path.name)))
+
+
+def change_settings(checkpoint: Path) -> None:
+    path = checkpoint / "generation_config.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(told | {"max_length": 20}), encoding="utf-8")
+
+
+def record_again(out: Path) -> None:
+    record = out / "calibration"
+    write_manifest(record, read_manifest(record).model_copy(update={"name": "other speech"}))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        ("speech", change_text, "another speech or seed;"),
+        ("speech", change_audio, "another speech or seed;"),
+        ("tiny", change_settings, "another checkpoint;"),
+        ("best", record_again, "another calibration record;"),
+    ],
+)
+def test_a_search_does_not_go_on_with_something_else(
+    found: Path,
+    tiny: Path,
+    tones: Path,
+    recipe: Path,
+    tmp_path: Path,
+    part: str,
+    change: Callable[[Path], None],
+    told: str,
+) -> None:
+    sources = {"best": found, "tiny": tiny, "speech": tones.parent}
+    copies = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in sources.items()}
+    change(copies[part])
+    asked = command(copies["tiny"], copies["speech"] / tones.name, recipe, copies["best"], "--trials", "1")
+    other = run(asked)
+    assert other.returncode == 1, other.stderr
+    assert told in " ".join(other.stderr.split())
+
+
 def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_path: Path) -> None:
     asked = [
         "optimize",
@@ -199,6 +250,16 @@ def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_p
     assert done.returncode == 2
     assert "sottovoce search" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_more_workers_than_cores_are_refused(
+    found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    out = Path(shutil.copytree(found, tmp_path / "best"))
+    done = run(command(tiny, tones, recipe, out, "--trials", "2", "--workers", "ray:99", "--threads", "1"))
+    assert done.returncode == 2, done.stderr
+    assert "--workers ray:99: with 1 threads each" in " ".join(done.stderr.split())
 
 
 def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(

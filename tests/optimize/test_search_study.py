@@ -9,6 +9,7 @@ from sottovoce.config import load_recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
 from sottovoce.intervals import Interval
 from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settings
+from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
 
@@ -139,6 +140,24 @@ def test_a_study_about_something_else_is_refused(small: Space, tmp_path: Path) -
     Study(tmp_path, small, purpose=PURPOSE, seed=0)
     with pytest.raises(InputError, match="another model"):
         Study(tmp_path, small, purpose={**PURPOSE, "model": "base"}, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "judging", "confirming"),
+    [
+        (200, range(48), range(48, 168)),
+        (168, range(48), range(48, 168)),
+        (150, range(48), range(30, 150)),
+        (93, range(46), range(93)),
+        (1, range(1), range(1)),
+    ],
+)
+def test_too_few_clips_judge_by_half_and_confirm_by_those_that_do_not_judge_first(
+    n_clips: int, judging: range, confirming: range
+) -> None:
+    section = load_recipe("search").search
+    assert section is not None
+    assert divide(range(n_clips), section) == (tuple(judging), tuple(confirming))
 
 
 def test_a_damaged_study_is_one_clear_error(small: Space, tmp_path: Path) -> None:

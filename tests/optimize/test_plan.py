@@ -1,0 +1,88 @@
+"""What `optimize` plans to record is what it records."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sottovoce.calibrate.clips import Clip, ClipSet
+from sottovoce.calibrate.record import choose_clips
+from sottovoce.calibrate.speech import read_speech
+from sottovoce.config import load_recipe
+from sottovoce.errors import InputError
+from sottovoce.optimize.plan import Plan, describe, plan, settings_of
+from sottovoce.progress import Silent
+from sottovoce.testing import tiny_checkpoint, tone, write_tone_set, write_wav
+
+N_CLIPS = 4
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny.en", multilingual=False)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> ClipSet:
+    """Hold tones in turns that are English, German, too long by their set, and missing."""
+    clips = read_speech(str(write_tone_set(tmp_path / "speech", n_clips=24, splits=()))).clips
+    return ClipSet(name="mixed", clips=tuple(changed(clip, place) for place, clip in enumerate(clips)))
+
+
+def changed(clip: Clip, place: int) -> Clip:
+    match place % 4:
+        case 1:
+            return replace(clip, language="de")
+        case 2:
+            return replace(clip, duration_s=31.0)
+        case 3:
+            return replace(clip, audio=Path("nowhere") / clip.clip_id)
+        case _:
+            return clip
+
+
+def planned(model: Path, speech: ClipSet, out: Path) -> Plan:
+    recipe = load_recipe("int8", [f"calibration.n_clips={N_CLIPS}"])
+    return plan(str(model), recipe, speech, out, force=False)
+
+
+def test_what_is_planned_is_what_is_recorded(english: Path, mixed: ClipSet, tmp_path: Path) -> None:
+    made = planned(english, mixed, tmp_path / "run")
+    spec = made.recipe.calibration
+    recorded = choose_clips(mixed, spec, english_only=True, reporter=Silent()).loaded.loaded
+    assert made.clips == tuple(clip.clip for clip in recorded)
+    assert len(made.clips) == N_CLIPS
+    assert f"record: {N_CLIPS} of 24 calibration clips of mixed" in describe(made)
+
+
+def test_other_audio_of_a_clip_that_is_recorded_is_another_plan(
+    english: Path, mixed: ClipSet, tmp_path: Path
+) -> None:
+    before = planned(english, mixed, tmp_path / "run")
+    told, last = settings_of(before)["speech"], before.clips[-1].audio
+    assert isinstance(last, Path)
+    write_wav(last, tone(1.0, pitch_hz=999))
+    assert settings_of(planned(english, mixed, tmp_path / "run"))["speech"] != told
+
+
+def with_all(speech: ClipSet, **changes: object) -> ClipSet:
+    return replace(speech, clips=tuple(replace(clip, **changes) for clip in speech.clips))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"language": "de"}, r"mixed has no English clips of split calib \(it has de\)"),
+        ({"split": "train"}, "mixed has no clips of split calib; it has train"),
+        ({"duration_s": 31.0}, "mixed has no calibration clip of at most 30 s"),
+        (
+            {"audio": Path("nowhere") / "a.wav"},
+            "none of 12 calibration clips of mixed is there, tone-.. first",
+        ),
+    ],
+)
+def test_speech_that_cannot_be_recorded_is_refused_before_any_work(
+    english: Path, mixed: ClipSet, tmp_path: Path, changes: dict[str, object], told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        planned(english, with_all(mixed, **changes), tmp_path / "run")

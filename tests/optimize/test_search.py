@@ -257,9 +257,9 @@ def test_more_workers_than_cores_are_refused(
 ) -> None:
     pytest.importorskip("ray", reason="the extra cluster is not installed")
     out = Path(shutil.copytree(found, tmp_path / "best"))
-    done = run(command(tiny, tones, recipe, out, "--trials", "2", "--workers", "ray:99", "--threads", "1"))
+    done = run(command(tiny, tones, recipe, out, "--trials", "2", "--workers", "ray:99"))
     assert done.returncode == 2, done.stderr
-    assert "--workers ray:99: with 1 threads each" in " ".join(done.stderr.split())
+    assert "--workers ray:99: with" in " ".join(done.stderr.split())
 
 
 def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(

@@ -116,7 +116,7 @@ def plan_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) ->
     planned = tuple(islice((clip for clip in short if _is_there(clip)), spec.n_clips))
     if not planned:
         raise InputError(
-            f"none of {len(short)} calibration clips of {speech.name} is there, {short[0].clip_id} first; "
+            f"{short[0].clip_id} does not exist; none of {len(short)} calibration clips of {speech.name} is there: "
             "check where the audio lies"
         )
     return planned

@@ -23,7 +23,7 @@ def test_tiny_en_fp32_makes_plausible_errors_on_librispeech(
     told = json.loads(
         command(
             "benchmark", tiny_run, "--data", real_speech, "--where", "source=librispeech-test-clean",
-            "--limit", 40, "--variants", "int8", "--passes", 1, "--timing-clips", 4, "--out", out, "--json",
+            "--limit", 24, "--variants", "int8", "--passes", 1, "--timing-clips", 4, "--out", out, "--json",
         ).stdout
     )  # fmt: skip
 
@@ -64,11 +64,11 @@ def test_a_distilled_student_is_exported_quantized_and_runs(
     run, results = tmp_path / "run", tmp_path / "results"
 
     command(
-        "optimize", student, "--data", real_speech, "--out", run, "--set", "calibration.n_clips=4",
+        "optimize", student, "--data", real_speech, "--out", run, "--set", "calibration.n_clips=2",
         "--set", "exports=[]",
     )  # fmt: skip
     command(
-        "benchmark", run, "--data", real_speech, "--where", "language=fr", "--limit", 2, "--passes", 1,
+        "benchmark", run, "--data", real_speech, "--where", "language=fr", "--limit", 1, "--passes", 1,
         "--out", results,
     )  # fmt: skip
 

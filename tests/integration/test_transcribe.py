@@ -108,7 +108,7 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
     clips = filter_clips(read_speech(str(real_speech)), ["source=librispeech-test-clean-long"]).clips
     paths = [clip.audio for clip in clips if isinstance(clip.audio, Path)]
     assert len(paths) == len(clips) == 6
-    with_captions = paths[:3]
+    with_captions, paths = paths[:2], paths[:4]
     for kind, asked in (("srt", with_captions), ("vtt", with_captions), ("json", paths)):
         command("transcribe", fast_run, *asked, "--format", kind, "--output-dir", tmp_path)
     texts = [
@@ -123,7 +123,7 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
         assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
         assert cues[-1].end > timedelta(seconds=duration_s - 10)
         assert " ".join(cue.content for cue in cues).split() == text.split()
-    assert wer([clip.text or "" for clip in clips], texts) < 0.09
+    assert wer([clip.text or "" for clip in clips[:4]], texts) < 0.09
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,34 @@ def test_a_signal_ends_whatever_is_done(wait: str, leave: str, number: signal.Si
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_nothing_is_raised_through_an_import(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    """`terminate called after throwing an instance of 'pybind11::error_already_set'`: torch, while it was imported."""
+    (tmp_path / "native.py").write_text(
+        "import os, time\n"
+        "try:\n"
+        "    print('importing', flush=True)\n"
+        "    time.sleep(60)\n"
+        "except BaseException:\n"
+        "    os.abort()\n",
+        encoding="utf-8",
+    )
+    waiter = WAITER.format(wait="import native", leave=AT_ONCE)
+    with subprocess.Popen(
+        [sys.executable, "-c", waiter],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "importing\n"]
+        process.send_signal(number)
+        told = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert "nothing was half-written" in told
+
+
 def test_a_second_signal_does_not_wait() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", WAITER.format(wait=IN_NATIVE_CODE, leave=AT_ONCE)],

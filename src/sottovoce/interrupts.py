@@ -2,7 +2,8 @@
 
 The main thread unwinds and cleans up. Native code may keep it from doing so for longer than anybody waits: a
 thread that the system tells of signals by itself ends the process then. That is safe: everything here may be killed
-at any moment.
+at any moment. Nothing unwinds through an import: native modules that call Python while they are initialised abort the
+process where that raises.
 """
 
 import os
@@ -13,12 +14,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 GRACE_S = 1.0
 """For unwinding and cleaning up; with the time to notice, a command is gone within two seconds."""
 
 EXIT_CODES = {int(signal.SIGINT): 130, int(signal.SIGTERM): 143}
 """128 and the number of the signal, as shells have it."""
+
+SHOW_CURSOR = b"\x1b[?25h"
+"""Progress bars hide it (ECMA-48, DECTCEM)."""
 
 WORDS = {130: "interrupted", 143: "terminated"}
 
@@ -39,9 +44,11 @@ class Signals:
         self.exit_code: int | None = None
         self.is_told = False
 
-    def receive(self, number: int, _: FrameType | None) -> None:
-        """Unwind the main thread."""
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Unwind the main thread; within an import, end the process."""
         self.exit_code = EXIT_CODES[number]
+        if _is_importing(frame):
+            _end(self.exit_code, self)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
@@ -96,8 +103,25 @@ def _end_late(numbers: socket.socket, signals: Signals) -> None:
     numbers.settimeout(GRACE_S)
     with suppress(TimeoutError):
         _next_code(numbers)
+    _end(code, signals)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Tell whether a frame is below Python's import machinery."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end(code: int, signals: Signals) -> NoReturn:
+    """End the process without unwinding."""
+    error = sys.stderr.fileno()
+    if os.isatty(error):
+        os.write(error, SHOW_CURSOR)
     if not signals.is_told:
-        os.write(sys.stderr.fileno(), f"{told(code)}\n".encode())
+        os.write(error, f"{told(code)}\n".encode())
     _kill_children()
     os._exit(code)
 
@@ -111,9 +135,13 @@ def _next_code(numbers: socket.socket) -> int | None:
 
 
 def _kill_children() -> None:
-    import psutil
+    try:
+        import psutil
 
-    for child in psutil.Process().children(recursive=True):
+        children = psutil.Process().children(recursive=True)
+    except (ImportError, AttributeError):  # it is being imported itself: too early for children
+        return
+    for child in children:
         try:
             child.kill()
         except psutil.NoSuchProcess:

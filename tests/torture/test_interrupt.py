@@ -28,20 +28,27 @@ def test_a_signal_ends_a_command_soon(
     (tmp_path / "whole").mkdir()
     whole = optimize.run(tmp_path / "whole" / "out")
     assert whole.code == 0, whole.err
+    expected = optimize.result(tmp_path / "whole" / "out")
     taken, good = [], 0
     for i, moment in enumerate(moments(rounds, whole.seconds, seed=2)):
         out = tmp_path / f"round-{i}" / "out"
         out.parent.mkdir()
         ended = optimize.stop(out, 0.3 + moment, number)  # Python itself starts in the first tenths
+        fine = ended is None
         if ended is not None:
             taken.append(ended.seconds)
-            fine = ended.code == code and ended.seconds < LONGEST_S and "Traceback" not in ended.err
-            fine = fine and not out.exists() and set(left_over(out)) <= MAY_STAY
-            good += fine
-            if not fine:
-                print(f"after {moment:.1f} s: {ended}, left {left_over(out)}")
-        else:
-            good += 1
+            fine = ended.seconds < LONGEST_S and "Traceback" not in ended.err
+            if out.exists():  # it had done its work, and Python was leaving
+                fine = fine and ended.code in {code, -number} and optimize.result(out) == expected
+            else:
+                fine = fine and ended.code == code and set(left_over(out)) <= MAY_STAY
+        good += fine
+        print(
+            f"{number.name} {i + 1} of {rounds}, after {moment:.1f} s: {'fine' if fine else ended}",
+            flush=True,
+        )
+        if not fine:
+            print(f"  left {left_over(out)}", flush=True)
         shutil.rmtree(out.parent)
     slowest = max(taken, default=0.0)
     print(f"{number.name}: {good} of {rounds}, {len(taken)} before its end, slowest {slowest:.2f} s")

@@ -5,6 +5,7 @@ only; elsewhere a long step is one line at its end.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from sottovoce.progress import Advance
 
@@ -41,8 +43,11 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Say in one line what went wrong."""
-        self._errors.print("[bold red]error:[/] ", end="")
-        self._errors.print(" ".join(text.split()), markup=False)
+        line = " ".join(text.split())
+        try:
+            self._errors.print(Text.assemble(("error:", "bold red"), " ", line))
+        except MemoryError:  # colours need more than is left; what went wrong may be just that
+            os.write(sys.stderr.fileno(), f"error: {line}\n".encode(errors="replace"))
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Advance]:

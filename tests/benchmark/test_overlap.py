@@ -15,19 +15,9 @@ from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
 from sottovoce.optimize.search.judged_clips import JUDGED_NAME, read_judged_clips, write_judged_clips
-from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 from sottovoce.testing import tone
-
-
-class Notes(Silent):
-    """Keeps what a stage says."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.told.append(text)
+from sottovoce.testing.notes import Notes
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_pip_takes_the_bundles_own_wheel_whatever_the_index_calls_by_its_name(
     (wheels / WHEEL_NAME).write_bytes(build_own_wheel())
     required = lock((OWN, *others), [(WHEEL_NAME, wheels / WHEEL_NAME)])
     (tmp_path / "requirements.txt").write_text(required.replace("other==1.0\n", ""))
-    asked = [*options, "--index-url", index.parent.as_uri(), "-r", "requirements.txt"]
+    asked = [*options, "-i", index.parent.as_uri(), "-r", "requirements.txt"]
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), *asked],
         cwd=tmp_path,

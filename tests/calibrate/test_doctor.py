@@ -23,16 +23,7 @@ from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
 from sottovoce.terms import Component
-
-
-class Notes(Silent):
-    """Keeps what a stage says."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.told.append(text)
+from sottovoce.testing.notes import Notes
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from sottovoce.testing import tiny_checkpoint, write_tone_set
 
@@ -15,18 +16,31 @@ settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomi
 settings.load_profile("sottovoce")
 
 
+APART = (
+    "tests/optimize/test_search.py",
+    "tests/bundle/",
+    "tests/benchmark/test_measure.py",
+    "tests/reports/",
+)
+"""Tests that need little or nothing of the run that others share, longest first."""
+
+
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Sends the tests of real checkpoints to one process and most others to another: each makes its runs once.
 
-    Those of the search and of bundles need little of that, so whichever process is done first takes them.
+    Whichever process is done first takes those `APART`, so that both end at about the same time.
     xdist's own `--dist loadgroup` does not group under pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith("tests/integration/"):
             return "real"
-        apart = ("tests/optimize/test_search.py", "tests/bundle/")
-        return next((start for start in apart if nodeid.startswith(start)), "synthetic")
+        return next((start for start in APART if nodeid.startswith(start)), "synthetic")
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        order = ("real", "synthetic", *APART)
+        self.workqueue.move_to_end(min(self.workqueue, key=order.index), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_configure() -> None:

@@ -24,9 +24,10 @@ from sottovoce.runtime.features import HOP_SAMPLES
 from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.memory import GraphFile
 from sottovoce.runtime.split import ATTENTION, LOG_COUNTS_NAME, MASK_PORT, SCALE_PORT, count_positions
+from sottovoce.runtime.token_embedding import EMBEDDINGS_NAME, TOKENS_NAME, TokenEmbedding, take_out_embedding
 from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Word
-from sottovoce.runtime.words import place_words, split_words
+from sottovoce.runtime.words import Span, place_spans, place_words, split_words
 from sottovoce.terms import Component
 
 Weights = NDArray[np.float32]
@@ -45,9 +46,8 @@ LOWEST = np.finfo(np.float32).tiny
 class Aligner:
     """Finds when the words of a known text are spoken.
 
-    The first `align` compiles the decoder once more, down to its last alignment head and without
-    its output layer. That takes a second copy of these weights. Measured with 60 tokens, in private
-    memory: whisper-tiny.en 62 MB in float32 and 96 MB in INT8, whisper-base 126 MB in INT8.
+    The first `align` compiles the decoder once more, down to its last alignment head, without its output layer and its table of
+    tokens. That takes a second copy of these weights; measured in private memory: whisper-tiny.en 50 MB in INT8, whisper-base 59 MB.
     """
 
     def __init__(
@@ -104,15 +104,42 @@ class Aligner:
         tokens = tuple(token for segment in segments for token in segment)
         if len(probabilities) != len(tokens):
             raise InputError(f"{len(probabilities)} probabilities of {len(tokens)} tokens; give one for each")
-        n_positions = min(encoded.states.shape[1], -(-n_samples // POSITION_SAMPLES))
-        if not tokens or n_positions == 0:
+        if not tokens or n_samples == 0:
             return tuple(() for _ in segments)
+        starts_s = self._starts_s(encoded, prompt, tokens, n_samples)
+        chunks = [split_words(self._tokenizer, segment, language) for segment in segments]
+        return place_words(chunks, starts_s, probabilities)
+
+    def spans(
+        self, encoded: Encoded, prompt: Tokens, tokens: Tokens, *, language: str, n_samples: int
+    ) -> tuple[Span, ...]:
+        """Find the words of a window's text, and which of its tokens each is made of.
+
+        Args:
+            encoded: what the text was decoded from, a batch of one.
+            prompt: as `align` has it.
+            tokens: text tokens of the window.
+            language: code, of what is written.
+            n_samples: of the window's audio, 16 kHz; at least one.
+
+        Returns:
+            As `align` returns words.
+
+        Raises:
+            InputError: as `attention`.
+        """
+        starts_s = self._starts_s(encoded, prompt, tokens, n_samples)
+        return place_spans([split_words(self._tokenizer, tokens, language)], starts_s)[0]
+
+    def _starts_s(self, encoded: Encoded, prompt: Tokens, tokens: Tokens, n_samples: int) -> list[float]:
+        """Return where each token starts, and where the last one ends."""
+        n_positions = min(encoded.states.shape[1], -(-n_samples // POSITION_SAMPLES))
         weights = self.attention(encoded, (*prompt, *tokens, self._tokenizer.special.end))
         heard = alignment_matrix(weights[:, :, :n_positions])
         # The row of a token says where the next one begins: the end token's says nothing.
         starts_s = first_positions(-heard[len(prompt) - 1 : -1]) * POSITION_S
-        chunks = [split_words(self._tokenizer, segment, language) for segment in segments]
-        return place_words(chunks, starts_s.tolist(), probabilities)
+        times: list[float] = starts_s.tolist()
+        return times
 
     def attention(self, encoded: Encoded, tokens: Tokens) -> Weights:
         """Return what the alignment heads attend to when tokens are fed all at once.
@@ -133,12 +160,15 @@ class Aligner:
             raise InputError(
                 f"{len(tokens)} tokens to align, the decoder takes {MAX_TOKENS}; shorten the text"
             )
+        request, embedding = self._request
+        ids = np.array([tokens], dtype=np.int64)
         inputs = {
             "encoder_hidden_states": encoded.states,
-            "input_ids": np.array([tokens], dtype=np.int64),
+            TOKENS_NAME: ids,
             LOG_COUNTS_NAME: mask_of(encoded),
         }
-        request = self._request
+        if embedding is not None:
+            inputs[EMBEDDINGS_NAME] = embedding.rows(ids)
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
@@ -147,12 +177,13 @@ class Aligner:
         return weights
 
     @cached_property
-    def _request(self) -> Any:
+    def _request(self) -> tuple[Any, TokenEmbedding | None]:
         import openvino
 
         model = attention_model(self._file.read(), self._heads)
+        embedding = take_out_embedding(model)
         compiled = openvino.Core().compile_model(model, "CPU", self._compute.properties())
-        return compiled.create_infer_request()
+        return compiled.create_infer_request(), embedding
 
     @cached_property
     def _file(self) -> GraphFile:

@@ -17,8 +17,10 @@ class TranscribeOptions:
     Attributes:
         language: code; None detects it. An English-only model knows `en` only.
         task: transcribe, or translate to English.
-        with_timestamps: let the model tell where segments start and end.
-        word_timestamps: place each word; costs one more pass of the decoder a window.
+        with_timestamps: segments have times. Those of long audio in batches come of the alignment, with a variant
+            that has one and where nothing is translated; else the model tells them.
+        word_timestamps: place each word; costs one more pass of the decoder a window, where segments do not
+            take it already.
         beam_size: 1 is greedy.
         temperatures: tried in order until one gives a likely text that does not repeat itself.
         compression_ratio_limit: above, a text repeats itself.

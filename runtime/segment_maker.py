@@ -12,9 +12,11 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.long_form import TimedWave
 from sottovoce.runtime.segments import Piece, split_pieces
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.sentences import cut_into_sentences
+from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Phase, Segment, Task, Word
 from sottovoce.runtime.windows import Asked, Heard
+from sottovoce.runtime.words import as_word
 
 
 class SegmentMaker:
@@ -38,23 +40,68 @@ class SegmentMaker:
         self, window: TimedWave, pieces: Sequence[Piece], heard: Heard, asked: Asked, clock: PhaseClock
     ) -> list[Segment]:
         """Return the segments of a window's pieces, with words where they are asked for."""
-        attempt = heard.attempt
         segments = [
-            Segment(
-                start_s=window.start_s + piece.start_s,
-                end_s=window.start_s + piece.end_s,
-                text=self._tokenizer.text(piece.tokens).strip(),
-                tokens=piece.tokens,
-                mean_log_probability=attempt.mean_log_probability,
-                no_speech_probability=attempt.no_speech_probability,
-                compression_ratio=heard.compression_ratio,
-                temperature=attempt.temperature,
-            )
+            self._segment(heard, piece.tokens, window.start_s + piece.start_s, window.start_s + piece.end_s)
             for piece in pieces
         ]
+        if segments and asked.are_times_aligned:
+            return self._sentences(window, segments[0].tokens, heard, asked, clock)
         if asked.options.word_timestamps and segments:
             return self._with_words(window, segments, heard, asked, clock)
         return segments
+
+    def _segment(
+        self, heard: Heard, tokens: Tokens, start_s: float, end_s: float, words: tuple[Word, ...] = ()
+    ) -> Segment:
+        return Segment(
+            start_s=start_s,
+            end_s=end_s,
+            text=self._tokenizer.text(tokens).strip(),
+            tokens=tokens,
+            mean_log_probability=heard.attempt.mean_log_probability,
+            no_speech_probability=heard.attempt.no_speech_probability,
+            compression_ratio=heard.compression_ratio,
+            temperature=heard.attempt.temperature,
+            words=words,
+        )
+
+    def _sentences(
+        self, window: TimedWave, tokens: Tokens, heard: Heard, asked: Asked, clock: PhaseClock
+    ) -> list[Segment]:
+        """Place the words of a text without timestamps, and cut it into sentences."""
+        with clock.time(Phase.ALIGNMENT):
+            spans = self._aligner.spans(
+                heard.encoded,
+                self._plain_prompt(asked),
+                tokens,
+                language=_written(asked),
+                n_samples=len(window.wave),
+            )
+        probabilities = self._probabilities(heard)
+        has_words = asked.options.word_timestamps
+        return [
+            self._segment(
+                heard,
+                tokens[sentence[0].first : sentence[-1].behind],
+                window.start_s + sentence[0].start_s,
+                window.start_s + sentence[-1].end_s,
+                tuple(_moved(as_word(span, probabilities), window.start_s) for span in sentence)
+                if has_words
+                else (),
+            )
+            for sentence in cut_into_sentences(spans)
+        ]
+
+    def _plain_prompt(self, asked: Asked) -> Tokens:
+        return self._tokenizer.prompt(
+            language=asked.detected.language, task=asked.options.task, with_timestamps=False
+        )
+
+    def _probabilities(self, heard: Heard) -> list[float]:
+        """Return the probability of each text token."""
+        end = self._tokenizer.special.end
+        logs = zip(heard.attempt.tokens, heard.attempt.log_probabilities, strict=True)
+        return [math.exp(log) for token, log in logs if token < end]
 
     def _with_words(
         self,
@@ -65,20 +112,14 @@ class SegmentMaker:
         clock: PhaseClock,
     ) -> list[Segment]:
         """Place the words; segments that the model gave no times get those of their words."""
-        attempt, special = heard.attempt, self._tokenizer.special
-        logs = zip(attempt.tokens, attempt.log_probabilities, strict=True)
-        probabilities = [math.exp(log) for token, log in logs if token < special.end]
         texts = [segment.tokens for segment in segments]
-        language = "en" if asked.options.task is Task.TRANSLATE else asked.detected.language
         with clock.time(Phase.ALIGNMENT):
             placed = self._aligner.align(
                 heard.encoded,
-                self._tokenizer.prompt(
-                    language=asked.detected.language, task=asked.options.task, with_timestamps=False
-                ),
+                self._plain_prompt(asked),
                 segments=texts,
-                probabilities=probabilities[: sum(map(len, texts))],
-                language=language,
+                probabilities=self._probabilities(heard)[: sum(map(len, texts))],
+                language=_written(asked),
                 n_samples=len(window.wave),
             )
         return [
@@ -88,9 +129,16 @@ class SegmentMaker:
 
 
 def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, keep: bool) -> Segment:
-    moved = tuple(
-        replace(word, start_s=word.start_s + offset_s, end_s=word.end_s + offset_s) for word in words
-    )
+    moved = tuple(_moved(word, offset_s) for word in words)
     if keep or not moved:
         return replace(segment, words=moved)
     return replace(segment, words=moved, start_s=moved[0].start_s, end_s=moved[-1].end_s)
+
+
+def _moved(word: Word, by_s: float) -> Word:
+    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
+
+
+def _written(asked: Asked) -> str:
+    """Return the language of the text."""
+    return "en" if asked.options.task is Task.TRANSLATE else asked.detected.language

@@ -34,7 +34,7 @@ from sottovoce.runtime.segment_maker import SegmentMaker
 from sottovoce.runtime.segments import samples_done, timed_tokens
 from sottovoce.runtime.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer, with_room
-from sottovoce.runtime.transcript import Phase, Segment, Transcript
+from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
 from sottovoce.runtime.variant import find_variant, told_compute
 from sottovoce.runtime.windows import Asked, Detected, Heard, WindowDecoder
 from sottovoce.terms import Component, Format
@@ -213,7 +213,7 @@ class Transcriber:
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
         if options.condition_on_previous and not options.with_timestamps:
             raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
-        if options.word_timestamps and format_of(self._folder) is Format.ONNX:
+        if options.word_timestamps and not self._can_align:
             raise SpecError(
                 f"{self._folder.name} is ONNX, whose graphs do not tell cross-attention; word timestamps need an "
                 "OpenVINO variant"
@@ -243,8 +243,21 @@ class Transcriber:
         first = next(windows, None)
         if first is None:
             return [], self._default_language(options)
-        asked = self._settle(first.wave, options, clock)
+        asked = self._with_aligned_times(self._settle(first.wave, options, clock))
         return self._hear(chain([first], windows), asked, clock, told), asked.detected
+
+    def _with_aligned_times(self, asked: Asked) -> Asked:
+        """Take the times of segments from the alignment, where there is one: asked for them, the model skips speech.
+
+        A translation has no words at the places of the speech, so that its times remain the model's.
+        """
+        if not asked.options.with_timestamps or asked.options.task is Task.TRANSLATE or not self._can_align:
+            return asked
+        return replace(asked, options=replace(asked.options, with_timestamps=False), are_times_aligned=True)
+
+    @property
+    def _can_align(self) -> bool:
+        return format_of(self._folder) is Format.OPENVINO
 
     def _hear(
         self,

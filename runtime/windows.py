@@ -71,12 +71,14 @@ class Asked:
         detected: the language.
         hotwords: tokens to stand before the text of every window.
         first_text: tokens to stand before the first text: names, style.
+        are_times_aligned: the times of segments come of the alignment, and the model is asked for none.
     """
 
     options: TranscribeOptions
     detected: Detected
     hotwords: Tokens
     first_text: Tokens
+    are_times_aligned: bool = False
 
     @property
     def hint(self) -> Tokens:

@@ -108,6 +108,14 @@ def place_words(
     Returns:
         The words of each segment. They are in order and never overlap.
     """
+    placed = place_spans(segments, starts_s)
+    return tuple(tuple(as_word(span, probabilities) for span in spans) for spans in placed)
+
+
+def place_spans(
+    segments: Sequence[Sequence[Chunk]], starts_s: Sequence[float]
+) -> tuple[tuple[Span, ...], ...]:
+    """Give words their times, as `place_words`, and tell which tokens each is made of."""
     placed = _place(segments, starts_s)
     durations_s = [span.duration_s for spans in placed for span in spans if span.duration_s > 0]
     usual_s = min(MAX_MEDIAN_S, median(durations_s)) if durations_s else 0.0
@@ -116,7 +124,7 @@ def place_words(
     placed = [_join_closing(_join_opening(spans)) for spans in placed]
     if usual_s > 0:
         placed = _cut_behind_pauses(placed, usual_s)
-    return tuple(tuple(_word(span, probabilities) for span in spans) for spans in placed)
+    return tuple(map(tuple, placed))
 
 
 def _split_characters(tokenizer: WhisperTokenizer, tokens: Tokens) -> Iterator[Chunk]:
@@ -223,7 +231,8 @@ def _consists_of(text: str, marks: frozenset[str]) -> bool:
     return marks.issuperset(text.strip())
 
 
-def _word(span: Span, probabilities: Sequence[float]) -> Word:
+def as_word(span: Span, probabilities: Sequence[float]) -> Word:
+    """Make a word of what was placed; `probabilities` are those of all tokens that the spans number."""
     known = [max(LOWEST_PROBABILITY, float(one)) for one in probabilities[span.first : span.behind]]
     return Word(
         text=span.text, start_s=span.start_s, end_s=span.end_s, probability=min(1.0, geometric_mean(known))

@@ -124,6 +124,24 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
     assert done[-1] == pytest.approx(70)
 
 
+@pytest.mark.parametrize("words", [False, True])
+def test_times_of_long_audio_change_no_word_of_it(transcriber: Transcriber, *, words: bool) -> None:
+    """Asked for timestamps Whisper leaves speech out: the alignment tells them."""
+    plain = replace(GREEDY, with_timestamps=False)
+    untimed = transcriber.transcribe(tone(70.0), plain)
+    timed = transcriber.transcribe(tone(70.0), replace(GREEDY, word_timestamps=words))
+    tokens = [token for segment in timed.segments for token in segment.tokens]
+    assert tokens == [token for segment in untimed.segments for token in segment.tokens] != []
+    assert len(timed.segments) > len(untimed.segments)
+    assert timed.timings.calls[Phase.ALIGNMENT] == len(untimed.segments)
+    for before, after in pairwise(timed.segments):
+        assert 0 <= before.start_s <= before.end_s <= after.start_s <= after.end_s <= 70.0
+    for segment in timed.segments:
+        assert bool(segment.words) is words
+        if words:
+            assert "".join(word.text for word in segment.words).strip() == segment.text
+
+
 class Hasty:
     """Hears four seconds of each window, then says with a timestamp that all is said."""
 
@@ -197,14 +215,15 @@ class Speech:
         return Speech()
 
 
-@pytest.mark.parametrize("duration_s", [10.0, 70.0])
-def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_s: float) -> None:
+@pytest.mark.parametrize(("duration_s", "task"), [(10.0, Task.TRANSCRIBE), (70.0, Task.TRANSLATE)])
+def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_s: float, task: Task) -> None:
     """With timestamps Whisper at times ends a window before its speech ends."""
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     hasty = Hasty(tiny_run / "fp32-stateful")
     transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
     transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
-    segments = transcriber.transcribe(tone(duration_s), TranscribeOptions(language="en")).segments
+    options = TranscribeOptions(language="en", task=task)
+    segments = transcriber.transcribe(tone(duration_s), options).segments
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
     assert segments[-1].end_s > duration_s - 0.7
     assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))

@@ -1,11 +1,13 @@
 """What the machine refuses is told in one line, whoever says it and however."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sottovoce.errors import InputError, ResourceError, SottovoceError, StageError
+from sottovoce.errors import InputError, OutOfMemoryError, ResourceError, SottovoceError, StageError
 from sottovoce.failures import explain, told_plainly
 
 
@@ -26,13 +28,17 @@ from sottovoce.failures import explain, told_plainly
             "the disk is full",
         ),
         (RuntimeError("basic_ios::clear: iostream error"), ResourceError, "the disk is full"),
-        (MemoryError(), ResourceError, "too little memory"),
-        (RuntimeError("Exception from src/core.cpp:1: std::bad_alloc"), ResourceError, "too little memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ResourceError, "too little memory"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), ResourceError, "too little memory"),
+        (MemoryError(), OutOfMemoryError, "too little memory"),
+        (
+            RuntimeError("Exception from src/core.cpp:1: std::bad_alloc"),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemoryError, "too little memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemoryError, "too little memory"),
         (
             ImportError("libtorch.so: failed to map segment from shared object"),
-            ResourceError,
+            OutOfMemoryError,
             "too little memory",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), InputError, "no permission for runs"),
@@ -62,3 +68,29 @@ def test_another_error_stays_what_it_is(error: Exception, tmp_path: Path) -> Non
 
 def test_an_error_of_ours_is_told_already(tmp_path: Path) -> None:
     assert explain(StageError("too little: std::bad_alloc"), path=tmp_path) is None
+
+
+CRASHES_WHEN_IT_LEAVES = """
+import atexit, os, signal, sys
+from sottovoce import cli
+def app(**_):
+    print("so far")
+    raise {error}
+cli.app = app
+atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+cli.main()
+"""
+
+
+def test_where_memory_was_short_no_library_is_unloaded() -> None:
+    """A library that found no room while it was loaded crashed when Python left: exit code -11 behind the line."""
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES_WHEN_IT_LEAVES.format(error="MemoryError")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "so far\n"
+    assert done.stderr.startswith("error: too little memory")
+    assert done.stderr.count("\n") == 1

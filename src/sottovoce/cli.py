@@ -27,9 +27,9 @@ from sottovoce.commands import (
 )
 from sottovoce.commands.options import Session
 from sottovoce.console import Terminal, show_log
-from sottovoce.errors import SottovoceError
+from sottovoce.errors import OutOfMemoryError, SottovoceError
 from sottovoce.failures import explain
-from sottovoce.interrupts import WORDS, Signals, Terminated, forget_interrupt, obeyed, told
+from sottovoce.interrupts import WORDS, Signals, Terminated, end_at_once, forget_interrupt, obeyed, told
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -111,18 +111,17 @@ def main() -> None:
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program
             if signals.exit_code is None:  # native code may turn an interruption into any error
-                _fail(terminal, *_told(error), is_debug=is_debug)
+                _fail(terminal, error, is_debug=is_debug)
             code = EXIT_INTERRUPTED
         _leave(terminal, signals, code)
 
 
 def _told(error: Exception) -> tuple[str, int]:
     """Say in one line what went wrong, with the exit code."""
-    known = explain(error) or error
-    if isinstance(known, SottovoceError):
-        return str(known), known.exit_code
-    if isinstance(known, click.ClickException):
-        return f"{known.format_message()} (--help shows what there is)", known.exit_code
+    if isinstance(error, SottovoceError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"{error.format_message()} (--help shows what there is)", error.exit_code
     return (
         f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
         EXIT_UNEXPECTED,
@@ -139,8 +138,12 @@ def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     sys.exit(ended)
 
 
-def _fail(terminal: Terminal, message: str, code: int, *, is_debug: bool) -> NoReturn:
+def _fail(terminal: Terminal, error: Exception, *, is_debug: bool) -> NoReturn:
+    known = explain(error) or error
+    message, code = _told(known)
     if is_debug:
         traceback.print_exc()
     terminal.error(message)
+    if isinstance(known, OutOfMemoryError):
+        end_at_once(code)
     sys.exit(code)

@@ -5,6 +5,7 @@
     ├── InputError           1   what a person gave: a checkpoint, speech, a folder
     ├── MissingExtraError    1   a part of sottovoce that is not installed
     ├── ResourceError        1   too little memory or disk for what was asked
+    │   └── OutOfMemoryError 1   memory was short within the work
     ├── StageError           1   a stage did not do what it promises
     └── GateError            3   a condition on the result does not hold
         ├── ParityError      3   an exported model differs from its checkpoint
@@ -59,6 +60,10 @@ class MissingExtraError(SottovoceError):
 
 class ResourceError(SottovoceError):
     """The machine has less memory or disk than the work is forecast to need."""
+
+
+class OutOfMemoryError(ResourceError):
+    """Memory was short within the work: libraries may be loaded by halves, and crash when they are unloaded."""
 
 
 class StageError(SottovoceError):

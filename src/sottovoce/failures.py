@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sottovoce.errors import GateError, InputError, ResourceError, SottovoceError, StageError
+from sottovoce.errors import (
+    GateError,
+    InputError,
+    OutOfMemoryError,
+    ResourceError,
+    SottovoceError,
+    StageError,
+)
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -65,7 +72,7 @@ def explain(error: BaseException, *, path: Path | None = None) -> SottovoceError
         if _is(each, FULL, FULL_TEXTS):
             return disk_full(where)
         if isinstance(each, MemoryError) or _is(each, frozenset({errno.ENOMEM}), MEMORY_TEXTS):
-            return ResourceError(
+            return OutOfMemoryError(
                 f"too little memory for this step{_detail(each)}; close other programs, raise the limit, or use a "
                 "machine with more memory"
             )

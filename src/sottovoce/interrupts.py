@@ -89,6 +89,15 @@ def forget_interrupt() -> None:
     exec("")  # noqa: S102 - nothing is run
 
 
+def end_at_once(exit_code: int) -> NoReturn:
+    """End the process and its children; nothing is unwound, and no library is unloaded."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            stream.flush()
+    _kill_children()
+    os._exit(exit_code)
+
+
 def told(exit_code: int) -> str:
     """Say in one line why a command ended."""
     return f"{WORDS[exit_code]}; nothing was half-written"
@@ -123,7 +132,7 @@ def _end(code: int, signals: Signals) -> NoReturn:
     if not signals.is_told:
         os.write(error, f"{told(code)}\n".encode())
     _kill_children()
-    os._exit(code)
+    os._exit(code)  # without a flush: whoever was interrupted may hold the lock of what is written
 
 
 def _next_code(numbers: socket.socket) -> int | None:

@@ -35,6 +35,20 @@ from sottovoce.failures import explain, told_plainly
             "too little memory",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemoryError, "too little memory"),
+        (
+            RuntimeError(
+                "Couldn't get TorchScript module by tracing. Exception: could not create a primitive"
+            ),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (
+            RuntimeError(
+                "Exception from src/inference/src/dev/plugin.cpp:54: Resource temporarily unavailable"
+            ),
+            OutOfMemoryError,
+            "too little memory",
+        ),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemoryError, "too little memory"),
         (
             ImportError("libtorch.so: failed to map segment from shared object"),

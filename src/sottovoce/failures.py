@@ -41,10 +41,12 @@ MEMORY_TEXTS = (
     "cannot allocate memory",
     "failed to allocate memory",
     "failed to map segment from shared object",
+    "could not create a primitive",
     "can't start new thread",
+    "resource temporarily unavailable",
     "(os error 12)",
 )
-"""Of C++, PyTorch, onnxruntime, the dynamic loader, and Python where a thread's stack finds no room."""
+"""Of C++, PyTorch, onnxruntime, the dynamic loader, oneDNN, and Python and OpenVINO where a thread's stack finds no room."""
 
 DENIED_TEXTS = (
     "read-only file system",

@@ -10,8 +10,6 @@ float16 and bfloat16 into float32, int16 into INT8.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,10 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.sentences import cut_into_sentences
 from sottovoce.runtime.stream import BlockStream
 from sottovoce.runtime.transcriber import DEFAULT_OPTIONS, Progress, Transcriber
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.runtime.windows import Detected
-from sottovoce.runtime.words import Span
 from sottovoce.terms import Component
 
 PHASES: Mapping[str, Phase] = {
@@ -154,15 +150,8 @@ class Ctranslate2Transcriber(Transcriber):
             return [], self._unheard(options)
         for part in self._parts:
             part.clock = clock
-        in_batches = _are_batched(wave, options)
-        found, info = self._start(wave, options, in_batches=in_batches)
+        found, info = self._start(wave, options)
         segments = list(self._follow(found, len(wave) / SAMPLE_RATE_HZ, told))
-        if in_batches and _has_sentences(options):
-            segments = [
-                sentence
-                for segment in segments
-                for sentence in self._sentences(segment, str(info.language), options)
-            ]
         if not segments and options.language is None:
             return [], self._unheard(options)
         return segments, Detected(language=str(info.language), probability=float(info.language_probability))
@@ -172,10 +161,11 @@ class Ctranslate2Transcriber(Transcriber):
         is_known = options.language is not None or not self._model.model.is_multilingual
         return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
 
-    def _start(
-        self, wave: Wave, options: TranscribeOptions, *, in_batches: bool
-    ) -> tuple[Iterable[Any], Any]:
+    def _start(self, wave: Wave, options: TranscribeOptions) -> tuple[Iterable[Any], Any]:
         """Start a transcription as the options ask for it; the work is done while the segments are taken."""
+        is_long = len(wave) > WINDOW_SAMPLES
+        looks_for_speech = is_long if options.use_voice_activity is None else options.use_voice_activity
+        in_batches = is_long and looks_for_speech and _may_be_batched(options)
         asked = {
             "language": options.language,
             "task": options.task.value,
@@ -187,7 +177,7 @@ class Ctranslate2Transcriber(Transcriber):
             "initial_prompt": options.initial_prompt,
             "hotwords": options.hotwords,
             "without_timestamps": in_batches or not options.with_timestamps,
-            "word_timestamps": options.word_timestamps or (in_batches and _has_sentences(options)),
+            "word_timestamps": options.word_timestamps,
         }
         started: tuple[Iterable[Any], Any]
         if in_batches:
@@ -196,36 +186,10 @@ class Ctranslate2Transcriber(Transcriber):
             started = self._model.transcribe(
                 wave,
                 condition_on_previous_text=options.condition_on_previous,
-                vad_filter=_looks_for_speech(wave, options),
+                vad_filter=looks_for_speech,
                 **asked,
             )
         return started
-
-    def _sentences(self, segment: Segment, language: str, options: TranscribeOptions) -> Iterator[Segment]:
-        """Cut a window's text into sentences with the times of their words."""
-        if not segment.words:
-            yield segment
-            return
-        from faster_whisper.tokenizer import Tokenizer
-
-        splitter = Tokenizer(
-            self._model.hf_tokenizer,
-            self._model.model.is_multilingual,
-            task=options.task.value,
-            language=language,
-        )
-        spans = _spans(segment.words, *splitter.split_to_word_tokens(list(segment.tokens)))
-        words = iter(segment.words)
-        for sentence in cut_into_sentences(spans):
-            said = tuple(islice(words, len(sentence)))
-            yield replace(
-                segment,
-                start_s=sentence[0].start_s,
-                end_s=sentence[-1].end_s,
-                text="".join(word.text for word in said).strip(),
-                tokens=segment.tokens[sentence[0].first : sentence[-1].behind],
-                words=said if options.word_timestamps else (),
-            )
 
     def _follow(self, found: Iterable[Any], duration_s: float, told: Progress) -> Iterator[Segment]:
         """Turn faster-whisper's segments into ours as they come."""
@@ -246,45 +210,13 @@ class Ctranslate2Transcriber(Transcriber):
             told(end_s)
 
 
-def _looks_for_speech(wave: Wave, options: TranscribeOptions) -> bool:
-    is_long = len(wave) > WINDOW_SAMPLES
-    return is_long if options.use_voice_activity is None else options.use_voice_activity
-
-
-def _are_batched(wave: Wave, options: TranscribeOptions) -> bool:
-    """Tell whether windows are decoded in batches, which faster-whisper does well without timestamps in their text only.
+def _may_be_batched(options: TranscribeOptions) -> bool:
+    """Tell whether windows may be decoded in batches, which faster-whisper does well without timestamps in their text only.
 
     With them it drops what a window says behind its last pair, and never hears what it left unsaid: 9.2 instead of 6.1 % WER on
-    recordings of 170 s (docs/lab-notes.md). Words have times in batches all the same, so that sentences do; those of a
-    translation have no place in the speech.
+    recordings of 170 s (docs/lab-notes.md). Words have times in batches all the same.
     """
-    may_be = options.word_timestamps or not options.with_timestamps or _has_sentences(options)
-    is_long = len(wave) > WINDOW_SAMPLES
-    return is_long and _looks_for_speech(wave, options) and may_be and not options.condition_on_previous
-
-
-def _has_sentences(options: TranscribeOptions) -> bool:
-    """Tell whether windows that are decoded in batches are to be cut into sentences with times."""
-    return options.with_timestamps and options.task is not Task.TRANSLATE
-
-
-def _spans(words: Sequence[Word], texts: Sequence[str], tokens: Sequence[Sequence[int]]) -> list[Span]:
-    """Find the tokens of each word.
-
-    Args:
-        words: with the marks that stand at them.
-        texts: words and marks.
-        tokens: of each of `texts`.
-    """
-    spans: list[Span] = []
-    pieces = zip(texts, map(len, tokens), strict=True)
-    behind = 0
-    for word in words:
-        first, said = behind, ""
-        while len(said) < len(word.text) and (piece := next(pieces, None)) is not None:
-            said, behind = said + piece[0], behind + piece[1]
-        spans.append(Span(text=word.text, first=first, behind=behind, start_s=word.start_s, end_s=word.end_s))
-    return [*spans[:-1], replace(spans[-1], behind=sum(map(len, tokens)))]
+    return not options.condition_on_previous and (options.word_timestamps or not options.with_timestamps)
 
 
 def _word(word: Any, latest_s: float) -> Word:

@@ -91,20 +91,6 @@ def test_long_audio_is_transcribed_to_its_end(int8: Transcriber, options: Transc
     assert all(segment.end_s <= 70.0 for segment in transcript.segments)
 
 
-@pytest.mark.parametrize("has_words", [False, True])
-def test_times_of_long_audio_change_no_word_of_it(int8: Transcriber, *, has_words: bool) -> None:
-    untimed = int8.transcribe(long_wave(), replace(GREEDY, with_timestamps=False))
-    timed = int8.transcribe(long_wave(), replace(GREEDY, word_timestamps=has_words))
-    tokens = [token for segment in timed.segments for token in segment.tokens]
-    assert tokens == [token for segment in untimed.segments for token in segment.tokens] != []
-    assert "".join(timed.text.split()) == "".join(untimed.text.split())
-    for segment in timed.segments:
-        assert 0 <= segment.start_s <= segment.end_s <= 70.0
-        assert bool(segment.words) is has_words
-        if has_words:
-            assert "".join(word.text for word in segment.words).strip() == segment.text
-
-
 @pytest.mark.parametrize("n_samples", [0, 100, 32_000])
 def test_silence_has_no_text(int8: Transcriber, n_samples: int) -> None:
     assert int8.transcribe(np.zeros(n_samples, np.float32)).segments == ()

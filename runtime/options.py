@@ -18,7 +18,8 @@ class TranscribeOptions:
         language: code; None detects it. An English-only model knows `en` only.
         task: transcribe, or translate to English.
         with_timestamps: segments have times. Those of long audio in batches come of the alignment, with a variant
-            that has one and where nothing is translated; else the model tells them.
+            that has one and where nothing is translated, which also shows what the text leaves out; else the
+            model tells them.
         word_timestamps: place each word; costs one more pass of the decoder a window, where segments do not
             take it already.
         beam_size: 1 is greedy.

@@ -7,7 +7,6 @@ from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.long_form import TimedWave
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.segments import Piece
 from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.voice_activity import VoiceActivity, load_voice_activity, pack_windows, speech_spans
 from sottovoce.runtime.windows import Heard
@@ -16,8 +15,17 @@ DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
 """A short clip beyond one of them is looked through for speech before its text counts."""
 
-REST_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
-"""Less behind the last timestamp is the pause after a sentence."""
+Stretch = tuple[float, float]
+"""Start and end in seconds from the start of a window."""
+
+LEAST_GAP_SAMPLES = round(1.2 * SAMPLE_RATE_HZ)
+"""Less without text is a pause. Chosen with calibration clips (docs/lab-notes.md), as is the least speech."""
+
+LEAST_TEXT_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
+"""What the text of a window takes of it, or its gaps would hardly be shorter than it is."""
+
+LEAST_SPEECH_S = 0.8
+"""In a gap; less may be a breath, or the end of a word whose place is known to a tenth of a second."""
 
 SPARSE_SPEECH_S = 6.0
 SPARSE_TOKENS_PER_S = 0.7
@@ -49,19 +57,42 @@ class SecondLook:
         """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
         return not _is_doubtful(heard) or self.has_speech(window.wave, options, clock)
 
-    def rest(
-        self, window: TimedWave, pieces: Sequence[Piece], options: TranscribeOptions, clock: PhaseClock
-    ) -> TimedWave | None:
-        """Return the speech behind the last piece: with timestamps the model at times ends a window early."""
-        if not options.with_timestamps or not pieces or not pieces[-1].is_closed:
-            return None
-        n_done = round(pieces[-1].end_s * SAMPLE_RATE_HZ)
-        rest = window.wave[n_done:]
-        if min(n_done, len(rest)) < REST_SAMPLES or options.use_voice_activity is False:
-            return None
-        if is_silent(rest) or not self.has_speech(rest, options, clock):
-            return None
-        return TimedWave(start_s=window.start_s + n_done / SAMPLE_RATE_HZ, wave=rest)
+    def unheard(
+        self, window: TimedWave, heard: Sequence[Stretch], options: TranscribeOptions, clock: PhaseClock
+    ) -> list[TimedWave]:
+        """Return the speech that the text of a window leaves out: the model at times ends early, or skips.
+
+        Args:
+            window: where the text was heard.
+            heard: where the text is in the window, in order of time; nothing where that is not known.
+            options: tell whether to look for speech.
+            clock: is told what the work took.
+        """
+        if options.use_voice_activity is False or not heard:
+            return []
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        starts_s, ends_s = zip(*heard, strict=True)
+        gaps = [
+            (round(begin_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ))
+            for begin_s, end_s in zip((0.0, *ends_s), (*starts_s, window_s), strict=True)
+        ]
+        return [
+            TimedWave(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
+            for begin, end in gaps
+            if self._is_unheard(window.wave[begin:end], len(window.wave), clock)
+        ]
+
+    def _is_unheard(self, gap: Wave, n_window: int, clock: PhaseClock) -> bool:
+        """Tell whether a gap has speech.
+
+        One that is nearly its window is none: its text would be short and the gap in it again nearly the window.
+        """
+        if not LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES or is_silent(gap):
+            return False
+        with clock.time(Phase.VOICE_ACTIVITY):
+            probabilities = self.activity.another().probabilities(gap, is_last=True)
+        spans = speech_spans(probabilities, duration_s=len(gap) / SAMPLE_RATE_HZ)
+        return sum(span.end_s - span.start_s for span in spans) >= LEAST_SPEECH_S
 
     def cut_anew(
         self, window: TimedWave, n_tokens: int, options: TranscribeOptions, clock: PhaseClock

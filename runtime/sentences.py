@@ -10,6 +10,9 @@ LONGEST_S = 7.0
 SHORTEST_S = 1.0
 """A shorter sentence joins the one behind it, or at the end the one before."""
 
+LONGEST_PAUSE_S = 1.0
+"""A longer one ends a stretch, whatever the words say."""
+
 LEAST_SHARE = 0.25
 """Of a sentence that is cut: neither part is shorter, where there is another place for the cut."""
 
@@ -28,7 +31,7 @@ Spans = tuple[Span, ...]
 def cut_into_sentences(spans: Sequence[Span]) -> tuple[Spans, ...]:
     """Cut the words of a window into stretches to be shown or printed one at a time.
 
-    A sentence is one stretch. Those under `SHORTEST_S` are joined to a neighbour where both together are no longer than
+    A sentence is one stretch, where no pause is longer than `LONGEST_PAUSE_S`. Those under `SHORTEST_S` are joined to a neighbour where both together are no longer than
     `LONGEST_S`; those over `LONGEST_S` are cut behind commas and the like, else at pauses, else in their middle.
 
     Args:
@@ -45,10 +48,14 @@ def _sentences(spans: Sequence[Span]) -> list[Spans]:
     sentences: list[Spans] = []
     first = 0
     for behind in range(1, len(spans) + 1):
-        if behind == len(spans) or _ends_sentence(spans[behind - 1].text, spans[behind].text):
+        if behind == len(spans) or _is_cut(spans[behind - 1], spans[behind]):
             sentences.append(tuple(spans[first:behind]))
             first = behind
     return sentences
+
+
+def _is_cut(before: Span, after: Span) -> bool:
+    return after.start_s - before.end_s > LONGEST_PAUSE_S or _ends_sentence(before.text, after.text)
 
 
 def _ends_sentence(text: str, following: str) -> bool:
@@ -74,7 +81,8 @@ def _join_short(sentences: list[Spans]) -> list[Spans]:
 
 
 def _fit(one: Spans, other: Spans) -> bool:
-    return _duration_s(one + other) <= LONGEST_S
+    is_near = other[0].start_s - one[-1].end_s <= LONGEST_PAUSE_S
+    return is_near and _duration_s(one + other) <= LONGEST_S
 
 
 def _cut_long(spans: Spans) -> list[Spans]:

@@ -29,9 +29,9 @@ from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech
 from sottovoce.runtime.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.quiet_import import import_openvino
-from sottovoce.runtime.second_look import SecondLook
+from sottovoce.runtime.second_look import SecondLook, Stretch
 from sottovoce.runtime.segment_maker import SegmentMaker
-from sottovoce.runtime.segments import samples_done, timed_tokens
+from sottovoce.runtime.segments import Piece, samples_done, timed_tokens
 from sottovoce.runtime.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer, with_room
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
@@ -297,11 +297,14 @@ class Transcriber:
     ) -> tuple[list[Segment], list[TimedWave]]:
         """Return the segments of a window, and what of it is to be heard again."""
         pieces = self._maker.pieces(window, heard)
-        rest = self._look.rest(window, pieces, asked.options, clock)
+        segments = self._maker.segments(window, pieces, heard, asked, clock)
+        unheard = self._look.unheard(
+            window, _stretches(window, pieces, segments, asked), asked.options, clock
+        )
         n_tokens = sum(token < self._tokenizer.special.end for token in heard.attempt.tokens)
-        if rest is None and (cuts := self._look.cut_anew(window, n_tokens, asked.options, clock)):
+        if not unheard and (cuts := self._look.cut_anew(window, n_tokens, asked.options, clock)):
             return [], cuts
-        return self._maker.segments(window, pieces, heard, asked, clock), [rest] if rest else []
+        return segments, unheard
 
     def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
         longest_s = LONGEST_ELASTIC_S if self._encoder.is_elastic else WINDOW_S
@@ -362,6 +365,17 @@ class Transcriber:
             with_timestamps=asked.options.with_timestamps,
             previous=previous,
         )
+
+
+def _stretches(
+    window: TimedWave, pieces: Sequence[Piece], segments: Sequence[Segment], asked: Asked
+) -> list[Stretch]:
+    """Return where the text of a window is, as far as it is known: by alignment, or to the model's last timestamp."""
+    if asked.are_times_aligned:
+        return [(each.start_s - window.start_s, each.end_s - window.start_s) for each in segments]
+    if asked.options.with_timestamps and pieces and pieces[-1].is_closed:
+        return [(0.0, pieces[-1].end_s)]
+    return []
 
 
 def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWave]:

@@ -225,8 +225,8 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
     options = TranscribeOptions(language="en", task=task)
     segments = transcriber.transcribe(tone(duration_s), options).segments
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
-    assert segments[-1].end_s > duration_s - 0.7
-    assert all(after.start_s - before.end_s < 0.7 for before, after in pairwise(segments))
+    assert segments[-1].end_s > duration_s - 1.3
+    assert all(after.start_s - before.end_s < 1.3 for before, after in pairwise(segments))
 
 
 @pytest.mark.parametrize("duration_s", [7.5, 20.0, 70.0])

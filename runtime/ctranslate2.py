@@ -98,12 +98,9 @@ class Ctranslate2Transcriber(Transcriber):
 
     def _open(self, folder: Path, compute: ComputeSpec) -> None:
         self._model = open_model(folder, compute)
-        from faster_whisper import BatchedInferencePipeline
-
         self._parts = [_Clocked(getattr(self._model, name), phase) for name, phase in PHASES.items()]
         for name, part in zip(PHASES, self._parts, strict=True):
             setattr(self._model, name, part)
-        self._batched = BatchedInferencePipeline(self._model)
         self._end = int(self._model.hf_tokenizer.token_to_id(END_NAME))
 
     @property
@@ -165,7 +162,6 @@ class Ctranslate2Transcriber(Transcriber):
         """Start a transcription as the options ask for it; the work is done while the segments are taken."""
         is_long = len(wave) > WINDOW_SAMPLES
         looks_for_speech = is_long if options.use_voice_activity is None else options.use_voice_activity
-        in_batches = is_long and looks_for_speech and _may_be_batched(options)
         asked = {
             "language": options.language,
             "task": options.task.value,
@@ -176,19 +172,16 @@ class Ctranslate2Transcriber(Transcriber):
             "no_speech_threshold": options.no_speech_limit,
             "initial_prompt": options.initial_prompt,
             "hotwords": options.hotwords,
-            "without_timestamps": in_batches or not options.with_timestamps,
+            # Between windows: without them faster-whisper goes on 30 s later, whatever it heard.
+            "without_timestamps": not (is_long or options.with_timestamps),
             "word_timestamps": options.word_timestamps,
         }
-        started: tuple[Iterable[Any], Any]
-        if in_batches:
-            started = self._batched.transcribe(wave, batch_size=options.batch_size, **asked)
-        else:
-            started = self._model.transcribe(
-                wave,
-                condition_on_previous_text=options.condition_on_previous,
-                vad_filter=looks_for_speech,
-                **asked,
-            )
+        started: tuple[Iterable[Any], Any] = self._model.transcribe(
+            wave,
+            condition_on_previous_text=options.condition_on_previous,
+            vad_filter=looks_for_speech,
+            **asked,
+        )
         return started
 
     def _follow(self, found: Iterable[Any], duration_s: float, told: Progress) -> Iterator[Segment]:
@@ -208,15 +201,6 @@ class Ctranslate2Transcriber(Transcriber):
                 words=tuple(_word(word, end_s) for word in segment.words or ()),
             )
             told(end_s)
-
-
-def _may_be_batched(options: TranscribeOptions) -> bool:
-    """Tell whether windows may be decoded in batches, which faster-whisper does well without timestamps in their text only.
-
-    With them it drops what a window says behind its last pair, and never hears what it left unsaid: 9.2 instead of 6.1 % WER on
-    recordings of 170 s (docs/lab-notes.md). Words have times in batches all the same.
-    """
-    return not options.condition_on_previous and (options.word_timestamps or not options.with_timestamps)
 
 
 def _word(word: Any, latest_s: float) -> Word:

@@ -35,7 +35,8 @@ def test_both_formats_say_the_same(tiny_onnx: Path, baseline: Path, options: Tra
 
 def test_both_formats_say_the_same_of_a_long_recording(tiny_onnx: Path, baseline: Path) -> None:
     wave = np.concatenate([tone(25.0), tone(25.0, pitch_hz=500.0), tone(20.0, pitch_hz=300.0)])
-    texts = [Transcriber.load(folder).transcribe(wave, GREEDY).text for folder in (tiny_onnx, baseline)]
+    untimed = replace(GREEDY, with_timestamps=False)  # an ONNX graph shows no attention to take times from
+    texts = [Transcriber.load(folder).transcribe(wave, untimed).text for folder in (tiny_onnx, baseline)]
     assert texts[0] == texts[1] != ""
 
 

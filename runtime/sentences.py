@@ -31,8 +31,9 @@ Spans = tuple[Span, ...]
 def cut_into_sentences(spans: Sequence[Span]) -> tuple[Spans, ...]:
     """Cut the words of a window into stretches to be shown or printed one at a time.
 
-    A sentence is one stretch, where no pause is longer than `LONGEST_PAUSE_S`. Those under `SHORTEST_S` are joined to a neighbour where both together are no longer than
-    `LONGEST_S`; those over `LONGEST_S` are cut behind commas and the like, else at pauses, else in their middle.
+    A sentence is one stretch, where no pause is longer than `LONGEST_PAUSE_S`. Those under `SHORTEST_S` are joined to a
+    neighbour where both together are no longer than `LONGEST_S`; those over `LONGEST_S` are cut behind commas and the
+    like, else at pauses, else in their middle.
 
     Args:
         spans: words in order of time.

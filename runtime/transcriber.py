@@ -276,6 +276,7 @@ class Transcriber:
         segments: list[Segment] = []
         again: list[TimedWave] = []
         coming = iter(windows)
+        reached_s = 0.0
         while batch := [
             *again[: options.batch_size],
             *islice(coming, max(0, options.batch_size - len(again))),
@@ -289,7 +290,9 @@ class Transcriber:
                 heard_here, left_out = self._take(window, what, asked, clock)
                 segments += heard_here
                 again += left_out
-            told(batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
+            # What is heard again lies further back, which is no news.
+            reached_s = max(reached_s, batch[-1].start_s + len(batch[-1].wave) / SAMPLE_RATE_HZ)
+            told(reached_s)
         return sorted(segments, key=lambda segment: segment.start_s)
 
     def _take(

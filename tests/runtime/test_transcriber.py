@@ -223,7 +223,9 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
     transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
     transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
     options = TranscribeOptions(language="en", task=task)
-    segments = transcriber.transcribe(tone(duration_s), options).segments
+    done: list[float] = []
+    segments = transcriber.transcribe(tone(duration_s), options, progress=done.append).segments
+    assert done == sorted(done)
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
     assert segments[-1].end_s > duration_s - 1.3
     assert all(after.start_s - before.end_s < 1.3 for before, after in pairwise(segments))

@@ -225,7 +225,7 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
     options = TranscribeOptions(language="en", task=task)
     done: list[float] = []
     segments = transcriber.transcribe(tone(duration_s), options, progress=done.append).segments
-    assert done == sorted(done)
+    assert all(after > before - 0.01 for before, after in pairwise(done))
     assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
     assert segments[-1].end_s > duration_s - 1.3
     assert all(after.start_s - before.end_s < 1.3 for before, after in pairwise(segments))

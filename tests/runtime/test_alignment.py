@@ -18,10 +18,10 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.alignment import (
     Aligner,
     alignment_matrix,
-    attention_model,
     first_positions,
     median_filter,
 )
+from sottovoce.runtime.attention import attention_model
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import Encoded

@@ -1,6 +1,5 @@
 """What of a window is to be heard again."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,35 +9,14 @@ from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.long_form import TimedWave
 from sottovoce.runtime.second_look import SecondLook, Stretch
-from sottovoce.runtime.voice_activity import Framer, Probabilities
 from sottovoce.testing import tone
-
-
-class Loud:
-    """Takes all that is loud for speech."""
-
-    name = "loud"
-
-    def __init__(self) -> None:
-        self._framer = Framer()
-
-    def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
-        blocks = self._framer.blocks(chunk, is_last=is_last)
-        return np.concatenate(
-            [np.zeros(0, np.float32), *(np.abs(frames).max(axis=-1) > 0.01 for frames in blocks)]
-        ).astype(np.float32)
-
-    def reset(self) -> None:
-        self._framer.reset()
-
-    def another(self) -> "Loud":
-        return Loud()
+from sottovoce.testing.activity import LoudIsSpeech
 
 
 @pytest.fixture(scope="module")
 def look() -> SecondLook:
     made = SecondLook()
-    made.__dict__["activity"] = Loud()
+    made.__dict__["activity"] = LoudIsSpeech()
     return made
 
 

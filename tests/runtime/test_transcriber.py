@@ -22,8 +22,8 @@ from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.rules import Rules
 from sottovoce.runtime.tokens import WhisperTokenizer
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.voice_activity import Framer, Probabilities
 from sottovoce.runtime.windows import Heard
+from sottovoce.testing.activity import LoudIsSpeech
 
 GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
 LAYOUTS = ("fp32", "fp32-stateful")
@@ -196,32 +196,13 @@ class CutOff(Hasty):
         return replace(super()._decode_one(wave), attempt=attempt)
 
 
-class Speech:
-    """Takes everything for speech."""
-
-    name = "speech"
-
-    def __init__(self) -> None:
-        self._framer = Framer()
-
-    def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
-        blocks = self._framer.blocks(chunk, is_last=is_last)
-        return np.ones(sum(len(frames) for frames in blocks), dtype=np.float32)
-
-    def reset(self) -> None:
-        self._framer.reset()
-
-    def another(self) -> "Speech":
-        return Speech()
-
-
 @pytest.mark.parametrize(("duration_s", "task"), [(10.0, Task.TRANSCRIBE), (70.0, Task.TRANSLATE)])
 def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_s: float, task: Task) -> None:
     """With timestamps Whisper at times ends a window before its speech ends."""
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     hasty = Hasty(tiny_run / "fp32-stateful")
     transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
-    transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
+    transcriber._look.__dict__["activity"] = LoudIsSpeech()  # noqa: SLF001
     options = TranscribeOptions(language="en", task=task)
     done: list[float] = []
     segments = transcriber.transcribe(tone(duration_s), options, progress=done.append).segments
@@ -236,7 +217,7 @@ def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, 
     """Cut within a sentence, "Good grace. 'Tis fine for you to talk ..." became "Good grace." and 13 s were lost."""
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
-    transcriber._look.__dict__["activity"] = Speech()  # noqa: SLF001
+    transcriber._look.__dict__["activity"] = LoudIsSpeech()  # noqa: SLF001
     options = TranscribeOptions(language="en", with_timestamps=False)
     transcript = transcriber.transcribe(tone(duration_s), options)
     segments = transcript.segments

@@ -39,9 +39,7 @@ from sottovoce.benchmark.timing.ceilings import ceilings_of
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
 from sottovoce.benchmark.timing.scaling import Scaling
-from sottovoce.calibrate.clips import SYNTHETIC_SOURCE, ClipSet, count_by
 from sottovoce.calibrate.doctor import read_report
-from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.environment import library_versions, read_host
 from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
 from sottovoce.optimize.checkpoints import published_id
@@ -49,6 +47,8 @@ from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.speech.clips import SYNTHETIC_SOURCE, ClipSet, count_by
+from sottovoce.speech.loading import LoadedClips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

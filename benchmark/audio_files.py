@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.benchmark.results import ClipRow
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.speech.loading import LoadedClip
 
 FOLDER = "audio"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
 from sottovoce.calibrate.doctor import read_recorded_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.loading import LoadedClip, LoadedClips
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.search.judged_clips import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
+from sottovoce.speech.loading import LoadedClip, LoadedClips
 
 ADVICE = "Give the set a split, or other speech"
 

@@ -19,13 +19,13 @@ from sottovoce.benchmark.timing.blocks import choose_timing_clips
 from sottovoce.benchmark.timing.cold import one_line
 from sottovoce.benchmark.timing.failed_peers import failed_peer, failure_note
 from sottovoce.benchmark.timing.journal import peer_setting
-from sottovoce.calibrate.clips import ClipSet
-from sottovoce.calibrate.loading import LoadedClips
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.speech.clips import ClipSet
+from sottovoce.speech.loading import LoadedClips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,13 +33,13 @@ from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_scaling
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.benchmark.writing import write_results
-from sottovoce.calibrate.clips import ClipSet
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.failures import told_plainly
 from sottovoce.folders import check_output, heal, new_folder
 from sottovoce.locks import held
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
+from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import InferencePrecision
 from sottovoce.unfinished import unfinished_path
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from sottovoce.benchmark.eval_clips import ClipChoice
-from sottovoce.calibrate.clips import DEFAULT_SEED
 from sottovoce.cores import usable_cores
 from sottovoce.errors import SpecError
 from sottovoce.runtime.options import MAX_BATCH
+from sottovoce.speech.clips import DEFAULT_SEED
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: what a change may cost before users of a recognizer notice."""

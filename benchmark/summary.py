@@ -27,9 +27,9 @@ from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.speech.loading import LoadedClip
 
 
 def clip_rows(

@@ -11,7 +11,6 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from sottovoce.artifacts import Document
-from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.convergence import (
     Convergence,
     InputExtremes,
@@ -38,12 +37,13 @@ from sottovoce.calibrate.leaks import (
     sha256_of_wave,
     speaker_of,
 )
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.calibrate.store import SequenceEntry, read_sequence
 from sottovoce.config import Int8Variant
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Component
 
 DOCTOR_NAME = "doctor.json"

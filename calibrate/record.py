@@ -18,7 +18,6 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.calibrate.clips import Clip, ClipSet, count_by, select_clips
 from sottovoce.calibrate.doctor import EVALUATION_SPLIT, Patient, examine
 from sottovoce.calibrate.forecast import (
     Forecast,
@@ -32,7 +31,6 @@ from sottovoce.calibrate.forecast import (
     read_shape,
     shape_of_checkpoint,
 )
-from sottovoce.calibrate.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
 from sottovoce.calibrate.store import (
     DecodedSequence,
@@ -47,6 +45,8 @@ from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
+from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.variants import WhisperVariant, one_torch_thread
 
 logger = logging.getLogger(__name__)

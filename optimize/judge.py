@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import Decoder, Encoded, load_decoder
@@ -25,6 +24,7 @@ from sottovoce.runtime.features import log_mel
 from sottovoce.runtime.rules import Row, Rules, log_sum_exp
 from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
+from sottovoce.speech.loading import LoadedClip
 
 N_LIKELIEST = 64
 """Tokens of a position that are compared one by one; all others count as one. Keeping 52,000 would take 6 MB a clip."""

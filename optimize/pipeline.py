@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from sottovoce.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
-from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.record import choose_clips, record
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError
@@ -29,6 +28,7 @@ from sottovoce.optimize.steps import Sources, export_missing, quantize_into, rec
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.speech.clips import ClipSet
 from sottovoce.unfinished import Unfinished, unfinished_path
 
 logger = logging.getLogger(__name__)

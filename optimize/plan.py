@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.artifacts import canonical_sha256, sha256_of_file
-from sottovoce.calibrate.clips import Clip, ClipSet
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned, plan_clips
 from sottovoce.config import FloatVariant, Int8Variant, Recipe
@@ -17,6 +16,7 @@ from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.optimize.identity import Identity, read_identity
 from sottovoce.optimize.weight_files import weight_files
+from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.unfinished import unfinished_path
 

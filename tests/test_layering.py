@@ -15,7 +15,7 @@ import pytest
 import sottovoce
 
 PACKAGE = Path(sottovoce.__file__).parent
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
+STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "speech")
 LAYERS = (
     ("cores", "errors", "interrupts", "terms"),
     (
@@ -36,6 +36,7 @@ LAYERS = (
     ),
     ("runtime",),
     ("variants", "runs"),
+    ("speech",),
     ("calibrate",),
     ("optimize",),
     ("bundle", "benchmark"),

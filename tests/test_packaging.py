@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime")
+STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "speech")
 NEEDED = (
     "py.typed",
     "configs/int8.yaml",
@@ -21,7 +21,7 @@ NEEDED = (
     "reports/explorer.html.j2",
     "reports/report.css",
     "reports/report.js",
-    "calibrate/demo_speech/manifest.jsonl",
+    "speech/demo_speech/manifest.jsonl",
 )
 EXTRAS = {
     "all",
@@ -87,7 +87,7 @@ def sources() -> set[str]:
     }
     clips = {
         f"sottovoce/{path.relative_to(ROOT).as_posix()}"
-        for path in (ROOT / "calibrate/demo_speech").rglob("*.flac")
+        for path in (ROOT / "speech/demo_speech").rglob("*.flac")
     }
     return modules | of_stages | clips | {f"sottovoce/{name}" for name in NEEDED}
 

@@ -13,9 +13,9 @@ from sottovoce.benchmark.timing.journal import BlockRecord, Journal, as_record, 
 from sottovoce.benchmark.timing.noise import between, read_cpu
 from sottovoce.benchmark.timing.settling import wait_until_idle
 from sottovoce.benchmark.timing.worker import ClipError, Worker
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
+from sottovoce.speech.loading import LoadedClip
 
 MAX_FAILED_SHARE = 0.5
 

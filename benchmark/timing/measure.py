@@ -15,9 +15,9 @@ from sottovoce.benchmark.timing.failed_peers import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.benchmark.timing.worker import ClipError, ColdRun, Loaded, Worker, start_cold
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.progress import Advance, Reporter
+from sottovoce.speech.loading import LoadedClip
 
 logger = logging.getLogger(__name__)
 

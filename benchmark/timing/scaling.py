@@ -11,11 +11,11 @@ from sottovoce.benchmark.results import Absent, FailedIn, ThreadPoint, Throughpu
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.failed_peers import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
 from sottovoce.runtime.layout import format_of
+from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Format
 
 CHUNK = 32

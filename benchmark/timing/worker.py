@@ -40,10 +40,10 @@ from sottovoce.benchmark.engines.engine import (
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
 from sottovoce.runtime.audio import Wave
+from sottovoce.speech.loading import LoadedClip
 
 STOP_TIMEOUT_S = 10.0
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.accuracy import normalize, word_errors
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe
 from sottovoce.errors import SottovoceError
@@ -26,6 +25,7 @@ from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.speech.loading import LoadedClip
 
 N_TIMINGS = 2
 """Of each clip; the least counts, since whatever else the machine does only adds to it."""

@@ -7,9 +7,9 @@ from pydantic import Field, ValidationError
 
 from sottovoce.artifacts import Document, write_text
 from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import InputError
 from sottovoce.runs import SEARCH_NAME
+from sottovoce.speech.loading import LoadedClip
 
 JUDGED_NAME = "judged.jsonl"
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
-from sottovoce.calibrate.clips import Clip, ClipSet, select_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.loading import LoadedClip, load_clips
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe, SearchSection
@@ -39,6 +37,8 @@ from sottovoce.optimize.search.study import Study
 from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task, Workers
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
+from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.unfinished import Unfinished, unfinished_path
 
 PRUNE_FACTOR = 2.0

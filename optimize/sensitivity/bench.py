@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
 
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import StageError
 from sottovoce.optimize.judge import Judgement, Spoken, Subject, judge, listen
 from sottovoce.optimize.sensitivity.parts import (
@@ -22,6 +21,7 @@ from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.decoder import Decoder
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.speech.loading import LoadedClip
 
 N_TIMED_CLIPS = 4
 """Few clips, each many times: what the machine does besides changes from second to second."""

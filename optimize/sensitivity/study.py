@@ -17,7 +17,6 @@ from sottovoce.artifacts import (
     write_manifest,
     write_text,
 )
-from sottovoce.calibrate.clips import ClipSet
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe, parse_recipe
 from sottovoce.cores import usable_cores
@@ -51,6 +50,7 @@ from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
 from sottovoce.runtime.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.layout import format_of
 from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import Format
 
 logger = logging.getLogger(__name__)

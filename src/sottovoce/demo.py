@@ -62,11 +62,11 @@ def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     """Optimize, benchmark and report with the embedded model and speech."""
     from sottovoce.benchmark.run import benchmark
     from sottovoce.benchmark.spec import BenchmarkSpec
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.folders import check_output, check_output_file
     from sottovoce.optimize.pipeline import optimize, quantize_again
     from sottovoce.optimize.plan import plan
     from sottovoce.reports.report import write_report
+    from sottovoce.speech.sets import read_speech
 
     paths = demo_paths(out)
     for path in (paths.run, paths.results):

@@ -18,9 +18,6 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.failed_peers import failed_peer
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.loading import LoadedClip
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Silent
 from sottovoce.reports.comment import render_comment
@@ -30,6 +27,9 @@ from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio import decode_audio
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.sets import read_speech
 from sottovoce.testing import FakeEngine, FakeEngines, tone, write_tone_set
 from sottovoce.testing.pages import Page
 

@@ -16,12 +16,12 @@ from sottovoce.benchmark.timing import noise
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.timing.worker import ClipError, Worker
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip
 from sottovoce.testing import FakeEngines, fake_precision, tone
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from sottovoce.artifacts import read_manifest, write_manifest
 from sottovoce.benchmark.overlap import note_overlap
-from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.doctor import RECORDED_CLIPS_NAME
-from sottovoce.calibrate.loading import LoadedClip, LoadedClips, load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
 from sottovoce.optimize.search.judged_clips import JUDGED_NAME, read_judged_clips, write_judged_clips
 from sottovoce.runs import read_run
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.testing import tone
 from sottovoce.testing.notes import Notes
 

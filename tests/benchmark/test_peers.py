@@ -13,13 +13,13 @@ from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.reports.comparison import peers_table
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio import decode_audio
+from sottovoce.speech.sets import read_speech
 from sottovoce.testing import FakeEngine, FakeEngines, tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}

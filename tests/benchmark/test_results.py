@@ -19,11 +19,11 @@ from sottovoce.benchmark.results import (
 )
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.speech.sets import read_speech
 from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"

@@ -26,11 +26,11 @@ from sottovoce.benchmark.summary import (
 from sottovoce.benchmark.timing.course import Measured
 from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.worker import Loaded
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.loading import LoadedClip
 from sottovoce.errors import GateError
 from sottovoce.intervals import Interval, make_blocks
 from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Component
 from sottovoce.testing import FakeEngine, fake_precision, tone
 

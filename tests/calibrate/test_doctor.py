@@ -14,7 +14,6 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.coverage import Topic
 from sottovoce.calibrate.doctor import DOCTOR_NAME, RECORDED_CLIPS_NAME, read_recorded_clips, read_report
 from sottovoce.calibrate.forecast import minutes
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import override_recipe
 from sottovoce.errors import InputError
@@ -22,6 +21,7 @@ from sottovoce.inspection import inspect_run
 from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
 from sottovoce.testing.notes import Notes
 

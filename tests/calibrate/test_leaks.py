@@ -11,7 +11,6 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.clips import Clip
 from sottovoce.calibrate.leaks import (
     Fingerprint,
     describe_leaks,
@@ -23,8 +22,9 @@ from sottovoce.calibrate.leaks import (
     speaker_of,
     take_fingerprint,
 )
-from sottovoce.calibrate.loading import LoadedClip, load_clips
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.testing import tone, write_wav
 
 TEXT = "The harbor lights went out one by one."

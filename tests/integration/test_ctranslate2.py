@@ -6,9 +6,6 @@ import jiwer
 import pytest
 
 from sottovoce.accuracy import normalize
-from sottovoce.calibrate.clips import Clip, filter_clips
-from sottovoce.calibrate.loading import load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.demo import demo_speech
 from sottovoce.optimize.checkpoints import resolve_checkpoint
@@ -17,6 +14,9 @@ from sottovoce.optimize.identity import read_identity
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.speech.clips import Clip, filter_clips
+from sottovoce.speech.loading import load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Ctranslate2Type
 
 pytestmark = pytest.mark.slow

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.results import Stage, read_results
-from sottovoce.calibrate.loading import load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio import Wave
 from sottovoce.runtime.layout import COMPONENT_FILES
+from sottovoce.speech.loading import load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
 
 pytestmark = pytest.mark.slow

@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 
 from sottovoce.accuracy import normalize
-from sottovoce.calibrate.clips import Clip, filter_clips
-from sottovoce.calibrate.loading import load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.demo import demo_speech
@@ -27,6 +24,9 @@ from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.encoder import Encoder
 from sottovoce.runtime.features import WINDOW_FRAMES, log_mel
 from sottovoce.runtime.layout import onnx_path
+from sottovoce.speech.clips import Clip, filter_clips
+from sottovoce.speech.loading import load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Scheme, Weights
 
 pytestmark = pytest.mark.slow

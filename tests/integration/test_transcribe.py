@@ -19,14 +19,14 @@ import srt
 import webvtt
 
 from sottovoce.accuracy import normalize
-from sottovoce.calibrate.clips import Clip, filter_clips
-from sottovoce.calibrate.loading import load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.demo import demo_speech
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.sentences import LONGEST_S
+from sottovoce.speech.clips import Clip, filter_clips
+from sottovoce.speech.loading import load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
 from sottovoce.variants import WhisperVariant
 

@@ -10,13 +10,13 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import WHISPER_CPP
 from sottovoce.benchmark.timing.cold import OPENERS
-from sottovoce.calibrate.loading import load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.demo import demo_speech
 from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.speech.loading import load_clips
+from sottovoce.speech.sets import read_speech
 
 pytestmark = pytest.mark.slow
 

@@ -18,14 +18,14 @@ import jiwer
 import numpy as np
 
 from sottovoce.accuracy import normalize
-from sottovoce.calibrate.clips import filter_clips
-from sottovoce.calibrate.loading import LoadedClip, load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.intervals import rate_delta_interval
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.features import WINDOW_SAMPLES
 from sottovoce.runtime.windows import Asked
+from sottovoce.speech.clips import filter_clips
+from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.sets import read_speech
 
 
 class ByTheModelsTimes(Transcriber):

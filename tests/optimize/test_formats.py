@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.entries import EntrySpec, choose_entries
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import load_recipe, override_recipe
 from sottovoce.errors import MissingExtraError, ParityError, SpecError
@@ -24,6 +23,7 @@ from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.elastic import SILENCE_NAME
 from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.speech.sets import read_speech
 from sottovoce.tables import run_table
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
 from sottovoce.testing import tiny_checkpoint, tone

@@ -12,13 +12,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from sottovoce.calibrate.loading import LoadedClip, load_clips
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.optimize.judge import Judgement, Spoken, Subject, divergence_of, judge, listen
 from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
 
 LOGITS = arrays(np.float32, 12, elements=st.floats(-8, 8, width=32))

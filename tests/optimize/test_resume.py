@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from sottovoce.artifacts import created_now
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.config import load_recipe
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.optimize.pipeline import optimize
 from sottovoce.optimize.plan import Plan, plan, settings_of
 from sottovoce.progress import Advance
 from sottovoce.runs import read_run
+from sottovoce.speech.sets import read_speech
 from sottovoce.testing.torture import left_over, model_files
 from sottovoce.unfinished import Unfinished, unfinished_path
 

@@ -13,7 +13,6 @@ import pytest
 from sottovoce.artifacts import read_manifest
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.calibrate.speech import read_speech
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec, load_recipe, override_recipe
 from sottovoce.errors import InputError, SpecError, StageError
@@ -36,6 +35,7 @@ from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.layout import component_path
+from sottovoce.speech.sets import read_speech
 from sottovoce.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.terms import Component, InstructionSet
 from sottovoce.testing import write_tone_set

@@ -154,10 +154,10 @@ def benchmark(
     """
     from sottovoce.benchmark.run import benchmark as measure
     from sottovoce.benchmark.spec import BenchmarkSpec
-    from sottovoce.calibrate.clips import filter_clips
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.result_tables import results_table
     from sottovoce.runs import read_run
+    from sottovoce.speech.clips import filter_clips
+    from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj
     run = read_run(run_folder)

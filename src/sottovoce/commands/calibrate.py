@@ -24,10 +24,10 @@ def calibrate(
     import json
 
     from sottovoce.calibrate.doctor import read_report
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import override_recipe
     from sottovoce.optimize.pipeline import calibrate_again
     from sottovoce.runs import CALIBRATION_NAME, read_run
+    from sottovoce.speech.sets import read_speech
     from sottovoce.tables import doctor_table
 
     session: Session = context.obj

@@ -36,11 +36,11 @@ def optimize(
 
         sottovoce optimize ./my-finetuned-whisper --data LibriSpeech/dev-clean --out runs/mine --set calibration.n_clips=32
     """
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import load_recipe
     from sottovoce.inspection import inspect_run
     from sottovoce.optimize import pipeline
     from sottovoce.optimize.plan import describe, plan
+    from sottovoce.speech.sets import read_speech
     from sottovoce.tables import run_table
 
     session: Session = context.obj

@@ -54,11 +54,11 @@ def search(
 
         sottovoce search base --data speech/manifest.jsonl --workers ray:4 --threads 4 --out runs/base-best
     """
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.config import load_recipe
     from sottovoce.optimize.search.search import Budget, SearchSpec
     from sottovoce.optimize.search.search import search as find
     from sottovoce.optimize.search.workers import parse_workers
+    from sottovoce.speech.sets import read_speech
     from sottovoce.tables import search_table
 
     session: Session = context.obj

@@ -43,9 +43,9 @@ def sensitivity(
 
         sottovoce sensitivity runs/tiny.en --data speech/manifest.jsonl --variant int8 --clips 12 --json
     """
-    from sottovoce.calibrate.speech import read_speech
     from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
     from sottovoce.runs import read_run
+    from sottovoce.speech.sets import read_speech
     from sottovoce.tables import sensitivity_lines, sensitivity_table
 
     session: Session = context.obj

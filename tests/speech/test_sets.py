@@ -10,11 +10,11 @@ import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech import read_speech
-from sottovoce.calibrate.speech.languages import to_whisper_language
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio, is_silent
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets import read_speech
+from sottovoce.speech.sets.languages import to_whisper_language
 
 REAL_SPEECH = Path(__file__).parents[2].parent / "shared" / "speech"
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.clips import Clip, ClipSet, count_by, filter_clips, select_clips
 from sottovoce.errors import InputError, SpecError
+from sottovoce.speech.clips import Clip, ClipSet, count_by, filter_clips, select_clips
 
 CLIPS = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=30).map(
     lambda ids: [Clip(clip_id=clip_id, audio=b"") for clip_id in ids]

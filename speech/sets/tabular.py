@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech.row import AUDIO_NAMES, Row, what_is_wrong
-from sottovoce.calibrate.speech.textfile import read_text
 from sottovoce.errors import InputError
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets.row import AUDIO_NAMES, Row, what_is_wrong
+from sottovoce.speech.sets.textfile import read_text
 
 _DELIMITERS = (",", ";", "\t")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.loading import RejectedClip, load_clips
 from sottovoce.errors import InputError
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.loading import RejectedClip, load_clips
 
 
 def clip(clip_id: str, *, duration_s: float = 0.5, peak: float = 0.3) -> Clip:

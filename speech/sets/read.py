@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from sottovoce.calibrate.clips import Clip, ClipSet
-from sottovoce.calibrate.speech.folder import read_folder
-from sottovoce.calibrate.speech.hub import HUB_PREFIX, hub_set_name, read_hub
-from sottovoce.calibrate.speech.librispeech import is_librispeech, read_librispeech
-from sottovoce.calibrate.speech.manifest import read_manifest
-from sottovoce.calibrate.speech.tabular import read_table
 from sottovoce.errors import InputError
+from sottovoce.speech.clips import Clip, ClipSet
+from sottovoce.speech.sets.folder import read_folder
+from sottovoce.speech.sets.hub import HUB_PREFIX, hub_set_name, read_hub
+from sottovoce.speech.sets.librispeech import is_librispeech, read_librispeech
+from sottovoce.speech.sets.manifest import read_manifest
+from sottovoce.speech.sets.tabular import read_table
 
 ACCEPTED = (
     "a .jsonl or .json manifest, a .csv or .tsv table, a folder with manifest.jsonl, a LibriSpeech folder, "

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech import read_speech
-from sottovoce.calibrate.speech.hub import HubSpec, clips_of, hub_set_name, parse_hub_spec
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.audio import decode_audio
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets import read_speech
+from sottovoce.speech.sets.hub import HubSpec, clips_of, hub_set_name, parse_hub_spec
 
 
 def flac() -> bytes:

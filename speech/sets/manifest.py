@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech.row import Row, what_is_wrong
-from sottovoce.calibrate.speech.textfile import read_text
 from sottovoce.errors import InputError
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets.row import Row, what_is_wrong
+from sottovoce.speech.sets.textfile import read_text
 
 
 def read_manifest(path: Path) -> Iterator[Clip]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sottovoce.calibrate.clips import Clip
+from sottovoce.speech.clips import Clip
 
 # What people keep speech in, of the many formats that FFmpeg reads.
 AUDIO_SUFFIXES = frozenset(

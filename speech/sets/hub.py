@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech.languages import to_whisper_language
-from sottovoce.calibrate.speech.row import LANGUAGE_NAMES, SPEAKER_NAMES, TEXT_NAMES, none_of_nan
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets.languages import to_whisper_language
+from sottovoce.speech.sets.row import LANGUAGE_NAMES, SPEAKER_NAMES, TEXT_NAMES, none_of_nan
 
 HUB_PREFIX = "hf:"
 _SPEC = re.compile(r"hf:(?P<name>[^:]+)(?::(?P<config>[^:\[\]]+))?:(?P<split>[\w.-]+(?:\[[^\]]*\])?)")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech.languages import to_whisper_language
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets.languages import to_whisper_language
 
 # sottovoce and NeMo; Common Voice; DeepSpeech; what people write.
 AUDIO_NAMES = ("audio", "audio_filepath", "path", "file", "filename", "wav_filename")

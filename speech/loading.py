@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.calibrate.clips import Clip
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.speech.clips import Clip
 
 WHISPER_WINDOW_S = 30.0
 # Sets round durations, and encoders pad: a clip this little too long by its set is decoded to be sure.

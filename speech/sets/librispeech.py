@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sottovoce.calibrate.clips import Clip
-from sottovoce.calibrate.speech.textfile import read_text
 from sottovoce.errors import InputError
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.sets.textfile import read_text
 
 TRANSCRIPTS = "*.trans.txt"
 

@@ -11,8 +11,8 @@ from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.optimize.origin import find_checkpoint
 from sottovoce.optimize.weight_files import weight_files
 from sottovoce.runs import Run, Variant
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.elastic import SILENCE_NAME
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.terms import Ctranslate2Type, Format, Layout, Scheme, Weights
 
 FASTER_WHISPER = ("faster-whisper", "faster-whisper-batched")

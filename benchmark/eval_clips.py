@@ -8,7 +8,7 @@ from sottovoce.calibrate.record import usable_clips
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip, ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClips, load_clips
 

@@ -23,7 +23,7 @@ from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClips
 

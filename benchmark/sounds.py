@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 
 LENGTH_S = 10.0
 HUM_HZ = 50.0

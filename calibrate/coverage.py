@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sottovoce.artifacts import Document
-from sottovoce.runtime.audio import Wave
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, count_by
 
 LENGTH_EDGES_S = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0, 30.0)

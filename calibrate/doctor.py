@@ -41,7 +41,7 @@ from sottovoce.calibrate.store import SequenceEntry, read_sequence
 from sottovoce.config import Int8Variant
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Component

@@ -18,8 +18,8 @@ from sottovoce.calibrate.store import DecodedSequence, SequenceEntry
 from sottovoce.errors import StageError
 from sottovoce.graphs import constant_weight, weighted_operations
 from sottovoce.progress import Advance
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
 MAX_CLIPS = 256

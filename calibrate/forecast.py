@@ -14,7 +14,7 @@ import numpy as np
 
 from sottovoce.environment import available_memory_bytes
 from sottovoce.errors import ResourceError
-from sottovoce.runtime.layout import COMPONENT_FILES, components_of
+from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 
 PROCESS_BYTES = 1_229 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""

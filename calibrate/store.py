@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from sottovoce.artifacts import Document, read_manifest
 from sottovoce.errors import InputError
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"

@@ -21,7 +21,7 @@ from sottovoce.optimize.fidelity import Fidelity
 from sottovoce.optimize.names import settle_names
 from sottovoce.optimize.quantize import quantize_file
 from sottovoce.progress import Reporter
-from sottovoce.runtime.layout import COMPONENT_FILES
+from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.terms import Component
 
 COMPONENTS_NAME = "components"

@@ -20,10 +20,10 @@ from sottovoce.optimize.ctranslate2_checkpoint import StoredVariable, list_varia
 from sottovoce.optimize.fidelity import Fidelity, check_fidelity, compare_outputs
 from sottovoce.optimize.graph import Int8Count
 from sottovoce.optimize.identity import Identity
-from sottovoce.runtime.compute import ComputeSpec
 from sottovoce.runtime.ctranslate2 import errors_only
-from sottovoce.runtime.encoder import load_encoder_graph
-from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.encoder import load_encoder_graph
+from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.terms import Component, Ctranslate2Type, Scheme
 from sottovoce.variants import quiet_libraries
 

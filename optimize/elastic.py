@@ -22,14 +22,14 @@ from sottovoce.optimize.silence import (
     centroids_of,
     speech_frames,
 )
-from sottovoce.runtime.elastic import (
+from sottovoce.runtime.audio.features import HOP_SAMPLES, Features
+from sottovoce.runtime.model.elastic import (
     NO_POSITION,
     WINDOW_POSITIONS,
     ElasticSpec,
     SilenceStates,
     plan_window,
 )
-from sottovoce.runtime.features import HOP_SAMPLES, Features
 
 TABLE_RANK = 3
 """Of the position embedding: (1, 1500, d_model)."""

@@ -19,8 +19,8 @@ from sottovoce.optimize.identity import Identity, check_identity
 from sottovoce.optimize.names import settle_names, settle_states
 from sottovoce.optimize.onnx_parity import check_onnx_parity
 from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.config import QuantizeSpec
 from sottovoce.errors import StageError
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 
 MAX_ENCODER_ERROR = 0.25

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.tokens import Vocabulary
+from sottovoce.runtime.decoding.tokenizer import Vocabulary
 
 GGML_EXPORT = 2
 """Counts the changes of what this module writes: files that are kept are made anew after one."""

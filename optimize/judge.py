@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, Encoded, load_decoder
-from sottovoce.runtime.decoding import decode_greedily, feed_prompt, token_limit
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import log_mel
-from sottovoce.runtime.rules import Row, Rules, log_sum_exp
-from sottovoce.runtime.tokens import Tokens, WhisperTokenizer
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.features import log_mel
+from sottovoce.runtime.decoding.greedy import decode_greedily, feed_prompt, token_limit
+from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.speech.loading import LoadedClip
 

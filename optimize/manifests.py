@@ -27,8 +27,8 @@ from sottovoce.optimize.graph import Int8Count, count_int8_in_file
 from sottovoce.optimize.onnx_graph import count_int8, size_bytes
 from sottovoce.optimize.parity import Parity
 from sottovoce.runs import RECIPE_NAME, VariantFacts
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path, components_of, format_of, layout_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of
 from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 

@@ -20,7 +20,7 @@ from sottovoce.optimize.export import TorchWhisper
 from sottovoce.optimize.onnx_graph import ANY_ELEMENTS, Graph, save_graph, set_nodes, store_float_weights
 from sottovoce.optimize.onnx_merge import MERGED_NAME, merge_decoders
 from sottovoce.progress import Reporter
-from sottovoce.runtime.layout import onnx_path
+from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 

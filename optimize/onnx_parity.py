@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sottovoce.errors import ParityError
 from sottovoce.optimize.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, Encoded, States, load_decoder
-from sottovoce.runtime.decoding import Attempt, decode_greedily, feed_prompt
-from sottovoce.runtime.encoder import load_encoder_graph
-from sottovoce.runtime.rules import Rules
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, feed_prompt
+from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Decoder, Encoded, States, load_decoder
+from sottovoce.runtime.model.encoder import load_encoder_graph
 from sottovoce.runtime.transcript import Task
 
 

@@ -41,9 +41,9 @@ from sottovoce.optimize.quantize import elastic_spec
 from sottovoce.optimize.quantize_graph import quantize_component
 from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance, Reporter
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of, onnx_path
-from sottovoce.runtime.onnx_session import open_session
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of, onnx_path
+from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.terms import Component, Scheme, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 

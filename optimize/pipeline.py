@@ -27,7 +27,7 @@ from sottovoce.optimize.quantize import QuantizeFile
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import ClipSet
 from sottovoce.unfinished import Unfinished, unfinished_path
 

@@ -15,9 +15,9 @@ from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, wei
 from sottovoce.optimize.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.optimize.silence import SilentKeys, silence_of, silent_keys_of
 from sottovoce.progress import Reporter
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.elastic import ElasticSpec
-from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.elastic import ElasticSpec
+from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme, Weights
 from sottovoce.variants import quiet_libraries, quiet_output
 

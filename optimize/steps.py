@@ -23,8 +23,8 @@ from sottovoce.optimize.plan import Plan
 from sottovoce.optimize.quantize import QuantizeFile, quantize_variant, quantized_compute
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of
 from sottovoce.terms import Format, Weights
 
 

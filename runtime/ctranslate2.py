@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_SAMPLES
+from sottovoce.runtime.audio.stream import BlockStream
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_SAMPLES
+from sottovoce.runtime.decoding.window_decoder import Detected
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.stream import BlockStream
 from sottovoce.runtime.transcriber import DEFAULT_OPTIONS, Progress, Transcriber
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
-from sottovoce.runtime.windows import Detected
 from sottovoce.terms import Component
 
 PHASES: Mapping[str, Phase] = {

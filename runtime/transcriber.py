@@ -17,26 +17,26 @@ from typing import Any
 
 from sottovoce.cores import usable_cores
 from sottovoce.errors import SpecError
-from sottovoce.runtime import together
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime import batching as together
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import load_decoder
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.layout import format_of
-from sottovoce.runtime.long_form import Reader, TimedWave, plain_windows, speech_windows
-from sottovoce.runtime.memory import give_back_freed
+from sottovoce.runtime.decoding.gap_recovery import SecondLook, Stretch
+from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
+from sottovoce.runtime.decoding.window_decoder import Asked, Detected, Heard, WindowDecoder
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import load_decoder
+from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.layout import format_of
+from sottovoce.runtime.model.openvino.memory import give_back_freed
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino
+from sottovoce.runtime.model.variant import find_variant, told_compute
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.quiet_import import import_openvino
-from sottovoce.runtime.second_look import SecondLook, Stretch
-from sottovoce.runtime.segment_maker import SegmentMaker
-from sottovoce.runtime.segments import Piece, samples_done, timed_tokens
-from sottovoce.runtime.stream import BlockStream, blocks_of, checked
-from sottovoce.runtime.tokens import Tokens, WhisperTokenizer, with_room
+from sottovoce.runtime.timestamps.segment_maker import SegmentMaker
+from sottovoce.runtime.timestamps.segments import Piece, samples_done, timed_tokens
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
-from sottovoce.runtime.variant import find_variant, told_compute
-from sottovoce.runtime.windows import Asked, Detected, Heard, WindowDecoder
+from sottovoce.runtime.vad.segmenter import Reader, TimedWave, plain_windows, speech_windows
 from sottovoce.terms import Component, Format
 
 Progress = Callable[[float], None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
 from sottovoce.speech.clips import Clip
 
 WHISPER_WINDOW_S = 30.0

@@ -35,7 +35,7 @@ from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, 
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.subtitles import TranscriptFormat, format_transcript
+from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 
 ROOT = Path(__file__).parents[1]

@@ -173,7 +173,7 @@ def test_the_command_line_loads_no_heavy_library_before_it_is_asked_to_work() ->
 
 
 def test_audio_needs_nothing_that_a_device_does_not_install() -> None:
-    assert loaded_by("import sottovoce.runtime.audio").isdisjoint(HEAVY)
+    assert loaded_by("import sottovoce.runtime.audio.decode").isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if part_of(name) == "runtime"])

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
     from sottovoce.benchmark.results import Precision, Stage
-    from sottovoce.runtime.audio import Wave
+    from sottovoce.runtime.audio.decode import Wave
 
 DEFAULT_ENGINE = "sottovoce"
 """Our runtime: what a device runs."""

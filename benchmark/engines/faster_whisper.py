@@ -10,8 +10,8 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, Timed, group_by_language
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 
 COMPUTE_TYPE = "default"
 """That of the file: INT8 of the checkpoint that is converted for the comparison, else what a variant has."""

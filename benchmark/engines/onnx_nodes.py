@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from sottovoce.errors import MissingExtraError
-from sottovoce.runtime.layout import components_of, onnx_path
+from sottovoce.runtime.model.layout import components_of, onnx_path
 
 INT8_KERNELS = frozenset(
     {

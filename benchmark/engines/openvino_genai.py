@@ -6,8 +6,8 @@ from typing import Any
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 
 US_PER_S = 1e6
 

@@ -7,9 +7,9 @@ from typing import Any
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.readback import read_precision
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import layout_of
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import layout_of
 from sottovoce.terms import Component, Layout
 from sottovoce.variants import WhisperVariant, one_torch_thread
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sottovoce.benchmark.results import ComponentPrecision, Precision
 from sottovoce.errors import StageError
-from sottovoce.runtime.compute import computing_nodes
+from sottovoce.runtime.model.compute import computing_nodes
 from sottovoce.terms import Component
 
 INT8_PRECISIONS = frozenset({"i8", "u8"})

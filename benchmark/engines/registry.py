@@ -11,8 +11,8 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
 from sottovoce.benchmark.results import Absent
 from sottovoce.errors import MissingExtraError, SpecError, nearest
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import format_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import format_of
 from sottovoce.terms import Format
 
 Open = Callable[[Path, ComputeSpec], Engine]

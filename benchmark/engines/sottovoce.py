@@ -8,9 +8,9 @@ from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed, gro
 from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of, format_of
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of, format_of
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.runtime.transcript import Phase

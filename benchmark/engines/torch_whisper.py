@@ -8,8 +8,8 @@ from typing import Any
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.torch_model import load_model, with_processor
 from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 
 EXECUTION_MODE = "eager"
 """PyTorch runs a module after the other; it has no modes of precision."""

@@ -7,8 +7,8 @@ from typing import Any
 from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
 from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
 from sottovoce.benchmark.results import Precision, Stage
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 
 
 class WhisperCppEngine:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, EngineSpec, MakeEngine
 from sottovoce.errors import SottovoceError
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
-    from sottovoce.runtime.audio import Wave
+    from sottovoce.runtime.audio.decode import Wave
 
 SAMPLE_RATE_HZ = 16_000
 """As in `runtime.audio`, which brings FFmpeg along; our engine imports it, others may not."""

@@ -13,8 +13,8 @@ from sottovoce.benchmark.timing.failed_peers import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.runtime.layout import format_of
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.model.layout import format_of
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Format
 

@@ -42,7 +42,7 @@ from sottovoce.benchmark.results import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
-from sottovoce.runtime.audio import Wave
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 
 STOP_TIMEOUT_S = 10.0

@@ -22,7 +22,7 @@ from sottovoce.optimize.quantize import quantize_variant, quantized_compute
 from sottovoce.optimize.search.outcome import Outcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.runs import CALIBRATION_NAME
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import LoadedClip

@@ -17,10 +17,10 @@ from sottovoce.optimize.sensitivity.parts import (
 from sottovoce.optimize.sensitivity.report import Figures
 from sottovoce.optimize.sensitivity.timing import Saving, Work, time_in_turns
 from sottovoce.progress import Reporter
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Decoder
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.speech.loading import LoadedClip
 
 N_TIMED_CLIPS = 4

@@ -9,13 +9,13 @@ import numpy as np
 
 from sottovoce.optimize.judge import Spoken
 from sottovoce.optimize.sensitivity.timing import Work
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Decoder, Encoded, StatefulDecoder, StatelessDecoder
-from sottovoce.runtime.elastic import ElasticPlan, SilenceStates
-from sottovoce.runtime.encoder import Encoder, EncoderGraph
-from sottovoce.runtime.features import Features, log_mel
-from sottovoce.runtime.layout import component_path, components_of
-from sottovoce.runtime.memory import GraphFile
+from sottovoce.runtime.audio.features import Features, log_mel
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Decoder, Encoded, StatefulDecoder, StatelessDecoder
+from sottovoce.runtime.model.elastic import ElasticPlan, SilenceStates
+from sottovoce.runtime.model.encoder import Encoder, EncoderGraph
+from sottovoce.runtime.model.layout import component_path, components_of
+from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.terms import Component
 
 

@@ -17,8 +17,8 @@ from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, fin
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme
 from sottovoce.variants import quiet_libraries, quiet_output
 

@@ -47,9 +47,9 @@ from sottovoce.optimize.sensitivity.rule import (
 from sottovoce.optimize.sensitivity.timing import MAX_ROUNDS
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
-from sottovoce.runtime.compute import ComputeSpec, usable_precision
-from sottovoce.runtime.layout import format_of
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
+from sottovoce.runtime.model.layout import format_of
 from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import Format
 

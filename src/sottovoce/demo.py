@@ -45,9 +45,9 @@ def demo_speech() -> Path:
     Raises:
         InputError: the installation lacks it.
     """
-    import sottovoce.calibrate
+    import sottovoce.speech
 
-    manifest = Path(next(iter(sottovoce.calibrate.__path__))) / "demo_speech" / "manifest.jsonl"
+    manifest = Path(next(iter(sottovoce.speech.__path__))) / "demo_speech" / "manifest.jsonl"
     if not manifest.is_file():
         raise InputError(f"{manifest} is missing; install sottovoce again")
     return manifest

@@ -15,7 +15,7 @@ import yaml
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
 from sottovoce.config import RESERVED_NAMES, Recipe, parse_recipe
 from sottovoce.errors import InputError, nearest
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import (
     Component,
     Ctranslate2Type,

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.features import Features
-from sottovoce.runtime.layout import components_of
-from sottovoce.runtime.tokens import Tokens
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of
 from sottovoce.terms import Component
 
 logger = logging.getLogger(__name__)

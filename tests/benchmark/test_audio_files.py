@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.benchmark.audio_files import write_audio
 from sottovoce.benchmark.sounds import Sound, make_sounds
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.testing import tone

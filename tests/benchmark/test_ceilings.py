@@ -9,7 +9,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import CeilingPart, MachineRates
 from sottovoce.benchmark.timing.ceilings import RateSpec, best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.timing.worker import Worker
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN, FakeEngines
 
 SMALL = RateSpec(rows=64, size=128, depth=2, gemv_size=256)

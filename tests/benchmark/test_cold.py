@@ -15,7 +15,7 @@ from sottovoce.benchmark.timing.cold import OPENERS, ColdRequest
 from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_cold
 from sottovoce.errors import StageError
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import FakeEngines, tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}

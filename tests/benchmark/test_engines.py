@@ -17,7 +17,7 @@ from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.origin import find_checkpoint
 from sottovoce.runs import read_run
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
@@ -110,7 +110,7 @@ import json, pathlib, sys
 import sottovoce.benchmark.timing.worker
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import tone
 folder = pathlib.Path({str(engine_spec.folder)!r})
 spec = EngineSpec(engine={engine_spec.engine!r}, variant="x", folder=folder, compute=ComputeSpec(threads=1))

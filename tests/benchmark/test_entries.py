@@ -11,7 +11,7 @@ from sottovoce.benchmark.engines.registry import ENGINES, find_absent
 from sottovoce.benchmark.entries import EntrySpec, choose_entries, engine_names
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runs import Run, read_run
-from sottovoce.runtime.elastic import SILENCE_NAME
+from sottovoce.runtime.model.elastic import SILENCE_NAME
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from sottovoce.reports.html import render_report
 from sottovoce.reports.view import build_view
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
-from sottovoce.runtime.audio import decode_audio
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import decode_audio
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech

@@ -18,8 +18,8 @@ from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.errors import SpecError, StageError
 from sottovoce.progress import Silent
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.testing import FakeEngines, fake_precision, tone
@@ -207,8 +207,8 @@ import time
 from pathlib import Path
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import FakeEngines
 
 worker = Worker(

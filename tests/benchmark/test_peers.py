@@ -18,7 +18,7 @@ from sottovoce.progress import Silent
 from sottovoce.reports.comparison import peers_table
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
-from sottovoce.runtime.audio import decode_audio
+from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.testing import FakeEngine, FakeEngines, tone, write_tone_set, write_wav
 

@@ -22,7 +22,7 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 

@@ -28,7 +28,7 @@ from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.errors import GateError
 from sottovoce.intervals import Interval, make_blocks
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Component

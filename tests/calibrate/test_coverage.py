@@ -13,7 +13,7 @@ from sottovoce.calibrate.coverage import (
     loudness_dbfs,
     summarize_coverage,
 )
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.testing import tone
 
 CLIPS = st.builds(

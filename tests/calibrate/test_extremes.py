@@ -12,8 +12,8 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import QuantizeSpec
 from sottovoce.graphs import constant_weight, weighted_operations
 from sottovoce.optimize.quantize_graph import quantize_component
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme
 from sottovoce.variants import quiet_libraries, quiet_output
 

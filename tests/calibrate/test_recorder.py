@@ -8,7 +8,7 @@ import pytest
 
 from sottovoce.calibrate.recorder import Recorder, largest_difference
 from sottovoce.calibrate.store import DecodedSequence, StepRebuilder
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 from sottovoce.testing import tone
 from sottovoce.variants import WhisperVariant

@@ -12,8 +12,8 @@ from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.ctranslate2_export import check_ctranslate2, export_ctranslate2
 from sottovoce.optimize.identity import read_identity
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech

@@ -11,8 +11,8 @@ import pytest
 from sottovoce.benchmark.results import Stage, read_results
 from sottovoce.demo import demo_speech
 from sottovoce.runs import read_run
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.layout import COMPONENT_FILES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component

@@ -19,11 +19,11 @@ from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
 from sottovoce.optimize.parity import ParityClip
 from sottovoce.progress import Silent
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import WINDOW_FRAMES, log_mel
-from sottovoce.runtime.layout import onnx_path
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech

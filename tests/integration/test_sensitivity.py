@@ -8,7 +8,7 @@ import pytest
 from sottovoce.config import QuantizeSpec
 from sottovoce.optimize.sensitivity.blocks import find_blocks
 from sottovoce.optimize.sensitivity.report import BlockKind
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
 pytestmark = pytest.mark.slow

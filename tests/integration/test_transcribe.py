@@ -21,9 +21,9 @@ import webvtt
 from sottovoce.accuracy import normalize
 from sottovoce.demo import demo_speech
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.sentences import LONGEST_S
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.timestamps.sentences import LONGEST_S
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech

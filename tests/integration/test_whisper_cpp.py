@@ -13,7 +13,7 @@ from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.demo import demo_speech
 from sottovoce.optimize.checkpoints import resolve_checkpoint
 from sottovoce.optimize.ggml_export import GgmlType
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech

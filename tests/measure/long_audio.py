@@ -20,9 +20,9 @@ import numpy as np
 from sottovoce.accuracy import normalize
 from sottovoce.intervals import rate_delta_interval
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.features import WINDOW_SAMPLES
-from sottovoce.runtime.windows import Asked
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.decoding.window_decoder import Asked
 from sottovoce.speech.clips import filter_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech

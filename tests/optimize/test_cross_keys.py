@@ -12,8 +12,8 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.optimize.cross_keys import hand_over_int8_keys
 from sottovoce.optimize.quantize_graph import quantize_component
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme
 from sottovoce.variants import quiet_libraries, quiet_output
 

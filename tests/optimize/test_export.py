@@ -13,8 +13,8 @@ from sottovoce.optimize.export import TorchWhisper, check_variant, export_varian
 from sottovoce.optimize.identity import read_identity
 from sottovoce.optimize.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.runs import read_run
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of, layout_of
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of, layout_of
 from sottovoce.terms import Layout, Weights
 from sottovoce.testing import tiny_checkpoint, tone
 from sottovoce.variants import WhisperVariant

@@ -18,11 +18,11 @@ from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.optimize.silence import Silence, hear_silence, silent_keys, speech_frames
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, read_run
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.elastic import FULL_WINDOW
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import WINDOW_FRAMES
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.elastic import FULL_WINDOW
+from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme
 
 N_CENTROIDS = 48

@@ -21,8 +21,8 @@ from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.elastic import SILENCE_NAME
-from sottovoce.runtime.layout import CTRANSLATE2_FILE
+from sottovoce.runtime.model.elastic import SILENCE_NAME
+from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
 from sottovoce.tables import run_table
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sottovoce.optimize.ggml_export import MAGIC, TENSOR_TYPES, GgmlType, export_ggml
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 
 gguf = pytest.importorskip("gguf", reason="the extra `peers` is not installed")
 

@@ -13,8 +13,8 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
 from sottovoce.optimize.judge import Judgement, Spoken, Subject, divergence_of, judge, listen
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import LoadedClip, load_clips

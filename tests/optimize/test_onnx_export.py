@@ -17,8 +17,8 @@ from sottovoce.optimize.onnx_merge import MERGED_NAME, merge_decoders
 from sottovoce.optimize.onnx_parity import check_onnx_parity
 from sottovoce.optimize.parity import ParityClip, Reference
 from sottovoce.progress import Silent
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import components_of, format_of, layout_of, onnx_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import components_of, format_of, layout_of, onnx_path
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.testing import tiny_checkpoint, tone
 

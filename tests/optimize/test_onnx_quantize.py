@@ -22,8 +22,8 @@ from sottovoce.optimize.onnx_quantize import (
 from sottovoce.optimize.onnx_weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.elastic import SILENCE_NAME, SilenceStates
-from sottovoce.runtime.layout import onnx_path
+from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
+from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, Scheme, Weights
 from sottovoce.testing import tone
 from sottovoce.variants import quiet_libraries, quiet_output

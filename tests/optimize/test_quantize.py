@@ -20,8 +20,8 @@ from sottovoce.optimize.quantize_graph import (
     quantize_graph,
 )
 from sottovoce.runs import read_run
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, InstructionSet, Scheme
 from sottovoce.variants import quiet_libraries, quiet_output
 

@@ -34,7 +34,7 @@ from sottovoce.optimize.sensitivity.report import (
 from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import Run, check_files, read_run
-from sottovoce.runtime.layout import component_path
+from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.sets import read_speech
 from sottovoce.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.terms import Component, InstructionSet

@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter as scipy_median
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.alignment import (
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.audio.features import log_mel
+from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Encoded
+from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.layout import component_path
+from sottovoce.runtime.timestamps.alignment import (
     Aligner,
     alignment_matrix,
     first_positions,
     median_filter,
 )
-from sottovoce.runtime.attention import attention_model
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Encoded
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import log_mel
-from sottovoce.runtime.layout import component_path
-from sottovoce.runtime.tokens import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.timestamps.attention_graph import attention_model
+from sottovoce.runtime.timestamps.words import Chunk, place_words, split_words
 from sottovoce.runtime.transcript import Task, Word
-from sottovoce.runtime.words import Chunk, place_words, split_words
 from sottovoce.terms import Component, Layout
 from sottovoce.testing import TINY_D_MODEL, TINY_HEADS
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
 
 TONE_HZ = 440.0
 TONE_PEAK = 0.3
@@ -366,8 +366,6 @@ def test_an_empty_wave_is_silent() -> None:
 
 
 def test_decoding_audio_loads_nothing_heavy() -> None:
-    told = (
-        "import sys, sottovoce.runtime.audio as a; print({'openvino', 'scipy', 'torch'} & set(sys.modules))"
-    )
+    told = "import sys, sottovoce.runtime.audio.decode as a; print({'openvino', 'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

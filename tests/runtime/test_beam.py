@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.beam import BLOCK, decode_by_beams, likeliest
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Encoded, Logits, TokenArray, load_decoder
-from sottovoce.runtime.decoding import REPEATED_TOKENS, Attempt, Start, decode_greedily, feed_prompt
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import log_mel
-from sottovoce.runtime.rules import Row, Rules
-from sottovoce.runtime.tokens import SpecialTokens, Tokens, WhisperTokenizer
+from sottovoce.runtime.audio.features import log_mel
+from sottovoce.runtime.decoding.beam import BLOCK, decode_by_beams, likeliest
+from sottovoce.runtime.decoding.greedy import REPEATED_TOKENS, Attempt, Start, decode_greedily, feed_prompt
+from sottovoce.runtime.decoding.logit_filters import Row, Rules
+from sottovoce.runtime.decoding.tokenizer import SpecialTokens, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray, load_decoder
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import Component
 from sottovoce.testing import tone

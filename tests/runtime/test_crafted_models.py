@@ -8,9 +8,9 @@ import openvino
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.memory import GraphFile
-from sottovoce.runtime.onnx_session import open_session
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.onnx.session import open_session
+from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.testing.crafted_models import CRAFTED_MODELS, SOUND_MODELS
 
 

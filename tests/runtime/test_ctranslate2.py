@@ -14,7 +14,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.results import Stage
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
-from sottovoce.runtime.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcript import Phase
 from sottovoce.terms import Component, Ctranslate2Type
 from sottovoce.testing import tiny_checkpoint, tone

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import load_decoder
-from sottovoce.runtime.decoding import (
+from sottovoce.runtime.audio.features import log_mel
+from sottovoce.runtime.decoding.greedy import (
     MAX_NGRAM,
     NGRAM_REPEATS,
     REPEATED_TOKENS,
@@ -21,10 +20,11 @@ from sottovoce.runtime.decoding import (
     repeats_itself,
     token_limit,
 )
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import log_mel
-from sottovoce.runtime.rules import Rules
-from sottovoce.runtime.tokens import MAX_TOKENS, WhisperTokenizer
+from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import load_decoder
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import InferencePrecision
 from sottovoce.testing import tone

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.elastic import (
+from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
+from sottovoce.runtime.model.elastic import (
     COARSE_FRAMES,
     FULL_WINDOW,
     SILENCE_NAME,
@@ -19,7 +20,6 @@ from sottovoce.runtime.elastic import (
     n_stored,
     plan_window,
 )
-from sottovoce.runtime.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
 
 SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4

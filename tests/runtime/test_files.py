@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime.files import plan_files
-from sottovoce.runtime.subtitles import TranscriptFormat
+from sottovoce.runtime.output.files import plan_files
+from sottovoce.runtime.output.subtitles import TranscriptFormat
 
 
 def plan(*names: str, into: Path | None = None, force: bool = False) -> list[Path | None]:

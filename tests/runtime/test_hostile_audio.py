@@ -11,7 +11,7 @@ import pytest
 
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, decode_audio, stated_duration_s, stream_audio
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, stated_duration_s, stream_audio
 from sottovoce.testing.hostile_audio import (
     HOSTILE_AUDIO,
     flac_bomb,
@@ -53,7 +53,7 @@ def test_sizes_that_only_a_header_claims_take_no_memory(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime.audio import decode_audio
+from sottovoce.runtime.audio.decode import decode_audio
 for path in Path(sys.argv[1]).iterdir():
     try:
         decode_audio(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.runtime.huge_pages import HUGE_PAGE_BYTES, SETTING, is_allowed, move, spans
+from sottovoce.runtime.model.openvino.huge_pages import HUGE_PAGE_BYTES, SETTING, is_allowed, move, spans
 
 MIB = 1024 * 1024
 

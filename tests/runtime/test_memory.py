@@ -9,7 +9,7 @@ import pytest
 from openvino import opset13 as ops
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.memory import GraphFile, give_back_freed
+from sottovoce.runtime.model.openvino.memory import GraphFile, give_back_freed
 
 WIDTH = 2048
 """The weights of the graph take 16 MB."""

@@ -12,10 +12,10 @@ import pytest
 
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Encoded, load_decoder
-from sottovoce.runtime.elastic import FULL_WINDOW
-from sottovoce.runtime.encoder import Encoder
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Encoded, load_decoder
+from sottovoce.runtime.model.elastic import FULL_WINDOW
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.terms import Component
 from sottovoce.testing import tone
 

@@ -8,7 +8,7 @@ import pytest
 
 IMPORT = """
 import sys
-from sottovoce.runtime.quiet_import import import_openvino
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 openvino = import_openvino()
 """
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
-from sottovoce.runtime.decoder import Encoded, Logits, TokenArray
-from sottovoce.runtime.decoding import Attempt, Start, decode_greedily
-from sottovoce.runtime.rules import Row, Rules
-from sottovoce.runtime.sampling import decode_sampled, draw
-from sottovoce.runtime.tokens import SpecialTokens
+from sottovoce.runtime.decoding.greedy import Attempt, Start, decode_greedily
+from sottovoce.runtime.decoding.logit_filters import Row, Rules
+from sottovoce.runtime.decoding.sampling import decode_sampled, draw
+from sottovoce.runtime.decoding.tokenizer import SpecialTokens
+from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray
 from sottovoce.terms import Component
 
 END = 30

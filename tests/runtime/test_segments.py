@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
-from sottovoce.runtime.segments import samples_done, split_pieces, timed_tokens
-from sottovoce.runtime.tokens import SpecialTokens
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.decoding.tokenizer import SpecialTokens
+from sottovoce.runtime.timestamps.segments import samples_done, split_pieces, timed_tokens
 
 SPECIAL = SpecialTokens(
     start=101,

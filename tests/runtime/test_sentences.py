@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.sentences import LONGEST_S, SHORTEST_S, cut_into_sentences
-from sottovoce.runtime.words import Span
+from sottovoce.runtime.timestamps.sentences import LONGEST_S, SHORTEST_S, cut_into_sentences
+from sottovoce.runtime.timestamps.words import Span
 
 
 def spoken(text: str, *, word_s: float = 0.4, pauses: dict[int, float] | None = None) -> list[Span]:

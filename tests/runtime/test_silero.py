@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from sottovoce.demo import demo_speech
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio import MAX_PEAK, SAMPLE_RATE_HZ, Wave, decode_audio
-from sottovoce.runtime.silero import SileroSource, SileroVoiceActivity, find_silero
-from sottovoce.runtime.voice_activity import (
+from sottovoce.runtime.audio.decode import MAX_PEAK, SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.vad.silero import SileroSource, SileroVoiceActivity, find_silero
+from sottovoce.runtime.vad.voice_activity import (
     FRAME_SAMPLES,
     Probabilities,
     SpeechSpan,
@@ -272,7 +272,7 @@ def test_a_graph_of_another_network_is_refused(tmp_path: Path) -> None:
 def test_it_loads_without_torch_and_without_the_package() -> None:
     code = (
         "import sys\n"
-        "from sottovoce.runtime.voice_activity import load_voice_activity\n"
+        "from sottovoce.runtime.vad.voice_activity import load_voice_activity\n"
         "print(load_voice_activity().name)\n"
         "heavy = ('torch', 'onnxruntime', 'ctranslate2', 'faster_whisper', 'silero_vad')\n"
         "print([name for name in heavy if name in sys.modules])\n"

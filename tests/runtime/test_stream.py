@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.audio.stream import BlockStream, blocks_of
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.features import WINDOW_SAMPLES
-from sottovoce.runtime.stream import BlockStream, blocks_of
 
 
 @given(n_samples=st.sampled_from([0, 1, WINDOW_SAMPLES - 1, WINDOW_SAMPLES, WINDOW_SAMPLES + 1, 3_000_001]))

@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sottovoce.errors import SpecError
-from sottovoce.runtime.subtitles import MIN_CUE_MS, CueLimits, TranscriptFormat, format_transcript
+from sottovoce.runtime.output.subtitles import MIN_CUE_MS, CueLimits, TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 
 LONG = "She counted seventeen boats and wrote the number in a small blue book, then closed it and went home."

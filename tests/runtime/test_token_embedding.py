@@ -8,8 +8,8 @@ import openvino
 import pytest
 from openvino import opset13 as ops
 
-from sottovoce.runtime.layout import component_path
-from sottovoce.runtime.token_embedding import EMBEDDINGS_NAME, TOKENS_NAME, take_out_embedding
+from sottovoce.runtime.model.layout import component_path
+from sottovoce.runtime.model.openvino.token_embedding import EMBEDDINGS_NAME, TOKENS_NAME, take_out_embedding
 from sottovoce.terms import Component
 
 TOKENS = np.array([[0, 3, 17], [50, 3, 200]], dtype=np.int64)

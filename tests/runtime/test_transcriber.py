@@ -13,16 +13,22 @@ import pytest
 
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.decoder import Encoded, load_decoder, stacked
-from sottovoce.runtime.decoding import Attempt, decode_greedily, decode_together, feed_prompt, feed_prompts
-from sottovoce.runtime.encoder import Encoder
-from sottovoce.runtime.features import log_mel
-from sottovoce.runtime.rules import Rules
-from sottovoce.runtime.tokens import WhisperTokenizer
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.features import log_mel
+from sottovoce.runtime.decoding.greedy import (
+    Attempt,
+    decode_greedily,
+    decode_together,
+    feed_prompt,
+    feed_prompts,
+)
+from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.decoding.window_decoder import Heard
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.windows import Heard
 from sottovoce.testing.activity import LoudIsSpeech
 
 GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.variant import find_variant, told_compute
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.variant import find_variant, told_compute
 from sottovoce.terms import InferencePrecision, KvPrecision
 
 ENCODER = "openvino_encoder_model.xml"

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.voice_activity import (
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.vad.voice_activity import (
     FRAME_S,
     FRAME_SAMPLES,
     MAX_GAP_S,

@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.runtime.audio import decode_audio
+from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.sets import read_speech
 from sottovoce.speech.sets.hub import HubSpec, clips_of, hub_set_name, parse_hub_spec

@@ -10,7 +10,7 @@ from sottovoce.commands.options import (
     Force,
     Session,
 )
-from sottovoce.runtime.subtitles import TranscriptFormat
+from sottovoce.runtime.output.subtitles import TranscriptFormat
 from sottovoce.runtime.transcript import Task
 
 EXIT_SOME_FAILED = 1
@@ -102,8 +102,8 @@ def transcribe(
         ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
     """
     from sottovoce.bundle.open_bundle import open_model
-    from sottovoce.runtime.files import plan_files, transcribe_files
     from sottovoce.runtime.options import TranscribeOptions
+    from sottovoce.runtime.output.files import plan_files, transcribe_files
     from sottovoce.runtime.transcriber import Transcriber
 
     session: Session = context.obj

@@ -17,7 +17,7 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, Timed
 from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.variants import quiet_libraries
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sottovoce.runtime.audio import Wave
-from sottovoce.runtime.voice_activity import Framer, Probabilities
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.voice_activity import Framer, Probabilities
 
 LOUD = 0.01
 """Largest amplitude of a frame that counts as speech, and what is above."""

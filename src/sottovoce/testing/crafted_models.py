@@ -9,9 +9,9 @@ from typing import Any
 
 from sottovoce.artifacts import FileEntry, Manifest, check_hashes, list_files
 from sottovoce.environment import read_host
-from sottovoce.runtime.compute import ComputeSpec
-from sottovoce.runtime.memory import GraphFile
-from sottovoce.runtime.onnx_session import open_session
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.onnx.session import open_session
+from sottovoce.runtime.model.openvino.memory import GraphFile
 
 Craft = Callable[[Path], None]
 """Makes a model in a folder and opens it as the runtime does, which must refuse it."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
-from sottovoce.runtime.audio import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.testing import tone
 from sottovoce.testing.checksums import flac_crc8, flac_crc16, ogg_crc32
 

@@ -1,0 +1,88 @@
+"""Audio as a stream of blocks: a file, its bytes, or a wave."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, stream_audio
+from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.voice_activity import BLOCK_SAMPLES
+
+
+def blocks_of(
+    audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
+) -> Iterator[Wave]:
+    """Yield the blocks of an audio; a wave of a window at most is one.
+
+    Args:
+        audio: a file, the bytes of one, or a wave.
+        name: how errors call it.
+        max_s: longer audio is refused.
+
+    Raises:
+        InputError: it cannot be read, is no wave, or is longer.
+    """
+    if isinstance(audio, np.ndarray):
+        yield from _blocks_of_wave(checked(audio, name or "the wave given"), name or "the wave given", max_s)
+        return
+    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name, max_s=max_s)
+
+
+def _blocks_of_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wave]:
+    """Cut a long wave into blocks, so that nobody who looks ahead in it copies all the rest."""
+    if max_s is not None and wave.size > max_s * SAMPLE_RATE_HZ:
+        raise InputError(
+            f"{label} is {wave.size / SAMPLE_RATE_HZ:.0f} s long, more than the {max_s:g} s allowed"
+        )
+    step = max(1, wave.size) if wave.size <= WINDOW_SAMPLES else BLOCK_SAMPLES
+    for begin in range(0, max(1, wave.size), step):
+        yield wave[begin : begin + step]
+
+
+def checked(wave: Wave, label: str) -> Wave:
+    """Return a wave that is float32, shape (n_samples,), and finite.
+
+    Raises:
+        InputError: it is not.
+    """
+    if wave.ndim != 1 or wave.dtype != np.float32:
+        raise InputError(
+            f"{label} has shape {wave.shape} and type {wave.dtype}, want (n_samples,) and float32 at 16 kHz"
+        )
+    if not np.isfinite(wave).all():
+        raise InputError(f"{label} holds samples that are not finite numbers")
+    return wave
+
+
+class BlockStream:
+    """A stream of blocks that can be read from the start, counted and timed."""
+
+    def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
+        self._blocks = blocks
+        self._clock = clock
+        self.n_samples = 0
+
+    def __iter__(self) -> Iterator[Wave]:
+        return self
+
+    def __next__(self) -> Wave:
+        with self._clock.time(Phase.AUDIO, 0):
+            block = next(self._blocks)
+        self.n_samples += block.size
+        return block
+
+    def read(self, n_samples: int | None = None) -> Wave:
+        """Return the first blocks that have a number of samples, all where there are fewer or none is told."""
+        waves: list[Wave] = []
+        while (n_samples is None or self.n_samples < n_samples) and (block := next(self, None)) is not None:
+            waves.append(block)
+        return np.concatenate([np.zeros(0, np.float32), *waves])
+
+    def again_with(self, first: Wave) -> Iterator[Wave]:
+        """Yield what was read, then the rest."""
+        yield first
+        yield from self

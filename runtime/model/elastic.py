@@ -1,0 +1,221 @@
+"""The elastic encoder's plan: encode the speech, append what the window would have held behind it.
+
+Whisper pads each clip to 30 s and encodes the padding too. Encoding only the speech makes the
+decoder run on: it was trained to see silence after it. So the encoder gets the speech and a short
+margin, and the states that windows hold behind their speech are appended, from a table in the
+variant. The decoder sees what it was trained to see.
+
+Those states are much the same in all windows. So a few centroids can stand for all of them, if softmax counts each as
+often as positions are like it: the logarithm of their number is added to its score.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio.features import FRAMES_PER_S, HOP_SAMPLES, WINDOW_FRAMES
+from sottovoce.runtime.model.decoder import Encoded, States
+
+SILENCE_NAME = "silence_states.safetensors"
+
+STATES_RANK = 2
+
+FRAMES_PER_POSITION = 2
+"""The encoder's second convolution has stride 2."""
+
+WINDOW_POSITIONS = WINDOW_FRAMES // FRAMES_PER_POSITION
+
+POSITIONS_PER_S = FRAMES_PER_S // FRAMES_PER_POSITION
+
+NO_POSITION = 1e-30
+"""Number of positions that a state to be left out stands for; its logarithm is finite, its share nothing."""
+
+COARSE_FRAMES = 1000
+"""From here on buckets are twice as long: rounding up costs the same share of the work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticPlan:
+    """How much of a window is encoded, and how much silence follows.
+
+    Attributes:
+        n_frames: frames of 10 ms to encode, even.
+        n_positions: encoder positions that they give.
+        n_silent: positions appended: of silence, or, where centroids stand for that, of nothing.
+    """
+
+    n_frames: int
+    n_positions: int
+    n_silent: int
+
+    def filled_to(self, n_positions: int) -> "ElasticPlan":
+        """Return the plan with as much silence behind it as makes a number of positions."""
+        return replace(self, n_silent=n_positions - self.n_positions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticSpec:
+    """The settings of an elastic variant.
+
+    Attributes:
+        margin_s: seconds of padding encoded behind the speech.
+        tail_s: seconds of silence states appended, at least, to a window decoded alone.
+        batch_tail_s: the same where several windows are decoded together.
+        bucket_s: encoded lengths are rounded up to a multiple, above 10 s to one of twice as much.
+        states_bucket_s: as much silence more is appended as makes a multiple.
+        silence_centroids: keys of silence in the encoder's layers, and states for the decoder, that stand for all
+            positions behind the speech; there are no tails then. None where each state stands for its own position.
+
+    OpenVINO keeps kernels, and 5 to 10 MB, for each length that it meets; the buckets keep them few.
+    """
+
+    margin_s: float
+    tail_s: float
+    batch_tail_s: float
+    bucket_s: float
+    states_bucket_s: float
+    silence_centroids: int | None = None
+
+
+def plan_window(n_samples: int, spec: ElasticSpec, *, is_alone: bool = True) -> ElasticPlan:
+    """Plan the encoding of a clip of at most 30 s.
+
+    Args:
+        n_samples: of the clip, 16 kHz.
+        spec: margin, tails and buckets.
+        is_alone: no other window is decoded with it.
+    """
+    wanted = -(-n_samples // HOP_SAMPLES) + round(spec.margin_s * FRAMES_PER_S)
+    bucket = FRAMES_PER_POSITION * _positions_in(spec.bucket_s)
+    n_frames = min(WINDOW_FRAMES, _rounded_up(wanted, bucket if wanted <= COARSE_FRAMES else 2 * bucket))
+    n_positions = n_frames // FRAMES_PER_POSITION
+    if spec.silence_centroids is not None:
+        return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=0)
+    least = n_positions + round((spec.tail_s if is_alone else spec.batch_tail_s) * POSITIONS_PER_S)
+    n_states = min(WINDOW_POSITIONS, _rounded_up(least, _positions_in(spec.states_bucket_s)))
+    return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=n_states - n_positions)
+
+
+def _positions_in(bucket_s: float) -> int:
+    return max(1, round(bucket_s * POSITIONS_PER_S))
+
+
+def _rounded_up(number: int, bucket: int) -> int:
+    return max(1, -(-number // bucket)) * bucket
+
+
+FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_silent=0)
+
+
+class SilenceStates:
+    """Encoder states of the positions behind the speech, or centroids of them."""
+
+    def __init__(
+        self, spec: ElasticSpec, states: NDArray[np.float16], kinds: NDArray[np.uint8] | None
+    ) -> None:
+        self.spec = spec
+        self._states = states
+        self._kinds = kinds
+
+    @classmethod
+    def load(cls, folder: Path) -> "SilenceStates | None":
+        """Read a variant's silence states; None where the variant is not elastic.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = folder / SILENCE_NAME
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                spec = _spec_of(stored.metadata())
+                states = stored.get_tensor("states")
+                kinds = None if spec.silence_centroids is None else stored.get_tensor("kinds")
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as cause:
+            raise InputError(f"{path} is no silence states: {cause}; make the variant again") from cause
+        if states.ndim != STATES_RANK or len(states) != n_stored(spec):
+            raise InputError(f"{path} holds silence states of shape {states.shape}; make the variant again")
+        if kinds is not None and (kinds.shape != (WINDOW_POSITIONS,) or kinds.max() >= len(states)):
+            raise InputError(f"{path} holds kinds of silence that have no state; make the variant again")
+        return cls(spec, states, kinds)
+
+    @staticmethod
+    def save(
+        folder: Path,
+        spec: ElasticSpec,
+        states: NDArray[np.float16],
+        kinds: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Write silence states into a variant's folder.
+
+        Args:
+            folder: of the variant.
+            spec: the variant's settings.
+            states: float16, shape (n_stored(spec), d_model).
+            kinds: the centroid of each position of a window, uint8, shape (1500,); None without centroids.
+        """
+        from safetensors.numpy import save
+
+        told = {name: getattr(spec, name) for name in ElasticSpec.__slots__}
+        facts = {name: repr(value) for name, value in told.items() if value is not None}
+        arrays = {"states": states} if kinds is None else {"states": states, "kinds": kinds}
+        (folder / SILENCE_NAME).write_bytes(save(arrays, metadata=facts))
+
+    def behind(self, encoded: States, plan: ElasticPlan) -> Encoded:
+        """Append what the window would have held behind the encoded positions.
+
+        Args:
+            encoded: float32, shape (1, n_positions, d_model).
+            plan: where the encoded positions end and how much follows.
+        """
+        if self._kinds is None:
+            n_heard = plan.n_positions + plan.n_silent
+            return Encoded(_joined(encoded, self._states[plan.n_positions : n_heard]))
+        nothing = np.zeros((plan.n_silent, self._states.shape[1]), dtype=self._states.dtype)
+        states = _joined(encoded, np.concatenate([nothing, self._states]))
+        return Encoded(states, _log_counts(plan, self._kinds, len(self._states))[None])
+
+
+def n_stored(spec: ElasticSpec) -> int:
+    """Return the number of states that a variant has."""
+    return WINDOW_POSITIONS if spec.silence_centroids is None else spec.silence_centroids
+
+
+def _joined(encoded: States, silence: NDArray[np.float16]) -> States:
+    n_positions = encoded.shape[1]
+    states = np.empty((1, n_positions + len(silence), encoded.shape[2]), dtype=np.float32)
+    states[:, :n_positions] = encoded
+    states[0, n_positions:] = silence
+    return states
+
+
+def _log_counts(plan: ElasticPlan, kinds: NDArray[np.uint8], n_kinds: int) -> NDArray[np.float32]:
+    """Return the logarithm of the number of positions that each state stands for.
+
+    Args:
+        plan: of the window.
+        kinds: the centroid of each position.
+        n_kinds: number of centroids.
+
+    Returns:
+        Shape (n_positions + n_silent + n_kinds,): speech counts once, a centroid for the positions behind the speech
+        that are of its kind.
+    """
+    silent = np.bincount(kinds[plan.n_positions :], minlength=n_kinds)
+    counts = np.concatenate([np.ones(plan.n_positions), np.zeros(plan.n_silent), silent])
+    log_counts: NDArray[np.float32] = np.log(np.maximum(counts, NO_POSITION)).astype(np.float32)
+    return log_counts
+
+
+def _spec_of(facts: Mapping[str, str]) -> ElasticSpec:
+    """Read settings; what a variant does not have is not written."""
+    seconds = {name: float(facts[name]) for name in ElasticSpec.__slots__ if name != "silence_centroids"}
+    centroids = facts.get("silence_centroids")
+    return ElasticSpec(**seconds, silence_centroids=None if centroids is None else int(centroids))

@@ -1,0 +1,126 @@
+"""Streams cut into windows: what is speech is heard once, whatever the blocks."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.vad.segmenter import STRETCH_SAMPLES, Reader, TimedWave, speech_windows
+from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Probabilities
+
+
+class Loud:
+    """Takes every frame for speech that is not silent."""
+
+    def __init__(self) -> None:
+        self._framer = Framer()
+
+    name = "loud"
+
+    def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
+        heard = [
+            (np.abs(frames).max(axis=1) > 0).astype(np.float32)
+            for frames in self._framer.blocks(chunk, is_last=is_last)
+        ]
+        return np.concatenate([np.zeros(0, np.float32), *heard])
+
+    def reset(self) -> None:
+        self._framer.reset()
+
+    def another(self) -> "Loud":
+        return Loud()
+
+
+def speech(*spans_s: tuple[float, float], total_s: float) -> Wave:
+    """Make a wave whose samples count up in spans and are zero elsewhere."""
+    wave = np.zeros(round(total_s * SAMPLE_RATE_HZ), dtype=np.float32)
+    for start_s, end_s in spans_s:
+        begin, end = round(start_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
+        wave[begin:end] = np.arange(1, end - begin + 1) / SAMPLE_RATE_HZ
+    return wave
+
+
+def blocks_of(wave: Wave, size: int) -> Iterator[Wave]:
+    return (wave[i : i + size] for i in range(0, len(wave), size))
+
+
+def check_place(window: TimedWave, wave: Wave) -> None:
+    begin = round(window.start_s * SAMPLE_RATE_HZ)
+    np.testing.assert_array_equal(window.wave, wave[begin : begin + len(window.wave)])
+
+
+@pytest.mark.parametrize("size", [FRAME_SAMPLES, 4_001, 1_000_000])
+def test_windows_are_the_stream_at_their_places_whatever_the_blocks(size: int) -> None:
+    wave = speech((1, 5), (8, 31), (60, 130), (300, 310), (505, 509.9), total_s=510)
+    windows = list(speech_windows(blocks_of(wave, size), Loud()))
+    for window in windows:
+        check_place(window, wave)
+    assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
+    assert all(len(window.wave) <= 30 * SAMPLE_RATE_HZ for window in windows)
+
+
+@settings(max_examples=12)
+@given(
+    gaps_s=st.lists(st.floats(0.4, 90.0), min_size=1, max_size=8),
+    lengths_s=st.lists(st.floats(0.4, 70.0), min_size=8, max_size=8),
+)
+def test_all_speech_is_in_one_window(gaps_s: list[float], lengths_s: list[float]) -> None:
+    spans, time_s = [], 0.0
+    for gap_s, length_s in zip(gaps_s, lengths_s, strict=False):
+        spans.append((time_s + gap_s, time_s + gap_s + length_s))
+        time_s += gap_s + length_s
+    wave = speech(*spans, total_s=time_s + 1)
+    windows = list(speech_windows(blocks_of(wave, 100_000), Loud()))
+    starts = [window.start_s for window in windows]
+    assert starts == sorted(starts)
+    for window in windows:
+        check_place(window, wave)
+    assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
+
+
+@pytest.mark.parametrize("n_minutes", [10, 30])
+def test_speech_before_a_long_silence_is_not_held_back(n_minutes: int) -> None:
+    wave = speech((1, 5), total_s=60 * n_minutes)
+    n_read = 0
+
+    def counted() -> Iterator[Wave]:
+        nonlocal n_read
+        for block in blocks_of(wave, SAMPLE_RATE_HZ):
+            n_read += len(block)
+            yield block
+
+    windows = speech_windows(counted(), Loud())
+    check_place(next(windows), wave)
+    assert n_read < STRETCH_SAMPLES + 60 * SAMPLE_RATE_HZ
+    assert list(windows) == []
+
+
+@pytest.mark.parametrize("silence_s", [0.5, 1.9, 2.5, 4.9, 5.1, 30.0])
+def test_speech_after_the_cut_of_a_stretch_is_where_it_is_without_one(silence_s: float) -> None:
+    end_s = STRETCH_SAMPLES / SAMPLE_RATE_HZ - silence_s
+    wave = speech((end_s - 4, end_s), (end_s + silence_s, end_s + silence_s + 3), total_s=300)
+    windows = list(speech_windows(blocks_of(wave, 8_000), Loud()))
+    for window in windows:
+        check_place(window, wave)
+    assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
+
+
+def test_silence_has_no_windows() -> None:
+    assert list(speech_windows([np.zeros(STRETCH_SAMPLES * 2, np.float32)], Loud())) == []
+    assert list(speech_windows([], Loud())) == []
+
+
+def test_a_reader_gives_thirty_seconds_from_where_it_stands() -> None:
+    wave = speech((0, 70), total_s=70)
+    reader = Reader(blocks_of(wave, 7_777))
+    np.testing.assert_array_equal(reader.window(), wave[: 30 * SAMPLE_RATE_HZ])
+    reader.advance(12 * SAMPLE_RATE_HZ)
+    assert reader.position_s == 12.0
+    np.testing.assert_array_equal(reader.window(), wave[12 * SAMPLE_RATE_HZ : 42 * SAMPLE_RATE_HZ])
+    reader.advance(30 * SAMPLE_RATE_HZ)
+    np.testing.assert_array_equal(reader.window(), wave[42 * SAMPLE_RATE_HZ :])
+    reader.advance(28 * SAMPLE_RATE_HZ)
+    assert reader.window().size == 0

@@ -39,7 +39,7 @@ from sottovoce.benchmark.timing.ceilings import ceilings_of
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
 from sottovoce.benchmark.timing.scaling import Scaling
-from sottovoce.calibrate.doctor import read_report
+from sottovoce.calibrate.audit import read_report
 from sottovoce.environment import library_versions, read_host
 from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
 from sottovoce.optimize.checkpoints import published_id

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
-from sottovoce.calibrate.doctor import read_recorded_clips
+from sottovoce.calibrate.audit import read_recorded_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.search.judged_clips import read_judged_clips

@@ -20,7 +20,7 @@ from sottovoce.benchmark.side_effects import SideEffects
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow
-from sottovoce.calibrate.doctor import DoctorReport
+from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.environment import Host
 from sottovoce.errors import InputError
 from sottovoce.intervals import Interval

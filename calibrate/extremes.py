@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.convergence import InputExtremes
 from sottovoce.calibrate.store import DecodedSequence, SequenceEntry
+from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import StageError
-from sottovoce.graphs import constant_weight, weighted_operations
 from sottovoce.progress import Advance
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path

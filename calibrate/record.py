@@ -18,7 +18,7 @@ from sottovoce.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.calibrate.doctor import EVALUATION_SPLIT, Patient, examine
+from sottovoce.calibrate.audit import EVALUATION_SPLIT, Patient, examine
 from sottovoce.calibrate.forecast import (
     Forecast,
     Work,

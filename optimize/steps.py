@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sottovoce.artifacts import MANIFEST_NAME, Parent, is_artifact, sha256_of_file
-from sottovoce.calibrate.doctor import read_report
+from sottovoce.calibrate.audit import read_report
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import FloatVariant, Recipe

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.results import Results
+from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import INT8_LEVELS, TOLERANCE, Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
-from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.charts import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupChart
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table

@@ -27,8 +27,8 @@ from sottovoce.artifacts import Manifest
 from sottovoce.benchmark.results import ClipRow, Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
+from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.coverage import RecordedClip
-from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli import app
 from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sottovoce.calibrate.doctor import read_recorded_clips
+from sottovoce.calibrate.audit import read_recorded_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
 from sottovoce.calibrate.store import CalibrationStore

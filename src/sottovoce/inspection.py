@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
-from sottovoce.calibrate.doctor import DoctorReport, read_report
+from sottovoce.calibrate.audit import DoctorReport, read_report
 from sottovoce.optimize.sensitivity.report import SensitivityReport, is_current, read_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme, Weights

@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
-from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks
 from sottovoce.inspection import ComponentSummary, RunSummary, VariantSummary
 from sottovoce.intervals import Interval

@@ -8,7 +8,7 @@ import pytest
 
 from sottovoce.artifacts import read_manifest, write_manifest
 from sottovoce.benchmark.overlap import note_overlap
-from sottovoce.calibrate.doctor import RECORDED_CLIPS_NAME
+from sottovoce.calibrate.audit import RECORDED_CLIPS_NAME
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
 from sottovoce.optimize.search.judged_clips import JUDGED_NAME, read_judged_clips, write_judged_clips

@@ -9,8 +9,8 @@ import pytest
 from sottovoce.calibrate.convergence import range_after
 from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips, short_name
 from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.config import QuantizeSpec
-from sottovoce.graphs import constant_weight, weighted_operations
 from sottovoce.optimize.quantize_graph import quantize_component
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.artifacts import read_manifest
-from sottovoce.calibrate.doctor import read_report
+from sottovoce.calibrate.audit import read_report
 from sottovoce.calibrate.forecast import (
     MachineSpeed,
     ModelShape,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import InputExtremes, describe_convergence, measure_convergence
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps, summarize_coverage
-from sottovoce.calibrate.doctor import DoctorReport
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.calibration import calibration_view
 from sottovoce.reports.charts import CurveChart, GroupChart

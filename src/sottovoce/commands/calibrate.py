@@ -23,7 +23,7 @@ def calibrate(
     """
     import json
 
-    from sottovoce.calibrate.doctor import read_report
+    from sottovoce.calibrate.audit import read_report
     from sottovoce.config import override_recipe
     from sottovoce.optimize.pipeline import calibrate_again
     from sottovoce.runs import CALIBRATION_NAME, read_run

@@ -11,8 +11,8 @@ import pytest
 from sottovoce.artifacts import read_manifest
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
+from sottovoce.calibrate.audit import DOCTOR_NAME, RECORDED_CLIPS_NAME, read_recorded_clips, read_report
 from sottovoce.calibrate.coverage import Topic
-from sottovoce.calibrate.doctor import DOCTOR_NAME, RECORDED_CLIPS_NAME, read_recorded_clips, read_report
 from sottovoce.calibrate.forecast import minutes
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import override_recipe

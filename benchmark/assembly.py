@@ -42,7 +42,7 @@ from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.calibrate.audit import read_report
 from sottovoce.environment import library_versions, read_host
 from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
-from sottovoce.optimize.checkpoints import published_id
+from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run

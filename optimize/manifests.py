@@ -21,11 +21,11 @@ from sottovoce.artifacts import (
 )
 from sottovoce.config import Recipe
 from sottovoce.environment import library_versions, read_host
-from sottovoce.optimize.ctranslate2_export import component_bytes, count_ctranslate2
-from sottovoce.optimize.fidelity import Fidelity
-from sottovoce.optimize.graph import Int8Count, count_int8_in_file
-from sottovoce.optimize.onnx_graph import count_int8, size_bytes
-from sottovoce.optimize.parity import Parity
+from sottovoce.optimize.checks.fidelity import Fidelity
+from sottovoce.optimize.checks.parity import Parity
+from sottovoce.optimize.ctranslate2.export import component_bytes, count_ctranslate2
+from sottovoce.optimize.onnx.graph import count_int8, size_bytes
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8_in_file
 from sottovoce.runs import RECIPE_NAME, VariantFacts
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of

@@ -19,11 +19,11 @@ from sottovoce.errors import InputError
 from sottovoce.failures import told_plainly
 from sottovoce.folders import check_output, heal, new_folder, replace_folder
 from sottovoce.locks import held
-from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
+from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
-from sottovoce.optimize.origin import find_checkpoint
+from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
+from sottovoce.optimize.openvino.quantize import QuantizeFile
 from sottovoce.optimize.plan import Plan, is_begun, settings_of
-from sottovoce.optimize.quantize import QuantizeFile
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run

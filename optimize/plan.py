@@ -12,10 +12,10 @@ from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import SpecError
 from sottovoce.folders import GONE, OLD, check_output, sibling
 from sottovoce.locks import lock_path
-from sottovoce.optimize.checkpoints import Checkpoint, resolve_checkpoint
-from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, require_converter
-from sottovoce.optimize.identity import Identity, read_identity
-from sottovoce.optimize.weight_files import weight_files
+from sottovoce.optimize.checkpoint.identity import Identity, read_identity
+from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
+from sottovoce.optimize.checkpoint.weight_files import weight_files
+from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.terms import Component, Format, Layout, Weights
 from sottovoce.unfinished import unfinished_path

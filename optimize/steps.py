@@ -10,17 +10,17 @@ from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import FloatVariant, Recipe
 from sottovoce.folders import new_folder
-from sottovoce.optimize.checkpoints import Checkpoint
-from sottovoce.optimize.ctranslate2_export import check_ctranslate2, export_ctranslate2, scheme_of
-from sottovoce.optimize.export import TorchWhisper, check_variant, export_variant
-from sottovoce.optimize.identity import Identity, check_identity, read_identity
+from sottovoce.optimize.checkpoint.identity import Identity, check_identity, read_identity
+from sottovoce.optimize.checkpoint.resolve import Checkpoint
+from sottovoce.optimize.checks.parity import N_PARITY_CLIPS, ParityClip, Reference
+from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2, scheme_of
 from sottovoce.optimize.manifests import Made, write_variant_manifest
-from sottovoce.optimize.names import settle_names
-from sottovoce.optimize.onnx_export import export_onnx
-from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
-from sottovoce.optimize.parity import N_PARITY_CLIPS, ParityClip, Reference
+from sottovoce.optimize.onnx.export import export_onnx
+from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
+from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
+from sottovoce.optimize.openvino.quantize import QuantizeFile, quantize_variant, quantized_compute
+from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.optimize.plan import Plan
-from sottovoce.optimize.quantize import QuantizeFile, quantize_variant, quantized_compute
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.model.compute import ComputeSpec

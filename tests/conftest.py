@@ -123,8 +123,8 @@ def record(tiny_run: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold the checkpoint in ONNX, float32, both decoders merged as well. Not to be changed."""
-    from sottovoce.optimize.export import TorchWhisper
-    from sottovoce.optimize.onnx_export import export_onnx
+    from sottovoce.optimize.onnx.export import export_onnx
+    from sottovoce.optimize.openvino.export import TorchWhisper
     from sottovoce.progress import Silent
 
     folder = tmp_path_factory.mktemp("onnx") / "fp32"

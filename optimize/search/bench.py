@@ -16,9 +16,9 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Recipe
 from sottovoce.errors import SottovoceError
 from sottovoce.intervals import Interval, make_blocks, rate_delta_interval
-from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
-from sottovoce.optimize.judge import Judgement, Spoken, Subject, judge, listen
-from sottovoce.optimize.quantize import quantize_variant, quantized_compute
+from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, judge, listen
+from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
+from sottovoce.optimize.openvino.quantize import quantize_variant, quantized_compute
 from sottovoce.optimize.search.outcome import Outcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.runs import CALIBRATION_NAME

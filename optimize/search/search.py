@@ -18,8 +18,8 @@ from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.failures import told_plainly
 from sottovoce.locks import held
 from sottovoce.optimize import pipeline
-from sottovoce.optimize.checkpoints import resolve_checkpoint
-from sottovoce.optimize.components import COMPONENTS_NAME, ComponentCache
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.plan import checkpoint_sha256, machine_settings, plan
 from sottovoce.optimize.search.bench import TRIAL_PREFIX, BenchSpec
 from sottovoce.optimize.search.choose import choose, is_finished, is_within, pareto_front, wer_per_nat

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.judge import Judgement, Spoken, Subject, judge, listen
+from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, judge, listen
 from sottovoce.optimize.sensitivity.parts import (
     Parts,
     RememberingEncoder,

@@ -7,8 +7,8 @@ from typing import Any
 
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import StageError
-from sottovoce.optimize.graph import constant_weight, quantized_weight_names, weighted_operations
-from sottovoce.optimize.quantize_graph import kept_names, quantizable_names
+from sottovoce.optimize.openvino.graph import constant_weight, quantized_weight_names, weighted_operations
+from sottovoce.optimize.openvino.quantize_graph import kept_names, quantizable_names
 from sottovoce.optimize.sensitivity.report import BlockKind
 from sottovoce.terms import Component, Scheme
 

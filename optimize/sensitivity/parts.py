@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sottovoce.optimize.judge import Spoken
+from sottovoce.optimize.checks.teacher_forcing import Spoken
 from sottovoce.optimize.sensitivity.timing import Work
 from sottovoce.runtime.audio.features import Features, log_mel
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -9,13 +9,13 @@ from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Int8Variant
-from sottovoce.optimize.cross_keys import hand_over_int8_keys
-from sottovoce.optimize.elastic import add_silence_states, make_elastic
-from sottovoce.optimize.quantize import calls_of, elastic_spec, silent_keys
-from sottovoce.optimize.quantize_graph import quantize_graph
+from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
+from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.padding_states import silence_of
+from sottovoce.optimize.openvino.quantize import calls_of, elastic_spec, silent_keys
+from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
-from sottovoce.optimize.silence import silence_of
 from sottovoce.progress import Advance
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of

@@ -23,7 +23,7 @@ from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.folders import new_folder
-from sottovoce.optimize.quantize import quantized_compute
+from sottovoce.optimize.openvino.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
 from sottovoce.optimize.sensitivity.blocks import Block

@@ -14,8 +14,8 @@ from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
 from sottovoce.benchmark.results import Stage
 from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoints import resolve_checkpoint
-from sottovoce.optimize.origin import find_checkpoint
+from sottovoce.optimize.checkpoint.origin import find_checkpoint
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import tone

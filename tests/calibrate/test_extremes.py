@@ -11,7 +11,7 @@ from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measure
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.config import QuantizeSpec
-from sottovoce.optimize.quantize_graph import quantize_component
+from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme

@@ -8,9 +8,9 @@ import pytest
 from sottovoce.accuracy import normalize
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.demo import demo_speech
-from sottovoce.optimize.checkpoints import resolve_checkpoint
-from sottovoce.optimize.ctranslate2_export import check_ctranslate2, export_ctranslate2
-from sottovoce.optimize.identity import read_identity
+from sottovoce.optimize.checkpoint.identity import read_identity
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE

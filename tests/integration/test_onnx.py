@@ -10,13 +10,13 @@ from sottovoce.accuracy import normalize
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.demo import demo_speech
-from sottovoce.optimize.checkpoints import resolve_checkpoint
-from sottovoce.optimize.export import TorchWhisper
-from sottovoce.optimize.onnx_export import export_onnx
-from sottovoce.optimize.onnx_graph import size_bytes
-from sottovoce.optimize.onnx_parity import check_onnx_parity
-from sottovoce.optimize.onnx_quantize import quantize_onnx_variant
-from sottovoce.optimize.parity import ParityClip
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
+from sottovoce.optimize.checks.parity import ParityClip
+from sottovoce.optimize.onnx.export import export_onnx
+from sottovoce.optimize.onnx.graph import size_bytes
+from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
+from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave

@@ -43,7 +43,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    from sottovoce.optimize.checkpoints import resolve_checkpoint
+    from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 
     teacher = resolve_checkpoint("base").folder
     model = WhisperForConditionalGeneration.from_pretrained(teacher, dtype=torch.float32)

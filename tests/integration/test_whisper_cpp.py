@@ -11,7 +11,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import WHISPER_CPP
 from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.demo import demo_speech
-from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcriber import Transcriber

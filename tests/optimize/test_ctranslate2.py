@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.optimize.ctranslate2_checkpoint import huggingface_weights, read_model
-from sottovoce.optimize.ctranslate2_import import find_files, write_huggingface_checkpoint
+from sottovoce.optimize.checkpoint.ctranslate2_import import find_files, write_huggingface_checkpoint
+from sottovoce.optimize.checkpoint.ctranslate2_reader import huggingface_weights, read_model
 from sottovoce.testing import tiny_checkpoint
 from sottovoce.variants import quiet_libraries, quiet_output
 
@@ -72,7 +72,7 @@ def test_every_tensor_comes_back_bit_for_bit(
 def test_the_settings_come_back_as_transformers_reads_them(
     english: Path, converted: dict[str, Path], tmp_path: Path
 ) -> None:
-    from sottovoce.optimize.identity import check_identity, read_identity
+    from sottovoce.optimize.checkpoint.identity import check_identity, read_identity
 
     write_huggingface_checkpoint(find_files(converted["float32"]), tmp_path / "back")
     check_identity(tmp_path / "back", read_identity(english))

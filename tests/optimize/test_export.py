@@ -9,9 +9,9 @@ import pytest
 
 from sottovoce.config import FloatVariant
 from sottovoce.errors import ParityError
-from sottovoce.optimize.export import TorchWhisper, check_variant, export_variant
-from sottovoce.optimize.identity import read_identity
-from sottovoce.optimize.parity import ParityClip, Reference, check_parity, relative_difference
+from sottovoce.optimize.checkpoint.identity import read_identity
+from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, relative_difference
+from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of

@@ -11,11 +11,11 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import load_recipe, override_recipe
 from sottovoce.errors import MissingExtraError, ParityError, SpecError
 from sottovoce.inspection import inspect_run
-from sottovoce.optimize import ctranslate2_export
-from sottovoce.optimize.ctranslate2_checkpoint import list_variables
-from sottovoce.optimize.ctranslate2_export import BYTES_PER_WEIGHT, check_ctranslate2, export_ctranslate2
-from sottovoce.optimize.identity import read_identity
-from sottovoce.optimize.onnx_merge import MERGED_NAME
+from sottovoce.optimize.checkpoint.ctranslate2_reader import list_variables
+from sottovoce.optimize.checkpoint.identity import read_identity
+from sottovoce.optimize.ctranslate2 import export as ctranslate2_export
+from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, check_ctranslate2, export_ctranslate2
+from sottovoce.optimize.onnx.merge import MERGED_NAME
 from sottovoce.optimize.pipeline import optimize, quantize_again
 from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent

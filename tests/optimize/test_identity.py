@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sottovoce.errors import ParityError
-from sottovoce.optimize.identity import Identity, check_identity, read_identity
+from sottovoce.optimize.checkpoint.identity import Identity, check_identity, read_identity
 
 Change = Callable[[dict[str, Any]], object]
 

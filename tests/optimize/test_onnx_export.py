@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 
 from sottovoce.errors import ParityError, StageError
-from sottovoce.optimize.export import TorchWhisper
-from sottovoce.optimize.onnx_export import export_component, export_onnx
-from sottovoce.optimize.onnx_graph import EXTERNAL_SUFFIX, save_graph, size_bytes
-from sottovoce.optimize.onnx_merge import MERGED_NAME, merge_decoders
-from sottovoce.optimize.onnx_parity import check_onnx_parity
-from sottovoce.optimize.parity import ParityClip, Reference
+from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
+from sottovoce.optimize.checks.parity import ParityClip, Reference
+from sottovoce.optimize.onnx.export import export_component, export_onnx
+from sottovoce.optimize.onnx.graph import EXTERNAL_SUFFIX, save_graph, size_bytes
+from sottovoce.optimize.onnx.merge import MERGED_NAME, merge_decoders
+from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of, layout_of, onnx_path

@@ -11,15 +11,15 @@ import pytest
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.onnx_graph import count_int8, save_graph, size_bytes
-from sottovoce.optimize.onnx_quantize import (
+from sottovoce.optimize.onnx.graph import count_int8, save_graph, size_bytes
+from sottovoce.optimize.onnx.quantize import (
     check_onnx_count,
     make_unsigned,
     measure_onnx_fidelity,
     quantize_graph,
     quantize_onnx_variant,
 )
-from sottovoce.optimize.onnx_weights import compress_graph, quantize_blocks, quantize_outputs
+from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates

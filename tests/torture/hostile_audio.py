@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.optimize.export import TorchWhisper, export_fp32
+from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 from sottovoce.terms import Layout
 from sottovoce.testing import tiny_checkpoint
 from sottovoce.testing.hostile_audio import HOSTILE_AUDIO

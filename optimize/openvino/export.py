@@ -15,10 +15,10 @@ from typing import Any
 from sottovoce.artifacts import MANIFEST_NAME
 from sottovoce.config import FloatVariant
 from sottovoce.errors import StageError
-from sottovoce.optimize.identity import Identity, check_identity
-from sottovoce.optimize.names import settle_names, settle_states
-from sottovoce.optimize.onnx_parity import check_onnx_parity
-from sottovoce.optimize.parity import Parity, ParityClip, Reference, check_parity, compute_references
+from sottovoce.optimize.checkpoint.identity import Identity, check_identity
+from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
+from sottovoce.optimize.checks.parity import Parity, ParityClip, Reference, check_parity, compute_references
+from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Format, Layout, Weights

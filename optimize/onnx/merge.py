@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.onnx_graph import Graph, add_constant
+from sottovoce.optimize.onnx.graph import Graph, add_constant
 
 MERGED_NAME = "decoder_model_merged.onnx"
 

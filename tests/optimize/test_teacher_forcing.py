@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from sottovoce.optimize.judge import Judgement, Spoken, Subject, divergence_of, judge, listen
+from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, divergence_of, judge, listen
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.config import Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.elastic import add_silence_states, elastic_calls
-from sottovoce.optimize.fidelity import Fidelity, Run, check_fidelity, compare_outputs
-from sottovoce.optimize.graph import Int8Count
-from sottovoce.optimize.onnx_graph import (
+from sottovoce.optimize.checks.fidelity import Fidelity, Run, check_fidelity, compare_outputs
+from sottovoce.optimize.onnx.graph import (
     LARGE_ELEMENTS,
     Graph,
     add_constant,
@@ -31,15 +29,17 @@ from sottovoce.optimize.onnx_graph import (
     store_float_weights,
     weighted_products,
 )
-from sottovoce.optimize.onnx_weights import (
+from sottovoce.optimize.onnx.weights import (
     compress_graph,
     compress_tables,
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.quantize import elastic_spec
-from sottovoce.optimize.quantize_graph import quantize_component
-from sottovoce.optimize.silence import silence_of
+from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls
+from sottovoce.optimize.openvino.graph import Int8Count
+from sottovoce.optimize.openvino.padding_states import silence_of
+from sottovoce.optimize.openvino.quantize import elastic_spec
+from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path

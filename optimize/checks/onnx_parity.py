@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sottovoce.errors import ParityError
-from sottovoce.optimize.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
+from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
 from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, feed_prompt
 from sottovoce.runtime.decoding.logit_filters import Rules
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer

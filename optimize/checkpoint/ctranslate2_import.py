@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sottovoce.errors import InputError
-from sottovoce.optimize.ctranslate2_checkpoint import (
+from sottovoce.optimize.checkpoint.ctranslate2_reader import (
     CTranslate2Model,
     count_layers,
     huggingface_weights,

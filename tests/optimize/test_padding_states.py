@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.optimize.silence import centroids_of, counts_behind, speech_frames
+from sottovoce.optimize.openvino.padding_states import centroids_of, counts_behind, speech_frames
 
 
 def clouds(n_each: int, n_clouds: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

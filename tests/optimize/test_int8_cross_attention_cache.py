@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec
-from sottovoce.optimize.cross_keys import hand_over_int8_keys
-from sottovoce.optimize.quantize_graph import quantize_component
+from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme

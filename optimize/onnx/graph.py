@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.graph import Int8Count
+from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.terms import Weights
 
 Graph = Any

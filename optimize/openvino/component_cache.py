@@ -17,9 +17,9 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import Int8Variant
 from sottovoce.errors import OutputExistsError, StageError
 from sottovoce.folders import new_folder
-from sottovoce.optimize.fidelity import Fidelity
-from sottovoce.optimize.names import settle_names
-from sottovoce.optimize.quantize import quantize_file
+from sottovoce.optimize.checks.fidelity import Fidelity
+from sottovoce.optimize.openvino.quantize import quantize_file
+from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.progress import Reporter
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.terms import Component

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sottovoce.artifacts import Parent
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoints import Checkpoint, default_cache, resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import Checkpoint, default_cache, resolve_checkpoint
 from sottovoce.runs import Run
 
 

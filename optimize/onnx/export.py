@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import MissingExtraError
-from sottovoce.optimize.export import TorchWhisper
-from sottovoce.optimize.onnx_graph import ANY_ELEMENTS, Graph, save_graph, set_nodes, store_float_weights
-from sottovoce.optimize.onnx_merge import MERGED_NAME, merge_decoders
+from sottovoce.optimize.onnx.graph import ANY_ELEMENTS, Graph, save_graph, set_nodes, store_float_weights
+from sottovoce.optimize.onnx.merge import MERGED_NAME, merge_decoders
+from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, Weights

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.optimize.names import settle_names, settle_states, settled_names
+from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states, settled_names
 
 GRAPH = """<net name="Model{0}" version="11">
 <layer id="0" name="Constant_{1}" type="Const">

@@ -18,8 +18,12 @@ from typing import Any
 
 from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
-from sottovoce.optimize.ctranslate2_import import CTranslate2Files, find_files, write_huggingface_checkpoint
-from sottovoce.optimize.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
+from sottovoce.optimize.checkpoint.ctranslate2_import import (
+    CTranslate2Files,
+    find_files,
+    write_huggingface_checkpoint,
+)
+from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME
 
 logger = logging.getLogger(__name__)

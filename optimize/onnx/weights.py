@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.onnx_graph import (
+from sottovoce.optimize.onnx.graph import (
     Graph,
     add_constant,
     drop_unused,

@@ -13,7 +13,7 @@ import numpy as np
 
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
-from sottovoce.optimize.silence import (
+from sottovoce.optimize.openvino.padding_states import (
     COUNT_STEP,
     Floats,
     Silence,

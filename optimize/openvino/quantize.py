@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.config import ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.errors import StageError
-from sottovoce.optimize.cross_keys import hand_over_int8_keys
-from sottovoce.optimize.elastic import add_silence_states, elastic_calls, make_elastic
-from sottovoce.optimize.fidelity import Fidelity, check_fidelity, measure_fidelity
-from sottovoce.optimize.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.quantize_graph import kept_names, n_passes, quantize_graph
-from sottovoce.optimize.silence import SilentKeys, silence_of, silent_keys_of
+from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
+from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
+from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticSpec

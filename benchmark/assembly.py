@@ -7,10 +7,17 @@ import numpy as np
 
 from sottovoce.accuracy import NORMALIZER
 from sottovoce.artifacts import created_now
+from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
 from sottovoce.benchmark.engines.registry import engine_versions
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.output_drift import (
+    Hallucination,
+    SideEffects,
+    compare_details,
+    hallucinations,
+)
+from sottovoce.benchmark.schema.results import (
     Absent,
     Ceiling,
     ClipRow,
@@ -24,8 +31,6 @@ from sottovoce.benchmark.results import (
     Results,
     SelfCheck,
 )
-from sottovoce.benchmark.side_effects import Hallucination, SideEffects, compare_details, hallucinations
-from sottovoce.benchmark.sounds import Sound
 from sottovoce.benchmark.statistics.comparison import (
     Entrant,
     by_speaker,
@@ -35,9 +40,9 @@ from sottovoce.benchmark.statistics.comparison import (
 )
 from sottovoce.benchmark.summary import audio_sha256, dataset_sha256, summarize_variant
 from sottovoce.benchmark.timing.blocks import plan_blocks
-from sottovoce.benchmark.timing.ceilings import ceilings_of
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
+from sottovoce.benchmark.timing.roofline import ceilings_of
 from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.calibrate.audit import read_report
 from sottovoce.environment import library_versions, read_host

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.engines.ggml_export import GgmlType
 from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import weight_files
-from sottovoce.optimize.ggml_export import GgmlType
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import SILENCE_NAME

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from sottovoce.benchmark.results import Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.results import Comparison, Results, VariantResult
 from sottovoce.errors import InputError, SpecError, nearest
 from sottovoce.intervals import Interval
 

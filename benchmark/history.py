@@ -18,8 +18,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.across import host_of
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.compare_results import host_of
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.errors import InputError
 from sottovoce.intervals import Interval
 

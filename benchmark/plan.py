@@ -6,18 +6,18 @@ from pathlib import Path
 
 from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
 from sottovoce.benchmark.assembly import Procedure
+from sottovoce.benchmark.clips.overlap import note_overlap
+from sottovoce.benchmark.clips.select import load_eval_clips
+from sottovoce.benchmark.clips.sounds import make_sounds
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import engine_versions, find_absent
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
-from sottovoce.benchmark.eval_clips import load_eval_clips
-from sottovoce.benchmark.overlap import note_overlap
-from sottovoce.benchmark.results import Absent, FailedIn
-from sottovoce.benchmark.sounds import make_sounds
+from sottovoce.benchmark.schema.results import Absent, FailedIn
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.summary import audio_sha256, dataset_sha256
 from sottovoce.benchmark.timing.blocks import choose_timing_clips
 from sottovoce.benchmark.timing.cold import one_line
-from sottovoce.benchmark.timing.failed_peers import failed_peer, failure_note
+from sottovoce.benchmark.timing.excluded import failed_peer, failure_note
 from sottovoce.benchmark.timing.journal import peer_setting
 from sottovoce.cores import usable_cores
 from sottovoce.environment import library_versions, read_host
@@ -134,7 +134,7 @@ class _Conversions:
         Raises:
             SpecError: the checkpoint is not found, or another than the run's.
         """
-        from sottovoce.benchmark.conversion import convert_checkpoint
+        from sottovoce.benchmark.engines.conversion import convert_checkpoint
         from sottovoce.optimize.checkpoint.origin import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)

@@ -15,7 +15,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     ClipRow,
     FailedIn,
     MachineRates,
@@ -25,11 +25,11 @@ from sottovoce.benchmark.results import (
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
 from sottovoce.benchmark.statistics.comparable import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, clip_rows
-from sottovoce.benchmark.timing.ceilings import best_rates, measure_rates
-from sottovoce.benchmark.timing.course import Blocks
-from sottovoce.benchmark.timing.failed_peers import FailedPeers
+from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
+from sottovoce.benchmark.timing.pass_runner import Blocks
+from sottovoce.benchmark.timing.roofline import best_rates, measure_rates
 from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_scaling
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.benchmark.writing import write_results

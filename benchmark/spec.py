@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sottovoce.benchmark.eval_clips import ClipChoice
+from sottovoce.benchmark.clips.select import ClipChoice
 from sottovoce.cores import usable_cores
 from sottovoce.errors import SpecError
 from sottovoce.runtime.options import MAX_BATCH

@@ -9,7 +9,7 @@ from sottovoce.accuracy import add_errors, normalize, word_errors
 from sottovoce.artifacts import canonical_sha256
 from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     Ceiling,
     ClipRow,
     ColdStart,
@@ -22,8 +22,8 @@ from sottovoce.benchmark.results import (
 )
 from sottovoce.benchmark.statistics.comparison import median_latency_s, stage_seconds
 from sottovoce.benchmark.statistics.strata import group_by_stratum
-from sottovoce.benchmark.timing.course import Measured
 from sottovoce.benchmark.timing.measure import VariantMeasurement
+from sottovoce.benchmark.timing.pass_runner import Measured
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.leaks import sha256_of_wave

@@ -6,8 +6,8 @@ from pathlib import Path
 from sottovoce import __version__
 from sottovoce.artifacts import MANIFEST_NAME, Manifest, Parent, list_files, sha256_of_file, write_manifest
 from sottovoce.benchmark.assembly import Gathered
-from sottovoce.benchmark.audio_files import changed_clips, write_audio
-from sottovoce.benchmark.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
+from sottovoce.benchmark.clips.audio_files import changed_clips, write_audio
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
 from sottovoce.runs import Run
 
 

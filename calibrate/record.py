@@ -43,11 +43,11 @@ from sottovoce.config import CalibrationSpec, Int8Variant
 from sottovoce.environment import PeakMemory, library_versions, read_host
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Reporter
+from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
-from sottovoce.variants import WhisperVariant, one_torch_thread
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, DecodedSequence
 from sottovoce.errors import StageError
+from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.terms import Component
-from sottovoce.variants import WhisperVariant
 
 
 class Recorder:

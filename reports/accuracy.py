@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sottovoce.benchmark.results import Comparison, Results, Stratum, VariantResult
+from sottovoce.benchmark.schema.results import Comparison, Results, Stratum, VariantResult
 from sottovoce.benchmark.statistics.panel import Normalizer, PanelRow, disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.reports.comparison import short_errors

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import INT8_LEVELS, TOLERANCE, Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sottovoce.accuracy import CHARACTER_LANGUAGES
-from sottovoce.benchmark.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
 from sottovoce.reports.latency import clip_speedup
 from sottovoce.reports.spoken import start_times
 from sottovoce.reports.units import count, fixed

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.results import Absent, ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.results import Absent, ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.changes import Change, find_changes, summarize_changes
 from sottovoce.reports.comparison import comparison_of
 from sottovoce.reports.facts import fact_sheets

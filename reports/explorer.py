@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.audio import MAX_BYTES, MAX_CLIPS, Audio
 from sottovoce.reports.changes import (

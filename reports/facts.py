@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.units import count, duration, gibibytes
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from sottovoce.benchmark.results import ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.charts import (
     Bar,
     BarGroup,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.results import ClipRow, Results, VariantResult
+from sottovoce.benchmark.schema.results import ClipRow, Results, VariantResult
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.reports.comment import figures_table, host_line, verdict_list
 from sottovoce.reports.markdown import code, code_block, one_line

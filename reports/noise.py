@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import ClipRow, Noise, Results, SelfCheck
+from sottovoce.benchmark.schema.results import ClipRow, Noise, Results, SelfCheck
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
 from sottovoce.reports.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
 

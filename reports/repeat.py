@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 
 
 def repeat_command(results: Results) -> str:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.artifacts import write_text
-from sottovoce.benchmark.results import ClipRow, Results, read_results
+from sottovoce.benchmark.schema.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.failures import told_plainly
 from sottovoce.folders import check_output_file

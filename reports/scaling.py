@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Results, VariantResult
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts import Chart, ChartText, Curve, CurveChart
 from sottovoce.reports.series import say, series_of
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table

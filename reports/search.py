@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.intervals import Interval
 from sottovoce.optimize.search.outcome import SearchReport, Trial, describe_settings
 from sottovoce.reports.charts import Chart, ChartText, Point, ScatterChart

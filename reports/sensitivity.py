@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.sensitivity.report import (
     IMPLICATION_LABELS,
     KIND_LABELS,

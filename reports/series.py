@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 
 
 def series_of(results: Results, variant: str) -> int:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sottovoce.benchmark.results import Results
-from sottovoce.benchmark.side_effects import (
+from sottovoce.benchmark.schema.output_drift import (
     LanguageFlips,
     LengthRatio,
     SideEffects,
     TimestampDrift,
 )
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.tables import Cell, Column, Group, Row, Table, text_columns
 from sottovoce.reports.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import NOT_MEASURED
 

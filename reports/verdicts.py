@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sottovoce.benchmark.results import Comparison, Results, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, more_clips_needed
 from sottovoce.intervals import Interval
 from sottovoce.reports.units import NO_BREAK_SPACE, fixed, percent, signed_points

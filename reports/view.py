@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
 from sottovoce.reports.accuracy import (
     describe_disagreement,
     panel_table,

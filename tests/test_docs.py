@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 
 from sottovoce import errors
 from sottovoce.artifacts import Manifest
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.audit import DoctorReport

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
-    from sottovoce.benchmark.results import Precision, Stage
+    from sottovoce.benchmark.schema.results import Precision, Stage
     from sottovoce.runtime.audio.decode import Wave
 
 DEFAULT_ENGINE = "sottovoce"

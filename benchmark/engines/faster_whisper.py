@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, Timed, group_by_language
-from sottovoce.benchmark.results import Precision, Stage
+from sottovoce.benchmark.schema.results import Precision, Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 

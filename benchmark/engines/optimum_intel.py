@@ -6,12 +6,12 @@ from typing import Any
 
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.readback import read_precision
-from sottovoce.benchmark.results import Precision, Stage
+from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import layout_of
 from sottovoce.terms import Component, Layout
-from sottovoce.variants import WhisperVariant, one_torch_thread
 
 STAGES = {
     Component.ENCODER: Stage.ENCODER,

@@ -7,7 +7,7 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed, group_by_language
 from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
-from sottovoce.benchmark.results import Precision, Stage
+from sottovoce.benchmark.schema.results import Precision, Stage
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from sottovoce.reference_pipeline import WhisperVariant, quiet_libraries
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.variants import WhisperVariant, quiet_libraries
 
 
 def load_model(folder: Path, compute: ComputeSpec, *, is_dynamic: bool) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.torch_model import load_model, with_processor
-from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
+from sottovoce.benchmark.schema.results import ComponentPrecision, Precision, Stage
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
 from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
-from sottovoce.benchmark.results import Precision, Stage
+from sottovoce.benchmark.schema.results import Precision, Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sottovoce.benchmark.results import ClipRow
+from sottovoce.benchmark.schema.results import ClipRow
 
 
 def why_incomparable(ours: Sequence[ClipRow], peer: Sequence[ClipRow]) -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     ClipRow,
     Comparison,
     PeerComparison,

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from sottovoce.benchmark.results import ClipRow
+from sottovoce.benchmark.schema.results import ClipRow
 
 LENGTH_EDGES_S = (5, 10, 20)
 SNR_EDGES_DB = (15, 30)

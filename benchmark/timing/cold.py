@@ -155,7 +155,7 @@ def _open_sottovoce(spec: EngineSpec) -> Hear:
 
 
 def _open_optimum_intel(spec: EngineSpec) -> Hear:
-    from sottovoce.variants import WhisperVariant, one_torch_thread
+    from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
 
     variant = WhisperVariant.load(spec.folder, spec.compute)
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from sottovoce.artifacts import Document
 from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.results import Absent, Stage
+from sottovoce.benchmark.schema.results import Absent, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.folders import GONE, sibling

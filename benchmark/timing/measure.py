@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import Detail, EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.results import Absent, FailedIn
-from sottovoce.benchmark.sounds import Sound
+from sottovoce.benchmark.schema.results import Absent, FailedIn
 from sottovoce.benchmark.timing.blocks import plan_blocks
-from sottovoce.benchmark.timing.course import Blocks, Course, Measured
-from sottovoce.benchmark.timing.failed_peers import FailedPeers
+from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before
 from sottovoce.benchmark.timing.noise import Disturbance
+from sottovoce.benchmark.timing.pass_runner import Blocks, Course, Measured
 from sottovoce.benchmark.timing.worker import ClipError, ColdRun, Loaded, Worker, start_cold
 from sottovoce.errors import StageError
 from sottovoce.progress import Advance, Reporter

@@ -7,9 +7,9 @@ from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.results import Absent, FailedIn, ThreadPoint, Throughput
+from sottovoce.benchmark.schema.results import Absent, FailedIn, ThreadPoint, Throughput
 from sottovoce.benchmark.timing.blocks import plan_blocks
-from sottovoce.benchmark.timing.failed_peers import FailedPeers
+from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter

@@ -38,7 +38,7 @@ from sottovoce.benchmark.engines.engine import (
     Timed,
 )
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.results import Precision
+from sottovoce.benchmark.schema.results import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError

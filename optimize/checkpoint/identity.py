@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from sottovoce.errors import ParityError
-from sottovoce.variants import quiet_libraries
+from sottovoce.reference_pipeline import quiet_libraries
 
 SAMPLE_PROMPT_LANGUAGES = ("en", "fr", "zh")
 """Languages whose start tokens are compared; the table of all languages is compared as well."""

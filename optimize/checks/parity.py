@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
+from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread, quiet_libraries
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.variants import WhisperVariant, one_torch_thread, quiet_libraries
 
 logger = logging.getLogger(__name__)
 

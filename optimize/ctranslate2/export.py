@@ -20,12 +20,12 @@ from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, lis
 from sottovoce.optimize.checkpoint.identity import Identity
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, compare_outputs
 from sottovoce.optimize.openvino.graph import Int8Count
+from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import load_encoder_graph
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.terms import Component, Ctranslate2Type, Scheme
-from sottovoce.variants import quiet_libraries
 
 EXTRA = "ct2"
 

@@ -20,9 +20,9 @@ from sottovoce.optimize.onnx.graph import ANY_ELEMENTS, Graph, save_graph, set_n
 from sottovoce.optimize.onnx.merge import MERGED_NAME, merge_decoders
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, Weights
-from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 

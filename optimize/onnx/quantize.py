@@ -41,11 +41,11 @@ from sottovoce.optimize.openvino.padding_states import silence_of
 from sottovoce.optimize.openvino.quantize import elastic_spec
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path
 from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.terms import Component, Scheme, Weights
-from sottovoce.variants import quiet_libraries, quiet_output
 
 logger = logging.getLogger(__name__)
 

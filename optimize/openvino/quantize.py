@@ -15,11 +15,11 @@ from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int
 from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme, Weights
-from sottovoce.variants import quiet_libraries, quiet_output
 
 SIZE_SLACK = 1.05
 """On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""

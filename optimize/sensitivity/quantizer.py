@@ -17,10 +17,10 @@ from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.progress import Advance
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme
-from sottovoce.variants import quiet_libraries, quiet_output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sottovoce.artifacts import MANIFEST_NAME, read_manifest, sha256_of_file
-from sottovoce.benchmark.results import Comparison, Results, read_results
+from sottovoce.benchmark.schema.results import Comparison, Results, read_results
 from sottovoce.bundle.manifest import Measured
 from sottovoce.errors import InputError, nearest
 from sottovoce.runs import Run

@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.benchmark.across import Across
+from sottovoce.benchmark.compare_results import Across
 from sottovoce.benchmark.history import Past, group_lines
-from sottovoce.benchmark.results import CeilingPart, Results, Stage, VariantResult
+from sottovoce.benchmark.schema.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.tables import MB, points, times
 
 GIGA = 1e9

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.audio_files import write_audio
-from sottovoce.benchmark.sounds import Sound, make_sounds
+from sottovoce.benchmark.clips.audio_files import write_audio
+from sottovoce.benchmark.clips.sounds import Sound, make_sounds
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.conversion import convert_checkpoint
+from sottovoce.benchmark.engines.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import Batching, Engine, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
-from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.schema.results import Stage
 from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint

@@ -20,7 +20,7 @@ from sottovoce.benchmark.history import (
     name_lines,
 )
 from sottovoce.benchmark.history import read_past as read
-from sottovoce.benchmark.results import Results
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli import app
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.testing.results import build_sample

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import Absent, FailedIn
 from sottovoce.benchmark.timing.journal import (
     BLOCKS_NAME,
     BlockRecord,

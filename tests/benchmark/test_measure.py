@@ -150,8 +150,8 @@ def test_of_a_disturbed_block_the_quieter_figures_are_kept(
     def disturbed(*_: object) -> noise.Disturbance:
         return noise.Disturbance(cpu_s=10.0, steal_s=0.0, foreign_s=10.0 * next(shares))
 
-    monkeypatch.setattr("sottovoce.benchmark.timing.course.between", disturbed)
-    monkeypatch.setattr("sottovoce.benchmark.timing.course.MAX_REPEATED_SHARE", 0.5)
+    monkeypatch.setattr("sottovoce.benchmark.timing.pass_runner.between", disturbed)
+    monkeypatch.setattr("sottovoce.benchmark.timing.pass_runner.MAX_REPEATED_SHARE", 0.5)
     found = run(FakeEngines(), Journal(tmp_path / "journal"), MeasureSpec(passes=1, warm_up_clips=0))
     assert found.n_repeated == 2
     assert [each.foreign_s for each in found.disturbances] == [0.0, 2.0, 1.0, 0.0]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.artifacts import read_manifest, write_manifest
-from sottovoce.benchmark.overlap import note_overlap
+from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.calibrate.audit import RECORDED_CLIPS_NAME
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError

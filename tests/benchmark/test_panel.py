@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sottovoce.accuracy import word_errors
-from sottovoce.benchmark.results import ClipRow
+from sottovoce.benchmark.schema.results import ClipRow
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import Normalizer, disagrees, make_panel, normalize_as
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum

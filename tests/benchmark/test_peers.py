@@ -10,8 +10,8 @@ from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent

@@ -9,7 +9,8 @@ import openvino
 import pytest
 
 from sottovoce.artifacts import read_manifest
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
     ClipRow,
@@ -17,7 +18,6 @@ from sottovoce.benchmark.results import (
     Stage,
     read_results,
 )
-from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent

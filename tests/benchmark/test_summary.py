@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     ClipRow,
     SpeedVerdict,
     Stage,
@@ -23,8 +23,8 @@ from sottovoce.benchmark.summary import (
     dataset_sha256,
     summarize_variant,
 )
-from sottovoce.benchmark.timing.course import Measured
 from sottovoce.benchmark.timing.measure import VariantMeasurement
+from sottovoce.benchmark.timing.pass_runner import Measured
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.errors import GateError
 from sottovoce.intervals import Interval, make_blocks

@@ -9,7 +9,7 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from sottovoce.benchmark.engines.torch_model import load_model, with_processor
 from sottovoce.benchmark.engines.torch_whisper import TorchEngine
-from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.schema.results import Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import TINY_MAX_TOKENS, tiny_checkpoint, tone

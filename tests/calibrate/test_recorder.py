@@ -8,10 +8,10 @@ import pytest
 
 from sottovoce.calibrate.recorder import Recorder, largest_difference
 from sottovoce.calibrate.store import DecodedSequence, StepRebuilder
+from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 from sottovoce.testing import tone
-from sottovoce.variants import WhisperVariant
 
 WAVES = (tone(1.0, pitch_hz=150), tone(4.0, pitch_hz=420))
 

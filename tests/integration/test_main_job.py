@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.results import Stage, read_results
+from sottovoce.benchmark.schema.results import Stage, read_results
 from sottovoce.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import Wave

@@ -20,6 +20,7 @@ import webvtt
 
 from sottovoce.accuracy import normalize
 from sottovoce.demo import demo_speech
+from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -28,7 +29,6 @@ from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
-from sottovoce.variants import WhisperVariant
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.ctranslate2_import import find_files, write_huggingface_checkpoint
 from sottovoce.optimize.checkpoint.ctranslate2_reader import huggingface_weights, read_model
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.testing import tiny_checkpoint
-from sottovoce.variants import quiet_libraries, quiet_output
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 comes with the extra peers")
 

@@ -12,12 +12,12 @@ from sottovoce.errors import ParityError
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
+from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of
 from sottovoce.terms import Layout, Weights
 from sottovoce.testing import tiny_checkpoint, tone
-from sottovoce.variants import WhisperVariant
 
 
 def clips(language: str | None) -> tuple[ParityClip, ...]:

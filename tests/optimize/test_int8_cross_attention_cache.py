@@ -12,10 +12,10 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, Scheme
-from sottovoce.variants import quiet_libraries, quiet_output
 
 N_LAYERS = 2
 

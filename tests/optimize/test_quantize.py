@@ -19,11 +19,11 @@ from sottovoce.optimize.openvino.quantize_graph import (
     quantize_component,
     quantize_graph,
 )
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, InstructionSet, Scheme
-from sottovoce.variants import quiet_libraries, quiet_output
 
 GOLDEN = {
     Component.ENCODER: (14, 14),

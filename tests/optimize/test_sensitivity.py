@@ -33,13 +33,13 @@ from sottovoce.optimize.sensitivity.report import (
 )
 from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
+from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.sets import read_speech
 from sottovoce.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.terms import Component, InstructionSet
 from sottovoce.testing import write_tone_set
-from sottovoce.variants import quiet_libraries, quiet_output
 
 SPEC = SensitivitySpec(n_clips=2, n_calibration_clips=2, threads=1)
 

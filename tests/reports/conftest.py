@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.testing.results import build_sample, save_sample
 
 

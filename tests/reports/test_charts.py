@@ -3,7 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart, ScatterChart
 from sottovoce.reports.drawing import draw
 from sottovoce.reports.figures import build_charts

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results, SpokenWord
+from sottovoce.benchmark.schema.results import ClipRow, Results, SpokenWord
 from sottovoce.reports import audio as audio_module
 from sottovoce.reports.audio import Audio, read_audio
 from sottovoce.reports.changes import Line, direction_of

@@ -13,7 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.audio import Audio
 from sottovoce.reports.charts import ChartText, Dot, DotChart
 from sottovoce.reports.comment import render_comment

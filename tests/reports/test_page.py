@@ -3,7 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     Ceiling,
     CeilingPart,
     ClipRow,

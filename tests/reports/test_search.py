@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial

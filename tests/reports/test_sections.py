@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
 from sottovoce.reports.html import render_report
 from sottovoce.reports.view import ReportView, build_view

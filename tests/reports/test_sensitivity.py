@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.results import RESULTS_SCHEMA_VERSION, ClipRow, Results, read_results
+from sottovoce.benchmark.schema.results import RESULTS_SCHEMA_VERSION, ClipRow, Results, read_results
 from sottovoce.optimize.sensitivity.report import (
     Advice,
     BlockKind,

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sottovoce.benchmark.results import Comparison, Results, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.intervals import Interval
 from sottovoce.reports.verdicts import describe_verdict

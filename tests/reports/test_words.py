@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.changes import describe_harm, find_changes
 from sottovoce.reports.words import Kind, Mark, Word, compare_words
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.reports.report import write_report
 

@@ -11,7 +11,7 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.results import Stage
+from sottovoce.benchmark.schema.results import Stage
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec

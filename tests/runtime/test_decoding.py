@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sottovoce.reference_pipeline import WhisperVariant, quiet_libraries
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.greedy import (
     MAX_NGRAM,
@@ -28,7 +29,6 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import InferencePrecision
 from sottovoce.testing import tone
-from sottovoce.variants import WhisperVariant, quiet_libraries
 
 COMPUTE = ComputeSpec(precision=InferencePrecision.F32)
 PITCHES_HZ = (150.0, 340.0, 530.0)

@@ -40,8 +40,8 @@ def compare(
     """
     import numpy as np
 
-    from sottovoce.benchmark.across import Condition, Measured, compare_across
-    from sottovoce.benchmark.results import read_results
+    from sottovoce.benchmark.compare_results import Condition, Measured, compare_across
+    from sottovoce.benchmark.schema.results import read_results
     from sottovoce.errors import SpecError, nearest
     from sottovoce.result_tables import across_table
 

@@ -24,7 +24,7 @@ def demo(
 
         sottovoce demo --out my-demo --force
     """
-    from sottovoce.benchmark.results import read_results
+    from sottovoce.benchmark.schema.results import read_results
     from sottovoce.demo import SYNTHETIC_NOTICE, run_demo
     from sottovoce.result_tables import results_table
 

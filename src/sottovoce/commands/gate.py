@@ -54,7 +54,7 @@ def gate(
 
     from sottovoce.artifacts import write_text
     from sottovoce.benchmark import gates
-    from sottovoce.benchmark.results import read_results
+    from sottovoce.benchmark.schema.results import read_results
 
     session: Session = context.obj
     conditions = gates.with_failures([gates.parse_condition(text) for text in fail_if])

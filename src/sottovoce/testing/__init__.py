@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, Timed
-from sottovoce.benchmark.results import ComponentPrecision, Precision, Stage
+from sottovoce.benchmark.schema.results import ComponentPrecision, Precision, Stage
+from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.variants import quiet_libraries
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

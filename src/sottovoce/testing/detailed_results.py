@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.output_drift import (
+    Hallucination,
+    LanguageFlips,
+    LengthRatio,
+    SideEffects,
+    TimestampDrift,
+)
+from sottovoce.benchmark.schema.results import (
     Absent,
     ClipRow,
     Comparison,
@@ -19,13 +26,6 @@ from sottovoce.benchmark.results import (
     ThreadPoint,
     Throughput,
     VariantResult,
-)
-from sottovoce.benchmark.side_effects import (
-    Hallucination,
-    LanguageFlips,
-    LengthRatio,
-    SideEffects,
-    TimestampDrift,
 )
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.intervals import Interval

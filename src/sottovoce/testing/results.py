@@ -8,7 +8,7 @@ from pathlib import Path
 import jiwer
 
 from sottovoce.accuracy import WordErrors
-from sottovoce.benchmark.results import (
+from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
     ClipRow,

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
 from sottovoce.intervals import Interval

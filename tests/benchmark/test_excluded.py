@@ -12,10 +12,10 @@ from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
-from sottovoce.benchmark.results import FailedIn, Results, read_results
 from sottovoce.benchmark.run import benchmark
+from sottovoce.benchmark.schema.results import FailedIn, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.benchmark.timing.failed_peers import failed_peer
+from sottovoce.benchmark.timing.excluded import failed_peer
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.errors import InputError, StageError

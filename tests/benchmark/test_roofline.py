@@ -6,8 +6,8 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.results import CeilingPart, MachineRates
-from sottovoce.benchmark.timing.ceilings import RateSpec, best_rates, ceilings_of, measure_rates
+from sottovoce.benchmark.schema.results import CeilingPart, MachineRates
+from sottovoce.benchmark.timing.roofline import RateSpec, best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.testing import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN, FakeEngines

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sottovoce.benchmark.across import Across, Condition, Measured, compare_across, find_differences
-from sottovoce.benchmark.results import ClipRow, Results
+from sottovoce.benchmark.compare_results import Across, Condition, Measured, compare_across, find_differences
+from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.cli import app
 from sottovoce.errors import GateError, InputError, SpecError
 from sottovoce.testing.results import build_sample, save_sample

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from sottovoce.accuracy import WordErrors
 from sottovoce.artifacts import Document
-from sottovoce.benchmark.side_effects import SideEffects
+from sottovoce.benchmark.schema.output_drift import SideEffects
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow

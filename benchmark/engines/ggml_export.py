@@ -89,7 +89,7 @@ def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
     """
     from transformers import WhisperForConditionalGeneration
 
-    from sottovoce.variants import quiet_libraries
+    from sottovoce.reference_pipeline import quiet_libraries
 
     with quiet_libraries():
         model = WhisperForConditionalGeneration.from_pretrained(

@@ -3,7 +3,7 @@
 import pytest
 
 from sottovoce.benchmark.engines.engine import Detail, Spoken
-from sottovoce.benchmark.side_effects import (
+from sottovoce.benchmark.schema.output_drift import (
     compare_details,
     drift,
     flips,

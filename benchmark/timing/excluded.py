@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import Absent, FailedIn
 from sottovoce.benchmark.timing.worker import ClipError
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter

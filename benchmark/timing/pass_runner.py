@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.benchmark.engines.engine import Detail, Timed
-from sottovoce.benchmark.results import FailedIn
+from sottovoce.benchmark.schema.results import FailedIn
 from sottovoce.benchmark.timing.blocks import Block, plan_blocks
-from sottovoce.benchmark.timing.failed_peers import FailedPeers
+from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import BlockRecord, Journal, as_record, as_timed
 from sottovoce.benchmark.timing.noise import between, read_cpu
 from sottovoce.benchmark.timing.settling import wait_until_idle

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sottovoce.benchmark.history import Line, Past, group_lines, name_lines
 from sottovoce.intervals import Interval
-from sottovoce.reports.units import printable
+from sottovoce.reports.text.units import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

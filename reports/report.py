@@ -9,7 +9,7 @@ from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.failures import told_plainly
 from sottovoce.folders import check_output_file
 from sottovoce.locks import held
-from sottovoce.reports.formats import ReportFormat
+from sottovoce.reports.formats.kind import ReportFormat
 
 _NEEDED = {
     ReportFormat.HTML: ("jinja2", "jiwer", "matplotlib"),
@@ -67,19 +67,19 @@ def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = Tru
             folder = results_path if results_path.is_dir() else results_path.parent
             return _make_page(results, rows, folder if has_audio else None)
         case ReportFormat.MARKDOWN:
-            from sottovoce.reports.comment import render_comment
+            from sottovoce.reports.formats.comment import render_comment
 
             return render_comment(results, rows)
         case ReportFormat.MODEL_CARD:
-            from sottovoce.reports.model_card import render_model_card
+            from sottovoce.reports.formats.model_card import render_model_card
 
             return render_model_card(results, rows)
 
 
 def _make_page(results: Results, rows: tuple[ClipRow, ...], audio_folder: Path | None) -> str:
-    from sottovoce.reports.audio import Audio, read_audio
-    from sottovoce.reports.explorer import wanted_audio
-    from sottovoce.reports.html import render_report
+    from sottovoce.reports.formats.html import render_report
+    from sottovoce.reports.transcripts.audio import Audio, read_audio
+    from sottovoce.reports.transcripts.explorer import wanted_audio
     from sottovoce.reports.view import build_view
 
     names = wanted_audio(results, rows)

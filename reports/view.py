@@ -6,29 +6,29 @@ from dataclasses import dataclass
 import yaml
 
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
-from sottovoce.reports.accuracy import (
+from sottovoce.reports.charts.chart import Chart
+from sottovoce.reports.sections.accuracy import (
     describe_disagreement,
     panel_table,
     speakers_table,
     strata_table,
 )
-from sottovoce.reports.audio import Audio
-from sottovoce.reports.calibration import CalibrationView, calibration_view
-from sottovoce.reports.charts import Chart
-from sottovoce.reports.comparison import absent_table, comparison_table, describe_errors, peers_table
-from sottovoce.reports.compute import ceilings_table, precision_table, stage_table
-from sottovoce.reports.explorer import Explorer, build_explorer
-from sottovoce.reports.facts import Fact, FactSheet, fact_sheets, glossary
-from sottovoce.reports.figures import build_charts
-from sottovoce.reports.noise import NoiseView, noise_view
-from sottovoce.reports.notices import Notice, find_notices
-from sottovoce.reports.scaling import ScalingView, scaling_view
-from sottovoce.reports.search import SearchView, search_view
-from sottovoce.reports.sensitivity import SensitivityView, sensitivity_view
-from sottovoce.reports.side_effects import SideEffectsView, side_effects_view
-from sottovoce.reports.tables import Table, failures_table, left_out_table, span
-from sottovoce.reports.units import count, duration, fixed, megabytes, percent, signed_points
-from sottovoce.reports.verdicts import Badge, describe_verdict, verdict_badges
+from sottovoce.reports.sections.calibration import CalibrationView, calibration_view
+from sottovoce.reports.sections.comparison import absent_table, comparison_table, describe_errors, peers_table
+from sottovoce.reports.sections.compute import ceilings_table, precision_table, stage_table
+from sottovoce.reports.sections.facts import Fact, FactSheet, fact_sheets, glossary
+from sottovoce.reports.sections.figures import build_charts
+from sottovoce.reports.sections.noise import NoiseView, noise_view
+from sottovoce.reports.sections.notices import Notice, find_notices
+from sottovoce.reports.sections.output_drift import SideEffectsView, side_effects_view
+from sottovoce.reports.sections.scaling import ScalingView, scaling_view
+from sottovoce.reports.sections.search import SearchView, search_view
+from sottovoce.reports.sections.sensitivity import SensitivityView, sensitivity_view
+from sottovoce.reports.sections.verdicts import Badge, describe_verdict, verdict_badges
+from sottovoce.reports.text.tables import Table, failures_table, left_out_table, span
+from sottovoce.reports.text.units import count, duration, fixed, megabytes, percent, signed_points
+from sottovoce.reports.transcripts.audio import Audio
+from sottovoce.reports.transcripts.explorer import Explorer, build_explorer
 
 GIGA = 1e9
 

@@ -16,11 +16,11 @@ STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", 
 NEEDED = (
     "py.typed",
     "configs/int8.yaml",
-    "reports/report.html.j2",
-    "reports/macros.html.j2",
-    "reports/explorer.html.j2",
-    "reports/report.css",
-    "reports/report.js",
+    "reports/templates/report.html.j2",
+    "reports/templates/macros.html.j2",
+    "reports/templates/explorer.html.j2",
+    "reports/templates/report.css",
+    "reports/templates/report.js",
     "speech/demo_speech/manifest.jsonl",
 )
 EXTRAS = {

@@ -20,8 +20,8 @@ from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Silent
-from sottovoce.reports.comment import render_comment
-from sottovoce.reports.html import render_report
+from sottovoce.reports.formats.comment import render_comment
+from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import build_view
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run

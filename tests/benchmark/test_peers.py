@@ -15,7 +15,7 @@ from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, rea
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
-from sottovoce.reports.comparison import peers_table
+from sottovoce.reports.sections.comparison import peers_table
 from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio

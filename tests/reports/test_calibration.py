@@ -12,11 +12,11 @@ from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import InputExtremes, describe_convergence, measure_convergence
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps, summarize_coverage
 from sottovoce.calibrate.leaks import Leaks, Pair
-from sottovoce.reports.calibration import calibration_view
-from sottovoce.reports.charts import CurveChart, GroupChart
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.html import render_report
+from sottovoce.reports.charts.chart import CurveChart, GroupChart
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
+from sottovoce.reports.sections.calibration import calibration_view
 from sottovoce.reports.view import build_view
 from sottovoce.terms import Component
 

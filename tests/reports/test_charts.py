@@ -4,9 +4,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.charts import Chart, ChartText, Dot, DotChart, ScatterChart
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.figures import build_charts
+from sottovoce.reports.charts.chart import Chart, ChartText, Dot, DotChart, ScatterChart
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.sections.figures import build_charts
 from sottovoce.testing.detailed_results import build_detailed_sample
 
 SVG = "{http://www.w3.org/2000/svg}"

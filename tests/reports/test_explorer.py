@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results, SpokenWord
-from sottovoce.reports import audio as audio_module
-from sottovoce.reports.audio import Audio, read_audio
-from sottovoce.reports.changes import Line, direction_of
-from sottovoce.reports.explorer import Explorer, build_explorer, wanted_audio
 from sottovoce.reports.report import write_report
-from sottovoce.reports.spoken import start_times
+from sottovoce.reports.transcripts import audio as audio_module
+from sottovoce.reports.transcripts.audio import Audio, read_audio
+from sottovoce.reports.transcripts.changes import Line, direction_of
+from sottovoce.reports.transcripts.explorer import Explorer, build_explorer, wanted_audio
+from sottovoce.reports.transcripts.word_times import start_times
 from sottovoce.testing.detailed_results import PEER, build_detailed_sample, write_tones
 from sottovoce.testing.pages import Page
 from sottovoce.testing.results import Sample

@@ -14,13 +14,13 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.audio import Audio
-from sottovoce.reports.charts import ChartText, Dot, DotChart
-from sottovoce.reports.comment import render_comment
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.html import render_report
-from sottovoce.reports.markdown import one_line
-from sottovoce.reports.model_card import render_model_card
+from sottovoce.reports.charts.chart import ChartText, Dot, DotChart
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.formats.comment import render_comment
+from sottovoce.reports.formats.html import render_report
+from sottovoce.reports.formats.markdown import one_line
+from sottovoce.reports.formats.model_card import render_model_card
+from sottovoce.reports.transcripts.audio import Audio
 from sottovoce.reports.view import build_view
 from sottovoce.testing.detailed_results import build_detailed_sample
 from sottovoce.testing.pages import Page
@@ -234,7 +234,7 @@ def test_labels_of_a_chart_are_text() -> None:
 
 
 def test_an_audio_file_outside_the_results_is_not_read(tmp_path: Path) -> None:
-    from sottovoce.reports.audio import read_audio
+    from sottovoce.reports.transcripts.audio import read_audio
 
     folder = tmp_path / "results"
     folder.mkdir()

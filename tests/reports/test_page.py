@@ -14,7 +14,7 @@ from sottovoce.benchmark.schema.results import (
     Results,
 )
 from sottovoce.intervals import Interval
-from sottovoce.reports.html import content_policy, render_report
+from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.testing.pages import Page
 

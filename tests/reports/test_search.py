@@ -11,11 +11,11 @@ from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
-from sottovoce.reports.charts import ScatterChart
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.html import render_report
+from sottovoce.reports.charts.chart import ScatterChart
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
-from sottovoce.reports.search import search_view
+from sottovoce.reports.sections.search import search_view
 from sottovoce.reports.view import build_view
 
 PAYLOAD = '"><script>alert(1)</script>{{ 7 * 7 }}\x00'

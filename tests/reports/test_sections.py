@@ -6,7 +6,7 @@ import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
-from sottovoce.reports.html import render_report
+from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import ReportView, build_view
 from sottovoce.testing.detailed_results import build_detailed_sample
 from sottovoce.testing.pages import Page

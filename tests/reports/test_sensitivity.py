@@ -16,10 +16,10 @@ from sottovoce.optimize.sensitivity.report import (
     WholeResult,
 )
 from sottovoce.optimize.sensitivity.rule import Cost, imply
-from sottovoce.reports.charts import PairChart
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.html import legend, render_report
-from sottovoce.reports.sensitivity import N_BLOCKS_SHOWN, sensitivity_view
+from sottovoce.reports.charts.chart import PairChart
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.formats.html import legend, render_report
+from sottovoce.reports.sections.sensitivity import N_BLOCKS_SHOWN, sensitivity_view
 from sottovoce.reports.view import build_view
 from sottovoce.terms import Component, InferencePrecision
 

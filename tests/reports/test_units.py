@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.reports.units import count, duration, fixed, printable, signed_points, three_figures
+from sottovoce.reports.text.units import count, duration, fixed, printable, signed_points, three_figures
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sottovoce.commands.options import Force, Session
-from sottovoce.reports.formats import ReportFormat
+from sottovoce.reports.formats.kind import ReportFormat
 
 STANDARD_OUTPUT = Path("-")
 

@@ -8,9 +8,9 @@ from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import INT8_LEVELS, TOLERANCE, Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.leaks import Leaks, Pair
-from sottovoce.reports.charts import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupChart
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table
-from sottovoce.reports.units import count, duration, fixed
+from sottovoce.reports.charts.chart import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupChart
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
+from sottovoce.reports.text.units import count, duration, fixed
 from sottovoce.terms import Component
 
 COMPONENT_LABELS = {

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sottovoce.reports.canvas import (
+from sottovoce.reports.charts.canvas import (
     BAND,
     MAX_HEADING,
     PARTS,
@@ -17,7 +17,7 @@ from sottovoce.reports.canvas import (
     safe_label,
     value_text,
 )
-from sottovoce.reports.charts import N_PARTS, DotChart, GroupChart, PairChart, StackChart
+from sottovoce.reports.charts.chart import N_PARTS, DotChart, GroupChart, PairChart, StackChart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,8 @@ from sottovoce.benchmark.schema.output_drift import (
     TimestampDrift,
 )
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, text_columns
-from sottovoce.reports.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, text_columns
+from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 import io
 from typing import TYPE_CHECKING
 
-from sottovoce.reports.canvas import PAINTS, drawing_settings
-from sottovoce.reports.charts import (
+from sottovoce.reports.charts.canvas import PAINTS, drawing_settings
+from sottovoce.reports.charts.chart import (
     Chart,
     CurveChart,
     DotChart,
@@ -13,10 +13,10 @@ from sottovoce.reports.charts import (
     ScatterChart,
     StackChart,
 )
-from sottovoce.reports.plane_charts import draw_curves, draw_scatter
-from sottovoce.reports.row_charts import draw_dots, draw_groups, draw_pairs, draw_stacks
-from sottovoce.reports.svg import inline_svg
-from sottovoce.reports.units import printable
+from sottovoce.reports.charts.plane_charts import draw_curves, draw_scatter
+from sottovoce.reports.charts.row_charts import draw_dots, draw_groups, draw_pairs, draw_stacks
+from sottovoce.reports.charts.svg import inline_svg
+from sottovoce.reports.text.units import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

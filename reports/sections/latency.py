@@ -6,7 +6,7 @@ from statistics import mean, median, quantiles
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
-from sottovoce.reports.charts import (
+from sottovoce.reports.charts.chart import (
     Bar,
     BarGroup,
     Chart,
@@ -18,8 +18,8 @@ from sottovoce.reports.charts import (
     Point,
     ScatterChart,
 )
-from sottovoce.reports.series import say, series_of
-from sottovoce.reports.units import MS_PER_S, fixed, milliseconds
+from sottovoce.reports.charts.series import say, series_of
+from sottovoce.reports.text.units import MS_PER_S, fixed, milliseconds
 
 _MIN_CLIPS_FOR_CURVES = 2
 _PERCENTILES = (50, 90, 99)

@@ -11,13 +11,13 @@ import yaml
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.results import ClipRow, Results, VariantResult
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
-from sottovoce.reports.comment import figures_table, host_line, verdict_list
-from sottovoce.reports.markdown import code, code_block, one_line
-from sottovoce.reports.noise import describe_noise
-from sottovoce.reports.notices import find_notices
-from sottovoce.reports.repeat import repeat_command
-from sottovoce.reports.side_effects import describe_effects
-from sottovoce.reports.units import count, duration
+from sottovoce.reports.formats.comment import figures_table, host_line, verdict_list
+from sottovoce.reports.formats.markdown import code, code_block, one_line
+from sottovoce.reports.formats.repeat import repeat_command
+from sottovoce.reports.sections.noise import describe_noise
+from sottovoce.reports.sections.notices import find_notices
+from sottovoce.reports.sections.output_drift import describe_effects
+from sottovoce.reports.text.units import count, duration
 from sottovoce.terms import Format, Layout
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.intervals import Interval
-from sottovoce.reports.units import NOT_MEASURED
+from sottovoce.reports.text.units import NOT_MEASURED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

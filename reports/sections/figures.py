@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, VariantResult
-from sottovoce.reports.charts import (
+from sottovoce.reports.charts.chart import (
     Bar,
     BarGroup,
     Chart,
@@ -17,11 +17,11 @@ from sottovoce.reports.charts import (
     Stack,
     StackChart,
 )
-from sottovoce.reports.comparison import comparison_of
-from sottovoce.reports.compute import STAGE_LABELS
-from sottovoce.reports.latency import by_length_chart, latency_chart, percentiles_chart
-from sottovoce.reports.series import say, series_of
-from sottovoce.reports.units import BYTES_PER_MB, MS_PER_S, fixed, megabytes, milliseconds, percent
+from sottovoce.reports.charts.series import say, series_of
+from sottovoce.reports.sections.comparison import comparison_of
+from sottovoce.reports.sections.compute import STAGE_LABELS
+from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart
+from sottovoce.reports.text.units import BYTES_PER_MB, MS_PER_S, fixed, megabytes, milliseconds, percent
 
 
 def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]:

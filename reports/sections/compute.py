@@ -1,9 +1,9 @@
 """Tables of what the work is made of: stages, ceilings, the precision it runs in."""
 
 from sottovoce.benchmark.schema.results import CeilingPart, ComponentPrecision, Results, Stage, VariantResult
-from sottovoce.reports.comparison import comparison_of
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
-from sottovoce.reports.units import NOT_MEASURED, fixed, milliseconds
+from sottovoce.reports.sections.comparison import comparison_of
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
+from sottovoce.reports.text.units import NOT_MEASURED, fixed, milliseconds
 
 STAGE_LABELS = {
     Stage.FEATURES: "Features",

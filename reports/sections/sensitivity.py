@@ -16,9 +16,9 @@ from sottovoce.optimize.sensitivity.report import (
     Implication,
     SensitivityReport,
 )
-from sottovoce.reports.charts import Chart, ChartText, Pair, PairChart
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table
-from sottovoce.reports.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.charts.chart import Chart, ChartText, Pair, PairChart
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
+from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 from sottovoce.terms import Component
 
 COMPONENT_LABELS = {

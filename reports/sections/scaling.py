@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results, VariantResult
-from sottovoce.reports.charts import Chart, ChartText, Curve, CurveChart
-from sottovoce.reports.series import say, series_of
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table
-from sottovoce.reports.units import NOT_MEASURED, fixed, megabytes, three_figures
+from sottovoce.reports.charts.chart import Chart, ChartText, Curve, CurveChart
+from sottovoce.reports.charts.series import say, series_of
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
+from sottovoce.reports.text.units import NOT_MEASURED, fixed, megabytes, three_figures
 
 Points = tuple[tuple[float, float], ...]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Noise, Results, SelfCheck
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
-from sottovoce.reports.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, span
+from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
 
 MAX_MARKED_SHARE = 0.05
 """Of the blocks: beyond it the figures are not those of a quiet machine, and the reader is told first."""

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.changes import describe_harm, find_changes
-from sottovoce.reports.words import Kind, Mark, Word, compare_words
+from sottovoce.reports.transcripts.changes import describe_harm, find_changes
+from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, compare_words
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12).map(" ".join)
 

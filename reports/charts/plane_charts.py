@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sottovoce.reports.canvas import (
+from sottovoce.reports.charts.canvas import (
     CHARACTER_PX,
     GRID,
     MAX_HEADING,
@@ -17,7 +17,7 @@ from sottovoce.reports.canvas import (
     paint_of,
     safe_label,
 )
-from sottovoce.reports.charts import CurveChart, Point, ScatterChart, series_colour
+from sottovoce.reports.charts.chart import CurveChart, Point, ScatterChart, series_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

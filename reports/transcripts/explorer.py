@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
-from sottovoce.reports.audio import MAX_BYTES, MAX_CLIPS, Audio
-from sottovoce.reports.changes import (
+from sottovoce.reports.sections.latency import clip_speedup
+from sottovoce.reports.text.units import BYTES_PER_MB, count, fixed
+from sottovoce.reports.transcripts.audio import MAX_BYTES, MAX_CLIPS, Audio
+from sottovoce.reports.transcripts.changes import (
     Change,
     Line,
     align_lines,
@@ -17,8 +19,6 @@ from sottovoce.reports.changes import (
     language_tag,
     summarize_changes,
 )
-from sottovoce.reports.latency import clip_speedup
-from sottovoce.reports.units import BYTES_PER_MB, count, fixed
 
 N_CHANGES_SHOWN = 20
 """Changed clips shown at once; the others open on demand."""

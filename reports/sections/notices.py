@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.noise import warn_of_noise
-from sottovoce.reports.units import count
+from sottovoce.reports.sections.noise import warn_of_noise
+from sottovoce.reports.text.units import count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from sottovoce.accuracy import CHARACTER_LANGUAGES
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
-from sottovoce.reports.latency import clip_speedup
-from sottovoce.reports.spoken import start_times
-from sottovoce.reports.units import count, fixed
-from sottovoce.reports.words import Kind, Mark, Word, WordDiff, compare_words
+from sottovoce.reports.sections.latency import clip_speedup
+from sottovoce.reports.text.units import count, fixed
+from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, WordDiff, compare_words
+from sottovoce.reports.transcripts.word_times import start_times
 
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FIRST_UNEVEN = "\u0590"

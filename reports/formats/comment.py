@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from itertools import chain
 
 from sottovoce.benchmark.schema.results import Absent, ClipRow, Comparison, Results, VariantResult
-from sottovoce.reports.changes import Change, find_changes, summarize_changes
-from sottovoce.reports.comparison import comparison_of
-from sottovoce.reports.facts import fact_sheets
-from sottovoce.reports.markdown import code, code_block, folded, table
-from sottovoce.reports.noise import describe_noise
-from sottovoce.reports.notices import find_notices
-from sottovoce.reports.repeat import repeat_command
-from sottovoce.reports.side_effects import describe_effects
-from sottovoce.reports.tables import span
-from sottovoce.reports.units import (
+from sottovoce.reports.formats.markdown import code, code_block, folded, table
+from sottovoce.reports.formats.repeat import repeat_command
+from sottovoce.reports.sections.comparison import comparison_of
+from sottovoce.reports.sections.facts import fact_sheets
+from sottovoce.reports.sections.noise import describe_noise
+from sottovoce.reports.sections.notices import find_notices
+from sottovoce.reports.sections.output_drift import describe_effects
+from sottovoce.reports.sections.verdicts import describe_verdict, verdict_badges
+from sottovoce.reports.text.tables import span
+from sottovoce.reports.text.units import (
     NOT_MEASURED,
     count,
     duration,
@@ -23,7 +23,7 @@ from sottovoce.reports.units import (
     signed_points,
     three_figures,
 )
-from sottovoce.reports.verdicts import describe_verdict, verdict_badges
+from sottovoce.reports.transcripts.changes import Change, find_changes, summarize_changes
 
 N_CHANGES = 5
 """Changed transcripts in a comment; the HTML report has all."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sottovoce.reports.charts import series_colour
-from sottovoce.reports.units import printable
+from sottovoce.reports.charts.chart import series_colour
+from sottovoce.reports.text.units import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from sottovoce.benchmark.schema.results import Comparison, Results, Stratum, VariantResult
 from sottovoce.benchmark.statistics.panel import Normalizer, PanelRow, disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
-from sottovoce.reports.comparison import short_errors
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, span
-from sottovoce.reports.units import NOT_MEASURED, duration, percent, signed_points
+from sottovoce.reports.sections.comparison import short_errors
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, span
+from sottovoce.reports.text.units import NOT_MEASURED, duration, percent, signed_points
 
 NORMALIZER_LABELS = {
     Normalizer.WHISPER: "Whisper's",

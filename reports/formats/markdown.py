@@ -7,7 +7,7 @@ addresses, no @mentions. So whatever comes from a checkpoint, a speech set or a 
 import re
 from collections.abc import Iterable, Sequence
 
-from sottovoce.reports.units import printable
+from sottovoce.reports.text.units import printable
 
 _LONGEST = 300
 _BACKTICKS = re.compile(r"`+")

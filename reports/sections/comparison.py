@@ -6,8 +6,8 @@ from itertools import groupby
 from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.schema.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
-from sottovoce.reports.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
-from sottovoce.reports.units import (
+from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
+from sottovoce.reports.text.units import (
     NOT_MEASURED,
     fixed,
     megabytes,

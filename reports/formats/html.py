@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sottovoce.reports.charts import (
+from sottovoce.reports.charts.chart import (
     N_PARTS,
     Chart,
     CurveChart,
@@ -17,8 +17,8 @@ from sottovoce.reports.charts import (
     StackChart,
     series_colour,
 )
-from sottovoce.reports.drawing import draw
-from sottovoce.reports.units import printable
+from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.text.units import printable
 from sottovoce.reports.view import ReportView
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.reports.units import count, duration, gibibytes
+from sottovoce.reports.text.units import count, duration, gibibytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

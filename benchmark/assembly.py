@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.accuracy import NORMALIZER
-from sottovoce.artifacts import created_now
 from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
 from sottovoce.benchmark.engines.registry import engine_versions
@@ -45,8 +43,7 @@ from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
 from sottovoce.benchmark.timing.roofline import ceilings_of
 from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.calibrate.audit import read_report
-from sottovoce.environment import library_versions, read_host
-from sottovoce.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
+from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
@@ -54,6 +51,9 @@ from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, ClipSet, count_by
 from sottovoce.speech.loading import LoadedClips
+from sottovoce.statistics.accuracy import NORMALIZER
+from sottovoce.statistics.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
+from sottovoce.storage.artifacts import created_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

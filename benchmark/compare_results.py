@@ -10,11 +10,11 @@ from enum import StrEnum
 import numpy as np
 from pydantic import Field
 
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
-from sottovoce.intervals import Interval
+from sottovoce.statistics.intervals import Interval
+from sottovoce.storage.artifacts import Document
 
 DIGITS = 12
 """Of a hash: enough to tell two apart, few enough to read."""

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from sottovoce.benchmark.schema.results import Comparison, Results, VariantResult
 from sottovoce.errors import InputError, SpecError, nearest
-from sottovoce.intervals import Interval
+from sottovoce.statistics.intervals import Interval
 
 POINTS = 100
 MB = 1e6

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.compare_results import host_of
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.errors import InputError
-from sottovoce.intervals import Interval
+from sottovoce.statistics.intervals import Interval
+from sottovoce.storage.artifacts import Document
 
 HISTORY_NAME = "history.sqlite"
 HISTORY_VARIABLE = "SOTTOVOCE_HISTORY"

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
 from sottovoce.benchmark.assembly import Procedure
 from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.benchmark.clips.select import load_eval_clips
@@ -19,13 +18,14 @@ from sottovoce.benchmark.timing.blocks import choose_timing_clips
 from sottovoce.benchmark.timing.cold import one_line
 from sottovoce.benchmark.timing.excluded import failed_peer, failure_note
 from sottovoce.benchmark.timing.journal import peer_setting
-from sottovoce.cores import usable_cores
-from sottovoce.environment import library_versions, read_host
+from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClips
+from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

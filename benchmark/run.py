@@ -6,9 +6,6 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.artifacts import (
-    MANIFEST_NAME,
-)
 from sottovoce.benchmark.assembly import Gathered, assemble
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import make_engine
@@ -34,14 +31,17 @@ from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_sca
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.benchmark.writing import write_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output, heal, new_folder
-from sottovoce.locks import held
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.speech.clips import ClipSet
+from sottovoce.storage.artifacts import (
+    MANIFEST_NAME,
+)
+from sottovoce.storage.folders import check_output, heal, new_folder
+from sottovoce.storage.locks import held
+from sottovoce.storage.resumable import unfinished_path
 from sottovoce.terms import InferencePrecision
-from sottovoce.unfinished import unfinished_path
 
 NEEDED = ("jiwer", "scipy", "whisper_normalizer", "opencc")
 

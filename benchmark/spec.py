@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sottovoce.benchmark.clips.select import ClipChoice
-from sottovoce.cores import usable_cores
 from sottovoce.errors import SpecError
+from sottovoce.machine.cores import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
 

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from sottovoce.accuracy import add_errors, normalize, word_errors
-from sottovoce.artifacts import canonical_sha256
 from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.schema.results import (
@@ -30,6 +28,8 @@ from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
+from sottovoce.storage.artifacts import canonical_sha256
 
 
 def clip_rows(

@@ -4,11 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.artifacts import MANIFEST_NAME, Manifest, Parent, list_files, sha256_of_file, write_manifest
 from sottovoce.benchmark.assembly import Gathered
 from sottovoce.benchmark.clips.audio_files import changed_clips, write_audio
 from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
 from sottovoce.runs import Run
+from sottovoce.storage.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    Parent,
+    list_files,
+    sha256_of_file,
+    write_manifest,
+)
 
 
 def write_results(work: Path, run: Run, results: Results, gathered: Gathered, *, audio: bool) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sottovoce.artifacts import FileEntry
 from sottovoce.errors import BundleError, InputError
+from sottovoce.storage.artifacts import FileEntry
 
 BLOCK_BYTES = tarfile.BLOCKSIZE
 COMPRESS_LEVEL = 6

@@ -14,7 +14,6 @@ from pathlib import Path
 import yaml
 
 from sottovoce import __version__
-from sottovoce.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
 from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import expect, golden_rows
@@ -42,13 +41,14 @@ from sottovoce.bundle.place import check_place, put
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
-from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
-from sottovoce.failures import told_plainly
-from sottovoce.locks import held
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
+from sottovoce.storage.locks import held
 
 MEMORY_MARGIN = 1.5
 """Of the self-test's memory over that of the benchmark: other libraries, other allocators."""

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.artifacts import Document
 from sottovoce.bundle.device.verify import plain
 from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
 from sottovoce.bundle.unpack import Unpacked
-from sottovoce.environment import Host, read_host
 from sottovoce.errors import BundleError, InputError, SpecError
+from sottovoce.machine.environment import Host, read_host
+from sottovoce.storage.artifacts import Document
 
 
 class Checked(Document):

@@ -3,8 +3,8 @@
 from importlib.metadata import distribution
 from pathlib import Path
 
-from sottovoce.artifacts import Parent
 from sottovoce.errors import InputError
+from sottovoce.storage.artifacts import Parent
 
 NOTICE_NAME = "NOTICE.md"
 OWN_NAME = "Apache-2.0.txt"

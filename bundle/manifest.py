@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sottovoce.artifacts import Document, FileEntry, Parent
 from sottovoce.bundle.device import verify
-from sottovoce.environment import Host
 from sottovoce.errors import BundleError
-from sottovoce.intervals import Interval
+from sottovoce.machine.environment import Host
+from sottovoce.statistics.intervals import Interval
+from sottovoce.storage.artifacts import Document, FileEntry, Parent
 from sottovoce.terms import Format, Layout
 
 BUNDLE_NAME = verify.MANIFEST_NAME

@@ -7,8 +7,8 @@ from pathlib import Path
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, MODEL_FOLDER, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.bundle.unpack import Unpacked, unpacked
-from sottovoce.environment import Host, read_host
 from sottovoce.errors import BundleError, InputError
+from sottovoce.machine.environment import Host, read_host
 
 
 def is_bundle(path: Path) -> bool:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from sottovoce.artifacts import sha256_of_file
 from sottovoce.bundle.signing import Signed, check_signature, signature_path
 from sottovoce.errors import BundleError, OutputExistsError
-from sottovoce.folders import check_output_file
+from sottovoce.storage.artifacts import sha256_of_file
+from sottovoce.storage.folders import check_output_file
 
 
 def check_place(out: Path, *, is_signed: bool, force: bool) -> None:

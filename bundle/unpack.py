@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.artifacts import FileEntry
 from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
-from sottovoce.failures import explain
-from sottovoce.temporary import temporary_folder
+from sottovoce.machine.os_errors import explain
+from sottovoce.storage.artifacts import FileEntry
+from sottovoce.storage.temporary import temporary_folder
 
 MAX_RATIO = 200
 """Unpacked by packed bytes. Weights give 1.1 to 1.3; deflate reaches 1,032 on zeros alone."""

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from sottovoce import __version__
-from sottovoce.artifacts import sha256_of_file
 from sottovoce.bundle.manifest import WHEELS_FOLDER, Wheels
 from sottovoce.errors import MissingExtraError, SpecError, StageError
+from sottovoce.storage.artifacts import sha256_of_file
 from sottovoce.terms import Format
 
 EXTRAS: dict[Format, str | None] = {Format.OPENVINO: None, Format.ONNX: "onnx", Format.CTRANSLATE2: "ct2"}

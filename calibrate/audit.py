@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sottovoce.artifacts import Document
 from sottovoce.calibrate.convergence import (
     Convergence,
     InputExtremes,
@@ -38,12 +37,13 @@ from sottovoce.calibrate.leaks import (
     speaker_of,
 )
 from sottovoce.calibrate.store import SequenceEntry, read_sequence
-from sottovoce.config import Int8Variant
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Int8Variant
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.storage.artifacts import Document
 from sottovoce.terms import Component
 
 DOCTOR_NAME = "doctor.json"

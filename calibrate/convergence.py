@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sottovoce.artifacts import Document
 from sottovoce.calibrate.coverage import Finding, Topic
+from sottovoce.storage.artifacts import Document
 from sottovoce.terms import Component
 
 TOLERANCE = 0.05

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.artifacts import Document, sha256_of_file
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.storage.artifacts import Document, sha256_of_file
 
 MIN_TEXT_CHARACTERS = 12
 """Shorter references ("yes", "turn on the light") recur without any leak."""

@@ -8,16 +8,6 @@ from itertools import islice
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.artifacts import (
-    MANIFEST_NAME,
-    Manifest,
-    Parent,
-    created_now,
-    list_files,
-    read_manifest,
-    sha256_of_file,
-    write_manifest,
-)
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, Patient, examine
 from sottovoce.calibrate.forecast import (
     Forecast,
@@ -39,15 +29,25 @@ from sottovoce.calibrate.store import (
     write_index,
     write_sequence,
 )
-from sottovoce.config import CalibrationSpec, Int8Variant
-from sottovoce.environment import PeakMemory, library_versions, read_host
 from sottovoce.errors import InputError, StageError
+from sottovoce.machine.environment import PeakMemory, library_versions, read_host
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import CalibrationSpec, Int8Variant
 from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
+from sottovoce.storage.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    Parent,
+    created_now,
+    list_files,
+    read_manifest,
+    sha256_of_file,
+    write_manifest,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from sottovoce.artifacts import Document, read_manifest
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
+from sottovoce.storage.artifacts import Document, read_manifest
 from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"

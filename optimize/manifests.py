@@ -7,7 +7,17 @@ from pathlib import Path
 import yaml
 
 from sottovoce import __version__
-from sottovoce.artifacts import (
+from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.optimize.checks.fidelity import Fidelity
+from sottovoce.optimize.checks.parity import Parity
+from sottovoce.optimize.ctranslate2.export import component_bytes, count_ctranslate2
+from sottovoce.optimize.onnx.graph import count_int8, size_bytes
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8_in_file
+from sottovoce.recipes.recipe import Recipe
+from sottovoce.runs import RECIPE_NAME, VariantFacts
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of
+from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
     FileEntry,
     Manifest,
@@ -19,16 +29,6 @@ from sottovoce.artifacts import (
     write_manifest,
     write_text,
 )
-from sottovoce.config import Recipe
-from sottovoce.environment import library_versions, read_host
-from sottovoce.optimize.checks.fidelity import Fidelity
-from sottovoce.optimize.checks.parity import Parity
-from sottovoce.optimize.ctranslate2.export import component_bytes, count_ctranslate2
-from sottovoce.optimize.onnx.graph import count_int8, size_bytes
-from sottovoce.optimize.openvino.graph import Int8Count, count_int8_in_file
-from sottovoce.runs import RECIPE_NAME, VariantFacts
-from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of
 from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 

@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sottovoce.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
 from sottovoce.calibrate.record import choose_clips, record
-from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import InputError
-from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output, heal, new_folder, replace_folder
-from sottovoce.locks import held
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
@@ -26,10 +22,14 @@ from sottovoce.optimize.openvino.quantize import QuantizeFile
 from sottovoce.optimize.plan import Plan, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import ClipSet
-from sottovoce.unfinished import Unfinished, unfinished_path
+from sottovoce.storage.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
+from sottovoce.storage.folders import check_output, heal, new_folder, replace_folder
+from sottovoce.storage.locks import held
+from sottovoce.storage.resumable import Unfinished, unfinished_path
 
 logger = logging.getLogger(__name__)
 

@@ -4,21 +4,21 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned, plan_clips
-from sottovoce.config import FloatVariant, Int8Variant, Recipe
-from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import SpecError
-from sottovoce.folders import GONE, OLD, check_output, sibling
-from sottovoce.locks import lock_path
+from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
+from sottovoce.recipes.recipe import FloatVariant, Int8Variant, Recipe
 from sottovoce.speech.clips import Clip, ClipSet
+from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
+from sottovoce.storage.folders import GONE, OLD, check_output, sibling
+from sottovoce.storage.locks import lock_path
+from sottovoce.storage.resumable import unfinished_path
 from sottovoce.terms import Component, Format, Layout, Weights
-from sottovoce.unfinished import unfinished_path
 
 EXPORT_PROCESS_BYTES = 1 << 30
 EXPORT_WEIGHT_COPIES = 4

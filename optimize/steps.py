@@ -4,12 +4,9 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from sottovoce.artifacts import MANIFEST_NAME, Parent, is_artifact, sha256_of_file
 from sottovoce.calibrate.audit import read_report
 from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import FloatVariant, Recipe
-from sottovoce.folders import new_folder
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint
 from sottovoce.optimize.checks.parity import N_PARITY_CLIPS, ParityClip, Reference
@@ -22,9 +19,12 @@ from sottovoce.optimize.openvino.quantize import QuantizeFile, quantize_variant,
 from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.optimize.plan import Plan
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import FloatVariant, Recipe
 from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of
+from sottovoce.storage.artifacts import MANIFEST_NAME, Parent, is_artifact, sha256_of_file
+from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Format, Weights
 
 

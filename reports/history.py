@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sottovoce.benchmark.history import Line, Past, group_lines, name_lines
-from sottovoce.intervals import Interval
 from sottovoce.reports.text.units import printable
+from sottovoce.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

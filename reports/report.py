@@ -3,13 +3,13 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.artifacts import write_text
 from sottovoce.benchmark.schema.results import ClipRow, Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.failures import told_plainly
-from sottovoce.folders import check_output_file
-from sottovoce.locks import held
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.reports.formats.kind import ReportFormat
+from sottovoce.storage.artifacts import write_text
+from sottovoce.storage.folders import check_output_file
+from sottovoce.storage.locks import held
 
 _NEEDED = {
     ReportFormat.HTML: ("jinja2", "jiwer", "matplotlib"),

@@ -96,10 +96,10 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a run of the recipe int8: fp32, fp16, fp32-stateful, int8 and the record. Not to be changed."""
-    from sottovoce.config import load_recipe
     from sottovoce.optimize.pipeline import optimize
     from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
+    from sottovoce.recipes.recipe import load_recipe
     from sottovoce.speech.sets import read_speech
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

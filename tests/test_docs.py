@@ -23,20 +23,27 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sottovoce import errors
-from sottovoce.artifacts import Manifest
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.coverage import RecordedClip
 from sottovoce.calibrate.store import SequenceEntry
-from sottovoce.cli import app
-from sottovoce.config import ComponentSpecs, QuantizeSpec, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.cli.app import app
 from sottovoce.optimize.sensitivity.report import SensitivityReport
+from sottovoce.recipes.recipe import (
+    ComponentSpecs,
+    QuantizeSpec,
+    Recipe,
+    load_recipe,
+    override_recipe,
+    parse_recipe,
+)
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
+from sottovoce.storage.artifacts import Manifest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -169,7 +169,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_command_line_loads_no_heavy_library_before_it_is_asked_to_work() -> None:
-    assert loaded_by("import sottovoce.cli").isdisjoint(HEAVY)
+    assert loaded_by("import sottovoce.cli.app").isdisjoint(HEAVY)
 
 
 def test_audio_needs_nothing_that_a_device_does_not_install() -> None:

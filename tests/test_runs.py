@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from sottovoce.artifacts import read_manifest, write_manifest
 from sottovoce.runs import read_run
+from sottovoce.storage.artifacts import read_manifest, write_manifest
 
 
 def test_results_that_lie_in_a_run_are_no_variant(tiny_run: Path, tmp_path: Path) -> None:

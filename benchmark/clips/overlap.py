@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from sottovoce.artifacts import MANIFEST_NAME, sha256_of_file
 from sottovoce.calibrate.audit import read_recorded_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
@@ -11,6 +10,7 @@ from sottovoce.optimize.search.judged_clips import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
 from sottovoce.speech.loading import LoadedClip, LoadedClips
+from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file
 
 ADVICE = "Give the set a split, or other speech"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.engines.engine import Detail, Spoken
+from sottovoce.storage.artifacts import Document
 
 QUANTILES = (0.05, 0.95)
 

@@ -14,18 +14,18 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sottovoce.accuracy import WordErrors
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.schema.output_drift import SideEffects
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow
 from sottovoce.calibrate.audit import DoctorReport
-from sottovoce.environment import Host
 from sottovoce.errors import InputError
-from sottovoce.intervals import Interval
+from sottovoce.machine.environment import Host
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
+from sottovoce.statistics.accuracy import WordErrors
+from sottovoce.statistics.intervals import Interval
+from sottovoce.storage.artifacts import Document
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"

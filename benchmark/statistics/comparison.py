@@ -20,7 +20,7 @@ from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_c
 from sottovoce.benchmark.statistics.panel import make_panel
 from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.errors import GateError
-from sottovoce.intervals import (
+from sottovoce.statistics.intervals import (
     MIN_BLOCKS,
     Blocks,
     Interval,

@@ -7,7 +7,7 @@ the interval of the difference against the margin decides, not a test of no diff
 from enum import StrEnum
 from math import ceil
 
-from sottovoce.intervals import MIN_BLOCKS, Interval
+from sottovoce.statistics.intervals import MIN_BLOCKS, Interval
 
 MAX_FACTOR = 100
 """More clips than that many times as many are not asked for: the difference is the margin."""

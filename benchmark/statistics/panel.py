@@ -6,10 +6,10 @@ from enum import StrEnum
 import numpy as np
 from pydantic import Field
 
-from sottovoce.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy
-from sottovoce.intervals import Blocks, Interval, rate_delta_interval
+from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
+from sottovoce.statistics.intervals import Blocks, Interval, rate_delta_interval
+from sottovoce.storage.artifacts import Document
 
 
 class Normalizer(StrEnum):

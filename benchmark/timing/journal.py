@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sottovoce.artifacts import Document
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.schema.results import Absent, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
-from sottovoce.folders import GONE, sibling
-from sottovoce.locks import held, lock_path
-from sottovoce.unfinished import HEADER_NAME, Unfinished
+from sottovoce.storage.artifacts import Document
+from sottovoce.storage.folders import GONE, sibling
+from sottovoce.storage.locks import held, lock_path
+from sottovoce.storage.resumable import HEADER_NAME, Unfinished
 
 BLOCKS_NAME = "blocks.jsonl"
 

@@ -40,8 +40,8 @@ from sottovoce.benchmark.engines.engine import (
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.schema.results import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
-from sottovoce.environment import peak_rss_bytes
 from sottovoce.errors import StageError
+from sottovoce.machine.environment import peak_rss_bytes
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 

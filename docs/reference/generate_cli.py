@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from sottovoce.cli import app
+from sottovoce.cli.app import app
 
 OUTPUT = Path(__file__).with_name("cli.md")
 WIDTH = 110

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from sottovoce.artifacts import Parent
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, default_cache, resolve_checkpoint
 from sottovoce.runs import Run
+from sottovoce.storage.artifacts import Parent
 
 
 def find_checkpoint(run: Run, name: str | None, *, cache: Path | None = None) -> Checkpoint:

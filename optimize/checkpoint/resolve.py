@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sottovoce.artifacts import Parent, canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError, MissingExtraError, nearest
 from sottovoce.optimize.checkpoint.ctranslate2_import import (
     CTranslate2Files,
@@ -25,6 +24,7 @@ from sottovoce.optimize.checkpoint.ctranslate2_import import (
 )
 from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME
+from sottovoce.storage.artifacts import Parent, canonical_sha256, sha256_of_file
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ A folder may hold others beside them: openai/whisper-large-v3 has its weights a 
 import json
 from pathlib import Path
 
-from sottovoce.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.errors import InputError
+from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"

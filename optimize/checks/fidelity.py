@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, Calls
-from sottovoce.config import QuantizeSpec
 from sottovoce.errors import StageError
+from sottovoce.recipes.recipe import QuantizeSpec
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call
-from sottovoce.config import QuantizeSpec
 from sottovoce.errors import InputError, MissingExtraError, ParityError
 from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, list_variables
 from sottovoce.optimize.checkpoint.identity import Identity
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, compare_outputs
 from sottovoce.optimize.openvino.graph import Int8Count
+from sottovoce.recipes.recipe import QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
-from sottovoce.config import Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.checks.fidelity import Fidelity, Run, check_fidelity, compare_outputs
 from sottovoce.optimize.onnx.graph import (
@@ -41,6 +40,7 @@ from sottovoce.optimize.openvino.padding_states import silence_of
 from sottovoce.optimize.openvino.quantize import elastic_spec
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
+from sottovoce.recipes.recipe import Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path

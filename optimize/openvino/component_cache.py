@@ -12,16 +12,22 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, read_manifest, sha256_of_file, write_text
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Int8Variant
 from sottovoce.errors import OutputExistsError, StageError
-from sottovoce.folders import new_folder
 from sottovoce.optimize.checks.fidelity import Fidelity
 from sottovoce.optimize.openvino.quantize import quantize_file
 from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Int8Variant
 from sottovoce.runtime.model.layout import COMPONENT_FILES
+from sottovoce.storage.artifacts import (
+    MANIFEST_NAME,
+    canonical_sha256,
+    read_manifest,
+    sha256_of_file,
+    write_text,
+)
+from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Component
 
 COMPONENTS_NAME = "components"

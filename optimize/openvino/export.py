@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sottovoce.artifacts import MANIFEST_NAME
-from sottovoce.config import FloatVariant
 from sottovoce.errors import StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
 from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
 from sottovoce.optimize.checks.parity import Parity, ParityClip, Reference, check_parity, compute_references
 from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states
+from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.storage.artifacts import MANIFEST_NAME
 from sottovoce.terms import Component, Format, Layout, Weights
 
 logger = logging.getLogger(__name__)

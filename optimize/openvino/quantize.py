@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
-from sottovoce.config import ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
@@ -15,6 +14,7 @@ from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int
 from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticSpec

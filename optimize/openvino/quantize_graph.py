@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sottovoce.calibrate.store import Calls
-from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError
 from sottovoce.progress import Advance
+from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
 from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0

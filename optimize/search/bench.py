@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from sottovoce.accuracy import normalize, word_errors
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Recipe
 from sottovoce.errors import SottovoceError
-from sottovoce.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, judge, listen
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import quantize_variant, quantized_compute
 from sottovoce.optimize.search.outcome import Outcome
 from sottovoce.progress import Reporter, Silent
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.statistics.accuracy import normalize, word_errors
+from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 
 N_TIMINGS = 2
 """Of each clip; the least counts, since whatever else the machine does only adds to it."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from sottovoce.artifacts import Document, write_text
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import InputError
 from sottovoce.runs import SEARCH_NAME
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.storage.artifacts import Document, write_text
 
 JUDGED_NAME = "judged.jsonl"
 

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from sottovoce.artifacts import Document
 from sottovoce.errors import InputError
-from sottovoce.intervals import Interval
 from sottovoce.runs import SEARCH_NAME
+from sottovoce.statistics.intervals import Interval
+from sottovoce.storage.artifacts import Document
 
 Settings = dict[str, object]
 """Values by the path of the key that they replace in the recipe."""

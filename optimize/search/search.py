@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sottovoce.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Recipe, SearchSection
-from sottovoce.cores import usable_cores
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.failures import told_plainly
-from sottovoce.locks import held
+from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.optimize import pipeline
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
@@ -36,10 +33,13 @@ from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study
 from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task, Workers
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
 from sottovoce.speech.clips import Clip, ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
-from sottovoce.unfinished import Unfinished, unfinished_path
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
+from sottovoce.storage.locks import held
+from sottovoce.storage.resumable import Unfinished, unfinished_path
 
 PRUNE_FACTOR = 2.0
 MIN_TRIALS_TO_PRUNE = 4

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sottovoce.config import Recipe, parse_recipe
 from sottovoce.errors import SpecError
 from sottovoce.optimize.search.outcome import Settings
+from sottovoce.recipes.recipe import Recipe, parse_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

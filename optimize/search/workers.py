@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from sottovoce.config import Recipe
 from sottovoce.errors import MissingExtraError, SpecError
 from sottovoce.optimize.search.bench import BenchSpec, TrialBench
 from sottovoce.optimize.search.outcome import Outcome
 from sottovoce.progress import Reporter
+from sottovoce.recipes.recipe import Recipe
 
 LOCAL, RAY = "local", "ray"
 

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sottovoce.config import ComponentSpecs, KeepFloat, QuantizeSpec
 from sottovoce.optimize.sensitivity.report import Advice, BlockResult, Implication
+from sottovoce.recipes.recipe import ComponentSpecs, KeepFloat, QuantizeSpec
 from sottovoce.terms import Component
 
 YAML_WIDTH = 110

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.graph import constant_weight, quantized_weight_names, weighted_operations
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantizable_names
 from sottovoce.optimize.sensitivity.report import BlockKind
+from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
 from sottovoce.terms import Component, Scheme
 
 LAYER = re.compile(r".*[.]layers[.](\d+)[.]")

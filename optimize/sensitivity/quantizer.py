@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Int8Variant
 from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
 from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
 from sottovoce.optimize.openvino.padding_states import silence_of
@@ -17,6 +16,7 @@ from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.progress import Advance
+from sottovoce.recipes.recipe import Int8Variant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sottovoce.artifacts import MANIFEST_NAME, Document, read_manifest, sha256_of_file
 from sottovoce.errors import InputError
 from sottovoce.runs import SENSITIVITY_NAME
+from sottovoce.storage.artifacts import MANIFEST_NAME, Document, read_manifest, sha256_of_file
 from sottovoce.terms import Component, InferencePrecision
 
 REPORT_NAME = "sensitivity.json"

@@ -7,22 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.artifacts import (
-    MANIFEST_NAME,
-    Manifest,
-    Parent,
-    created_now,
-    list_files,
-    sha256_of_file,
-    write_manifest,
-    write_text,
-)
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import Recipe, parse_recipe
-from sottovoce.cores import usable_cores
-from sottovoce.environment import library_versions, read_host
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.folders import new_folder
+from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.openvino.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
@@ -46,11 +34,23 @@ from sottovoce.optimize.sensitivity.rule import (
 )
 from sottovoce.optimize.sensitivity.timing import MAX_ROUNDS
 from sottovoce.progress import Advance, Reporter
+from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.model.layout import format_of
 from sottovoce.speech.clips import ClipSet
+from sottovoce.storage.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    Parent,
+    created_now,
+    list_files,
+    sha256_of_file,
+    write_manifest,
+    write_text,
+)
+from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Format
 
 logger = logging.getLogger(__name__)

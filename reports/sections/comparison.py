@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import groupby
 
-from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.schema.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
@@ -16,6 +15,7 @@ from sottovoce.reports.text.units import (
     signed_points,
     three_figures,
 )
+from sottovoce.statistics.accuracy import WordErrors
 
 
 def comparison_table(results: Results) -> Table:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.intervals import Interval
 from sottovoce.optimize.search.outcome import SearchReport, Trial, describe_settings
 from sottovoce.reports.charts.chart import Chart, ChartText, Point, ScatterChart
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
 from sottovoce.reports.text.units import NOT_MEASURED, count, duration, fixed, megabytes, signed_points
+from sottovoce.statistics.intervals import Interval
 
 MNAT_PER_NAT = 1e3
 N_TRIALS_SHOWN = 40

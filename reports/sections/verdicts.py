@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, more_clips_needed
-from sottovoce.intervals import Interval
 from sottovoce.reports.text.units import NO_BREAK_SPACE, fixed, percent, signed_points
+from sottovoce.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.intervals import Interval
 from sottovoce.reports.text.units import NOT_MEASURED
+from sottovoce.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

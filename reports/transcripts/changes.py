@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sottovoce.accuracy import CHARACTER_LANGUAGES
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
 from sottovoce.reports.sections.latency import clip_speedup
 from sottovoce.reports.text.units import count, fixed
 from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, WordDiff, compare_words
 from sottovoce.reports.transcripts.word_times import start_times
+from sottovoce.statistics.accuracy import CHARACTER_LANGUAGES
 
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FIRST_UNEVEN = "\u0590"

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.artifacts import write_text
 from sottovoce.errors import InputError, SottovoceError, SpecError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.storage.artifacts import write_text
 
 STDIN = "-"
 STDIN_NAME = "standard input"

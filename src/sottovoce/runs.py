@@ -12,10 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from sottovoce.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
-from sottovoce.config import RESERVED_NAMES, Recipe, parse_recipe
 from sottovoce.errors import InputError, nearest
+from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe, parse_recipe
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
 from sottovoce.terms import (
     Component,
     Ctranslate2Type,

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from sottovoce.benchmark.compare_results import Across, Condition, Measured, compare_across, find_differences
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.cli import app
+from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
 from sottovoce.testing.results import build_sample, save_sample
 

@@ -18,12 +18,12 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.excluded import failed_peer
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
+from sottovoce.cli.result_tables import results_table
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Silent
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import build_view
-from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition, with_failures
-from sottovoce.cli import app
+from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
 from sottovoce.testing.results import build_sample, save_sample
 

@@ -21,7 +21,7 @@ from sottovoce.benchmark.history import (
 )
 from sottovoce.benchmark.history import read_past as read
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.cli import app
+from sottovoce.cli.app import app
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.testing.results import build_sample
 

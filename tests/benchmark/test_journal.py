@@ -15,7 +15,7 @@ from sottovoce.benchmark.timing.journal import (
     peer_setting,
 )
 from sottovoce.errors import InputError
-from sottovoce.unfinished import HEADER_NAME
+from sottovoce.storage.resumable import HEADER_NAME
 
 SETTINGS = {"clips": "abc", "passes": "2"}
 

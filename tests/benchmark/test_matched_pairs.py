@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from sottovoce.accuracy import word_errors
 from sottovoce.benchmark.statistics.matched_pairs import (
     MIN_SEGMENTS,
     Mistakes,
@@ -15,6 +14,7 @@ from sottovoce.benchmark.statistics.matched_pairs import (
     matched_pairs,
     segment_differences,
 )
+from sottovoce.statistics.accuracy import word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12).map(" ".join)
 

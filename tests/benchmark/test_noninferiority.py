@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
-from sottovoce.intervals import Interval
+from sottovoce.statistics.intervals import Interval
 
 MARGIN = 0.005
 

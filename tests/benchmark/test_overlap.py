@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import read_manifest, write_manifest
 from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.calibrate.audit import RECORDED_CLIPS_NAME
 from sottovoce.calibrate.store import CalibrationStore
@@ -16,6 +15,7 @@ from sottovoce.runs import read_run
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.storage.artifacts import read_manifest, write_manifest
 from sottovoce.testing import tone
 from sottovoce.testing.notes import Notes
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from sottovoce.accuracy import word_errors
 from sottovoce.benchmark.schema.results import ClipRow
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import Normalizer, disagrees, make_panel, normalize_as
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
-from sottovoce.intervals import make_blocks
+from sottovoce.statistics.accuracy import word_errors
+from sottovoce.statistics.intervals import make_blocks
 from sottovoce.testing.results import build_sample
 
 ROW = build_sample().rows[0]

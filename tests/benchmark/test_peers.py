@@ -13,10 +13,10 @@ from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
+from sottovoce.cli.result_tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.reports.sections.comparison import peers_table
-from sottovoce.result_tables import results_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech

@@ -8,7 +8,6 @@ import numpy as np
 import openvino
 import pytest
 
-from sottovoce.artifacts import read_manifest
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
@@ -24,6 +23,7 @@ from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.sets import read_speech
+from sottovoce.storage.artifacts import read_manifest
 from sottovoce.testing import FakeEngines, tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"

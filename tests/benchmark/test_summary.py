@@ -27,10 +27,10 @@ from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.pass_runner import Measured
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.errors import GateError
-from sottovoce.intervals import Interval, make_blocks
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.statistics.intervals import Interval, make_blocks
 from sottovoce.terms import Component
 from sottovoce.testing import FakeEngine, fake_precision, tone
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.bundle.build import Built, BundleSpec, build
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 

@@ -20,8 +20,8 @@ from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.instruction_sets import EXACT_X86
 from sottovoce.bundle.own_wheel import build_own_wheel
 from sottovoce.bundle.texts import device_files
-from sottovoce.cli import app
-from sottovoce.demo import demo_speech
+from sottovoce.cli.app import app
+from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
@@ -75,7 +75,7 @@ import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[3], 8))
 from sottovoce.bundle.build import BundleSpec, build
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 spec = BundleSpec(variant="int8", speech=demo_speech(), least_rtfx=0.01)

@@ -15,10 +15,10 @@ from sottovoce.bundle.device import verify
 from sottovoce.bundle.golden import agreement
 from sottovoce.bundle.manifest import Floors
 from sottovoce.bundle.self_test import GoldenOutcome, find_problems
-from sottovoce.cli import app
-from sottovoce.demo import demo_speech
-from sottovoce.environment import read_host
+from sottovoce.cli.app import app
+from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError
+from sottovoce.machine.environment import read_host
 
 
 def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:

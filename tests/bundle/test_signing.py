@@ -24,10 +24,10 @@ from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.check import check_bundle
 from sottovoce.bundle.place import put
 from sottovoce.bundle.signing import check_key, sign, signature_path
-from sottovoce.cli import app
-from sottovoce.demo import demo_speech
+from sottovoce.cli.app import app
+from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError, OutputExistsError, ResourceError
-from sottovoce.failures import told_plainly
+from sottovoce.machine.os_errors import told_plainly
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 

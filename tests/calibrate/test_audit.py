@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import read_manifest
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.audit import DOCTOR_NAME, RECORDED_CLIPS_NAME, read_recorded_clips, read_report
 from sottovoce.calibrate.coverage import Topic
 from sottovoce.calibrate.forecast import minutes
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import override_recipe
+from sottovoce.cli.inspection import inspect_run
 from sottovoce.errors import InputError
-from sottovoce.inspection import inspect_run
 from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
+from sottovoce.recipes.recipe import override_recipe
 from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
+from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
 from sottovoce.testing.notes import Notes
 

@@ -10,8 +10,8 @@ from sottovoce.calibrate.convergence import range_after
 from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips, short_name
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
-from sottovoce.config import QuantizeSpec
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
+from sottovoce.recipes.recipe import QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import read_manifest
 from sottovoce.calibrate.audit import read_report
 from sottovoce.calibrate.forecast import (
     MachineSpeed,
@@ -18,6 +17,7 @@ from sottovoce.calibrate.forecast import (
     read_shape,
 )
 from sottovoce.runs import read_run
+from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
 from sottovoce.testing import large_v3_checkpoint, write_tone_set
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.timeout(3600)
 
 MEASURED = """
 import sys
-from sottovoce import cli
-from sottovoce.environment import peak_rss_bytes
+from sottovoce.cli.app import app as cli
+from sottovoce.machine.environment import peak_rss_bytes
 try:
     cli.main()
 finally:

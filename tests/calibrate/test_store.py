@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.artifacts import read_manifest
 from sottovoce.calibrate.store import (
     CalibrationStore,
     DecodedSequence,
@@ -19,6 +18,7 @@ from sottovoce.calibrate.store import (
 )
 from sottovoce.errors import InputError
 from sottovoce.runs import check_files
+from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
 
 ENTRIES = st.builds(

@@ -5,9 +5,8 @@ from pathlib import Path
 import jiwer
 import pytest
 
-from sottovoce.accuracy import normalize
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
@@ -17,6 +16,7 @@ from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Ctranslate2Type
 
 pytestmark = pytest.mark.slow

@@ -6,10 +6,8 @@ import jiwer
 import numpy as np
 import pytest
 
-from sottovoce.accuracy import normalize
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
 from sottovoce.optimize.checks.parity import ParityClip
@@ -18,6 +16,7 @@ from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
+from sottovoce.recipes.recipe import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
@@ -27,6 +26,7 @@ from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Scheme, Weights
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ from pathlib import Path
 import openvino
 import pytest
 
-from sottovoce.config import QuantizeSpec
 from sottovoce.optimize.sensitivity.blocks import find_blocks
 from sottovoce.optimize.sensitivity.report import BlockKind
+from sottovoce.recipes.recipe import QuantizeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 

@@ -18,8 +18,7 @@ import soundfile
 import srt
 import webvtt
 
-from sottovoce.accuracy import normalize
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
@@ -28,6 +27,7 @@ from sottovoce.runtime.timestamps.sentences import LONGEST_S
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component
 
 pytestmark = pytest.mark.slow

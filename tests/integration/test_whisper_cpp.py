@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.accuracy import normalize, word_errors
 from sottovoce.benchmark.engines.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.ggml_export import GgmlType
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import WHISPER_CPP
 from sottovoce.benchmark.timing.cold import OPENERS
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import normalize, word_errors
 
 pytestmark = pytest.mark.slow
 

@@ -17,8 +17,6 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from sottovoce.accuracy import normalize
-from sottovoce.intervals import rate_delta_interval
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.audio.features import WINDOW_SAMPLES
@@ -26,6 +24,8 @@ from sottovoce.runtime.decoding.window_decoder import Asked
 from sottovoce.speech.clips import filter_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import normalize
+from sottovoce.statistics.intervals import rate_delta_interval
 
 
 class ByTheModelsTimes(Transcriber):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import Parent
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.resolve import HUB_IDS, check_checkpoint, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.storage.artifacts import Parent
 from sottovoce.testing import tiny_checkpoint
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sottovoce.config import FloatVariant
 from sottovoce.errors import ParityError
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
+from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import WhisperVariant
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -10,13 +10,13 @@ import openvino
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
-from sottovoce.config import load_recipe
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.openvino.elastic import make_elastic
 from sottovoce.optimize.openvino.graph import count_int8_in_file
 from sottovoce.optimize.openvino.padding_states import Silence, hear_silence, silent_keys, speech_frames
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
+from sottovoce.recipes.recipe import load_recipe
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.audio.features import WINDOW_FRAMES
 from sottovoce.runtime.model.compute import ComputeSpec

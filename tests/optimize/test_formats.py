@@ -8,9 +8,9 @@ import pytest
 
 from sottovoce.benchmark.entries import EntrySpec, choose_entries
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import load_recipe, override_recipe
+from sottovoce.cli.inspection import inspect_run
+from sottovoce.cli.tables import run_table
 from sottovoce.errors import MissingExtraError, ParityError, SpecError
-from sottovoce.inspection import inspect_run
 from sottovoce.optimize.checkpoint.ctranslate2_reader import list_variables
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.ctranslate2 import export as ctranslate2_export
@@ -19,12 +19,12 @@ from sottovoce.optimize.onnx.merge import MERGED_NAME
 from sottovoce.optimize.pipeline import optimize, quantize_again
 from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
+from sottovoce.recipes.recipe import load_recipe, override_recipe
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
-from sottovoce.tables import run_table
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
 from sottovoce.testing import tiny_checkpoint, tone
 

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
+from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path

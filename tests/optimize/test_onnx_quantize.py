@@ -9,7 +9,6 @@ import onnxruntime
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import ComponentSpecs, ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.onnx.graph import count_int8, save_graph, size_bytes
 from sottovoce.optimize.onnx.quantize import (
@@ -21,6 +20,7 @@ from sottovoce.optimize.onnx.quantize import (
 )
 from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
+from sottovoce.recipes.recipe import ComponentSpecs, ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates

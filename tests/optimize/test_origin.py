@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import Parent, sha256_of_file
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import WEIGHTS_NAME
 from sottovoce.runs import Run, read_run
+from sottovoce.storage.artifacts import Parent, sha256_of_file
 from sottovoce.testing import tiny_checkpoint
 
 

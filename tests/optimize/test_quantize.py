@@ -8,7 +8,6 @@ import pytest
 from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import KeepFloat, QuantizeSpec
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
@@ -19,6 +18,7 @@ from sottovoce.optimize.openvino.quantize_graph import (
     quantize_component,
     quantize_graph,
 )
+from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import created_now
-from sottovoce.config import load_recipe
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.optimize.pipeline import optimize
 from sottovoce.optimize.plan import Plan, plan, settings_of
 from sottovoce.progress import Advance
+from sottovoce.recipes.recipe import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.speech.sets import read_speech
+from sottovoce.storage.artifacts import created_now
+from sottovoce.storage.resumable import Unfinished, unfinished_path
 from sottovoce.testing.torture import left_over, model_files
-from sottovoce.unfinished import Unfinished, unfinished_path
 
 TIMEOUT_S = 300.0
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from sottovoce.artifacts import read_manifest, write_manifest
-from sottovoce.config import load_recipe
 from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.recipes.recipe import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.storage.artifacts import read_manifest, write_manifest
 from sottovoce.testing import tone, write_wav
 from sottovoce.testing.torture import left_over
 

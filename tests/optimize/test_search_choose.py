@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.intervals import Interval
 from sottovoce.optimize.search.choose import choose, is_within, pareto_front, wer_per_nat
 from sottovoce.optimize.search.outcome import Outcome, Trial
 from sottovoce.optimize.search.search import worst_divergence
+from sottovoce.statistics.intervals import Interval
 
 FIGURES = st.tuples(
     st.floats(0.5, 8.0),

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from sottovoce.config import load_recipe, parse_recipe
 from sottovoce.errors import InputError, SpecError
-from sottovoce.intervals import Interval
 from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settings
 from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
+from sottovoce.recipes.recipe import load_recipe, parse_recipe
+from sottovoce.statistics.intervals import Interval
 
 ALPHA = "quantize.components.encoder.smooth_quant_alpha"
 MARGIN = "quantize.elastic.margin_s"

@@ -10,13 +10,12 @@ from typing import Any
 import openvino
 import pytest
 
-from sottovoce.artifacts import read_manifest
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.config import KeepFloat, QuantizeSpec, load_recipe, override_recipe
+from sottovoce.cli.inspection import inspect_run
+from sottovoce.cli.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.inspection import inspect_run
 from sottovoce.optimize.checks.teacher_forcing import ClipJudgement, Judgement
 from sottovoce.optimize.openvino.graph import count_int8, quantized_weight_names
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantize_graph
@@ -33,11 +32,12 @@ from sottovoce.optimize.sensitivity.report import (
 )
 from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
+from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec, load_recipe, override_recipe
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.sets import read_speech
-from sottovoce.tables import run_lines, sensitivity_lines, sensitivity_table
+from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component, InstructionSet
 from sottovoce.testing import write_tone_set
 

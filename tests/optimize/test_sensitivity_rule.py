@@ -8,14 +8,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.config import (
-    ComponentSpecs,
-    KeepFloat,
-    QuantizeSpec,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
 from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.report import BlockKind, BlockResult, Implication
 from sottovoce.optimize.sensitivity.rule import (
@@ -26,6 +18,14 @@ from sottovoce.optimize.sensitivity.rule import (
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns
+from sottovoce.recipes.recipe import (
+    ComponentSpecs,
+    KeepFloat,
+    QuantizeSpec,
+    load_recipe,
+    override_recipe,
+    parse_recipe,
+)
 from sottovoce.terms import Component
 
 KEEP = Implication.KEEP_FLOAT

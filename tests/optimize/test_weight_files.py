@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.artifacts import canonical_sha256, sha256_of_file
-from sottovoce.config import load_recipe
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.plan import checkpoint_sha256, plan
+from sottovoce.recipes.recipe import load_recipe
 from sottovoce.speech.sets import read_speech
+from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 

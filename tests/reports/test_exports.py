@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.cli import app
+from sottovoce.cli.app import app
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.kind import ReportFormat
 from sottovoce.reports.formats.markdown import code, code_block

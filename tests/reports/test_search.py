@@ -8,7 +8,6 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.intervals import Interval
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
 from sottovoce.reports.charts.chart import ScatterChart
@@ -17,6 +16,7 @@ from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.sections.search import search_view
 from sottovoce.reports.view import build_view
+from sottovoce.statistics.intervals import Interval
 
 PAYLOAD = '"><script>alert(1)</script>{{ 7 * 7 }}\x00'
 Save = Callable[[Results, tuple[ClipRow, ...], Path], Path]

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.intervals import Interval
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import ReportView, build_view
+from sottovoce.statistics.intervals import Interval
 from sottovoce.testing.detailed_results import build_detailed_sample
 from sottovoce.testing.pages import Page
 from sottovoce.testing.results import Sample

@@ -4,8 +4,8 @@ import pytest
 
 from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
-from sottovoce.intervals import Interval
 from sottovoce.reports.sections.verdicts import describe_verdict
+from sottovoce.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

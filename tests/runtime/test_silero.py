@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import MAX_PEAK, SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.vad.silero import SileroSource, SileroVoiceActivity, find_silero

@@ -11,7 +11,7 @@ from random import Random
 from sottovoce.bundle.build import Built, BundleSpec, build
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.unpack import unpack, unpacked
-from sottovoce.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import SottovoceError
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
@@ -27,7 +27,7 @@ BUILDS = (
 )
 """Hash seed, time zone, locale, umask."""
 
-COMMAND = "import os, sys; os.umask(int(sys.argv[1], 8)); from sottovoce.cli import main; sys.argv[1:] = sys.argv[2:]; main()"
+COMMAND = "import os, sys; os.umask(int(sys.argv[1], 8)); from sottovoce.cli.app import main; sys.argv[1:] = sys.argv[2:]; main()"
 
 
 def pack(run: Path, out: Path) -> Built:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sottovoce.artifacts import FileEntry, Manifest, check_hashes, list_files
-from sottovoce.environment import read_host
+from sottovoce.machine.environment import read_host
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.runtime.model.openvino.memory import GraphFile
+from sottovoce.storage.artifacts import FileEntry, Manifest, check_hashes, list_files
 
 Craft = Callable[[Path], None]
 """Makes a model in a folder and opens it as the runtime does, which must refuse it."""

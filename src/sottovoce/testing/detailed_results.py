@@ -28,7 +28,7 @@ from sottovoce.benchmark.schema.results import (
     VariantResult,
 )
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
-from sottovoce.intervals import Interval
+from sottovoce.statistics.intervals import Interval
 from sottovoce.testing.results import BASELINE, Sample, build_sample
 
 PEER = "faster-whisper:int8"

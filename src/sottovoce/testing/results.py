@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jiwer
 
-from sottovoce.accuracy import WordErrors
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
@@ -27,8 +26,9 @@ from sottovoce.benchmark.schema.results import (
     Verdict,
 )
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
-from sottovoce.environment import Host
-from sottovoce.intervals import Interval
+from sottovoce.machine.environment import Host
+from sottovoce.statistics.accuracy import WordErrors
+from sottovoce.statistics.intervals import Interval
 
 BASELINE = "fp32"
 SENTENCES = (

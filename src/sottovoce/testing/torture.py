@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from sottovoce.artifacts import MANIFEST_NAME, is_artifact, list_files, sha256_of_file
 from sottovoce.benchmark.schema.results import read_results
+from sottovoce.storage.artifacts import MANIFEST_NAME, is_artifact, list_files, sha256_of_file
 
 TIMEOUT_S = 3600.0
 

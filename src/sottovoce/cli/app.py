@@ -1,0 +1,149 @@
+"""The command line: parse, call one stage, print. Stages are imported when used."""
+
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from sottovoce import __version__
+from sottovoce.cli.commands import (
+    benchmark,
+    bundle,
+    calibrate,
+    compare,
+    demo,
+    gate,
+    history,
+    inspect_run,
+    optimize,
+    quantize,
+    report,
+    search,
+    sensitivity,
+    transcribe,
+    verify,
+)
+from sottovoce.cli.commands.options import Session
+from sottovoce.cli.console import Terminal, show_log
+from sottovoce.cli.interrupts import WORDS, Signals, Terminated, end_at_once, forget_interrupt, obeyed, told
+from sottovoce.errors import OutOfMemoryError, SottovoceError
+from sottovoce.machine.os_errors import explain
+
+EXIT_INTERRUPTED = 130
+EXIT_UNEXPECTED = 1
+
+app = typer.Typer(
+    name="sottovoce",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    add_completion=False,
+    suggest_commands=False,  # click suggests already
+)
+
+
+def _print_version(*, value: bool) -> None:
+    if value:
+        typer.echo(f"sottovoce {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    context: typer.Context,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")
+    ] = 0,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    debug: Annotated[  # noqa: ARG001 - read by main, which handles errors
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - handled by its callback
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Make a Whisper small and quick on CPUs, with proof.
+
+    Examples:
+
+        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+
+        sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --out results/tiny.en-int8
+    """
+    terminal = Terminal(quiet=quiet, colour=not no_color)
+    show_log(terminal, verbose)
+    context.obj = Session(terminal=terminal)
+
+
+for _command in (
+    optimize.optimize,
+    search.search,
+    calibrate.calibrate,
+    quantize.quantize,
+    sensitivity.sensitivity,
+    benchmark.benchmark,
+    bundle.bundle,
+    verify.verify,
+    transcribe.transcribe,
+    gate.gate,
+    compare.compare,
+    history.history,
+    report.report,
+    inspect_run.inspect,
+    demo.demo,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; turn errors into one line and an exit code."""
+    is_debug = "--debug" in sys.argv
+    terminal = Terminal(colour="--no-color" not in sys.argv)
+    with obeyed() as signals:
+        try:
+            code = app(standalone_mode=False)
+        except (KeyboardInterrupt, Terminated, click.Abort):
+            code = EXIT_INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the edge of the program
+            if signals.exit_code is None:  # native code may turn an interruption into any error
+                _fail(terminal, error, is_debug=is_debug)
+            code = EXIT_INTERRUPTED
+        _leave(terminal, signals, code)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Say in one line what went wrong, with the exit code."""
+    if isinstance(error, SottovoceError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        return f"{error.format_message()} (--help shows what there is)", error.exit_code
+    return (
+        f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
+        EXIT_UNEXPECTED,
+    )
+
+
+def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
+    """Exit; typer turns Ctrl-C into an exit code."""
+    ended = signals.exit_code or code
+    if ended in WORDS:
+        terminal.note(told(ended))
+        signals.is_told = True
+        forget_interrupt()
+    sys.exit(ended)
+
+
+def _fail(terminal: Terminal, error: Exception, *, is_debug: bool) -> NoReturn:
+    known = explain(error) or error
+    message, code = _told(known)
+    if is_debug:
+        traceback.print_exc()
+    terminal.error(message)
+    if isinstance(known, OutOfMemoryError):
+        end_at_once(code)
+    sys.exit(code)

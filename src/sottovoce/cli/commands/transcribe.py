@@ -1,0 +1,134 @@
+"""`sottovoce transcribe`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.cli.commands.options import (
+    Force,
+    Session,
+)
+from sottovoce.runtime.output.subtitles import TranscriptFormat
+from sottovoce.runtime.transcript import Task
+
+EXIT_SOME_FAILED = 1
+
+
+def transcribe(
+    context: typer.Context,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="Folder of a run, of one of its variants or of a bundle; a bundle as .tar.gz.",
+            show_default=False,
+        ),
+    ],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Audio, or video with audio, in any format; - reads standard input.",
+            show_default=False,
+        ),
+    ],
+    language: Annotated[
+        str | None, typer.Option("--language", help="Code such as en or de; detected by default.")
+    ] = None,
+    task: Annotated[
+        Task, typer.Option("--task", help="Transcribe, or translate to English.")
+    ] = Task.TRANSCRIBE,
+    kind: Annotated[TranscriptFormat, typer.Option("--format", help="Format of the transcript.")] = (
+        TranscriptFormat.TXT
+    ),
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir", metavar="DIR", help="Write DIR/NAME.FORMAT for each file; printed by default."
+        ),
+    ] = None,
+    beam_size: Annotated[int, typer.Option("--beam-size", min=1, max=16, help="Beams; 1 is greedy.")] = 1,
+    initial_prompt: Annotated[
+        str | None,
+        typer.Option("--initial-prompt", metavar="TEXT", help="Text before the first: names, style."),
+    ] = None,
+    hotwords: Annotated[
+        str | None, typer.Option("--hotwords", metavar="TEXT", help="Words to look out for.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio decoded together.")
+    ] = 12,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
+    ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(
+            "--max-hours",
+            min=0,
+            help="Refuse longer audio; by default 24, fewer where so few bytes cannot hold so much speech.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    word_timestamps: Annotated[
+        bool, typer.Option("--word-timestamps", help="Place each word (json; splits long subtitles).")
+    ] = False,
+    sequential: Annotated[
+        bool,
+        typer.Option("--sequential", help="Long audio window by window, each told the text before it."),
+    ] = False,
+    voice_activity: Annotated[
+        bool | None,
+        typer.Option(
+            "--voice-activity/--no-voice-activity",
+            help="Look for speech first; by default in long audio and where a text is doubtful.",
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Transcribe audio of any length with a variant; needs no torch.
+
+    Examples:
+
+        sottovoce transcribe runs/base talk.mp3
+
+        sottovoce transcribe runs/base *.wav --format srt --output-dir subtitles --language de
+
+        sottovoce transcribe base-int8-fast.tar.gz talk.mp3
+
+        ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
+    """
+    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.runtime.options import TranscribeOptions
+    from sottovoce.runtime.output.files import plan_files, transcribe_files
+    from sottovoce.runtime.transcriber import Transcriber
+
+    session: Session = context.obj
+    options = TranscribeOptions(
+        language=language,
+        task=task,
+        word_timestamps=word_timestamps,
+        beam_size=beam_size,
+        initial_prompt=initial_prompt,
+        hotwords=hotwords,
+        condition_on_previous=sequential,
+        use_voice_activity=voice_activity,
+        batch_size=batch_size,
+        max_duration_s=None if max_hours is None else 3600 * max_hours,
+    )
+    planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
+    with open_model(model) as folder:
+        n_failed = transcribe_files(
+            Transcriber.load(folder, threads=threads),
+            planned,
+            options,
+            kind,
+            show=lambda text: typer.echo(text, nl=False),
+            reporter=session.terminal,
+            complain=session.terminal.error,
+        )
+    if n_failed:
+        raise typer.Exit(EXIT_SOME_FAILED)

@@ -1,0 +1,126 @@
+"""Word errors under Whisper's normalizers.
+
+`jiwer.wer_standardize` does not know Whisper's conventions: "twenty two" against "22" would count
+as two errors. The normalizers are OpenAI's (Radford et al. 2022, appendix C), as packaged in
+`whisper-normalizer`.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from pydantic import Field
+
+from sottovoce.storage.artifacts import Document
+
+CHARACTER_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+"""Written without spaces: a character counts as a word, so that WER is CER (Radford et al., 4.2)."""
+
+CHINESE = frozenset({"zh", "yue"})
+
+NORMALIZER = (
+    "whisper-normalizer: English for en, basic else; characters for zh ja th lo my yue, zh simplified"
+)
+
+
+class WordErrors(Document):
+    """Counts of a word alignment; in Chinese, Japanese and Thai a character counts as a word."""
+
+    substitutions: int = Field(ge=0)
+    deletions: int = Field(ge=0)
+    insertions: int = Field(ge=0)
+    reference_words: int = Field(ge=0)
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def wer(self) -> float:
+        """Errors by reference words; 0 for no words and no errors, infinite for invented words."""
+        if self.reference_words == 0:
+            return 0.0 if self.errors == 0 else float("inf")
+        return self.errors / self.reference_words
+
+
+def normalize(text: str, language: str | None) -> str:
+    """Normalize a text the way Whisper's word error rates are computed.
+
+    Args:
+        text: as transcribed or as the reference has it.
+        language: code; None, a language that the set does not tell, takes the basic normalizer.
+    """
+    if language == "en":
+        normalized: str = _english()(text)
+    elif language in CHARACTER_LANGUAGES:
+        normalized = _characters()(_simplified(text) if language in CHINESE else text)
+    else:
+        return normalize_basic(text)
+    return " ".join(normalized.split())
+
+
+def normalize_basic(text: str) -> str:
+    """Normalize a text of any language: lower case, no punctuation, no words in brackets."""
+    normalized: str = _basic()(text)
+    return " ".join(normalized.split())
+
+
+@cache
+def _english() -> Any:
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return EnglishTextNormalizer()
+
+
+@cache
+def _basic() -> Any:
+    from whisper_normalizer.basic import BasicTextNormalizer
+
+    return BasicTextNormalizer()
+
+
+@cache
+def _characters() -> Any:
+    from whisper_normalizer.basic import BasicTextNormalizer
+
+    return BasicTextNormalizer(split_letters=True)
+
+
+@cache
+def _converter() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
+
+
+def _simplified(text: str) -> str:
+    converted: str = _converter().convert(text)
+    return converted
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Count the errors of the best word alignment.
+
+    Both texts are split at white space; a reference without words counts what was invented.
+    """
+    import jiwer
+
+    aligned = jiwer.process_words(reference, hypothesis)
+    return WordErrors(
+        substitutions=aligned.substitutions,
+        deletions=aligned.deletions,
+        insertions=aligned.insertions,
+        reference_words=aligned.hits + aligned.substitutions + aligned.deletions,
+    )
+
+
+def add_errors(parts: Iterable[WordErrors]) -> WordErrors:
+    """Add up the errors of several clips."""
+    all_parts = tuple(parts)
+    return WordErrors(
+        substitutions=sum(part.substitutions for part in all_parts),
+        deletions=sum(part.deletions for part in all_parts),
+        insertions=sum(part.insertions for part in all_parts),
+        reference_words=sum(part.reference_words for part in all_parts),
+    )

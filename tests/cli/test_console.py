@@ -1,0 +1,22 @@
+"""What a terminal shows, also where little memory is left."""
+
+import pytest
+from rich.console import Console
+
+from sottovoce.cli.console import Terminal
+
+
+def test_an_error_is_one_line_without_markup(capfd: pytest.CaptureFixture[str]) -> None:
+    Terminal().error("no [bold]such[/] file:\n  :smile: a.wav")
+    assert capfd.readouterr().err == "error: no [bold]such[/] file: :smile: a.wav\n"
+
+
+def test_an_error_is_told_where_no_memory_is_left_for_colours(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Console, "print", out_of_memory)
+    Terminal().error("too little memory")
+    assert capfd.readouterr().err == "error: too little memory\n"

@@ -1,0 +1,102 @@
+"""What is told of the machine, against what the system says itself."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import psutil
+import pytest
+
+from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.environment import (
+    INSTRUCTION_SETS,
+    Host,
+    PeakMemory,
+    available_memory_bytes,
+    library_versions,
+    peak_rss_bytes,
+    read_host,
+)
+
+MIB = 1 << 20
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_the_host_is_told_as_the_system_tells_it() -> None:
+    host = read_host()
+    assert host.logical_cores == psutil.cpu_count()
+    assert host.memory_bytes == psutil.virtual_memory().total
+    assert host.python == platform.python_version()
+    assert host.cpu
+    assert set(host.instruction_sets) <= set(INSTRUCTION_SETS)
+
+
+def test_the_host_survives_being_written_and_read() -> None:
+    assert Host.model_validate_json(read_host().model_dump_json()) == read_host()
+
+
+def test_the_host_tells_no_name_of_the_machine() -> None:
+    node = platform.node()
+    if len(node) < 5:
+        pytest.skip("the name of this machine is too short to look for")
+    assert node not in read_host().model_dump_json()
+
+
+@needs_linux
+def test_a_process_that_may_use_one_core_counts_one() -> None:
+    code = (
+        "import os, sottovoce.machine.cores as e; "
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(e.usable_cores())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+def test_usable_cores_are_at_least_one_and_not_more_than_there_are() -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_available_memory_is_positive_and_not_more_than_there_is() -> None:
+    assert 0 < available_memory_bytes() <= psutil.virtual_memory().total
+
+
+def test_the_peak_is_not_below_what_is_resident_now() -> None:
+    assert peak_rss_bytes() >= psutil.Process().memory_info().rss - 16 * MIB
+
+
+def test_a_block_that_fills_memory_raises_its_peak() -> None:
+    with PeakMemory() as idle:
+        pass
+    with PeakMemory() as busy:
+        filled = np.ones(96 * MIB, dtype=np.uint8)
+        del filled
+    assert busy.peak_bytes - idle.peak_bytes > 64 * MIB
+
+
+@needs_linux
+def test_what_ran_before_a_block_does_not_count() -> None:
+    with PeakMemory() as before:
+        filled = np.ones(256 * MIB, dtype=np.uint8)
+        del filled
+    with PeakMemory() as after:
+        pass
+    assert after.peak_bytes < before.peak_bytes - 128 * MIB
+
+
+def test_a_child_does_not_inherit_the_peak_of_its_parent() -> None:
+    if sys.platform == "win32":
+        pytest.skip("there is no fork")
+    filled = np.ones(512 * MIB, dtype=np.uint8)
+    code = "import sottovoce.machine.environment as e; print(e.peak_rss_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 256 * MIB
+    del filled
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    found = library_versions()
+    assert found["sottovoce"] == version("sottovoce")
+    assert found["numpy"] == np.__version__

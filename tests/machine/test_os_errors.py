@@ -1,0 +1,110 @@
+"""What the machine refuses is told in one line, whoever says it and however."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sottovoce.errors import InputError, OutOfMemoryError, ResourceError, SottovoceError, StageError
+from sottovoce.machine.os_errors import explain, told_plainly
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a.bin"),
+            ResourceError,
+            "runs/a.bin could not be",
+        ),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), ResourceError, "the disk is full"),
+        (OSError(errno.EFBIG, "File too large"), ResourceError, "a limit on files"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), ResourceError, "the disk is full"),
+        (
+            RuntimeError("(sqlite3.OperationalError) database or disk is full"),
+            ResourceError,
+            "the disk is full",
+        ),
+        (RuntimeError("basic_ios::clear: iostream error"), ResourceError, "the disk is full"),
+        (MemoryError(), OutOfMemoryError, "too little memory"),
+        (
+            RuntimeError("Exception from src/core.cpp:1: std::bad_alloc"),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), OutOfMemoryError, "too little memory"),
+        (
+            RuntimeError(
+                "Couldn't get TorchScript module by tracing. Exception: could not create a primitive"
+            ),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (
+            RuntimeError(
+                "Exception from src/inference/src/dev/plugin.cpp:54: Resource temporarily unavailable"
+            ),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), OutOfMemoryError, "too little memory"),
+        (
+            ImportError("libtorch.so: failed to map segment from shared object"),
+            OutOfMemoryError,
+            "too little memory",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), InputError, "no permission for runs"),
+        (OSError(errno.EROFS, "Read-only file system", "runs"), InputError, "Read-only file system"),
+    ],
+)
+def test_a_refusal_is_told_as_what_it_is(error: Exception, kind: type[SottovoceError], told: str) -> None:
+    explained = explain(error)
+    assert type(explained) is kind
+    assert told in str(explained)
+    assert "\n" not in str(explained)
+
+
+def test_a_refusal_behind_another_error_is_found(tmp_path: Path) -> None:
+    error = ValueError("could not serialize")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(ResourceError, match=str(tmp_path)), told_plainly(tmp_path):
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "a")])
+def test_another_error_stays_what_it_is(error: Exception, tmp_path: Path) -> None:
+    assert explain(error, path=tmp_path) is None
+    with pytest.raises(type(error)), told_plainly(tmp_path):
+        raise error
+
+
+def test_an_error_of_ours_is_told_already(tmp_path: Path) -> None:
+    assert explain(StageError("too little: std::bad_alloc"), path=tmp_path) is None
+
+
+CRASHES_WHEN_IT_LEAVES = """
+import atexit, os, signal, sys
+from sottovoce.cli.app import app as cli
+def app(**_):
+    print("so far")
+    raise {error}
+cli.app = app
+atexit.register(os.kill, os.getpid(), signal.SIGSEGV)
+cli.main()
+"""
+
+
+def test_where_memory_was_short_no_library_is_unloaded() -> None:
+    """A library that found no room while it was loaded crashed when Python left: exit code -11 behind the line."""
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHES_WHEN_IT_LEAVES.format(error="MemoryError")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == "so far\n"
+    assert done.stderr.startswith("error: too little memory")
+    assert done.stderr.count("\n") == 1

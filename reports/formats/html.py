@@ -43,13 +43,13 @@ def content_policy(script: str) -> str:
 
 @cache
 def _script() -> str:
-    return files("sottovoce.reports").joinpath("report.js").read_text(encoding="utf-8")
+    return files("sottovoce.reports").joinpath("templates", "report.js").read_text(encoding="utf-8")
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("sottovoce.reports", "."),
+        loader=PackageLoader("sottovoce.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

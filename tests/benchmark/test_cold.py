@@ -16,7 +16,7 @@ from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_col
 from sottovoce.errors import StageError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.testing import FakeEngines, tone
+from tests.support import FakeEngines, tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
 
@@ -31,7 +31,7 @@ print(used.ru_maxrss, time.perf_counter() - started, file=sys.stderr)
 
 CHATTY = """
 import os
-from sottovoce.testing import FakeEngines
+from tests.support import FakeEngines
 
 def make(spec):
     os.write(1, b"hello")

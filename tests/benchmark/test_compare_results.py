@@ -10,7 +10,7 @@ from sottovoce.benchmark.compare_results import Across, Condition, Measured, com
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
-from sottovoce.testing.results import build_sample, save_sample
+from tests.support.results import build_sample, save_sample
 
 SAMPLE = build_sample()
 

@@ -30,8 +30,8 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech
-from sottovoce.testing import FakeEngine, FakeEngines, tone, write_tone_set
-from sottovoce.testing.pages import Page
+from tests.support import FakeEngine, FakeEngines, tone, write_tone_set
+from tests.support.pages import Page
 
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"

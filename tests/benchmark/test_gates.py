@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition, with_failures
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
-from sottovoce.testing.results import build_sample, save_sample
+from tests.support.results import build_sample, save_sample
 
 SAMPLE = build_sample()
 INT8 = next(found for found in SAMPLE.results.comparisons if found.variant == "int8")

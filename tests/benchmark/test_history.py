@@ -23,7 +23,7 @@ from sottovoce.benchmark.history import read_past as read
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.app import app
 from sottovoce.errors import InputError, OutputExistsError
-from sottovoce.testing.results import build_sample
+from tests.support.results import build_sample
 
 RESULTS = build_sample().results
 

@@ -22,7 +22,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.testing import FakeEngines, fake_precision, tone
+from tests.support import FakeEngines, fake_precision, tone
 
 
 def spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:
@@ -209,7 +209,7 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.testing import FakeEngines
+from tests.support import FakeEngines
 
 worker = Worker(
     EngineSpec(engine="sottovoce", variant="int8", folder=Path("int8"), compute=ComputeSpec()), FakeEngines()

@@ -9,7 +9,7 @@ from sottovoce.benchmark.statistics.panel import Normalizer, disagrees, make_pan
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.statistics.accuracy import word_errors
 from sottovoce.statistics.intervals import make_blocks
-from sottovoce.testing.results import build_sample
+from tests.support.results import build_sample
 
 ROW = build_sample().rows[0]
 

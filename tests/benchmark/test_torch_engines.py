@@ -12,7 +12,7 @@ from sottovoce.benchmark.engines.torch_whisper import TorchEngine
 from sottovoce.benchmark.schema.results import Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.testing import TINY_MAX_TOKENS, tiny_checkpoint, tone
+from tests.support import TINY_MAX_TOKENS, tiny_checkpoint, tone
 
 ONE_THREAD = ComputeSpec(threads=1)
 

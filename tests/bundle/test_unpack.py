@@ -15,7 +15,7 @@ from sottovoce.bundle.device import verify
 from sottovoce.bundle.open_bundle import open_bundle
 from sottovoce.bundle.unpack import unpack, unpacked
 from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
-from sottovoce.testing.hostile_archives import Parts, draft_of, hostile_archives, pack
+from tests.support.hostile_archives import Parts, draft_of, hostile_archives, pack
 
 LimitFiles = Callable[[int], AbstractContextManager[None]]
 

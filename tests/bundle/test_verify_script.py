@@ -15,7 +15,7 @@ import pytest
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import parse_manifest
 from sottovoce.errors import BundleError
-from sottovoce.testing.bundle_changes import change_at_random
+from tests.support.bundle_changes import change_at_random
 
 N_CHANGES = 60
 """The long form, 1,000, is in tests/torture."""

@@ -23,7 +23,7 @@ from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
-from sottovoce.testing.notes import Notes
+from tests.support.notes import Notes
 
 
 @pytest.fixture

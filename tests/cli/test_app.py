@@ -14,7 +14,7 @@ import pytest
 
 from sottovoce import __version__
 from sottovoce.cli.app import app, main
-from sottovoce.testing.results import build_sample, save_sample
+from tests.support.results import build_sample, save_sample
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")

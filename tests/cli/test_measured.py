@@ -13,7 +13,7 @@ from sottovoce.errors import InputError
 from sottovoce.machine.environment import read_host
 from sottovoce.runs import read_run
 from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, Parent, sha256_of_file, write_manifest
-from sottovoce.testing.results import build_sample, save_sample
+from tests.support.results import build_sample, save_sample
 
 
 def save_results(folder: Path, run_sha256: str) -> Path:

@@ -17,7 +17,7 @@ from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of
 from sottovoce.terms import Layout, Weights
-from sottovoce.testing import tiny_checkpoint, tone
+from tests.support import tiny_checkpoint, tone
 
 
 def clips(language: str | None) -> tuple[ParityClip, ...]:

@@ -21,7 +21,7 @@ from sottovoce.runs import read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import created_now
 from sottovoce.storage.resumable import Unfinished, unfinished_path
-from sottovoce.testing.torture import left_over, model_files
+from tests.support.torture import left_over, model_files
 
 TIMEOUT_S = 300.0
 

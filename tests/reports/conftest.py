@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.testing.results import build_sample, save_sample
+from tests.support.results import build_sample, save_sample
 
 
 @pytest.fixture(scope="session")

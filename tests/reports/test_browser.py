@@ -12,8 +12,8 @@ import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow
 from sottovoce.reports.report import write_report
-from sottovoce.testing.detailed_results import build_detailed_sample, write_tones
-from sottovoce.testing.results import Sample, save_sample
+from tests.support.detailed_results import build_detailed_sample, write_tones
+from tests.support.results import Sample, save_sample
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = (

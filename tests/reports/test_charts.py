@@ -7,7 +7,7 @@ from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.charts.chart import Chart, ChartText, Dot, DotChart, ScatterChart
 from sottovoce.reports.charts.drawing import draw
 from sottovoce.reports.sections.figures import build_charts
-from sottovoce.testing.detailed_results import build_detailed_sample
+from tests.support.detailed_results import build_detailed_sample
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>alert(1)</script>$x_1$\x00\n\u4f60"

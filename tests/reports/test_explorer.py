@@ -11,9 +11,9 @@ from sottovoce.reports.transcripts.audio import Audio, read_audio
 from sottovoce.reports.transcripts.changes import Line, direction_of
 from sottovoce.reports.transcripts.explorer import Explorer, build_explorer, wanted_audio
 from sottovoce.reports.transcripts.word_times import start_times
-from sottovoce.testing.detailed_results import PEER, build_detailed_sample, write_tones
-from sottovoce.testing.pages import Page
-from sottovoce.testing.results import Sample
+from tests.support.detailed_results import PEER, build_detailed_sample, write_tones
+from tests.support.pages import Page
+from tests.support.results import Sample
 
 Save = Callable[[Results, tuple[ClipRow, ...], Path], Path]
 

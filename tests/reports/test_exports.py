@@ -16,8 +16,8 @@ from sottovoce.reports.formats.markdown import code, code_block
 from sottovoce.reports.formats.model_card import render_model_card
 from sottovoce.reports.formats.repeat import repeat_command
 from sottovoce.reports.report import make_report, write_report
-from sottovoce.testing.detailed_results import build_detailed_sample
-from sottovoce.testing.results import Sample
+from tests.support.detailed_results import build_detailed_sample
+from tests.support.results import Sample
 
 Save = Callable[[Results, tuple[ClipRow, ...], Path], Path]
 

@@ -22,9 +22,9 @@ from sottovoce.reports.formats.markdown import one_line
 from sottovoce.reports.formats.model_card import render_model_card
 from sottovoce.reports.transcripts.audio import Audio
 from sottovoce.reports.view import build_view
-from sottovoce.testing.detailed_results import build_detailed_sample
-from sottovoce.testing.pages import Page
-from sottovoce.testing.results import Sample
+from tests.support.detailed_results import build_detailed_sample
+from tests.support.pages import Page
+from tests.support.results import Sample
 
 WRITTEN = (
     "<script>alert(1)</script>",

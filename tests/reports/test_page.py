@@ -16,7 +16,7 @@ from sottovoce.benchmark.schema.results import (
 from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval
-from sottovoce.testing.pages import Page
+from tests.support.pages import Page
 
 LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")
 

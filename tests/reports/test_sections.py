@@ -8,9 +8,9 @@ from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import ReportView, build_view
 from sottovoce.statistics.intervals import Interval
-from sottovoce.testing.detailed_results import build_detailed_sample
-from sottovoce.testing.pages import Page
-from sottovoce.testing.results import Sample
+from tests.support.detailed_results import build_detailed_sample
+from tests.support.pages import Page
+from tests.support.results import Sample
 
 SECTIONS = ("Side effects", "Noise of the machine", "Scaling", "Against other engines")
 

@@ -22,7 +22,7 @@ from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray, load_de
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import Component
-from sottovoce.testing import tone
+from tests.support import tone
 
 N_TEXT = 5
 END = N_TEXT

@@ -11,7 +11,7 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.runtime.model.openvino.memory import GraphFile
-from sottovoce.testing.crafted_models import CRAFTED_MODELS, SOUND_MODELS
+from tests.support.crafted_models import CRAFTED_MODELS, SOUND_MODELS
 
 
 @pytest.fixture

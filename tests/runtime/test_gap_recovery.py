@@ -9,8 +9,8 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.gap_recovery import SecondLook, Stretch
 from sottovoce.runtime.vad.segmenter import TimedWave
-from sottovoce.testing import tone
-from sottovoce.testing.activity import LoudIsSpeech
+from tests.support import tone
+from tests.support.activity import LoudIsSpeech
 
 
 @pytest.fixture(scope="module")

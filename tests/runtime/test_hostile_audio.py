@@ -12,7 +12,7 @@ import pytest
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, stated_duration_s, stream_audio
-from sottovoce.testing.hostile_audio import (
+from tests.support.hostile_audio import (
     HOSTILE_AUDIO,
     flac_bomb,
     mp4_fragment_bomb,

@@ -14,7 +14,7 @@ from onnx import helper
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.onnx.graph_check import MalformedError, check_onnx, external_tensors
-from sottovoce.testing.crafted_models import external_tensor, onnx_graph, onnx_model
+from tests.support.crafted_models import external_tensor, onnx_graph, onnx_model
 
 Entries = Mapping[str, tuple[str, ...]]
 

@@ -23,7 +23,7 @@ from sottovoce.runtime.decoding.tokenizer import (
     with_room,
 )
 from sottovoce.runtime.transcript import Task
-from sottovoce.testing import CORPUS, tiny_checkpoint
+from tests.support import CORPUS, tiny_checkpoint
 
 MAX_PREVIOUS = 223
 """Half of the decoder's positions less the token before them, as openai-whisper has it."""

@@ -29,7 +29,7 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Phase
-from sottovoce.testing.activity import LoudIsSpeech
+from tests.support.activity import LoudIsSpeech
 
 GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
 LAYOUTS = ("fp32", "fp32-stateful")

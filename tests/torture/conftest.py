@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.cli.demo import demo_speech
-from sottovoce.testing.torture import Job, bundle_hash, float_files, transcripts
+from tests.support.torture import Job, bundle_hash, float_files, transcripts
 
 REAL = "tiny.en"
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sottovoce.testing.crafted_models import CRAFTED_MODELS
+from tests.support.crafted_models import CRAFTED_MODELS
 
 LIMIT_S = 60.0
 
@@ -17,7 +17,7 @@ import os, sys
 from pathlib import Path
 import onnxruntime, openvino
 from sottovoce.errors import InputError
-from sottovoce.testing.crafted_models import CRAFTED_MODELS
+from tests.support.crafted_models import CRAFTED_MODELS
 onnxruntime.InferenceSession = openvino.Core.read_model = lambda *_, **__: os._exit(7)
 try:
     CRAFTED_MODELS[sys.argv[1]](Path(sys.argv[2]))

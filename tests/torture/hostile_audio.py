@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 from sottovoce.terms import Layout
-from sottovoce.testing import tiny_checkpoint
-from sottovoce.testing.hostile_audio import HOSTILE_AUDIO
+from tests.support import tiny_checkpoint
+from tests.support.hostile_audio import HOSTILE_AUDIO
 
 WALL_LIMIT_S = 2.0
 RSS_LIMIT_MB = 300

@@ -15,8 +15,8 @@ from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import SottovoceError
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
-from sottovoce.testing.bundle_changes import change_at_random
-from sottovoce.testing.hostile_archives import Parts, hostile_archives
+from tests.support.bundle_changes import change_at_random
+from tests.support.hostile_archives import Parts, hostile_archives
 
 BUILDS = (
     ("0", "UTC", "C", "022"),

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from sottovoce.testing.torture import Job, left_over
+from tests.support.torture import Job, left_over
 
 N_PROCESSES = 8
 

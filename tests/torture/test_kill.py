@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.testing.torture import Job, left_over, moments
+from tests.support.torture import Job, left_over, moments
 
 
 @pytest.mark.parametrize("command", ["optimize", "search", "benchmark", "bundle"])

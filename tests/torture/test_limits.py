@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.testing.torture import Job, left_over, limited
+from tests.support.torture import Job, left_over, limited
 
 MARGIN = 3
 """Room for what is there twice for a moment, by the size of the run."""

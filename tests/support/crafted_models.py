@@ -125,7 +125,7 @@ def _nested(folder: Path) -> None:
 
 
 def _varint(value: int) -> bytes:
-    if value < 0x80:  # noqa: PLR2004 - seven bits a byte
+    if value < 0x80:
         return bytes([value])
     return bytes([value & 0x7F | 0x80]) + _varint(value >> 7)
 

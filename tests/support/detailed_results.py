@@ -29,7 +29,7 @@ from sottovoce.benchmark.schema.results import (
 )
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.statistics.intervals import Interval
-from sottovoce.testing.results import BASELINE, Sample, build_sample
+from tests.support.results import BASELINE, Sample, build_sample
 
 PEER = "faster-whisper:int8"
 TONE_HZ = 440

@@ -24,7 +24,7 @@ from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.gap_recovery import SecondLook, Stretch
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
-from sottovoce.runtime.decoding.window_decoder import Asked, Detected, Heard, WindowDecoder
+from sottovoce.runtime.decoding.window_decoder import Asked, DecodingResult, Detected, WindowDecoder
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import load_decoder
 from sottovoce.runtime.model.encoder import Encoder
@@ -296,7 +296,7 @@ class Transcriber:
         return sorted(segments, key=lambda segment: segment.start_s)
 
     def _take(
-        self, window: TimedWave, heard: Heard, asked: Asked, clock: PhaseClock
+        self, window: TimedWave, heard: DecodingResult, asked: Asked, clock: PhaseClock
     ) -> tuple[list[Segment], list[TimedWave]]:
         """Return the segments of a window, and what of it is to be heard again."""
         pieces = self._maker.pieces(window, heard)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.window_decoder import Heard
+from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.vad.segmenter import TimedWave
@@ -57,7 +57,7 @@ class SecondLook:
         return bool(speech_spans(probabilities))
 
     def is_speech(
-        self, window: TimedWave, heard: Heard, options: TranscribeOptions, clock: PhaseClock
+        self, window: TimedWave, heard: DecodingResult, options: TranscribeOptions, clock: PhaseClock
     ) -> bool:
         """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
         return not _is_doubtful(heard) or self.has_speech(window.wave, options, clock)
@@ -124,7 +124,7 @@ class SecondLook:
         ]
 
 
-def _is_doubtful(heard: Heard) -> bool:
+def _is_doubtful(heard: DecodingResult) -> bool:
     attempt = heard.attempt
     return (
         attempt.no_speech_probability > DOUBTFUL_NO_SPEECH

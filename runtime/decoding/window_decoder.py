@@ -33,7 +33,7 @@ SAMPLING_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class DecodingResult:
     """What a window gave.
 
     Attributes:
@@ -104,7 +104,7 @@ class WindowDecoder:
 
     def decode(
         self, waves: Sequence[Wave], prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
-    ) -> tuple[Heard, ...]:
+    ) -> tuple[DecodingResult, ...]:
         """Decode windows, several at once where that is greedy from the start.
 
         Args:
@@ -200,7 +200,7 @@ class WindowDecoder:
 
     def _decode_one(
         self, wave: Wave, encoded: Encoded, prompt: Tokens, options: TranscribeOptions, clock: PhaseClock
-    ) -> Heard:
+    ) -> DecodingResult:
         attempt = self._attempt(wave, encoded, prompt, options, clock, temperature=options.temperatures[0])
         return self._mend(wave, encoded, attempt, prompt, options, clock)
 
@@ -212,7 +212,7 @@ class WindowDecoder:
         prompt: Tokens,
         options: TranscribeOptions,
         clock: PhaseClock,
-    ) -> Heard:
+    ) -> DecodingResult:
         """Decode again what looped or is unlikely: with all 30 s encoded, then at higher temperatures."""
         heard = self._judge(attempt, encoded, options)
         is_cut = self.encoder.plan(len(wave)).n_positions < WINDOW_POSITIONS
@@ -231,7 +231,7 @@ class WindowDecoder:
             best = max(best, heard, key=lambda each: self._rank(each, options))
         return heard if not self._is_doubtful(heard, options) else best
 
-    def _rank(self, heard: Heard, options: TranscribeOptions) -> tuple[bool, float]:
+    def _rank(self, heard: DecodingResult, options: TranscribeOptions) -> tuple[bool, float]:
         """Order attempts none of which is good: chance at a high temperature is seldom the best of them."""
         return not self._repeats(heard, options), heard.attempt.mean_log_probability
 
@@ -268,19 +268,19 @@ class WindowDecoder:
         clock.count(Phase.STEPS, len(attempt.tokens))
         return attempt
 
-    def _judge(self, attempt: Attempt, encoded: Encoded, options: TranscribeOptions) -> Heard:
+    def _judge(self, attempt: Attempt, encoded: Encoded, options: TranscribeOptions) -> DecodingResult:
         is_unlikely = attempt.mean_log_probability < options.log_probability_limit
-        return Heard(
+        return DecodingResult(
             attempt=attempt,
             encoded=encoded,
             compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
             is_silent=is_unlikely and attempt.no_speech_probability > options.no_speech_limit,
         )
 
-    def _repeats(self, heard: Heard, options: TranscribeOptions) -> bool:
+    def _repeats(self, heard: DecodingResult, options: TranscribeOptions) -> bool:
         return heard.attempt.has_looped or heard.compression_ratio > options.compression_ratio_limit
 
-    def _is_doubtful(self, heard: Heard, options: TranscribeOptions) -> bool:
+    def _is_doubtful(self, heard: DecodingResult, options: TranscribeOptions) -> bool:
         if heard.is_silent:
             return False
         is_unlikely = heard.attempt.mean_log_probability < options.log_probability_limit

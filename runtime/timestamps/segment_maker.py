@@ -9,7 +9,7 @@ from pathlib import Path
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
-from sottovoce.runtime.decoding.window_decoder import Asked, Heard
+from sottovoce.runtime.decoding.window_decoder import Asked, DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.alignment import Aligner
 from sottovoce.runtime.timestamps.segments import Piece, split_pieces
@@ -31,13 +31,18 @@ class SegmentMaker:
     def _aligner(self) -> Aligner:
         return Aligner.load(self._folder, self._compute, self._tokenizer)
 
-    def pieces(self, window: TimedWave, heard: Heard) -> tuple[Piece, ...]:
+    def pieces(self, window: TimedWave, heard: DecodingResult) -> tuple[Piece, ...]:
         """Cut a window's tokens at their timestamps."""
         window_s = len(window.wave) / SAMPLE_RATE_HZ
         return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
 
     def segments(
-        self, window: TimedWave, pieces: Sequence[Piece], heard: Heard, asked: Asked, clock: PhaseClock
+        self,
+        window: TimedWave,
+        pieces: Sequence[Piece],
+        heard: DecodingResult,
+        asked: Asked,
+        clock: PhaseClock,
     ) -> list[Segment]:
         """Return the segments of a window's pieces, with words where they are asked for."""
         segments = [
@@ -51,7 +56,12 @@ class SegmentMaker:
         return segments
 
     def _segment(
-        self, heard: Heard, tokens: Tokens, start_s: float, end_s: float, words: tuple[Word, ...] = ()
+        self,
+        heard: DecodingResult,
+        tokens: Tokens,
+        start_s: float,
+        end_s: float,
+        words: tuple[Word, ...] = (),
     ) -> Segment:
         return Segment(
             start_s=start_s,
@@ -66,7 +76,7 @@ class SegmentMaker:
         )
 
     def _sentences(
-        self, window: TimedWave, tokens: Tokens, heard: Heard, asked: Asked, clock: PhaseClock
+        self, window: TimedWave, tokens: Tokens, heard: DecodingResult, asked: Asked, clock: PhaseClock
     ) -> list[Segment]:
         """Place the words of a text without timestamps, and cut it into sentences."""
         with clock.time(Phase.ALIGNMENT):
@@ -97,7 +107,7 @@ class SegmentMaker:
             language=asked.detected.language, task=asked.options.task, with_timestamps=False
         )
 
-    def _probabilities(self, heard: Heard) -> list[float]:
+    def _probabilities(self, heard: DecodingResult) -> list[float]:
         """Return the probability of each text token."""
         end = self._tokenizer.special.end
         logs = zip(heard.attempt.tokens, heard.attempt.log_probabilities, strict=True)
@@ -107,7 +117,7 @@ class SegmentMaker:
         self,
         window: TimedWave,
         segments: Sequence[Segment],
-        heard: Heard,
+        heard: DecodingResult,
         asked: Asked,
         clock: PhaseClock,
     ) -> list[Segment]:

@@ -24,7 +24,7 @@ from sottovoce.runtime.decoding.greedy import (
 )
 from sottovoce.runtime.decoding.logit_filters import Rules
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
-from sottovoce.runtime.decoding.window_decoder import Heard
+from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.model.encoder import Encoder
@@ -154,15 +154,15 @@ class Hasty:
     def __init__(self, folder: Path) -> None:
         self._special = WhisperTokenizer.load(folder).special
 
-    def decode(self, waves: Sequence[Wave], *_: object) -> tuple[Heard, ...]:
+    def decode(self, waves: Sequence[Wave], *_: object) -> tuple[DecodingResult, ...]:
         return tuple(self._decode_one(wave) for wave in waves)
 
-    def _decode_one(self, wave: Wave) -> Heard:
+    def _decode_one(self, wave: Wave) -> DecodingResult:
         duration_s = len(wave) / SAMPLE_RATE_HZ
         first = self._special.first_timestamp
         tokens = (first, 5, first + round(min(4.0, duration_s) / 0.02))
         attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
-        return Heard(
+        return DecodingResult(
             attempt=attempt,
             encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
             compression_ratio=1.0,
@@ -173,7 +173,7 @@ class Hasty:
 class Terse(Hasty):
     """Hears a word a second of short windows, and a single one of those that are longer than seven seconds."""
 
-    def _decode_one(self, wave: Wave) -> Heard:
+    def _decode_one(self, wave: Wave) -> DecodingResult:
         duration_s = len(wave) / SAMPLE_RATE_HZ
         n_words = 1 if duration_s > 7 else int(duration_s)
         attempt = Attempt(
@@ -189,12 +189,12 @@ class CutOff(Hasty):
         super().__init__(folder)
         self.prompts: list[tuple[int, ...]] = []
 
-    def decode(self, waves: Sequence[Wave], prompt: object = (), *_: object) -> tuple[Heard, ...]:
+    def decode(self, waves: Sequence[Wave], prompt: object = (), *_: object) -> tuple[DecodingResult, ...]:
         assert isinstance(prompt, tuple)
         self.prompts.append(prompt)
         return super().decode(waves)
 
-    def _decode_one(self, wave: Wave) -> Heard:
+    def _decode_one(self, wave: Wave) -> DecodingResult:
         first = self._special.first_timestamp
         end = first + round((len(wave) / SAMPLE_RATE_HZ - 2) / 0.02)
         tokens = (first, 5, end, end) if len(wave) > 3 * SAMPLE_RATE_HZ else (first, 6)

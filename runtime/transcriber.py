@@ -24,7 +24,7 @@ from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.gap_recovery import SecondLook, Stretch
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
-from sottovoce.runtime.decoding.window_decoder import Asked, DecodingResult, Detected, WindowDecoder
+from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult, Detected, WindowDecoder
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import load_decoder
 from sottovoce.runtime.model.encoder import Encoder
@@ -175,7 +175,9 @@ class Transcriber:
         self._check(options)
         clock = PhaseClock()
         clips = together.place([checked(wave, f"wave {place}") for place, wave in enumerate(waves)])
-        asked = {clip.start_s: self._settle(clip.wave, options, clock) for clip in together.audible(clips)}
+        asked = {
+            clip.start_s: self._prepare_context(clip.wave, options, clock) for clip in together.audible(clips)
+        }
         segments: list[Segment] = []
         for alike in together.group(
             clips, {start_s: each.detected.language for start_s, each in asked.items()}
@@ -224,7 +226,7 @@ class Transcriber:
     ) -> tuple[list[Segment], Detected]:
         if len(wave) < HOP_SAMPLES or is_silent(wave):
             return [], self._default_language(options)
-        asked = self._settle(wave, options, clock)
+        asked = self._prepare_context(wave, options, clock)
         prompt = self._prompt(asked, asked.hint)
         (heard,) = self._windows.decode([wave], prompt, options, clock)
         window = TimedWave(start_s=0.0, wave=wave)
@@ -243,10 +245,10 @@ class Transcriber:
         first = next(windows, None)
         if first is None:
             return [], self._default_language(options)
-        asked = self._with_aligned_times(self._settle(first.wave, options, clock))
+        asked = self._with_aligned_times(self._prepare_context(first.wave, options, clock))
         return self._hear(chain([first], windows), asked, clock, told), asked.detected
 
-    def _with_aligned_times(self, asked: Asked) -> Asked:
+    def _with_aligned_times(self, asked: DecodingContext) -> DecodingContext:
         """Take the times of segments from the alignment, where there is one: asked for them, the model skips speech.
 
         A translation has no words at the places of the speech, so that its times remain the model's.
@@ -262,7 +264,7 @@ class Transcriber:
     def _hear(
         self,
         windows: Iterable[TimedWave],
-        asked: Asked,
+        asked: DecodingContext,
         clock: PhaseClock,
         told: Progress,
         *,
@@ -296,7 +298,7 @@ class Transcriber:
         return sorted(segments, key=lambda segment: segment.start_s)
 
     def _take(
-        self, window: TimedWave, heard: DecodingResult, asked: Asked, clock: PhaseClock
+        self, window: TimedWave, heard: DecodingResult, asked: DecodingContext, clock: PhaseClock
     ) -> tuple[list[Segment], list[TimedWave]]:
         """Return the segments of a window, and what of it is to be heard again."""
         pieces = self._maker.pieces(window, heard)
@@ -318,13 +320,13 @@ class Transcriber:
     ) -> tuple[list[Segment], Detected]:
         """Let each window start where the model said that the one before ended, and know its text."""
         segments: list[Segment] = []
-        asked: Asked | None = None
+        asked: DecodingContext | None = None
         previous: Tokens | None = None
         while (wave := reader.window()).size >= HOP_SAMPLES:
             window = TimedWave(start_s=reader.position_s, wave=wave)
             n_done = len(wave) if len(wave) < WINDOW_SAMPLES else WINDOW_SAMPLES - EDGE_SAMPLES
             if not is_silent(wave) and self._look.has_speech(wave, options, clock):
-                asked = asked or self._settle(wave, options, clock)
+                asked = asked or self._prepare_context(wave, options, clock)
                 before = asked.first_text if previous is None else previous
                 (heard,) = self._windows.decode(
                     [wave], self._prompt(asked, with_room(asked.hotwords, before)), options, clock
@@ -340,13 +342,13 @@ class Transcriber:
             told(reader.position_s)
         return segments, asked.detected if asked else self._default_language(options)
 
-    def _settle(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> Asked:
+    def _prepare_context(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> DecodingContext:
         """Detect the language where it is not given; turn hints into tokens."""
         if options.language or not self._tokenizer.is_multilingual:
             detected = self._default_language(options)
         else:
             detected = self._windows.detect(wave[:WINDOW_SAMPLES], clock)
-        return Asked(
+        return DecodingContext(
             options=options,
             detected=detected,
             hotwords=self._hint(options.hotwords),
@@ -361,7 +363,7 @@ class Transcriber:
         is_known = options.language is not None or not self._tokenizer.is_multilingual
         return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
 
-    def _prompt(self, asked: Asked, previous: Tokens) -> Tokens:
+    def _prompt(self, asked: DecodingContext, previous: Tokens) -> Tokens:
         return self._tokenizer.prompt(
             language=asked.detected.language,
             task=asked.options.task,
@@ -371,7 +373,7 @@ class Transcriber:
 
 
 def _stretches(
-    window: TimedWave, pieces: Sequence[Piece], segments: Sequence[Segment], asked: Asked
+    window: TimedWave, pieces: Sequence[Piece], segments: Sequence[Segment], asked: DecodingContext
 ) -> list[Stretch]:
     """Return where the text of a window is, as far as it is known: by alignment, or to the model's last timestamp."""
     if asked.are_times_aligned:

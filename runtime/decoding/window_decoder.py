@@ -63,7 +63,7 @@ class Detected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class DecodingContext:
     """What a transcription settles before its first window.
 
     Attributes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
-from sottovoce.runtime.decoding.window_decoder import Asked, DecodingResult
+from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.alignment import Aligner
 from sottovoce.runtime.timestamps.segments import Piece, split_pieces
@@ -41,7 +41,7 @@ class SegmentMaker:
         window: TimedWave,
         pieces: Sequence[Piece],
         heard: DecodingResult,
-        asked: Asked,
+        asked: DecodingContext,
         clock: PhaseClock,
     ) -> list[Segment]:
         """Return the segments of a window's pieces, with words where they are asked for."""
@@ -76,7 +76,12 @@ class SegmentMaker:
         )
 
     def _sentences(
-        self, window: TimedWave, tokens: Tokens, heard: DecodingResult, asked: Asked, clock: PhaseClock
+        self,
+        window: TimedWave,
+        tokens: Tokens,
+        heard: DecodingResult,
+        asked: DecodingContext,
+        clock: PhaseClock,
     ) -> list[Segment]:
         """Place the words of a text without timestamps, and cut it into sentences."""
         with clock.time(Phase.ALIGNMENT):
@@ -102,7 +107,7 @@ class SegmentMaker:
             for sentence in cut_into_sentences(spans)
         ]
 
-    def _plain_prompt(self, asked: Asked) -> Tokens:
+    def _plain_prompt(self, asked: DecodingContext) -> Tokens:
         return self._tokenizer.prompt(
             language=asked.detected.language, task=asked.options.task, with_timestamps=False
         )
@@ -118,7 +123,7 @@ class SegmentMaker:
         window: TimedWave,
         segments: Sequence[Segment],
         heard: DecodingResult,
-        asked: Asked,
+        asked: DecodingContext,
         clock: PhaseClock,
     ) -> list[Segment]:
         """Place the words; segments that the model gave no times get those of their words."""
@@ -149,6 +154,6 @@ def _moved(word: Word, by_s: float) -> Word:
     return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
 
 
-def _written(asked: Asked) -> str:
+def _written(asked: DecodingContext) -> str:
     """Return the language of the text."""
     return "en" if asked.options.task is Task.TRANSLATE else asked.detected.language

@@ -20,7 +20,7 @@ import numpy as np
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.audio.features import WINDOW_SAMPLES
-from sottovoce.runtime.decoding.window_decoder import Asked
+from sottovoce.runtime.decoding.window_decoder import DecodingContext
 from sottovoce.speech.clips import filter_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech
@@ -31,7 +31,7 @@ from sottovoce.statistics.intervals import rate_delta_interval
 class ByTheModelsTimes(Transcriber):
     """Asks the model for timestamps in batches, as was done before the alignment."""
 
-    def _with_aligned_times(self, asked: Asked) -> Asked:
+    def _with_aligned_times(self, asked: DecodingContext) -> DecodingContext:
         return asked
 
 

@@ -17,8 +17,8 @@ class Phase(StrEnum):
     AUDIO = "audio"
     FEATURES = "features"
     ENCODER = "encoder"
-    FIRST_PASS = "first_pass"  # noqa: S105 - a pass of the decoder
-    STEPS = "steps"
+    PREFILL = "first_pass"  # noqa: S105 - a pass of the decoder
+    DECODE = "steps"
     VOICE_ACTIVITY = "voice_activity"
     ALIGNMENT = "alignment"
     OTHER = "other"

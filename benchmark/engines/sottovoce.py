@@ -19,8 +19,8 @@ from sottovoce.terms import Component, Format
 STAGES = {
     Phase.FEATURES: Stage.FEATURES,
     Phase.ENCODER: Stage.ENCODER,
-    Phase.FIRST_PASS: Stage.DECODER,
-    Phase.STEPS: Stage.DECODER_WITH_PAST,
+    Phase.PREFILL: Stage.DECODER,
+    Phase.DECODE: Stage.DECODER_WITH_PAST,
 }
 """The phases that are stages; time in any other is `other`."""
 

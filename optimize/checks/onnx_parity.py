@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sottovoce.errors import ParityError
 from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
-from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, feed_prompt
+from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, prefill
 from sottovoce.runtime.decoding.logit_filters import Rules
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -54,7 +54,7 @@ def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, refer
         language=reference.clip.language or "en", task=Task.TRANSCRIBE, with_timestamps=False
     )
     decoder.start(Encoded(states))
-    begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+    begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
     rules = Rules(special, with_timestamps=False)
     return decode_greedily(decoder, begin, rules, end=special.end, limit=max(1, len(reference.tokens)))
 

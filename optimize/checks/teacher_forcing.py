@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.greedy import decode_greedily, feed_prompt, token_limit
+from sottovoce.runtime.decoding.greedy import decode_greedily, prefill, token_limit
 from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -117,7 +117,7 @@ class Subject:
         special = self._tokenizer.special
         encoded = self._encode(clip.wave)
         self._decoder.start(encoded)
-        begin = feed_prompt(self._decoder, prompt, start=special.start, no_speech=special.no_speech)
+        begin = prefill(self._decoder, prompt, start=special.start, no_speech=special.no_speech)
         limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
         attempt = decode_greedily(self._decoder, begin, self._rules(), end=special.end, limit=limit)
         tokens = (*attempt.tokens, special.end)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.runtime.decoding.greedy import Attempt, Start, repeats_itself
+from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, repeats_itself
 from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.model.decoder import Decoder, Logits
@@ -50,7 +50,7 @@ class _Ranking:
 
 def decode_by_beams(
     decoder: Decoder,
-    begin: Start,
+    begin: PrefillResult,
     rules: Rules,
     *,
     end: int,

@@ -48,7 +48,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class PrefillResult:
     """The logits behind the prompt, and what the prompt's own logits tell.
 
     Attributes:
@@ -60,15 +60,15 @@ class Start:
     no_speech_probability: float
 
 
-def feed_prompt(decoder: Decoder, prompt: Tokens, *, start: int, no_speech: int) -> Start:
-    """Run the first pass over a prompt; see `feed_prompts`."""
-    (begin,) = feed_prompts(decoder, prompt, 1, start=start, no_speech=no_speech)
+def prefill(decoder: Decoder, prompt: Tokens, *, start: int, no_speech: int) -> PrefillResult:
+    """Run the first pass over a prompt; see `prefill_batch`."""
+    (begin,) = prefill_batch(decoder, prompt, 1, start=start, no_speech=no_speech)
     return begin
 
 
-def feed_prompts(
+def prefill_batch(
     decoder: Decoder, prompt: Tokens, n_windows: int, *, start: int, no_speech: int
-) -> tuple[Start, ...]:
+) -> tuple[PrefillResult, ...]:
     """Run the first pass over the same prompt for each window.
 
     Args:
@@ -81,7 +81,7 @@ def feed_prompts(
     tokens = np.tile(np.array(prompt, dtype=np.int64), (n_windows, 1))
     logits = decoder.run(tokens, at=(prompt.index(start), len(prompt) - 1))
     return tuple(
-        Start(
+        PrefillResult(
             row=behind_prompt,
             no_speech_probability=float(np.exp(behind_start[no_speech] - log_sum_exp(behind_start))),
         )
@@ -105,7 +105,7 @@ def likeliest_token(row: Row) -> int:
     return int(row.argmax())
 
 
-def decode_greedily(decoder: Decoder, begin: Start, rules: Rules, *, end: int, limit: int) -> Attempt:
+def decode_greedily(decoder: Decoder, begin: PrefillResult, rules: Rules, *, end: int, limit: int) -> Attempt:
     """Take the likeliest token until the end token, a loop or the limit; see `decode_together`."""
     (attempt,) = decode_together(decoder, [begin], rules, end=end, limits=[limit])
     return attempt
@@ -139,7 +139,7 @@ class _Line:
 
 def decode_together(
     decoder: Decoder,
-    begins: Sequence[Start],
+    begins: Sequence[PrefillResult],
     rules: Rules,
     *,
     end: int,

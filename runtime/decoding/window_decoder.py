@@ -11,11 +11,11 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.beam import decode_by_beams
 from sottovoce.runtime.decoding.greedy import (
     Attempt,
-    Start,
+    PrefillResult,
     compression_ratio,
     decode_greedily,
     decode_together,
-    feed_prompts,
+    prefill_batch,
     token_limit,
 )
 from sottovoce.runtime.decoding.logit_filters import Rules, log_sum_exp
@@ -138,7 +138,7 @@ class WindowDecoder:
         """
         special = self._tokenizer.special
         encoded = self._encode([wave], clock)
-        with clock.time(Phase.FIRST_PASS):
+        with clock.time(Phase.PREFILL):
             self._decoder.start(encoded)
             row = self._decoder.run(np.array([[special.start]], dtype=np.int64))[0, -1]
         codes, tokens = list(special.languages), np.array(list(special.languages.values()))
@@ -162,11 +162,11 @@ class WindowDecoder:
         with clock.time(Phase.ENCODER):
             return self.encoder.encode(features, plan)
 
-    def _begin(self, encoded: Encoded, prompt: Tokens, clock: PhaseClock) -> tuple[Start, ...]:
+    def _begin(self, encoded: Encoded, prompt: Tokens, clock: PhaseClock) -> tuple[PrefillResult, ...]:
         special = self._tokenizer.special
-        with clock.time(Phase.FIRST_PASS):
+        with clock.time(Phase.PREFILL):
             self._decoder.start(encoded)
-            return feed_prompts(
+            return prefill_batch(
                 self._decoder,
                 prompt,
                 len(encoded.states),
@@ -191,11 +191,11 @@ class WindowDecoder:
     ) -> tuple[Attempt, ...]:
         begins = self._begin(encoded, prompt, clock)
         limits = [self._limit(wave, prompt) for wave in waves]
-        with clock.time(Phase.STEPS, 0):
+        with clock.time(Phase.DECODE, 0):
             attempts = decode_together(
                 self._decoder, begins, self._rules(prompt), end=self._tokenizer.special.end, limits=limits
             )
-        clock.count(Phase.STEPS, max(len(attempt.tokens) for attempt in attempts))
+        clock.count(Phase.DECODE, max(len(attempt.tokens) for attempt in attempts))
         return attempts
 
     def _decode_one(
@@ -248,7 +248,7 @@ class WindowDecoder:
         (begin,) = self._begin(encoded, prompt, clock)
         rules, end = self._rules(prompt), self._tokenizer.special.end
         limit = self._limit(wave, prompt)
-        with clock.time(Phase.STEPS, 0):
+        with clock.time(Phase.DECODE, 0):
             if temperature > 0:
                 attempt = decode_sampled(
                     self._decoder,
@@ -265,7 +265,7 @@ class WindowDecoder:
                 )
             else:
                 attempt = decode_greedily(self._decoder, begin, rules, end=end, limit=limit)
-        clock.count(Phase.STEPS, len(attempt.tokens))
+        clock.count(Phase.DECODE, len(attempt.tokens))
         return attempt
 
     def _judge(self, attempt: Attempt, encoded: Encoded, options: TranscribeOptions) -> DecodingResult:

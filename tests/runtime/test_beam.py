@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.beam import BLOCK, decode_by_beams, likeliest
-from sottovoce.runtime.decoding.greedy import REPEATED_TOKENS, Attempt, Start, decode_greedily, feed_prompt
+from sottovoce.runtime.decoding.greedy import (
+    REPEATED_TOKENS,
+    Attempt,
+    PrefillResult,
+    decode_greedily,
+    prefill,
+)
 from sottovoce.runtime.decoding.logit_filters import Row, Rules
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -69,8 +75,8 @@ class Pretender:
     def select(self, rows: Sequence[int]) -> None:
         self.chosen = list(rows)
 
-    def begin(self) -> Start:
-        return Start(row=self.row(()), no_speech_probability=0.25)
+    def begin(self) -> PrefillResult:
+        return PrefillResult(row=self.row(()), no_speech_probability=0.25)
 
     def row(self, past: Tokens) -> Row:
         row = np.random.default_rng([self.seed, *past]).normal(0, 2, N_VOCABULARY).astype(np.float32)
@@ -243,9 +249,9 @@ def test_beams_of_a_real_graph_know_what_they_were_fed(tiny_run: Path, name: str
     states = encoder.encode(log_mel(tone(2.0), n_mels=encoder.n_mels), encoder.plan(32000))
     prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
 
-    def begin() -> Start:
+    def begin() -> PrefillResult:
         decoder.start(states)
-        return feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        return prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
 
     one = decode_by_beams(decoder, begin(), rules, end=special.end, limit=12, n_beams=1)
     assert one == decode_greedily(decoder, begin(), rules, end=special.end, limit=12)

@@ -17,7 +17,7 @@ from sottovoce.runtime.decoding.greedy import (
     REPEATED_TOKENS,
     compression_ratio,
     decode_greedily,
-    feed_prompt,
+    prefill,
     repeats_itself,
     token_limit,
 )
@@ -53,7 +53,7 @@ def test_greedy_decoding_gives_what_transformers_generates(variant: Path) -> Non
         wave = tone(2.0, pitch_hz=pitch_hz)
         expected = reference.transcribe(wave, LANGUAGE).tokens
         decoder.start(encoder.encode(log_mel(wave, n_mels=encoder.n_mels), encoder.plan(len(wave))))
-        begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
         spoken = tuple(token for token in expected if token not in prompt)
         attempt = decode_greedily(
             decoder, begin, Rules(special, with_timestamps=False), end=special.end, limit=len(spoken)
@@ -74,7 +74,7 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
     prompt = tokenizer.prompt(language=LANGUAGE, task=Task.TRANSCRIBE, with_timestamps=False)
     features = log_mel(tone(2.0), n_mels=encoder.n_mels)
     decoder.start(encoder.encode(features, encoder.plan(32000)))
-    begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+    begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
     rules = Rules(special, with_timestamps=False)
     attempt = decode_greedily(decoder, begin, rules, end=special.end, limit=9)
     with quiet_libraries():

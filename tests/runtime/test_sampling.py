@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
-from sottovoce.runtime.decoding.greedy import Attempt, Start, decode_greedily
+from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_greedily
 from sottovoce.runtime.decoding.logit_filters import Row, Rules
 from sottovoce.runtime.decoding.sampling import decode_sampled, draw
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
@@ -58,8 +58,8 @@ class Chain:
     def select(self, rows: Sequence[int]) -> None:
         raise NotImplementedError(rows)
 
-    def begin(self) -> Start:
-        return Start(row=self.table[31].copy(), no_speech_probability=0.25)
+    def begin(self) -> PrefillResult:
+        return PrefillResult(row=self.table[31].copy(), no_speech_probability=0.25)
 
 
 def sampled(chain: Chain, temperature: float, seed: int, limit: int = 40) -> Attempt:

@@ -19,8 +19,8 @@ from sottovoce.runtime.decoding.greedy import (
     Attempt,
     decode_greedily,
     decode_together,
-    feed_prompt,
-    feed_prompts,
+    prefill,
+    prefill_batch,
 )
 from sottovoce.runtime.decoding.logit_filters import Rules
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
@@ -61,10 +61,10 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
     alone = []
     for state, limit in zip(states, limits, strict=True):
         decoder.start(state)
-        begin = feed_prompt(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
         alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
     decoder.start(stacked(states))
-    begins = feed_prompts(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
+    begins = prefill_batch(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
     together = decode_together(decoder, begins, rules, end=special.end, limits=limits)
 
     assert [attempt.tokens for attempt in together] == [attempt.tokens for attempt in alone]
@@ -304,7 +304,7 @@ def test_of_attempts_that_are_all_unlikely_the_likeliest_is_taken(transcriber: T
 def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) -> None:
     timings = transcriber.transcribe(tone(3.0), GREEDY).timings
     assert sum(timings.phase_s.values()) == pytest.approx(timings.total_s, rel=1e-6)
-    assert timings.calls[Phase.ENCODER] == timings.calls[Phase.FIRST_PASS] == 1
+    assert timings.calls[Phase.ENCODER] == timings.calls[Phase.PREFILL] == 1
 
 
 def test_words_lie_in_their_segments_order(transcriber: Transcriber) -> None:

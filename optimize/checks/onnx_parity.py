@@ -6,7 +6,7 @@ from pathlib import Path
 from sottovoce.errors import ParityError
 from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
 from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, prefill
-from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Decoder, Encoded, States, load_decoder
@@ -55,7 +55,7 @@ def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, refer
     )
     decoder.start(Encoded(states))
     begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
-    rules = Rules(special, with_timestamps=False)
+    rules = LogitFilters(special, with_timestamps=False)
     return decode_greedily(decoder, begin, rules, end=special.end, limit=max(1, len(reference.tokens)))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.greedy import decode_greedily, prefill, token_limit
-from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
@@ -147,8 +147,8 @@ class Subject:
         known = language if language in self._tokenizer.special.languages else "en"
         return self._tokenizer.prompt(language=known, task=Task.TRANSCRIBE, with_timestamps=False)
 
-    def _rules(self) -> Rules:
-        return Rules(self._tokenizer.special, with_timestamps=False)
+    def _rules(self) -> LogitFilters:
+        return LogitFilters(self._tokenizer.special, with_timestamps=False)
 
     def _encode(self, wave: Wave) -> Encoded:
         plan = self._encoder.plan(len(wave))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, repeats_itself
-from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.model.decoder import Decoder, Logits
 
@@ -51,7 +51,7 @@ class _Ranking:
 def decode_by_beams(
     decoder: Decoder,
     begin: PrefillResult,
-    rules: Rules,
+    rules: LogitFilters,
     *,
     end: int,
     limit: int,
@@ -120,7 +120,7 @@ def _has_looped(tokens: Tokens, limit: int) -> bool:
     return len(tokens) >= limit or repeats_itself(tokens)
 
 
-def _candidates(live: Sequence[_Beam], rows: Logits, rules: Rules, n_beams: int) -> list[_Candidate]:
+def _candidates(live: Sequence[_Beam], rows: Logits, rules: LogitFilters, n_beams: int) -> list[_Candidate]:
     """Extend each beam by its likeliest tokens: one more than there are beams, as one may be the end."""
     found = []
     for source, (beam, row) in enumerate(zip(live, rows, strict=True)):

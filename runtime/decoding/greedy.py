@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sottovoce.runtime.decoding.logit_filters import Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens
 from sottovoce.runtime.model.decoder import Decoder
 
@@ -105,7 +105,9 @@ def likeliest_token(row: Row) -> int:
     return int(row.argmax())
 
 
-def decode_greedily(decoder: Decoder, begin: PrefillResult, rules: Rules, *, end: int, limit: int) -> Attempt:
+def decode_greedily(
+    decoder: Decoder, begin: PrefillResult, rules: LogitFilters, *, end: int, limit: int
+) -> Attempt:
     """Take the likeliest token until the end token, a loop or the limit; see `decode_together`."""
     (attempt,) = decode_together(decoder, [begin], rules, end=end, limits=[limit])
     return attempt
@@ -121,7 +123,7 @@ class _Line:
     has_ended: bool = False
     has_looped: bool = False
 
-    def take(self, row: Row, rules: Rules, end: int, pick: Pick) -> int:
+    def take(self, row: Row, rules: LogitFilters, end: int, pick: Pick) -> int:
         """Append a token; return what to feed next."""
         if self.has_ended:
             return end
@@ -140,7 +142,7 @@ class _Line:
 def decode_together(
     decoder: Decoder,
     begins: Sequence[PrefillResult],
-    rules: Rules,
+    rules: LogitFilters,
     *,
     end: int,
     limits: Sequence[int],

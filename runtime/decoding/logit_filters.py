@@ -21,7 +21,7 @@ MAX_FIRST_TIMESTAMP_INDEX = 50
 """The first segment starts within the first second: 50 steps of 0.02 s."""
 
 
-class Rules:
+class LogitFilters:
     """Applies a checkpoint's rules to logits, in place."""
 
     def __init__(self, special: SpecialTokens, *, with_timestamps: bool) -> None:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_together
-from sottovoce.runtime.decoding.logit_filters import Row, Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
 from sottovoce.runtime.model.decoder import Decoder
 
 
 def decode_sampled(
     decoder: Decoder,
     begin: PrefillResult,
-    rules: Rules,
+    rules: LogitFilters,
     *,
     end: int,
     limit: int,

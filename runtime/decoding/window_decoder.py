@@ -18,7 +18,7 @@ from sottovoce.runtime.decoding.greedy import (
     prefill_batch,
     token_limit,
 )
-from sottovoce.runtime.decoding.logit_filters import Rules, log_sum_exp
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, log_sum_exp
 from sottovoce.runtime.decoding.sampling import decode_sampled
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.model.decoder import Decoder, Encoded, stacked
@@ -174,9 +174,9 @@ class WindowDecoder:
                 no_speech=special.no_speech,
             )
 
-    def _rules(self, prompt: Tokens) -> Rules:
+    def _rules(self, prompt: Tokens) -> LogitFilters:
         special = self._tokenizer.special
-        return Rules(special, with_timestamps=prompt[-1] != special.no_timestamps)
+        return LogitFilters(special, with_timestamps=prompt[-1] != special.no_timestamps)
 
     def _limit(self, wave: Wave, prompt: Tokens) -> int:
         least = TOKENS_OF_ANY_WINDOW if self._tokenizer.special.takes_many_tokens(prompt) else 0

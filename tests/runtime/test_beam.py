@@ -21,7 +21,7 @@ from sottovoce.runtime.decoding.greedy import (
     decode_greedily,
     prefill,
 )
-from sottovoce.runtime.decoding.logit_filters import Row, Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray, load_decoder
@@ -44,7 +44,7 @@ SPECIAL = SpecialTokens(
     suppressed=(END + 1, END + 2, END + 3, END + 4),
     suppressed_at_start=(END,),
 )
-RULES = Rules(SPECIAL, with_timestamps=False)
+RULES = LogitFilters(SPECIAL, with_timestamps=False)
 N_VOCABULARY = END + 5
 
 SEEDS = st.integers(0, 2**31)
@@ -245,7 +245,7 @@ def test_beams_of_a_real_graph_know_what_they_were_fed(tiny_run: Path, name: str
     encoder, decoder = Encoder.load(folder, compute), load_decoder(folder, compute)
     tokenizer = WhisperTokenizer.load(folder)
     special = tokenizer.special
-    rules = Rules(special, with_timestamps=False)
+    rules = LogitFilters(special, with_timestamps=False)
     states = encoder.encode(log_mel(tone(2.0), n_mels=encoder.n_mels), encoder.plan(32000))
     prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
 

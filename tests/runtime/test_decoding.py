@@ -21,7 +21,7 @@ from sottovoce.runtime.decoding.greedy import (
     repeats_itself,
     token_limit,
 )
-from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import load_decoder
@@ -56,7 +56,7 @@ def test_greedy_decoding_gives_what_transformers_generates(variant: Path) -> Non
         begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
         spoken = tuple(token for token in expected if token not in prompt)
         attempt = decode_greedily(
-            decoder, begin, Rules(special, with_timestamps=False), end=special.end, limit=len(spoken)
+            decoder, begin, LogitFilters(special, with_timestamps=False), end=special.end, limit=len(spoken)
         )
         # A random model loops; transformers lets it.
         assert len(attempt.tokens) > MIN_SPOKEN
@@ -75,7 +75,7 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
     features = log_mel(tone(2.0), n_mels=encoder.n_mels)
     decoder.start(encoder.encode(features, encoder.plan(32000)))
     begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
-    rules = Rules(special, with_timestamps=False)
+    rules = LogitFilters(special, with_timestamps=False)
     attempt = decode_greedily(decoder, begin, rules, end=special.end, limit=9)
     with quiet_libraries():
         model = WhisperForConditionalGeneration.from_pretrained(tiny).eval()

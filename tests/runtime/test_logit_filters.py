@@ -14,7 +14,7 @@ from transformers.generation.logits_process import (
     WhisperTimeStampLogitsProcessor,
 )
 
-from sottovoce.runtime.decoding.logit_filters import MAX_FIRST_TIMESTAMP_INDEX, Row, Rules, log_sum_exp
+from sottovoce.runtime.decoding.logit_filters import MAX_FIRST_TIMESTAMP_INDEX, LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
 
 N_TEXT = 40
@@ -61,7 +61,7 @@ def random_row(seed: int, favour: float = 0.0) -> Row:
     return row
 
 
-def applied(rules: Rules, row: Row, generated: list[int]) -> Row:
+def applied(rules: LogitFilters, row: Row, generated: list[int]) -> Row:
     changed = row.copy()
     rules.apply(changed, generated)
     return changed
@@ -89,20 +89,20 @@ def expected(row: Row, generated: list[int], *, with_timestamps: bool) -> Row:
 @given(seed=SEEDS, generated=st.lists(TEXT_TOKENS, max_size=5))
 def test_suppressed_tokens_are_those_of_transformers(seed: int, generated: list[int]) -> None:
     row = random_row(seed)
-    ours = applied(Rules(SPECIAL, with_timestamps=False), row, generated)
+    ours = applied(LogitFilters(SPECIAL, with_timestamps=False), row, generated)
     np.testing.assert_array_equal(ours, expected(row, generated, with_timestamps=False))
 
 
 @given(seed=SEEDS, generated=histories(), favour=st.sampled_from((-8.0, -2.0, 0.0, 4.0)))
 def test_timestamps_follow_the_rules_of_transformers(seed: int, generated: list[int], favour: float) -> None:
     row = random_row(seed, favour)
-    ours = applied(Rules(SPECIAL, with_timestamps=True), row, generated)
+    ours = applied(LogitFilters(SPECIAL, with_timestamps=True), row, generated)
     np.testing.assert_array_equal(ours, expected(row, generated, with_timestamps=True))
 
 
 @given(seed=SEEDS, n_tokens=st.integers(1, 40), favour=st.sampled_from((-3.0, 0.0, 3.0)))
 def test_what_the_rules_let_through_is_well_formed(seed: int, n_tokens: int, favour: float) -> None:
-    rules = Rules(SPECIAL, with_timestamps=True)
+    rules = LogitFilters(SPECIAL, with_timestamps=True)
     generated: list[int] = []
     for step in range(n_tokens):
         token = int(applied(rules, random_row(seed + step, favour), generated).argmax())
@@ -116,25 +116,27 @@ def test_what_the_rules_let_through_is_well_formed(seed: int, n_tokens: int, fav
 
 
 def test_a_transcript_starts_with_a_time_of_the_first_second() -> None:
-    row = applied(Rules(SPECIAL, with_timestamps=True), random_row(0), [])
+    row = applied(LogitFilters(SPECIAL, with_timestamps=True), random_row(0), [])
     assert set(np.flatnonzero(np.isfinite(row))) == set(range(FIRST, FIRST + 51))
 
 
 def test_a_segment_that_ended_is_followed_by_a_time_or_the_end() -> None:
-    row = applied(Rules(SPECIAL, with_timestamps=True), random_row(0, favour=-20), [FIRST, 9, FIRST + 5])
+    row = applied(
+        LogitFilters(SPECIAL, with_timestamps=True), random_row(0, favour=-20), [FIRST, 9, FIRST + 5]
+    )
     allowed = set(np.flatnonzero(np.isfinite(row)).tolist())
     assert allowed == {END, *range(FIRST + 5, N_VOCABULARY)}
 
 
 def test_text_follows_a_pair_of_times() -> None:
     generated = [FIRST, 9, FIRST + 5, FIRST + 5]
-    row = applied(Rules(SPECIAL, with_timestamps=True), random_row(0, favour=20), generated)
+    row = applied(LogitFilters(SPECIAL, with_timestamps=True), random_row(0, favour=20), generated)
     assert np.isneginf(row[FIRST:]).all()
     assert np.isfinite(row[9])
 
 
 def test_a_segment_has_a_length() -> None:
-    row = applied(Rules(SPECIAL, with_timestamps=True), random_row(0, favour=20), [FIRST + 3, 9])
+    row = applied(LogitFilters(SPECIAL, with_timestamps=True), random_row(0, favour=20), [FIRST + 3, 9])
     allowed = np.flatnonzero(np.isfinite(row))
     assert allowed.tolist() == list(range(FIRST + 4, N_VOCABULARY))
 
@@ -142,7 +144,7 @@ def test_a_segment_has_a_length() -> None:
 def test_a_checkpoint_without_suppressed_tokens_says_anything() -> None:
     special = replace(SPECIAL, suppressed=(), suppressed_at_start=())
     row = random_row(0)
-    np.testing.assert_array_equal(applied(Rules(special, with_timestamps=False), row, []), row)
+    np.testing.assert_array_equal(applied(LogitFilters(special, with_timestamps=False), row, []), row)
 
 
 @given(seed=SEEDS, scale=st.sampled_from((0.0, 1.0, 50.0)), shift=st.sampled_from((-1e4, 0.0, 1e4)))

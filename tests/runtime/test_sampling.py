@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
 from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_greedily
-from sottovoce.runtime.decoding.logit_filters import Row, Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
 from sottovoce.runtime.decoding.sampling import decode_sampled, draw
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
 from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray
@@ -31,7 +31,7 @@ SPECIAL = SpecialTokens(
     suppressed=(4, 31),
     suppressed_at_start=(5, END),
 )
-RULES = Rules(SPECIAL, with_timestamps=False)
+RULES = LogitFilters(SPECIAL, with_timestamps=False)
 
 SEEDS = st.integers(0, 2**31)
 TEMPERATURES = st.floats(0.1, 1.0)

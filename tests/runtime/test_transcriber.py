@@ -22,7 +22,7 @@ from sottovoce.runtime.decoding.greedy import (
     prefill,
     prefill_batch,
 )
-from sottovoce.runtime.decoding.logit_filters import Rules
+from sottovoce.runtime.decoding.logit_filters import LogitFilters
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -52,7 +52,7 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
     tokenizer = WhisperTokenizer.load(folder)
     special = tokenizer.special
     prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
-    rules = Rules(special, with_timestamps=False)
+    rules = LogitFilters(special, with_timestamps=False)
     states = [
         encoder.encode(log_mel(tone(2.0, hz), n_mels=80), encoder.plan(32_000)) for hz in (220, 440, 3_000)
     ]

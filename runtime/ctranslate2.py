@@ -117,7 +117,7 @@ class Ctranslate2Transcriber(Transcriber):
     def detect_language(self, wave: Wave) -> Detected:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
         if not self._model.model.is_multilingual:
-            return self._unheard(TranscribeOptions())
+            return self._uncovered_speech(TranscribeOptions())
         language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
         return Detected(language=str(language), probability=float(probability))
 
@@ -144,16 +144,16 @@ class Ctranslate2Transcriber(Transcriber):
     ) -> tuple[list[Segment], Detected]:
         wave = stream.read()
         if len(wave) < HOP_SAMPLES or is_silent(wave):
-            return [], self._unheard(options)
+            return [], self._uncovered_speech(options)
         for part in self._parts:
             part.clock = clock
         found, info = self._start(wave, options)
         segments = list(self._follow(found, len(wave) / SAMPLE_RATE_HZ, told))
         if not segments and options.language is None:
-            return [], self._unheard(options)
+            return [], self._uncovered_speech(options)
         return segments, Detected(language=str(info.language), probability=float(info.language_probability))
 
-    def _unheard(self, options: TranscribeOptions) -> Detected:
+    def _uncovered_speech(self, options: TranscribeOptions) -> Detected:
         """Return the language that is given or the only one; of silence nothing is known."""
         is_known = options.language is not None or not self._model.model.is_multilingual
         return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)

@@ -22,7 +22,7 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.gap_recovery import SecondLook, Stretch
+from sottovoce.runtime.decoding.gap_recovery import GapRecovery, Stretch
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
 from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult, Detected, WindowDecoder
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -78,7 +78,7 @@ class Transcriber:
         give_back_freed()
         self._windows = WindowDecoder(self._encoder, self._decoder, self._tokenizer)
         self._maker = SegmentMaker(folder, compute, self._tokenizer)
-        self._look = SecondLook()
+        self._look = GapRecovery()
 
     @classmethod
     def load(
@@ -303,13 +303,13 @@ class Transcriber:
         """Return the segments of a window, and what of it is to be heard again."""
         pieces = self._maker.pieces(window, heard)
         segments = self._maker.segments(window, pieces, heard, asked, clock)
-        unheard = self._look.unheard(
+        uncovered_speech = self._look.uncovered_speech(
             window, _stretches(window, pieces, segments, asked), asked.options, clock
         )
         n_tokens = sum(token < self._tokenizer.special.end for token in heard.attempt.tokens)
-        if not unheard and (cuts := self._look.cut_anew(window, n_tokens, asked.options, clock)):
+        if not uncovered_speech and (cuts := self._look.resegment(window, n_tokens, asked.options, clock)):
             return [], cuts
-        return segments, unheard
+        return segments, uncovered_speech
 
     def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
         longest_s = LONGEST_ELASTIC_S if self._encoder.is_elastic else WINDOW_S

@@ -40,7 +40,7 @@ SHORTER = 0.6
 """Of a window that is cut anew: at most this share of it is in one piece."""
 
 
-class SecondLook:
+class GapRecovery:
     """Looks for speech where a text alone does not tell; loads what finds speech when it is first needed."""
 
     @cached_property
@@ -62,7 +62,7 @@ class SecondLook:
         """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
         return not _is_doubtful(heard) or self.has_speech(window.wave, options, clock)
 
-    def unheard(
+    def uncovered_speech(
         self, window: TimedWave, heard: Sequence[Stretch], options: TranscribeOptions, clock: PhaseClock
     ) -> list[TimedWave]:
         """Return the speech that the text of a window leaves out: the model at times ends early, or skips.
@@ -84,10 +84,10 @@ class SecondLook:
         return [
             TimedWave(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
             for begin, end in gaps
-            if self._is_unheard(window.wave[begin:end], len(window.wave), clock)
+            if self._is_uncovered(window.wave[begin:end], len(window.wave), clock)
         ]
 
-    def _is_unheard(self, gap: Wave, n_window: int, clock: PhaseClock) -> bool:
+    def _is_uncovered(self, gap: Wave, n_window: int, clock: PhaseClock) -> bool:
         """Tell whether a gap has speech.
 
         One that is nearly its window is none: its text would be short and the gap in it again nearly the window.
@@ -99,7 +99,7 @@ class SecondLook:
         spans = speech_spans(probabilities, duration_s=len(gap) / SAMPLE_RATE_HZ)
         return sum(span.end_s - span.start_s for span in spans) >= LEAST_SPEECH_S
 
-    def cut_anew(
+    def resegment(
         self, window: TimedWave, n_tokens: int, options: TranscribeOptions, clock: PhaseClock
     ) -> list[TimedWave]:
         """Cut a window with hardly any text for its speech into shorter ones; none where it has enough.

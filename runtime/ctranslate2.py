@@ -108,7 +108,7 @@ class Ctranslate2Transcriber(Transcriber):
         """Codes of the languages that the model knows."""
         return tuple(self._model.supported_languages)
 
-    def transcribe_together(
+    def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
     ) -> tuple[Transcript, ...]:
         """Transcribe clips one after another: faster-whisper has batches within one recording only."""

@@ -152,7 +152,7 @@ class Transcriber:
             timings=clock.timings(),
         )
 
-    def transcribe_together(
+    def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
     ) -> tuple[Transcript, ...]:
         """Transcribe clips in batches: more of them an hour, while each waits for the others.

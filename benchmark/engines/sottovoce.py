@@ -88,7 +88,7 @@ class SottovoceEngine:
             options = TranscribeOptions(
                 language=known, with_timestamps=False, temperatures=(0.0,), batch_size=batch_size
             )
-            self._transcriber.transcribe_together(alike, options)
+            self._transcriber.transcribe_batch(alike, options)
         return time.perf_counter() - started
 
     def _detected(self, wave: Wave) -> str | None:

@@ -108,8 +108,8 @@ def likeliest_token(row: Row) -> int:
 def decode_greedily(
     decoder: Decoder, begin: PrefillResult, rules: LogitFilters, *, end: int, limit: int
 ) -> Attempt:
-    """Take the likeliest token until the end token, a loop or the limit; see `decode_together`."""
-    (attempt,) = decode_together(decoder, [begin], rules, end=end, limits=[limit])
+    """Take the likeliest token until the end token, a loop or the limit; see `decode_batch`."""
+    (attempt,) = decode_batch(decoder, [begin], rules, end=end, limits=[limit])
     return attempt
 
 
@@ -139,7 +139,7 @@ class _Line:
         return token
 
 
-def decode_together(
+def decode_batch(
     decoder: Decoder,
     begins: Sequence[PrefillResult],
     rules: LogitFilters,

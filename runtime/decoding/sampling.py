@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_together
+from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_batch
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
 from sottovoce.runtime.model.decoder import Decoder
 
@@ -34,7 +34,7 @@ def decode_sampled(
             told without it.
         generator: the chance; one seed for each window makes transcripts repeatable.
     """
-    (attempt,) = decode_together(
+    (attempt,) = decode_batch(
         decoder,
         [begin],
         rules,

@@ -13,8 +13,8 @@ from sottovoce.runtime.decoding.greedy import (
     Attempt,
     PrefillResult,
     compression_ratio,
+    decode_batch,
     decode_greedily,
-    decode_together,
     prefill_batch,
     token_limit,
 )
@@ -123,7 +123,7 @@ class WindowDecoder:
                 self._decode_one(wave, one, prompt, options, clock)
                 for wave, one in zip(waves, alone, strict=True)
             )
-        attempts = self._decode_together(waves, encoded, prompt, clock)
+        attempts = self._decode_batch(waves, encoded, prompt, clock)
         return tuple(
             self._mend(wave, one, attempt, prompt, options, clock)
             for wave, one, attempt in zip(waves, alone, attempts, strict=True)
@@ -182,7 +182,7 @@ class WindowDecoder:
         least = TOKENS_OF_ANY_WINDOW if self._tokenizer.special.takes_many_tokens(prompt) else 0
         return token_limit(len(wave) / SAMPLE_RATE_HZ, prompt, least=least)
 
-    def _decode_together(
+    def _decode_batch(
         self,
         waves: Sequence[Wave],
         encoded: Encoded,
@@ -192,7 +192,7 @@ class WindowDecoder:
         begins = self._begin(encoded, prompt, clock)
         limits = [self._limit(wave, prompt) for wave in waves]
         with clock.time(Phase.DECODE, 0):
-            attempts = decode_together(
+            attempts = decode_batch(
                 self._decoder, begins, self._rules(prompt), end=self._tokenizer.special.end, limits=limits
             )
         clock.count(Phase.DECODE, max(len(attempt.tokens) for attempt in attempts))

@@ -25,7 +25,7 @@ def texts(transcripts: tuple[Transcript, ...]) -> list[str]:
 def test_each_clip_says_what_it_says_alone_in_the_order_given(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(4.0, pitch_hz=500.0), tone(2.0, pitch_hz=700.0)]
     alone = [transcriber.transcribe(wave, GREEDY) for wave in waves]
-    together = transcriber.transcribe_together(waves, GREEDY)
+    together = transcriber.transcribe_batch(waves, GREEDY)
     assert texts(together) == texts(tuple(alone))
     assert any(texts(together))
     for one, other in zip(alone, together, strict=True):
@@ -38,7 +38,7 @@ def test_each_clip_says_what_it_says_alone_in_the_order_given(transcriber: Trans
 
 def test_languages_are_detected_clip_by_clip(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(3.0, pitch_hz=3000.0)]
-    told = transcriber.transcribe_together(waves, TranscribeOptions(temperatures=(0.0,)))
+    told = transcriber.transcribe_batch(waves, TranscribeOptions(temperatures=(0.0,)))
     assert [transcript.language for transcript in told] == [
         transcriber.detect_language(wave).language for wave in waves
     ]
@@ -46,21 +46,21 @@ def test_languages_are_detected_clip_by_clip(transcriber: Transcriber) -> None:
 
 def test_silence_among_the_clips_stays_empty(transcriber: Transcriber) -> None:
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
-    told = transcriber.transcribe_together([silence, tone(2.0), silence[:10]], GREEDY)
+    told = transcriber.transcribe_batch([silence, tone(2.0), silence[:10]], GREEDY)
     assert [bool(transcript.text) for transcript in told] == [False, True, False]
-    assert transcriber.transcribe_together([], GREEDY) == ()
+    assert transcriber.transcribe_batch([], GREEDY) == ()
 
 
 def test_a_first_temperature_counts_in_batches_too(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(2.0, pitch_hz=700.0)]
     drawn = TranscribeOptions(language="en", temperatures=(0.7,), use_voice_activity=False)
-    together = transcriber.transcribe_together(waves, drawn)
+    together = transcriber.transcribe_batch(waves, drawn)
     assert {segment.temperature for each in together for segment in each.segments} == {0.7}
     assert texts(together) == [transcriber.transcribe(wave, drawn).text for wave in waves]
 
 
 def test_a_clip_that_is_no_clip_is_named(transcriber: Transcriber) -> None:
     with pytest.raises(InputError, match=r"wave 1 is 31\.0 s long"):
-        transcriber.transcribe_together([tone(1.0), tone(31.0)], GREEDY)
+        transcriber.transcribe_batch([tone(1.0), tone(31.0)], GREEDY)
     with pytest.raises(InputError, match="wave 0 holds samples that are not finite"):
-        transcriber.transcribe_together([np.full(16_000, np.nan, dtype=np.float32)], GREEDY)
+        transcriber.transcribe_batch([np.full(16_000, np.nan, dtype=np.float32)], GREEDY)

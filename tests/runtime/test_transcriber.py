@@ -17,8 +17,8 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.greedy import (
     Attempt,
+    decode_batch,
     decode_greedily,
-    decode_together,
     prefill,
     prefill_batch,
 )
@@ -65,7 +65,7 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
         alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
     decoder.start(stacked(states))
     begins = prefill_batch(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
-    together = decode_together(decoder, begins, rules, end=special.end, limits=limits)
+    together = decode_batch(decoder, begins, rules, end=special.end, limits=limits)
 
     assert [attempt.tokens for attempt in together] == [attempt.tokens for attempt in alone]
     assert [attempt.has_looped for attempt in together] == [attempt.has_looped for attempt in alone]

@@ -33,7 +33,7 @@ from sottovoce.errors import InputError, StageError
 from sottovoce.machine.environment import PeakMemory, library_versions, read_host
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import CalibrationSpec, Int8Variant
-from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
+from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
@@ -266,7 +266,7 @@ def record(
 def _record_clips(
     baseline: Path, clips: Sequence[LoadedClip], into: Path, compute: ComputeSpec, reporter: Reporter
 ) -> tuple[tuple[SequenceEntry, ...], float]:
-    variant = WhisperVariant.load(baseline, compute)
+    variant = OptimumPipeline.load(baseline, compute)
     recorder = Recorder(variant)
     entries: list[SequenceEntry] = []
     difference: float | None = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, DecodedSequence
 from sottovoce.errors import StageError
-from sottovoce.reference_pipeline import WhisperVariant
+from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.terms import Component
 
 
@@ -21,7 +21,7 @@ class Recorder:
     of its own, without steps.
     """
 
-    def __init__(self, variant: WhisperVariant) -> None:
+    def __init__(self, variant: OptimumPipeline) -> None:
         self._features: NDArray[np.float32] | None = None
         self._sequences: list[_Open] = []
         self.last_step: Call = {}

@@ -7,7 +7,7 @@ from typing import Any
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.readback import read_precision
 from sottovoce.benchmark.schema.results import Precision, Stage
-from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
+from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import layout_of
@@ -89,7 +89,7 @@ class OptimumIntelEngine:
     """A variant in optimum-intel with a clock in front of each component."""
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
-        self._variant = WhisperVariant.load(folder, compute)
+        self._variant = OptimumPipeline.load(folder, compute)
         self._clock = StageClock()
         is_stateful = layout_of(folder) is Layout.STATEFUL
         for component in self._variant.components:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sottovoce.reference_pipeline import WhisperVariant, quiet_libraries
+from sottovoce.reference_pipeline import OptimumPipeline, quiet_libraries
 from sottovoce.runtime.model.compute import ComputeSpec
 
 
@@ -36,9 +36,9 @@ def _with_dynamic_linears(model: Any) -> Any:
     return quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
 
 
-def with_processor(model: Any, folder: Path) -> WhisperVariant:
+def with_processor(model: Any, folder: Path) -> OptimumPipeline:
     """Give a model what turns waves into features and tokens into text, as the engine optimum-intel has it."""
     from transformers import WhisperProcessor
 
     with quiet_libraries():
-        return WhisperVariant(model, WhisperProcessor.from_pretrained(folder, local_files_only=True))
+        return OptimumPipeline(model, WhisperProcessor.from_pretrained(folder, local_files_only=True))

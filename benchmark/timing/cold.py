@@ -155,9 +155,9 @@ def _open_sottovoce(spec: EngineSpec) -> Hear:
 
 
 def _open_optimum_intel(spec: EngineSpec) -> Hear:
-    from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread
+    from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 
-    variant = WhisperVariant.load(spec.folder, spec.compute)
+    variant = OptimumPipeline.load(spec.folder, spec.compute)
 
     def hear(wave: "Wave", language: str | None) -> str:
         with one_torch_thread():

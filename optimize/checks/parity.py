@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
-from sottovoce.reference_pipeline import WhisperVariant, one_torch_thread, quiet_libraries
+from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread, quiet_libraries
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.tokenizer import Tokens
@@ -98,7 +98,7 @@ def check_parity(folder: Path, references: Sequence[Reference], compute: Compute
     Raises:
         ParityError: the encoder differs by more than rounding, or a greedy token differs.
     """
-    variant = WhisperVariant.load(folder, compute)
+    variant = OptimumPipeline.load(folder, compute)
     worst = 0.0
     with one_torch_thread():
         for reference in references:
@@ -106,7 +106,7 @@ def check_parity(folder: Path, references: Sequence[Reference], compute: Compute
     return Parity(n_clips=len(references), encoder_max_difference=worst, identical_tokens=True)
 
 
-def _check_clip(name: str, variant: WhisperVariant, reference: Reference) -> float:
+def _check_clip(name: str, variant: OptimumPipeline, reference: Reference) -> float:
     states = variant.encode(reference.features)
     difference = relative_difference(states, reference.encoder_states)
     if not difference <= MAX_ENCODER_DIFFERENCE:  # nan fails too

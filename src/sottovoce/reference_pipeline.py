@@ -95,7 +95,7 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class WhisperVariant:
+class OptimumPipeline:
     """A variant loaded in optimum-intel."""
 
     def __init__(self, model: Any, processor: Any) -> None:
@@ -105,7 +105,7 @@ class WhisperVariant:
         self.languages = _languages(model.generation_config)
 
     @classmethod
-    def load(cls, folder: Path, compute: ComputeSpec) -> "WhisperVariant":
+    def load(cls, folder: Path, compute: ComputeSpec) -> "OptimumPipeline":
         """Load and compile a variant.
 
         Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from sottovoce.calibrate.recorder import Recorder, largest_difference
 from sottovoce.calibrate.store import DecodedSequence, StepRebuilder
-from sottovoce.reference_pipeline import WhisperVariant
+from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 from tests.support import tone
@@ -23,7 +23,7 @@ def copies(baseline: Path) -> Copies:
     """Collect every call of every component as optimum-intel's own quantization does."""
     from optimum.intel.openvino.quantization import InferRequestWrapper
 
-    variant = WhisperVariant.load(baseline, ComputeSpec())
+    variant = OptimumPipeline.load(baseline, ComputeSpec())
     kept: Copies = {component: [] for component in Component}
     for component in Component:
         variant.wrap(component, lambda request, into=kept[component]: InferRequestWrapper(request, into))  # type: ignore[misc]
@@ -34,7 +34,7 @@ def copies(baseline: Path) -> Copies:
 
 @pytest.fixture(scope="module")
 def sequences(baseline: Path) -> tuple[DecodedSequence, ...]:
-    variant = WhisperVariant.load(baseline, ComputeSpec())
+    variant = OptimumPipeline.load(baseline, ComputeSpec())
     recorder = Recorder(variant)
     taken: list[DecodedSequence] = []
     for wave in WAVES:
@@ -91,7 +91,7 @@ def test_rebuilt_steps_have_all_inputs_of_the_model(
 
 
 def test_detecting_a_language_is_a_sequence_without_steps(baseline: Path) -> None:
-    variant = WhisperVariant.load(baseline, ComputeSpec())
+    variant = OptimumPipeline.load(baseline, ComputeSpec())
     recorder = Recorder(variant)
     variant.transcribe(WAVES[0], None)
     detection, transcript = recorder.take()

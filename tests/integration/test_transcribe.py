@@ -19,7 +19,7 @@ import srt
 import webvtt
 
 from sottovoce.cli.demo import demo_speech
-from sottovoce.reference_pipeline import WhisperVariant
+from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -68,7 +68,7 @@ def wer(references: list[str], hypotheses: list[str]) -> float:
 def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
     tiny_run: Path, demo_clips: list[tuple[Clip, Wave]], name: str
 ) -> None:
-    expected = WhisperVariant.load(tiny_run / "fp32", ComputeSpec())
+    expected = OptimumPipeline.load(tiny_run / "fp32", ComputeSpec())
     found = Transcriber.load(tiny_run / name)
     for clip, wave in demo_clips:
         tokens = found.transcribe(wave, PLAIN).segments[0].tokens

@@ -12,7 +12,7 @@ from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
 from sottovoce.recipes.recipe import FloatVariant
-from sottovoce.reference_pipeline import WhisperVariant
+from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of
@@ -56,7 +56,7 @@ def test_a_float16_variant_computes_what_pytorch_computes_with_rounded_weights(
 def test_the_processor_of_a_variant_is_that_of_its_checkpoint(
     tiny_run: Path, references: Sequence[Reference]
 ) -> None:
-    variant = WhisperVariant.load(tiny_run / "fp32", ComputeSpec())
+    variant = OptimumPipeline.load(tiny_run / "fp32", ComputeSpec())
     for reference in references:
         np.testing.assert_allclose(variant.features(reference.clip.wave), reference.features, atol=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sottovoce.reference_pipeline import WhisperVariant, quiet_libraries
+from sottovoce.reference_pipeline import OptimumPipeline, quiet_libraries
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.greedy import (
     MAX_NGRAM,
@@ -47,7 +47,7 @@ def test_greedy_decoding_gives_what_transformers_generates(variant: Path) -> Non
     decoder = load_decoder(variant, COMPUTE)
     tokenizer = WhisperTokenizer.load(variant)
     special = tokenizer.special
-    reference = WhisperVariant.load(variant, COMPUTE)
+    reference = OptimumPipeline.load(variant, COMPUTE)
     prompt = tokenizer.prompt(language=LANGUAGE, task=Task.TRANSCRIBE, with_timestamps=False)
     for pitch_hz in PITCHES_HZ:
         wave = tone(2.0, pitch_hz=pitch_hz)

@@ -39,7 +39,7 @@ from sottovoce.calibrate.leaks import (
 from sottovoce.calibrate.store import SequenceEntry, read_sequence
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Int8Variant
+from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
@@ -85,7 +85,7 @@ class Patient:
     clips: tuple[LoadedClip, ...]
     evaluation: tuple[Clip, ...] | None
     is_multilingual: bool
-    quantize: Int8Variant
+    quantize: QuantizedVariant
 
 
 def examine(patient: Patient, reporter: Reporter) -> DoctorReport:
@@ -148,7 +148,7 @@ def _converge(patient: Patient, reporter: Reporter) -> tuple[Convergence, ...]:
     )
 
 
-def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Int8Variant) -> Convergence:
+def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: QuantizedVariant) -> Convergence:
     """Follow the ranges that the recipe records, or, where it records none, all of them."""
     spec = quantize.components.of(component)
     recorded = [

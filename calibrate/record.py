@@ -32,7 +32,7 @@ from sottovoce.calibrate.store import (
 from sottovoce.errors import InputError, StageError
 from sottovoce.machine.environment import PeakMemory, library_versions, read_host
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import CalibrationSpec, Int8Variant
+from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -203,7 +203,7 @@ def record(
     clips: CalibrationClips,
     into: Path,
     *,
-    quantize: Int8Variant,
+    quantize: QuantizedVariant,
     compute: ComputeSpec,
     reporter: Reporter,
 ) -> Manifest:

@@ -12,7 +12,7 @@ from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
-from sottovoce.recipes.recipe import FloatVariant, Int8Variant, Recipe
+from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.storage.folders import GONE, OLD, check_output, sibling
@@ -172,7 +172,7 @@ def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
     return weight_bytes * (graphs + merged) * (1.0 if variant.weights is Weights.FP32 else 0.5)
 
 
-def _forecast_quantized(variant: Int8Variant, weight_bytes: int) -> float:
+def _forecast_quantized(variant: QuantizedVariant, weight_bytes: int) -> float:
     """Forecast the quantized variant; of one with components as if all of them stayed float."""
     if variant.format is Format.CTRANSLATE2:
         return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
@@ -207,7 +207,7 @@ def _described(variant: FloatVariant) -> str:
     return f"{variant.name} ({variant.format}, {variant.layout}, {variant.weights}{merged})"
 
 
-def _schemes(variant: Int8Variant) -> str:
+def _schemes(variant: QuantizedVariant) -> str:
     if variant.format is Format.CTRANSLATE2:
         return f"all components {variant.ctranslate2_type}"
     return ", ".join(f"{part} {variant.components.of(part).scheme}" for part in Component)

@@ -32,8 +32,8 @@ from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli.app import app
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.recipes.recipe import (
+    ComponentQuantization,
     ComponentSpecs,
-    QuantizeSpec,
     Recipe,
     load_recipe,
     override_recipe,
@@ -93,8 +93,8 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
             yield from keys_of(*nested)
     if model is ComponentSpecs:  # three components of one kind: told once
         kinds_of_component = {field.annotation for field in model.model_fields.values()}
-        assert kinds_of_component == {QuantizeSpec}
-        yield from keys_of(QuantizeSpec, f"{prefix}<component>.")
+        assert kinds_of_component == {ComponentQuantization}
+        yield from keys_of(ComponentQuantization, f"{prefix}<component>.")
 
 
 def nested_in(annotation: Any, path: str) -> tuple[type[BaseModel], str] | None:

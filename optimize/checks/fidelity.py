@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
-from sottovoce.recipes.recipe import QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 
@@ -98,7 +98,7 @@ def _same_token(expected: NDArray[np.float32], found: NDArray[np.float32]) -> bo
     return bool(expected[0, -1].argmax() == found[0, -1].argmax())
 
 
-def check_fidelity(component: Component, fidelity: Fidelity, spec: QuantizeSpec) -> None:
+def check_fidelity(component: Component, fidelity: Fidelity, spec: ComponentQuantization) -> None:
     """Refuse a component that quantization has destroyed.
 
     Not a number is no fidelity, so the comparisons are written for it to fail them.

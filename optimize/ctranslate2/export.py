@@ -19,7 +19,7 @@ from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, lis
 from sottovoce.optimize.checkpoint.identity import Identity
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, compare_outputs
 from sottovoce.optimize.openvino.graph import Int8Count
-from sottovoce.recipes.recipe import QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -114,7 +114,7 @@ def check_ctranslate2(
         return np.array(model.encode(ctranslate2.StorageView.from_array(features)))
 
     fidelity = compare_outputs(expect, find, store.calls(Component.ENCODER, baseline))
-    check_fidelity(Component.ENCODER, fidelity, QuantizeSpec(smooth_quant_alpha=None))
+    check_fidelity(Component.ENCODER, fidelity, ComponentQuantization(smooth_quant_alpha=None))
     return {Component.ENCODER: fidelity}
 
 

@@ -40,7 +40,7 @@ from sottovoce.optimize.openvino.padding_states import silence_of
 from sottovoce.optimize.openvino.quantize import elastic_spec
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
-from sottovoce.recipes.recipe import Int8Variant, KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path
@@ -62,7 +62,7 @@ KEPT_TYPES = {
 def quantize_onnx_variant(
     source: Path,
     store: CalibrationStore,
-    variant: Int8Variant,
+    variant: QuantizedVariant,
     into: Path,
     reporter: Reporter,
     *,
@@ -114,7 +114,7 @@ def _copy(source: Path, into: Path, component: Component, weights: Weights) -> N
     save_graph(graph, onnx_path(into, component))
 
 
-def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, baseline: Path) -> Calls:
+def _calls(store: CalibrationStore, component: Component, variant: QuantizedVariant, baseline: Path) -> Calls:
     calls = store.calls(component, baseline)
     if component is Component.ENCODER and variant.elastic is not None:
         return elastic_calls(calls, elastic_spec(variant.elastic))
@@ -122,7 +122,7 @@ def _calls(store: CalibrationStore, component: Component, variant: Int8Variant, 
 
 
 def _quantized(
-    graph: Graph, component: Component, calls: Calls, spec: QuantizeSpec, reporter: Reporter
+    graph: Graph, component: Component, calls: Calls, spec: ComponentQuantization, reporter: Reporter
 ) -> Graph:
     if spec.scheme is Scheme.W8:
         if spec.int8_activations:
@@ -141,7 +141,7 @@ def _quantized(
         return quantize_graph(graph, calls, spec, advance)
 
 
-def quantize_graph(graph: Graph, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Graph:
+def quantize_graph(graph: Graph, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Graph:
     """Quantize one component to INT8 weights and unsigned INT8 activations; convolutions stay float.
 
     The output layer gets its weight in blocks (`onnx_weights`): it shares it with the token embedding.
@@ -170,7 +170,7 @@ def _kept_types(graph: Graph) -> Iterator[KeepFloat]:
     return (KeepFloat(reason=why, types=(kind,)) for kind, why in KEPT_TYPES.items() if kind in found)
 
 
-def _with_own_tables(graph: Graph, spec: QuantizeSpec) -> Graph:
+def _with_own_tables(graph: Graph, spec: ComponentQuantization) -> Graph:
     """Return a copy without tables that are turned round to be multiplied: NNCF finds no weight behind them."""
     import onnx
 
@@ -213,7 +213,9 @@ def make_unsigned(graph: Graph) -> int:
     return changed
 
 
-def check_onnx_count(component: Component, graph: Graph, count: Int8Count, spec: QuantizeSpec) -> None:
+def check_onnx_count(
+    component: Component, graph: Graph, count: Int8Count, spec: ComponentQuantization
+) -> None:
     """Check that every weight is INT8 which neither the recipe nor onnxruntime keeps float.
 
     Args:
@@ -237,7 +239,7 @@ def check_onnx_count(component: Component, graph: Graph, count: Int8Count, spec:
         )
 
 
-def _keeps(spec: QuantizeSpec, name: str, kind: str) -> bool:
+def _keeps(spec: ComponentQuantization, name: str, kind: str) -> bool:
     return any(
         name in keep.names or kind in keep.types or any(re.match(pattern, name) for pattern in keep.patterns)
         for keep in spec.keep_float
@@ -245,7 +247,7 @@ def _keeps(spec: QuantizeSpec, name: str, kind: str) -> bool:
 
 
 def _checked_fidelity(
-    source: Path, into: Path, component: Component, calls: Calls, spec: QuantizeSpec
+    source: Path, into: Path, component: Component, calls: Calls, spec: ComponentQuantization
 ) -> Fidelity:
     fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
     logger.info("%s: %s", component, fidelity)

@@ -18,7 +18,7 @@ from sottovoce.optimize.checks.fidelity import Fidelity
 from sottovoce.optimize.openvino.quantize import quantize_file
 from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Int8Variant
+from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -60,7 +60,7 @@ class ComponentCache:
         source: Path,
         store: CalibrationStore,
         component: Component,
-        variant: Int8Variant,
+        variant: QuantizedVariant,
         into: Path,
         reporter: Reporter,
     ) -> Fidelity:
@@ -86,7 +86,7 @@ def _quantize(
     source: Path,
     store: CalibrationStore,
     component: Component,
-    variant: Int8Variant,
+    variant: QuantizedVariant,
     into: Path,
     reporter: Reporter,
 ) -> _Verdict:
@@ -97,7 +97,7 @@ def _quantize(
     return _Verdict(fidelity=fidelity, failure=None)
 
 
-def key_of(source: Path, store: CalibrationStore, component: Component, variant: Int8Variant) -> str:
+def key_of(source: Path, store: CalibrationStore, component: Component, variant: QuantizedVariant) -> str:
     """Name what a quantized component depends on: the same name, the same bytes."""
     elastic = variant.elastic if component is Component.ENCODER else None
     return canonical_sha256(

@@ -14,7 +14,7 @@ from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int
 from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import ElasticSection, Int8Variant, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, ElasticSection, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticSpec
@@ -33,7 +33,7 @@ class QuantizeFile(Protocol):
         source: Path,
         store: CalibrationStore,
         component: Component,
-        variant: Int8Variant,
+        variant: QuantizedVariant,
         into: Path,
         reporter: Reporter,
     ) -> Fidelity:
@@ -43,7 +43,7 @@ class QuantizeFile(Protocol):
 def quantize_variant(
     source: Path,
     store: CalibrationStore,
-    variant: Int8Variant,
+    variant: QuantizedVariant,
     into: Path,
     reporter: Reporter,
     *,
@@ -82,7 +82,7 @@ def quantize_variant(
     return fidelities
 
 
-def quantized_compute(variant: Int8Variant) -> ComputeSpec:
+def quantized_compute(variant: QuantizedVariant) -> ComputeSpec:
     """Return what the quantized variant is to compute in."""
     return ComputeSpec(
         precision=variant.inference_precision,
@@ -91,7 +91,7 @@ def quantized_compute(variant: Int8Variant) -> ComputeSpec:
     )
 
 
-def _is_elastic(component: Component, variant: Int8Variant) -> bool:
+def _is_elastic(component: Component, variant: QuantizedVariant) -> bool:
     return component is Component.ENCODER and variant.elastic is not None
 
 
@@ -127,7 +127,7 @@ def quantize_file(
     source: Path,
     store: CalibrationStore,
     component: Component,
-    variant: Int8Variant,
+    variant: QuantizedVariant,
     into: Path,
     reporter: Reporter,
 ) -> Fidelity:
@@ -179,7 +179,7 @@ def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSection) 
     return silent_keys_of(source, store, elastic.silence_centroids)
 
 
-def calls_of(store: CalibrationStore, component: Component, variant: Int8Variant, source: Path) -> Calls:
+def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path) -> Calls:
     """Return the recorded calls that a component of the variant receives.
 
     Args:
@@ -196,7 +196,7 @@ def calls_of(store: CalibrationStore, component: Component, variant: Int8Variant
     return calls
 
 
-def check_count(component: Component, model: Any, count: Int8Count, spec: QuantizeSpec) -> None:
+def check_count(component: Component, model: Any, count: Int8Count, spec: ComponentQuantization) -> None:
     """Check that every weight is INT8 which the recipe does not keep float.
 
     Raises:

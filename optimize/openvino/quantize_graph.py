@@ -11,7 +11,7 @@ from typing import Any
 from sottovoce.calibrate.store import Calls
 from sottovoce.errors import SpecError
 from sottovoce.progress import Advance
-from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0
@@ -23,13 +23,13 @@ QUANTIZABLE_OPERATIONS = frozenset(
 """Of a Whisper decoder: those whose inputs NNCF quantizes."""
 
 
-def n_passes(spec: QuantizeSpec) -> int:
+def n_passes(spec: ComponentQuantization) -> int:
     """Return how often NNCF goes through the calls."""
     return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
 
 
 def quantize_graph(
-    model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
+    model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
     """Quantize one component (`openvino.Model`) as its scheme says; see what each scheme calls."""
     match spec.scheme:
@@ -42,7 +42,7 @@ def quantize_graph(
 
 
 def _quantize_activations(
-    model: Any, calls: Calls, spec: QuantizeSpec, instruction_set: InstructionSet, advance: Advance
+    model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
     """Quantize weights and activations, of some nodes the weights alone: their activations are quantized as they come."""
     import nncf
@@ -65,7 +65,7 @@ def _quantize_activations(
 def quantize_component(
     model: Any,
     calls: Calls,
-    spec: QuantizeSpec,
+    spec: ComponentQuantization,
     advance: Advance,
     *,
     instruction_set: InstructionSet = InstructionSet.VNNI,
@@ -104,7 +104,7 @@ def quantize_component(
         raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
 
 
-def _advanced_parameters(spec: QuantizeSpec, instruction_set: InstructionSet) -> Any:
+def _advanced_parameters(spec: ComponentQuantization, instruction_set: InstructionSet) -> Any:
     import nncf
 
     is_exact = instruction_set is InstructionSet.VNNI
@@ -129,7 +129,7 @@ def _range_estimator(estimator: RangeEstimator) -> Any:
     return getattr(RangeEstimatorParametersSet, estimator.name)
 
 
-def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Advance) -> Any:
+def compress_component(model: Any, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Any:
     """Turn the weights of one component into INT8 or INT4, and the activations of some nodes into INT8.
 
     Args:
@@ -160,7 +160,9 @@ def compress_component(model: Any, calls: Calls, spec: QuantizeSpec, advance: Ad
     return nncf.compress_weights(model, mode=mode, ignored_scope=ignored)
 
 
-def _compress_to_int4(model: Any, calls: Calls, spec: QuantizeSpec, ignored: Any, advance: Advance) -> Any:
+def _compress_to_int4(
+    model: Any, calls: Calls, spec: ComponentQuantization, ignored: Any, advance: Advance
+) -> Any:
     import nncf
 
     def transform(call: Any) -> Any:
@@ -212,7 +214,7 @@ def _preset(preset: Preset) -> Any:
     return nncf.QuantizationPreset.MIXED if preset is Preset.MIXED else nncf.QuantizationPreset.PERFORMANCE
 
 
-def _ignored_scope(spec: QuantizeSpec) -> Any:
+def _ignored_scope(spec: ComponentQuantization) -> Any:
     import nncf
 
     return nncf.IgnoredScope(
@@ -222,7 +224,7 @@ def _ignored_scope(spec: QuantizeSpec) -> Any:
     )
 
 
-def kept_names(model: Any, spec: QuantizeSpec) -> frozenset[str]:
+def kept_names(model: Any, spec: ComponentQuantization) -> frozenset[str]:
     """Name the nodes that `keep_float` keeps float."""
     return frozenset(
         name

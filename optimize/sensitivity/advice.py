@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from sottovoce.optimize.sensitivity.report import Advice, BlockResult, Implication
-from sottovoce.recipes.recipe import ComponentSpecs, KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat
 from sottovoce.terms import Component
 
 YAML_WIDTH = 110
@@ -42,7 +42,7 @@ def advise(
     return tuple(advice), tuple(notes)
 
 
-def _entries(spec: QuantizeSpec) -> list[dict[str, Any]]:
+def _entries(spec: ComponentQuantization) -> list[dict[str, Any]]:
     """Return what the recipe keeps float already."""
     return [keep.model_dump(mode="json", exclude_defaults=True) for keep in spec.keep_float]
 
@@ -55,9 +55,9 @@ def _entry(block: BlockResult) -> dict[str, Any]:
     return KeepFloat(reason=reason, patterns=(block.pattern,)).model_dump(mode="json", exclude_defaults=True)
 
 
-def _is_accepted(spec: QuantizeSpec, entries: list[dict[str, Any]]) -> bool:
+def _is_accepted(spec: ComponentQuantization, entries: list[dict[str, Any]]) -> bool:
     try:
-        QuantizeSpec.model_validate(spec.model_dump(mode="json") | {"keep_float": entries})
+        ComponentQuantization.model_validate(spec.model_dump(mode="json") | {"keep_float": entries})
     except ValidationError:
         return False
     return True

@@ -9,7 +9,7 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.graph import constant_weight, quantized_weight_names, weighted_operations
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantizable_names
 from sottovoce.optimize.sensitivity.report import BlockKind
-from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.terms import Component, Scheme
 
 LAYER = re.compile(r".*[.]layers[.](\d+)[.]")
@@ -45,7 +45,7 @@ class Block:
     weights: frozenset[str]
 
 
-def find_blocks(model: Any, component: Component, spec: QuantizeSpec) -> tuple[Block, ...]:
+def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[Block, ...]:
     """Find the blocks of a component that a recipe quantizes, in the order in which they run.
 
     Args:
@@ -108,7 +108,7 @@ def _fitting(patterns: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if _matching(pattern, names))
 
 
-def alone(model: Any, block: Block, spec: QuantizeSpec) -> QuantizeSpec:
+def alone(model: Any, block: Block, spec: ComponentQuantization) -> ComponentQuantization:
     """Return how a recipe quantizes a component, with every other block kept float.
 
     Of a w4 component, the output layer alone is INT8, as it is in the whole; a ratio below 1 is a share of the

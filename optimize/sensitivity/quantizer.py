@@ -16,7 +16,7 @@ from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
 from sottovoce.progress import Advance
-from sottovoce.recipes.recipe import Int8Variant
+from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
@@ -36,7 +36,7 @@ class BlockQuantizer:
     """
 
     source: Path
-    variant: Int8Variant
+    variant: QuantizedVariant
     store: CalibrationStore
     work: Path
     compute: ComputeSpec

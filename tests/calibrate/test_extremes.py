@@ -11,7 +11,7 @@ from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measure
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
-from sottovoce.recipes.recipe import QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
@@ -25,7 +25,7 @@ def quantized_ranges(baseline: Path, record: Path, alpha: float | None) -> dict[
     import openvino
 
     model = openvino.Core().read_model(component_path(baseline, Component.ENCODER))
-    spec = QuantizeSpec(scheme=Scheme.W8A8, smooth_quant_alpha=alpha)
+    spec = ComponentQuantization(scheme=Scheme.W8A8, smooth_quant_alpha=alpha)
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     with quiet_libraries(), quiet_output():
         quantized = quantize_component(model, calls, spec, lambda: None)

@@ -16,7 +16,7 @@ from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import ComponentSpecs, ElasticSection, Int8Variant, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, ElasticSection, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
@@ -33,7 +33,10 @@ pytestmark = pytest.mark.slow
 
 PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
 
-W8A8, W8 = QuantizeSpec(scheme=Scheme.W8A8, smooth_quant_alpha=0.8), QuantizeSpec(scheme=Scheme.W8)
+W8A8, W8 = (
+    ComponentQuantization(scheme=Scheme.W8A8, smooth_quant_alpha=0.8),
+    ComponentQuantization(scheme=Scheme.W8),
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,7 @@ def fp32(whisper: TorchWhisper, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def int8(tiny_run: Path, fp32: Path) -> Path:
     """The encoder calibrated and elastic, the decoders with INT8 weights."""
     folder = fp32.with_name("int8")
-    variant = Int8Variant(
+    variant = QuantizedVariant(
         elastic=ElasticSection(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
     )
     store = CalibrationStore(tiny_run / "calibration")
@@ -114,7 +117,7 @@ def test_optimum_loads_the_int8_variant(
     optimum = pytest.importorskip("optimum.onnxruntime", reason="optimum-onnx is not installed")
     from transformers import AutoProcessor
 
-    variant = Int8Variant(components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8))
+    variant = QuantizedVariant(components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8))
     store = CalibrationStore(tiny_run / "calibration")
     folder = tmp_path / "int8"
     quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")

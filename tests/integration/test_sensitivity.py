@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.optimize.sensitivity.blocks import find_blocks
 from sottovoce.optimize.sensitivity.report import BlockKind
-from sottovoce.recipes.recipe import QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
@@ -30,7 +30,7 @@ def test_every_weight_of_a_real_checkpoint_belongs_to_one_block(
     tiny_run: Path, variant: str, component: Component
 ) -> None:
     model = openvino.Core().read_model(component_path(tiny_run / variant, component))
-    blocks = find_blocks(model, component, QuantizeSpec(scheme="w8a8"))
+    blocks = find_blocks(model, component, ComponentQuantization(scheme="w8a8"))
     assert len(blocks) == BLOCKS[component]
     assert sum(len(block.weights) for block in blocks) == WEIGHTS[component]
     assert {block.layer for block in blocks} - {None} == {0, 1, 2, 3}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
-from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
@@ -29,7 +29,7 @@ def decoders(baseline: Path, record: Path, **changed: object) -> tuple[Any, Any]
         core.read_model(component_path(baseline, part))
         for part in (Component.DECODER, Component.DECODER_WITH_PAST)
     )
-    spec = QuantizeSpec.model_validate({"scheme": Scheme.W8A8} | changed)
+    spec = ComponentQuantization.model_validate({"scheme": Scheme.W8A8} | changed)
     calls = CalibrationStore(record).calls(Component.DECODER_WITH_PAST, baseline)
     with quiet_libraries(), quiet_output():
         return first, quantize_component(steps, calls, spec, lambda: None)

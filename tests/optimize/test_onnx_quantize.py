@@ -20,7 +20,13 @@ from sottovoce.optimize.onnx.quantize import (
 )
 from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import ComponentSpecs, ElasticSection, Int8Variant, KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import (
+    ComponentQuantization,
+    ComponentSpecs,
+    ElasticSection,
+    KeepFloat,
+    QuantizedVariant,
+)
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
@@ -31,15 +37,17 @@ from tests.support import tone
 WEIGHTED = {Component.ENCODER: 14, Component.DECODER: 21, Component.DECODER_WITH_PAST: 17}
 """Convolutions and matrix products with a weight, of two layers each; the encoder has two convolutions."""
 
-W8 = QuantizeSpec(scheme=Scheme.W8)
-W8A8 = QuantizeSpec(scheme=Scheme.W8A8)
+W8 = ComponentQuantization(scheme=Scheme.W8)
+W8A8 = ComponentQuantization(scheme=Scheme.W8A8)
 
 
 def graph(folder: Path, component: Component) -> Any:
     return onnx.load(onnx_path(folder, component))
 
 
-def quantized(tiny_onnx: Path, baseline: Path, record: Path, component: Component, spec: QuantizeSpec) -> Any:
+def quantized(
+    tiny_onnx: Path, baseline: Path, record: Path, component: Component, spec: ComponentQuantization
+) -> Any:
     calls = CalibrationStore(record).calls(component, baseline)
     with quiet_libraries(), quiet_output():
         return quantize_graph(graph(tiny_onnx, component), calls, spec, lambda: None)
@@ -205,8 +213,8 @@ def test_an_int8_variant_is_made_loads_and_hears(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, scheme: Scheme
 ) -> None:
     into = tmp_path / "int8"
-    spec = QuantizeSpec(scheme=scheme)
-    variant = Int8Variant(
+    spec = ComponentQuantization(scheme=scheme)
+    variant = QuantizedVariant(
         elastic=ElasticSection(), components=ComponentSpecs(encoder=spec, decoder=W8, decoder_with_past=W8)
     )
     found = quantize_onnx_variant(
@@ -232,7 +240,7 @@ def test_components_that_the_recipe_leaves_float_are_those_of_the_source(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path
 ) -> None:
     into = tmp_path / "int8"
-    variant = Int8Variant(weights=Weights.FP32, components=ComponentSpecs(decoder_with_past=W8))
+    variant = QuantizedVariant(weights=Weights.FP32, components=ComponentSpecs(decoder_with_past=W8))
     found = quantize_onnx_variant(
         tiny_onnx, CalibrationStore(record), variant, into, Silent(), baseline=baseline
     )
@@ -246,8 +254,8 @@ def test_components_that_the_recipe_leaves_float_are_those_of_the_source(
 def test_int8_activations_of_single_nodes_are_refused(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path
 ) -> None:
-    spec = QuantizeSpec(scheme=Scheme.W8, int8_activations=(".*",))
-    variant = Int8Variant(components=ComponentSpecs(decoder=spec))
+    spec = ComponentQuantization(scheme=Scheme.W8, int8_activations=(".*",))
+    variant = QuantizedVariant(components=ComponentSpecs(decoder=spec))
     with pytest.raises(SpecError, match="int8_activations of the decoder"):
         quantize_onnx_variant(
             tiny_onnx, CalibrationStore(record), variant, tmp_path / "int8", Silent(), baseline=baseline

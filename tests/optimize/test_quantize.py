@@ -18,7 +18,7 @@ from sottovoce.optimize.openvino.quantize_graph import (
     quantize_component,
     quantize_graph,
 )
-from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -40,7 +40,7 @@ def graph(baseline: Path, component: Component) -> Any:
 
 
 def quantized(baseline: Path, record: Path, component: Component, **changed: object) -> Any:
-    spec = QuantizeSpec.model_validate({"scheme": Scheme.W8A8} | changed)
+    spec = ComponentQuantization.model_validate({"scheme": Scheme.W8A8} | changed)
     calls = CalibrationStore(record).calls(component, baseline)
     with quiet_libraries(), quiet_output():
         return quantize_component(graph(baseline, component), calls, spec, lambda: None)
@@ -64,7 +64,7 @@ def test_every_weight_becomes_int8(baseline: Path, record: Path, component: Comp
 def test_the_model_that_is_quantized_stays_as_it_is(baseline: Path, record: Path) -> None:
     model = graph(baseline, Component.ENCODER)
     before = count_int8(model)
-    spec = QuantizeSpec(scheme=Scheme.W8A8)
+    spec = ComponentQuantization(scheme=Scheme.W8A8)
     with quiet_libraries(), quiet_output():
         quantize_component(
             model, CalibrationStore(record).calls(Component.ENCODER, baseline), spec, lambda: None
@@ -79,7 +79,7 @@ def test_the_whole_record_is_used_in_every_pass(baseline: Path, record: Path) ->
         quantize_component(
             graph(baseline, Component.ENCODER),
             calls,
-            QuantizeSpec(scheme=Scheme.W8A8, smooth_quant_alpha=None),
+            ComponentQuantization(scheme=Scheme.W8A8, smooth_quant_alpha=None),
             lambda: advanced.append(None),
         )
     assert len(advanced) % len(calls) == 0
@@ -91,7 +91,7 @@ def test_types_that_are_kept_float_stay_float(baseline: Path, record: Path) -> N
     model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
     weights, _ = GOLDEN[Component.ENCODER]
     assert count_int8(model).weights == weights - 2
-    spec = QuantizeSpec(scheme=Scheme.W8A8, keep_float=(keep,))
+    spec = ComponentQuantization(scheme=Scheme.W8A8, keep_float=(keep,))
     check_count(Component.ENCODER, graph(baseline, Component.ENCODER), count_int8(model), spec)
 
 
@@ -105,7 +105,7 @@ def test_a_node_that_is_kept_float_by_name_stays_float(baseline: Path, record: P
 def test_nodes_that_are_kept_float_by_pattern_stay_float(baseline: Path, record: Path) -> None:
     keep = KeepFloat(reason="test", patterns=(".*fc1.*MatMul",))
     source = graph(baseline, Component.ENCODER)
-    spec = QuantizeSpec(scheme=Scheme.W8A8, keep_float=(keep,))
+    spec = ComponentQuantization(scheme=Scheme.W8A8, keep_float=(keep,))
     kept = kept_names(source, spec) & set(names(source))
     assert len(kept) == 2
     model = quantized(baseline, record, Component.ENCODER, keep_float=(keep,))
@@ -113,7 +113,7 @@ def test_nodes_that_are_kept_float_by_pattern_stay_float(baseline: Path, record:
 
 
 def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, record: Path) -> None:
-    spec = QuantizeSpec(scheme=Scheme.W8A8, dynamic_activations=(r".*fc2/.*",))
+    spec = ComponentQuantization(scheme=Scheme.W8A8, dynamic_activations=(r".*fc2/.*",))
     source = graph(baseline, Component.ENCODER)
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     with quiet_libraries(), quiet_output():
@@ -131,7 +131,7 @@ def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, re
 
 
 def test_dynamic_activations_that_fit_no_node_are_an_error(baseline: Path, record: Path) -> None:
-    spec = QuantizeSpec(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
+    spec = ComponentQuantization(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     with pytest.raises(SpecError, match="dynamic_activations fits no node of the graph: no_such_node"):
         quantize_graph(graph(baseline, Component.ENCODER), calls, spec, InstructionSet.VNNI, lambda: None)
@@ -154,7 +154,7 @@ def test_smooth_quant_scales_activations_unless_it_is_off(baseline: Path, record
 
 
 def compressed(baseline: Path, record: Path, component: Component, **changed: object) -> Any:
-    spec = QuantizeSpec.model_validate(changed)
+    spec = ComponentQuantization.model_validate(changed)
     calls = CalibrationStore(record).calls(component, baseline)
     with quiet_libraries(), quiet_output():
         return compress_component(graph(baseline, component), calls, spec, lambda: None)
@@ -184,7 +184,10 @@ def test_weights_become_int4_but_those_of_the_output_layer(
     count = count_int8(model)
     assert (count.weights, count.int4_weights) == (1, count.weighted - 1)
     check_count(
-        Component.DECODER, graph(baseline, Component.DECODER), count, QuantizeSpec.model_validate(spec)
+        Component.DECODER,
+        graph(baseline, Component.DECODER),
+        count,
+        ComponentQuantization.model_validate(spec),
     )
     assert count.int4_bytes < count_int8(graph(baseline, Component.DECODER)).float_bytes_fp16 / 4
 
@@ -211,7 +214,7 @@ def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: 
     for kind in InstructionSet:
         with quiet_libraries(), quiet_output():
             quantized_model = quantize_component(
-                model, calls, QuantizeSpec(scheme=Scheme.W8A8), lambda: None, instruction_set=kind
+                model, calls, ComponentQuantization(scheme=Scheme.W8A8), lambda: None, instruction_set=kind
             )
         weights = [constant_weight(o) for o in weighted_operations(quantized_model)]
         largest[kind] = max(int(abs(w.data.astype(int)).max()) for w in weights if w is not None)
@@ -245,7 +248,7 @@ def test_fewer_int8_weights_than_the_recipe_implies_are_an_error(baseline: Path,
             Component.ENCODER,
             graph(baseline, Component.ENCODER),
             count,
-            QuantizeSpec(scheme=Scheme.W8A8),
+            ComponentQuantization(scheme=Scheme.W8A8),
         )
 
 
@@ -285,7 +288,7 @@ def test_a_destroyed_component_is_an_error_that_says_what_to_change(
 ) -> None:
     fidelity = Fidelity(n_calls=10, relative_error=error, token_agreement=agreement)
     with pytest.raises(StageError, match=rf"destroyed the {component}.*smooth_quant_alpha=0\.7"):
-        check_fidelity(component, fidelity, QuantizeSpec(scheme=Scheme.W8A8))
+        check_fidelity(component, fidelity, ComponentQuantization(scheme=Scheme.W8A8))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,7 @@ def test_a_destroyed_component_is_an_error_that_says_what_to_change(
 )
 def test_a_working_component_passes(component: Component, error: float, agreement: float) -> None:
     fidelity = Fidelity(n_calls=10, relative_error=error, token_agreement=agreement)
-    check_fidelity(component, fidelity, QuantizeSpec(scheme=Scheme.W8A8))
+    check_fidelity(component, fidelity, ComponentQuantization(scheme=Scheme.W8A8))
 
 
 def test_the_int8_variant_of_a_run_keeps_the_first_pass_float_and_halves_the_rest(tiny_run: Path) -> None:

@@ -32,7 +32,7 @@ from sottovoce.optimize.sensitivity.report import (
 )
 from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
-from sottovoce.recipes.recipe import KeepFloat, QuantizeSpec, load_recipe, override_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, load_recipe, override_recipe
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.model.layout import component_path
@@ -106,7 +106,9 @@ def label(block: Block) -> str:
 def test_blocks_are_found_in_both_layouts_and_hold_every_weight_once(
     tiny_run: Path, variant: str, component: Component, expected: list[str], n_weights: int
 ) -> None:
-    blocks = find_blocks(graph(tiny_run / variant, component), component, QuantizeSpec(scheme="w8a8"))
+    blocks = find_blocks(
+        graph(tiny_run / variant, component), component, ComponentQuantization(scheme="w8a8")
+    )
     assert [label(block) for block in blocks] == expected
     names = [name for block in blocks for name in block.names]
     assert len(names) == len(set(names))
@@ -115,7 +117,7 @@ def test_blocks_are_found_in_both_layouts_and_hold_every_weight_once(
 
 def test_what_a_recipe_keeps_float_is_no_block(baseline: Path) -> None:
     keep = KeepFloat(reason="test", types=("Convolution",), patterns=(".*fc1.*",))
-    spec = QuantizeSpec(scheme="w8a8", keep_float=(keep,))
+    spec = ComponentQuantization(scheme="w8a8", keep_float=(keep,))
     blocks = find_blocks(graph(baseline, Component.ENCODER), Component.ENCODER, spec)
     assert [label(block) for block in blocks] == ENCODER[1:]
     assert {len(block.weights) for block in blocks if block.kind is BlockKind.FFN} == {1}
@@ -126,16 +128,18 @@ def test_a_weight_that_belongs_to_no_block_is_an_error(baseline: Path) -> None:
     convolution = next(o for o in model.get_ops() if o.get_type_name() == "Convolution")
     convolution.set_friendly_name("elsewhere")
     with pytest.raises(StageError, match="elsewhere belongs to no block"):
-        find_blocks(model, Component.ENCODER, QuantizeSpec(scheme="w8a8"))
+        find_blocks(model, Component.ENCODER, ComponentQuantization(scheme="w8a8"))
 
 
 def test_the_pattern_of_a_block_fits_its_nodes_only(baseline: Path) -> None:
     model = graph(baseline, Component.DECODER)
-    for block in find_blocks(model, Component.DECODER, QuantizeSpec(scheme="w8a8")):
+    for block in find_blocks(model, Component.DECODER, ComponentQuantization(scheme="w8a8")):
         keep = KeepFloat(reason="test", patterns=(block.pattern,))
-        kept = kept_names(model, QuantizeSpec(scheme="w8a8", keep_float=(keep,)))
+        kept = kept_names(model, ComponentQuantization(scheme="w8a8", keep_float=(keep,)))
         assert block.names <= kept
-        others = find_blocks(model, Component.DECODER, QuantizeSpec(scheme="w8a8", keep_float=(keep,)))
+        others = find_blocks(
+            model, Component.DECODER, ComponentQuantization(scheme="w8a8", keep_float=(keep,))
+        )
         assert block.pattern not in {other.pattern for other in others}
 
 
@@ -166,7 +170,7 @@ def test_the_pattern_of_a_block_fits_its_nodes_only(baseline: Path) -> None:
 def test_a_block_quantized_alone_makes_exactly_its_weights_int8(
     baseline: Path, record: Path, component: Component, kind: BlockKind, spec: dict[str, object]
 ) -> None:
-    model, recipe = graph(baseline, component), QuantizeSpec.model_validate(spec)
+    model, recipe = graph(baseline, component), ComponentQuantization.model_validate(spec)
     block = next(block for block in find_blocks(model, component, recipe) if block.kind is kind)
     calls = CalibrationStore(record).first(2).calls(component, baseline)
     narrowed = alone(model, block, recipe)
@@ -181,7 +185,7 @@ def test_a_block_quantized_alone_makes_exactly_its_weights_int8(
 
 
 def test_weights_that_are_not_the_blocks_are_an_error(run: Run) -> None:
-    spec = QuantizeSpec(scheme="w8a8")
+    spec = ComponentQuantization(scheme="w8a8")
     float_model = graph(run.folder / "fp32", Component.ENCODER)
     block = find_blocks(float_model, Component.ENCODER, spec)[0]
     with pytest.raises(StageError, match="made 14 weights INT8, want 2"):

@@ -19,9 +19,9 @@ from sottovoce.optimize.sensitivity.rule import (
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns
 from sottovoce.recipes.recipe import (
+    ComponentQuantization,
     ComponentSpecs,
     KeepFloat,
-    QuantizeSpec,
     load_recipe,
     override_recipe,
     parse_recipe,
@@ -163,7 +163,7 @@ def test_the_advice_can_be_put_into_a_recipe_and_on_the_command_line(name: str) 
 @given(st.lists(st.integers(0, 31), unique=True, max_size=6), st.text(min_size=1, max_size=30))
 def test_the_advice_keeps_what_the_recipe_keeps(layers: list[int], reason: str) -> None:
     own = KeepFloat(reason=reason, names=("a: 'b' \"c\"",))
-    specs = ComponentSpecs(encoder=QuantizeSpec(scheme="w8a8", keep_float=(own,)))
+    specs = ComponentSpecs(encoder=ComponentQuantization(scheme="w8a8", keep_float=(own,)))
     advice, _ = advise([ffn(layer) for layer in layers], specs)
     assert len(advice) == bool(layers)
     for each in advice:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from sottovoce.errors import SpecError
-from sottovoce.recipes.recipe import Int8Variant, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import QuantizedVariant, Recipe, load_recipe, override_recipe, parse_recipe
 from sottovoce.terms import Ctranslate2Type, Format
 
 ONNX_EXPORT = {"name": "onnx-fp32", "format": "onnx"}
@@ -44,8 +44,8 @@ def test_a_stateful_export_in_another_format_is_not_what_openvino_quantizes() ->
 
 @pytest.mark.parametrize("kind", [Format.ONNX, Format.CTRANSLATE2])
 def test_cross_keys_are_left_float_in_formats_that_know_no_other(kind: Format) -> None:
-    assert Int8Variant().int8_cross_keys
-    assert not Int8Variant(format=kind).int8_cross_keys
+    assert QuantizedVariant().int8_cross_keys
+    assert not QuantizedVariant(format=kind).int8_cross_keys
     recipe = parsed({"format": kind.value}, ONNX_EXPORT)
     assert parse_recipe(recipe.resolved(), "again").sha256() == recipe.sha256()
 

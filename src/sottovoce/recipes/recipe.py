@@ -89,7 +89,7 @@ SCHEMES_OF_KEYS: Mapping[str, tuple[Scheme, ...]] = {
 """Keys that mean something in these schemes only. Those of w8a8 may stand where a component is float for a while."""
 
 
-class QuantizeSpec(Spec):
+class ComponentQuantization(Spec):
     """How one component becomes INT8."""
 
     scheme: Scheme = Scheme.FLOAT
@@ -146,13 +146,13 @@ class QuantizeSpec(Spec):
 class ComponentSpecs(Spec):
     """How each component of the INT8 variant is quantized."""
 
-    encoder: QuantizeSpec = QuantizeSpec()
-    decoder: QuantizeSpec = QuantizeSpec()
+    encoder: ComponentQuantization = ComponentQuantization()
+    decoder: ComponentQuantization = ComponentQuantization()
     """The first pass over the prompt. The classic recipe leaves it float."""
-    decoder_with_past: QuantizeSpec = QuantizeSpec()
+    decoder_with_past: ComponentQuantization = ComponentQuantization()
     """Every later step: one token each."""
 
-    def of(self, component: Component) -> QuantizeSpec:
+    def of(self, component: Component) -> ComponentQuantization:
         """Return the specification of a component."""
         return {
             Component.ENCODER: self.encoder,
@@ -219,7 +219,7 @@ class ElasticSection(Spec):
     all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
 
 
-class Int8Variant(Spec):
+class QuantizedVariant(Spec):
     """The variant that the recipe is about."""
 
     name: VariantName = "int8"
@@ -278,7 +278,7 @@ class Recipe(Spec):
     exports: tuple[FloatVariant, ...] = ()
     """Further float variants."""
     calibration: CalibrationSpec = CalibrationSpec()
-    quantize: Int8Variant = Int8Variant()
+    quantize: QuantizedVariant = QuantizedVariant()
     search: SearchSection | None = None
     """What `sottovoce search` tries; for `search` only."""
 

@@ -10,7 +10,7 @@ from sottovoce.errors import SpecError
 from sottovoce.terms import Component, Format, Layout, Scheme, Weights
 
 if TYPE_CHECKING:
-    from sottovoce.recipes.recipe import FloatVariant, QuantizeSpec, Recipe
+    from sottovoce.recipes.recipe import ComponentQuantization, FloatVariant, Recipe
 
 
 def check_formats(recipe: "Recipe", where: str) -> None:
@@ -186,7 +186,7 @@ def _check_onnx(recipe: "Recipe", where: str) -> None:
         )
 
 
-def _check_onnx_component(spec: "QuantizeSpec", key: str, where: str) -> None:
+def _check_onnx_component(spec: "ComponentQuantization", key: str, where: str) -> None:
     if spec.scheme is Scheme.W4:
         raise SpecError(
             f"recipe {where}: {key}.scheme is w4, but ONNX variants have INT8 weights; set it to w8"

@@ -35,7 +35,7 @@ class _QuantizedKey:
     scale: float
 
 
-def hand_over_int8_keys(decoder: Any, decoder_with_past: Any) -> int:
+def cache_int8_cross_attention(decoder: Any, decoder_with_past: Any) -> int:
     """Move the rounding of cross-attention's keys from the steps to the first pass.
 
     Both models are changed in place. Keys that are not quantized, or with a zero point, or by

@@ -10,7 +10,7 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
-from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
@@ -107,7 +107,7 @@ def _hand_over_int8_keys(folder: Path) -> None:
     core = openvino.Core()
     paths = [component_path(folder, part) for part in (Component.DECODER, Component.DECODER_WITH_PAST)]
     models = [core.read_model(path) for path in paths]
-    if hand_over_int8_keys(*models) == 0:
+    if cache_int8_cross_attention(*models) == 0:
         return
     rewritten = [path.with_name(f"int8-keys-{path.name}") for path in paths]
     for model, path in zip(models, rewritten, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
-from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import silence_of
 from sottovoce.optimize.openvino.quantize import calls_of, elastic_spec, silent_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
@@ -117,7 +117,7 @@ class BlockQuantizer:
         graphs = {component: graph}
         if component is Component.DECODER_WITH_PAST and self._hands_over_keys:
             first = self._read(Component.DECODER)
-            if hand_over_int8_keys(first, graph):
+            if cache_int8_cross_attention(first, graph):
                 graphs[Component.DECODER] = first
         written = {part: self._write(each, part, folder) for part, each in graphs.items()}
         return tuple((paths | written).values())

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.openvino.int8_cross_attention_cache import hand_over_int8_keys
+from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
@@ -60,7 +60,7 @@ def first_step_logits(baseline: Path, first: Any, steps: Any) -> NDArray[np.floa
 def test_a_step_gives_the_same_logits_from_keys_handed_over_in_int8(baseline: Path, record: Path) -> None:
     first, steps = decoders(baseline, record)
     before = first_step_logits(baseline, first, steps)
-    assert hand_over_int8_keys(first, steps) == N_LAYERS
+    assert cache_int8_cross_attention(first, steps) == N_LAYERS
     after = first_step_logits(baseline, first, steps)
     assert np.abs(after - before).max() < 0.02 * np.abs(before).max()
     assert first.output("present.0.encoder.key").get_element_type().get_type_name() == "i8"
@@ -70,7 +70,7 @@ def test_a_step_gives_the_same_logits_from_keys_handed_over_in_int8(baseline: Pa
 def test_only_the_names_that_optimum_looks_for_are_there_afterwards(baseline: Path, record: Path) -> None:
     first, steps = decoders(baseline, record)
     before = [sorted(port.any_name for port in (*model.inputs, *model.outputs)) for model in (first, steps)]
-    hand_over_int8_keys(first, steps)
+    cache_int8_cross_attention(first, steps)
     after = [sorted(port.any_name for port in (*model.inputs, *model.outputs)) for model in (first, steps)]
     assert after == before
 
@@ -83,5 +83,5 @@ def test_float_keys_stay_as_they_are(baseline: Path, record: Path, scheme: str) 
     first, steps = decoders(baseline, record, keep_float=(keep,))
     if scheme == "not quantized":
         steps = openvino.Core().read_model(component_path(baseline, Component.DECODER_WITH_PAST))
-    assert hand_over_int8_keys(first, steps) == 0
+    assert cache_int8_cross_attention(first, steps) == 0
     assert first.output("present.0.encoder.key").get_element_type().get_type_name() == "f32"

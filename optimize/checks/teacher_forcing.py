@@ -92,7 +92,7 @@ class Judgement:
         return sum(clip.divergence for clip in self.clips) / max(1, self.n_tokens)
 
 
-class Subject:
+class Candidate:
     """A variant whose probabilities are asked for."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder, tokenizer: WhisperTokenizer) -> None:
@@ -101,7 +101,7 @@ class Subject:
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(cls, folder: Path, compute: ComputeSpec) -> "Subject":
+    def load(cls, folder: Path, compute: ComputeSpec) -> "Candidate":
         """Load a variant in the runtime.
 
         Raises:
@@ -205,7 +205,9 @@ SMALLEST_REST = 1e-7
 """Less than that is rounding of the sum of the others."""
 
 
-def listen(baseline: Subject, clips: Sequence[LoadedClip], advance: Callable[[], None]) -> tuple[Spoken, ...]:
+def score(
+    baseline: Candidate, clips: Sequence[LoadedClip], advance: Callable[[], None]
+) -> tuple[Spoken, ...]:
     """Let the baseline speak.
 
     Args:
@@ -220,6 +222,6 @@ def listen(baseline: Subject, clips: Sequence[LoadedClip], advance: Callable[[],
     return tuple(spoken)
 
 
-def judge(subject: Subject, spoken: Iterable[Spoken]) -> Judgement:
+def judge(subject: Candidate, spoken: Iterable[Spoken]) -> Judgement:
     """Compare a variant with what the baseline said."""
     return Judgement(clips=tuple(subject.compare(each) for each in spoken))

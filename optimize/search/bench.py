@@ -13,7 +13,7 @@ import numpy as np
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SottovoceError
-from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, judge, listen
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Judgement, Spoken, judge, score
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import quantize_variant, quantized_compute
 from sottovoce.optimize.search.outcome import Outcome
@@ -82,7 +82,7 @@ class TrialBench:
         folder = spec.run / spec.baseline
         told = reporter or Silent()
         with told.progress("let the baseline speak", len(spec.judge_clips)) as advance:
-            self._spoken = listen(Subject.load(folder, compute), spec.judge_clips, advance)
+            self._spoken = score(Candidate.load(folder, compute), spec.judge_clips, advance)
         self._baseline = Transcriber.load(folder, compute=compute)
         with told.progress("count the baseline's word errors", len(spec.confirm_clips)) as advance:
             self._baseline_errors = []
@@ -134,7 +134,7 @@ class TrialBench:
         self, folder: Path, compute: ComputeSpec, worst_divergence: float | None, clock: "_Clock"
     ) -> Outcome:
         with clock.time("judge"):
-            judged, is_pruned = judge_until(Subject.load(folder, compute), self._spoken, worst_divergence)
+            judged, is_pruned = judge_until(Candidate.load(folder, compute), self._spoken, worst_divergence)
         transcriber = Transcriber.load(folder, compute=compute)
         with clock.time("count word errors"):
             increase = None if is_pruned else self._wer_increase(transcriber)
@@ -179,7 +179,7 @@ TRIAL_PREFIX = "trial-"
 
 
 def judge_until(
-    subject: Subject, spoken: Sequence[Spoken], worst_divergence: float | None
+    subject: Candidate, spoken: Sequence[Spoken], worst_divergence: float | None
 ) -> tuple[Judgement, bool]:
     """Judge a variant, and give it up after a quarter of the clips where it parts too much from the baseline.
 

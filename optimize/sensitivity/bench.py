@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, judge, listen
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Judgement, Spoken, judge, score
 from sottovoce.optimize.sensitivity.parts import (
     Parts,
     RememberingEncoder,
@@ -57,9 +57,9 @@ class BlockBench:
         self._computes = computes
         self._encoder = RememberingEncoder.load(reference.encoder, computes.judging)
         self._decoder = reference.load_decoder(computes.judging)
-        subject = Subject(self._encoder, self._decoder, tokenizer)
+        subject = Candidate(self._encoder, self._decoder, tokenizer)
         with reporter.progress("let the float model speak", len(clips)) as advance:
-            self._spoken: tuple[Spoken, ...] = listen(subject, clips, advance)
+            self._spoken: tuple[Spoken, ...] = score(subject, clips, advance)
         self._timed = self._spoken[:N_TIMED_CLIPS]
         self._timed_encoder = reference.load_encoder(computes.timing)
         self._timed_decoder = reference.load_decoder(computes.timing)
@@ -98,7 +98,7 @@ class BlockBench:
         error = None
         if encoder is not self._encoder:
             error = output_error(self._encoder, encoder, self._spoken)
-        judged = judge(Subject(encoder, decoder, self._tokenizer), self._spoken)
+        judged = judge(Candidate(encoder, decoder, self._tokenizer), self._spoken)
         if not isfinite(judged.divergence) or not isfinite(error or 0.0):
             raise StageError(
                 "the model with this part quantized gives values that are no numbers; try another "

@@ -12,7 +12,14 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from sottovoce.optimize.checks.teacher_forcing import Judgement, Spoken, Subject, divergence_of, judge, listen
+from sottovoce.optimize.checks.teacher_forcing import (
+    Candidate,
+    Judgement,
+    Spoken,
+    divergence_of,
+    judge,
+    score,
+)
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions
@@ -32,13 +39,13 @@ def clips(tones: Path) -> tuple[LoadedClip, ...]:
 @pytest.fixture(scope="module")
 def spoken(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[Spoken, ...]:
     n_told = []
-    told = listen(Subject.load(baseline, ComputeSpec()), clips, lambda: n_told.append(1))
+    told = score(Candidate.load(baseline, ComputeSpec()), clips, lambda: n_told.append(1))
     assert len(n_told) == len(clips)
     return told
 
 
 def judged(folder: Path, spoken: tuple[Spoken, ...]) -> Judgement:
-    return judge(Subject.load(folder, ComputeSpec()), spoken)
+    return judge(Candidate.load(folder, ComputeSpec()), spoken)
 
 
 def test_the_baseline_says_what_it_transcribes(

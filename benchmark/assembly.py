@@ -57,7 +57,7 @@ from sottovoce.storage.artifacts import created_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Procedure:
+class RunSettings:
     """How it was measured.
 
     Attributes:
@@ -80,7 +80,7 @@ class Procedure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Gathered:
+class BenchmarkData:
     """What was measured.
 
     Attributes:
@@ -100,7 +100,7 @@ class Gathered:
     scaling: Scaling
 
 
-def assemble(run: Run, speech: ClipSet, procedure: Procedure, gathered: Gathered) -> Results:
+def assemble(run: Run, speech: ClipSet, procedure: RunSettings, gathered: BenchmarkData) -> Results:
     """Sum up what was measured.
 
     Raises:
@@ -172,7 +172,7 @@ def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling,
 
 
 def _compare_all(
-    entrants: Sequence[Entrant], procedure: Procedure, noise: Interval | None
+    entrants: Sequence[Entrant], procedure: RunSettings, noise: Interval | None
 ) -> tuple[Comparison, ...]:
     return tuple(
         compare(
@@ -187,7 +187,7 @@ def _compare_all(
     )
 
 
-def _compare_peers(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[PeerComparison, ...]:
+def _compare_peers(entrants: Sequence[Entrant], procedure: RunSettings) -> tuple[PeerComparison, ...]:
     """Compare each of our variants that is not the baseline with each entry of another engine."""
     ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
     others = [entrant for entrant in entrants if entrant[0].engine != DEFAULT_ENGINE]
@@ -198,7 +198,7 @@ def _compare_peers(entrants: Sequence[Entrant], procedure: Procedure) -> tuple[P
     )
 
 
-def _dataset(speech: ClipSet, procedure: Procedure, clips: LoadedClips, rows: Sequence[ClipRow]) -> Dataset:
+def _dataset(speech: ClipSet, procedure: RunSettings, clips: LoadedClips, rows: Sequence[ClipRow]) -> Dataset:
     return Dataset(
         name=speech.name,
         split=procedure.split if speech.splits() else None,
@@ -214,7 +214,7 @@ def _dataset(speech: ClipSet, procedure: Procedure, clips: LoadedClips, rows: Se
     )
 
 
-def _method(procedure: Procedure, names: Sequence[str], clips: LoadedClips) -> Method:
+def _method(procedure: RunSettings, names: Sequence[str], clips: LoadedClips) -> Method:
     timing = procedure.timing
     return Method(
         passes=procedure.passes,
@@ -235,7 +235,7 @@ def _method(procedure: Procedure, names: Sequence[str], clips: LoadedClips) -> M
     )
 
 
-def _side_effects(gathered: Gathered, procedure: Procedure) -> Iterator[SideEffects]:
+def _side_effects(gathered: BenchmarkData, procedure: RunSettings) -> Iterator[SideEffects]:
     """Compare our entries with the baseline where both tell details."""
     baseline, *others = gathered.measurement.entries
     for entry in others:
@@ -283,7 +283,7 @@ def _noise(measurement: Measurement) -> Noise | None:
     )
 
 
-def _self_check(gathered: Gathered, procedure: Procedure) -> SelfCheck | None:
+def _self_check(gathered: BenchmarkData, procedure: RunSettings) -> SelfCheck | None:
     """Hold an entry against itself in a second process."""
     if gathered.again is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sottovoce.benchmark.assembly import Procedure
+from sottovoce.benchmark.assembly import RunSettings
 from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.benchmark.clips.select import load_eval_clips
 from sottovoce.benchmark.clips.sounds import make_sounds
@@ -40,7 +40,7 @@ class Plan:
 
     entries: tuple[Entry, ...]
     clips: LoadedClips
-    procedure: Procedure
+    procedure: RunSettings
     again: str | None
     absent: tuple[Absent, ...]
     failed: tuple[Absent, ...]
@@ -65,7 +65,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     return Plan(
         entries=entries if again is None else (*entries, again),
         clips=clips,
-        procedure=Procedure(
+        procedure=RunSettings(
             split=spec.split,
             passes=spec.passes,
             warm_up_clips=spec.warm_up_clips,

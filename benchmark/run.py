@@ -6,7 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.benchmark.assembly import Gathered, assemble
+from sottovoce.benchmark.assembly import BenchmarkData, assemble
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
@@ -91,7 +91,7 @@ def benchmark(
 
 def _gather(
     run: Run, spec: BenchmarkSpec, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine
-) -> Gathered:
+) -> BenchmarkData:
     """Measure all that was asked for."""
     begun = journal.begin(settings_of(run, plan), anew=spec.restart)
     _note_begun(begun, journal, reporter)
@@ -111,7 +111,7 @@ def _gather(
     measurement = _comparable(measurement, rows, reporter)
     measured = {one.spec.name for one in measurement.entries}
     scaling = _scaling(spec, plan, measurement, reporter, make)
-    return Gathered(
+    return BenchmarkData(
         clips=plan.clips,
         entries=tuple(entry for entry in plan.entries if entry.spec.name in measured),
         measurement=measurement,

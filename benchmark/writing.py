@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.benchmark.assembly import Gathered
+from sottovoce.benchmark.assembly import BenchmarkData
 from sottovoce.benchmark.clips.audio_files import changed_clips, write_audio
 from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
 from sottovoce.runs import Run
@@ -18,7 +18,7 @@ from sottovoce.storage.artifacts import (
 )
 
 
-def write_results(work: Path, run: Run, results: Results, gathered: Gathered, *, audio: bool) -> None:
+def write_results(work: Path, run: Run, results: Results, gathered: BenchmarkData, *, audio: bool) -> None:
     """Write a results folder's files, the manifest last.
 
     Args:

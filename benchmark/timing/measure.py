@@ -13,7 +13,7 @@ from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before
 from sottovoce.benchmark.timing.noise import Disturbance
-from sottovoce.benchmark.timing.pass_runner import Blocks, Course, Measured
+from sottovoce.benchmark.timing.pass_runner import Blocks, Measured, PassRunner
 from sottovoce.benchmark.timing.worker import ClipError, ColdRun, Loaded, Worker, start_cold
 from sottovoce.errors import StageError
 from sottovoce.progress import Advance, Reporter
@@ -124,7 +124,7 @@ def measure(
             warm_up=clips[: spec.warm_up_clips],
         )
         first = start.workers(specs)
-        course = Course(
+        course = PassRunner(
             workers={name: started.worker for name, started in first.items()},
             renew=start.again,
             failed=failed,
@@ -146,7 +146,7 @@ def measure(
 
 
 def _asked(
-    course: Course, first: Mapping[str, "_Started"], spec: MeasureSpec, reporter: Reporter
+    course: PassRunner, first: Mapping[str, "_Started"], spec: MeasureSpec, reporter: Reporter
 ) -> tuple[VariantMeasurement, ...]:
     """Ask the workers for what a course leaves open; nothing of it counts for speed on clips."""
     peaks = course.ask(course.peak_rss_bytes)
@@ -254,7 +254,7 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
     return tuple(seconds)
 
 
-def _details(course: Course, reporter: Reporter) -> dict[str, dict[str, Detail]]:
+def _details(course: PassRunner, reporter: Reporter) -> dict[str, dict[str, Detail]]:
     """Ask engines that can for tokens, words and language of each clip; nothing of it is timed."""
     tells = course.ask(lambda worker: not worker.spec.is_again and worker.tells_details())
     able = [name for name, is_able in tells.items() if is_able]

@@ -46,7 +46,7 @@ class Measured:
 
 
 @dataclass(slots=True, kw_only=True)
-class Course:
+class PassRunner:
     """The passes over the clips.
 
     Attributes:

@@ -33,7 +33,7 @@ from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class BuildInfo:
     """What is known of a variant that its files do not tell.
 
     Attributes:
@@ -56,7 +56,7 @@ class Made:
     parity: Parity | None = None
 
 
-def write_variant_manifest(folder: Path, recipe: Recipe, made: Made) -> None:
+def write_variant_manifest(folder: Path, recipe: Recipe, made: BuildInfo) -> None:
     """Write the manifest of a variant beside its files."""
     write_manifest(
         folder,
@@ -76,7 +76,7 @@ def write_variant_manifest(folder: Path, recipe: Recipe, made: Made) -> None:
     )
 
 
-def _facts(folder: Path, made: Made) -> VariantFacts:
+def _facts(folder: Path, made: BuildInfo) -> VariantFacts:
     facts = {
         "format": format_of(folder),
         "ctranslate2_type": made.ctranslate2_type,
@@ -94,7 +94,7 @@ def _facts(folder: Path, made: Made) -> VariantFacts:
     return VariantFacts.model_validate(facts, strict=False)
 
 
-def _component_facts(folder: Path, component: Component, made: Made) -> dict[str, object]:
+def _component_facts(folder: Path, component: Component, made: BuildInfo) -> dict[str, object]:
     n_bytes, count = _measured(folder, component)
     fidelity = made.fidelities.get(component)
     return {

@@ -11,7 +11,7 @@ from sottovoce.optimize.checkpoint.identity import Identity, check_identity, rea
 from sottovoce.optimize.checkpoint.resolve import Checkpoint
 from sottovoce.optimize.checks.parity import N_PARITY_CLIPS, ParityClip, Reference
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2, scheme_of
-from sottovoce.optimize.manifests import Made, write_variant_manifest
+from sottovoce.optimize.manifests import BuildInfo, write_variant_manifest
 from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
@@ -105,7 +105,7 @@ def _export(sources: Sources, variant: FloatVariant, into: Path, *, same: Path |
     write_variant_manifest(
         into,
         planned.recipe,
-        Made(
+        BuildInfo(
             name=variant.name,
             is_multilingual=planned.identity.is_multilingual,
             weights=variant.weights,
@@ -176,7 +176,7 @@ def quantize_into(
 
 def _quantize(
     run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter, write: QuantizeFile | None
-) -> Made:
+) -> BuildInfo:
     """Quantize a float variant of the run, in its format."""
     asked = recipe.quantize
     source, calibration = run_folder / recipe.quantized_from.name, run_folder / CALIBRATION_NAME
@@ -188,7 +188,7 @@ def _quantize(
         fidelities = quantize_variant(source, store, asked, into, reporter, write=write)
         settle_names(into)
     check_identity(into, identity)
-    return Made(
+    return BuildInfo(
         name=asked.name,
         is_multilingual=identity.is_multilingual,
         weights=asked.weights,
@@ -206,7 +206,7 @@ def _quantize(
 
 def _convert(
     run_folder: Path, into: Path, recipe: Recipe, checkpoint: Checkpoint, reporter: Reporter
-) -> Made:
+) -> BuildInfo:
     """Convert the checkpoint to CTranslate2, and compare it with the baseline on the record."""
     kind, baseline = recipe.quantize.ctranslate2_type, run_folder / recipe.baseline.name
     identity = read_identity(baseline)
@@ -214,7 +214,7 @@ def _convert(
         export_ctranslate2(checkpoint.folder, into, kind)
         advance()
     store = CalibrationStore(run_folder / CALIBRATION_NAME)
-    return Made(
+    return BuildInfo(
         name=recipe.quantize.name,
         is_multilingual=identity.is_multilingual,
         weights=None,

@@ -16,7 +16,6 @@ from sottovoce.benchmark.schema.output_drift import (
     hallucinations,
 )
 from sottovoce.benchmark.schema.results import (
-    Absent,
     Ceiling,
     ClipRow,
     Comparison,
@@ -28,6 +27,7 @@ from sottovoce.benchmark.schema.results import (
     Rejected,
     Results,
     SelfCheck,
+    SkippedEngine,
 )
 from sottovoce.benchmark.statistics.comparison import (
     Entrant,
@@ -95,7 +95,7 @@ class BenchmarkData:
     measurement: Measurement
     rows: Mapping[str, tuple[ClipRow, ...]]
     rates: MachineRates | None
-    absent: tuple[Absent, ...]
+    absent: tuple[SkippedEngine, ...]
     again: str | None
     scaling: Scaling
 

@@ -11,7 +11,7 @@ from sottovoce.benchmark.clips.sounds import make_sounds
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import engine_versions, find_absent
 from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
-from sottovoce.benchmark.schema.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.summary import audio_sha256, dataset_sha256
 from sottovoce.benchmark.timing.blocks import choose_timing_clips
@@ -42,8 +42,8 @@ class Plan:
     clips: LoadedClips
     procedure: RunSettings
     again: str | None
-    absent: tuple[Absent, ...]
-    failed: tuple[Absent, ...]
+    absent: tuple[SkippedEngine, ...]
+    failed: tuple[SkippedEngine, ...]
 
 
 def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter) -> Plan:
@@ -83,7 +83,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     )
 
 
-def _present(engines: Sequence[str], absent: Sequence[Absent]) -> tuple[str, ...]:
+def _present(engines: Sequence[str], absent: Sequence[SkippedEngine]) -> tuple[str, ...]:
     """Leave out what is absent; our own engine stands for an empty choice."""
     missing = {each.engine for each in absent}
     present = tuple(item for item in engines if item.partition(":")[0] not in missing)
@@ -126,7 +126,7 @@ class _Conversions:
     run: Run
     checkpoint: str | None
     reporter: Reporter
-    failed: list[Absent] = field(default_factory=list)
+    failed: list[SkippedEngine] = field(default_factory=list)
 
     def folder(self, engine: str, kind: str) -> Path | None:
         """Convert the checkpoint for an engine, once; None where that fails.

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
-from sottovoce.benchmark.schema.results import Absent
+from sottovoce.benchmark.schema.results import SkippedEngine
 from sottovoce.errors import MissingExtraError, SpecError, nearest
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import format_of
@@ -160,7 +160,7 @@ def engine_kind(name: str) -> EngineKind:
     return ENGINES[name]
 
 
-def find_absent(names: Iterable[str]) -> tuple[Absent, ...]:
+def find_absent(names: Iterable[str]) -> tuple[SkippedEngine, ...]:
     """Tell which engines are not installed, without importing them.
 
     Raises:
@@ -177,7 +177,7 @@ def find_absent(names: Iterable[str]) -> tuple[Absent, ...]:
         if name == DEFAULT_ENGINE:
             raise MissingExtraError(module, needed_for=f"the engine {name}", extra=extra)
     return tuple(
-        Absent(engine=name, reason=f'{module} is not installed; run: pip install "sottovoce[{extra}]"')
+        SkippedEngine(engine=name, reason=f'{module} is not installed; run: pip install "sottovoce[{extra}]"')
         for name, extra, module in missing
     )
 

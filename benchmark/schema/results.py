@@ -281,7 +281,7 @@ FAILURES = {
 }
 
 
-class Absent(Document):
+class SkippedEngine(Document):
     """An engine that was asked for and is not measured: it is not installed, or it failed."""
 
     engine: str
@@ -429,7 +429,7 @@ class Results(Document):
         default=(), description="Each of our variants but the baseline against each entry of another engine."
     )
     machine: MachineRates | None = Field(default=None, description="Null where ceilings were not asked for.")
-    absent: tuple[Absent, ...] = ()
+    absent: tuple[SkippedEngine, ...] = ()
     side_effects: tuple[SideEffects, ...] = Field(
         default=(), description="Of our entries but the baseline; empty where they were not asked for."
     )

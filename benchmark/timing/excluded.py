@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.schema.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.worker import ClipError
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
@@ -25,12 +25,12 @@ class FailedPeers:
         before: those that had failed already.
     """
 
-    def __init__(self, reporter: Reporter, before: Iterable[Absent] = ()) -> None:
+    def __init__(self, reporter: Reporter, before: Iterable[SkippedEngine] = ()) -> None:
         self._reporter = reporter
         self._found = list(before)
 
     @property
-    def found(self) -> tuple[Absent, ...]:
+    def found(self) -> tuple[SkippedEngine, ...]:
         """All of them, in the order in which they failed."""
         return tuple(self._found)
 
@@ -40,7 +40,7 @@ class FailedPeers:
         return tuple(spec for spec in specs if spec.name not in failed)
 
     @contextmanager
-    def spared(self, spec: EngineSpec, part: FailedIn) -> Iterator[None]:
+    def excluded(self, spec: EngineSpec, part: FailedIn) -> Iterator[None]:
         """Go on behind the block where an entry of another engine fails in it.
 
         Args:
@@ -65,13 +65,13 @@ class FailedPeers:
         self._reporter.note(failure_note(failed))
 
 
-def failed_peer(engine: str, entry: str, part: FailedIn, cause: str) -> Absent:
+def failed_peer(engine: str, entry: str, part: FailedIn, cause: str) -> SkippedEngine:
     """Say for the results why an entry failed, without folders of this machine."""
     reason = FOLDERS.sub("", " ".join(cause.split())).removeprefix(f"{entry}: ")
-    return Absent(engine=engine, entry=entry, failed_in=part, reason=reason)
+    return SkippedEngine(engine=engine, entry=entry, failed_in=part, reason=reason)
 
 
-def failure_note(failed: Absent) -> str:
+def failure_note(failed: SkippedEngine) -> str:
     """Say what becomes of the benchmark."""
     goes_on = "the rest of it is measured" if failed.is_partial else "it is left out, the others are measured"
     return f"{failed.name}: {failed.told}; {goes_on}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.schema.results import Absent, Stage
+from sottovoce.benchmark.schema.results import SkippedEngine, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.storage.artifacts import Document
@@ -47,7 +47,7 @@ class BlockRecord(Document):
     timed: dict[str, TimedRecord]
     errors: dict[str, str]
     peak_rss_bytes: dict[str, int]
-    failed: tuple[Absent, ...] = ()
+    failed: tuple[SkippedEngine, ...] = ()
     repeats: int = 0
     cpu_s: float
     steal_s: float
@@ -89,7 +89,9 @@ def as_timed(record: TimedRecord) -> Timed:
     )
 
 
-def failed_before(blocks: Iterable[BlockRecord], failed: Iterable[Absent] = ()) -> tuple[Absent, ...]:
+def failed_before(
+    blocks: Iterable[BlockRecord], failed: Iterable[SkippedEngine] = ()
+) -> tuple[SkippedEngine, ...]:
     """Return the entries of other engines that blocks were measured without, and others that failed, each once."""
     before = (each for record in blocks for each in record.failed)
     return tuple({each.name: each for each in (*failed, *before)}.values())
@@ -127,7 +129,7 @@ class Journal:
         Raises:
             InputError: what is there has other settings, or is damaged, or is not a journal.
         """
-        if not self._unfinished.begin(settings, anew=anew, waived=self._waived):
+        if not self._unfinished.begin(settings, anew=anew, ignored=self._waived):
             return {}
         return {record.key: record for record in self._read_blocks()}
 

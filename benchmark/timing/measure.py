@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import Detail, EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before
@@ -63,7 +63,7 @@ class MeasureSpec:
     probes: bool = False
     details: bool = False
     sounds: tuple[Sound, ...] = ()
-    failed: tuple[Absent, ...] = ()
+    failed: tuple[SkippedEngine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Measurement:
     """
 
     entries: tuple[VariantMeasurement, ...]
-    failed: tuple[Absent, ...]
+    failed: tuple[SkippedEngine, ...]
     disturbances: tuple[Disturbance, ...]
     n_repeated: int
 
@@ -214,12 +214,12 @@ class _Starts:
         loaded: dict[str, tuple[Worker, Loaded]] = {}
         with self.reporter.progress("load variants", len(specs)) as advance:
             for spec in self.failed.left(specs):
-                with self.failed.spared(spec, FailedIn.LOAD):
+                with self.failed.excluded(spec, FailedIn.LOAD):
                     loaded[spec.name] = self._load(spec)
                 advance()
         started = {}
         for name, (worker, told) in loaded.items():
-            with self.failed.spared(worker.spec, FailedIn.CLIPS):
+            with self.failed.excluded(worker.spec, FailedIn.CLIPS):
                 started[name] = _Started(worker=worker, loaded=told, warm_up_s=_warm_up(worker, self.warm_up))
             if name not in started:
                 worker.close()
@@ -304,7 +304,7 @@ class _ColdStarts:
         with reporter.progress("cold starts", n_starts * len(self.specs)) as advance:
             for start in plan_blocks(tuple(by_name), 1, passes=n_starts):
                 for spec in self.failed.left([by_name[name] for name in start.order]):
-                    with self.failed.spared(spec, FailedIn.COLD_STARTS):
+                    with self.failed.excluded(spec, FailedIn.COLD_STARTS):
                         runs[spec.name].append(_cold_run(spec, clip, self.make))
                     advance()
         return {spec.name: tuple(runs[spec.name]) for spec in self.failed.left(self.specs)}

@@ -128,7 +128,7 @@ class PassRunner:
     def _spared(self, name: str) -> Iterator[None]:
         """Go on without an entry of another engine that fails; its process holds no memory any more."""
         worker = self.workers[name]
-        with self.failed.spared(worker.spec, FailedIn.CLIPS):
+        with self.failed.excluded(worker.spec, FailedIn.CLIPS):
             yield
         if not self.failed.left([worker.spec]):
             del self.workers[name]

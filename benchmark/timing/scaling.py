@@ -7,7 +7,7 @@ from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.schema.results import Absent, FailedIn, ThreadPoint, Throughput
+from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine, ThreadPoint, Throughput
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
@@ -48,7 +48,7 @@ class Scaling:
 
     throughput: Mapping[str, tuple[Throughput, ...]]
     thread_sweep: Mapping[str, tuple[ThreadPoint, ...]]
-    failed: tuple[Absent, ...] = ()
+    failed: tuple[SkippedEngine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def measure_throughput(
     chunks = [by_language[start : start + chunk] for start in range(0, len(clips), chunk)]
     found = {}
     for spec in specs:
-        with failed.spared(spec, FailedIn.THROUGHPUT):
+        with failed.excluded(spec, FailedIn.THROUGHPUT):
             found[spec.name] = _measure_batches(spec, chunks, batch_sizes, reporter, make)
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.schema.results import Absent, ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, SkippedEngine, VariantResult
 from sottovoce.reports.formats.markdown import code, code_block, folded, table
 from sottovoce.reports.formats.repeat import repeat_command
 from sottovoce.reports.sections.comparison import comparison_of
@@ -133,7 +133,7 @@ def _effects(results: Results) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _describe_absent(absent: Absent) -> str:
+def _describe_absent(absent: SkippedEngine) -> str:
     how = "was measured in part" if absent.is_partial else "was not measured"
     return f"{code(absent.name)} {how}: {code(absent.told)}."
 

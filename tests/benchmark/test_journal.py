@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import Absent, FailedIn
+from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.journal import (
     BLOCKS_NAME,
     BlockRecord,
@@ -69,7 +69,7 @@ def test_what_a_failed_peer_is_need_not_stay_the_same(journal: Journal) -> None:
     peer, other = peer_setting("torch:fp32"), peer_setting("torch-dynamic:dynamic-int8")
     settings = SETTINGS | {peer: "torch 2.8", other: "torch 2.8"}
     assert journal.begin(settings, anew=True) == {}
-    failed = Absent(engine="torch", entry="torch:fp32", failed_in=FailedIn.CLIPS, reason="ended")
+    failed = SkippedEngine(engine="torch", entry="torch:fp32", failed_in=FailedIn.CLIPS, reason="ended")
     journal.add(block(0, "a").model_copy(update={"failed": (failed,)}))
     journal.add(block(0, "b"))
     for now in (settings, SETTINGS | {other: "torch 2.8"}, settings | {peer: "torch 2.9"}):

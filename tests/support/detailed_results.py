@@ -15,12 +15,12 @@ from sottovoce.benchmark.schema.output_drift import (
     TimestampDrift,
 )
 from sottovoce.benchmark.schema.results import (
-    Absent,
     ClipRow,
     Comparison,
     Noise,
     PeerComparison,
     SelfCheck,
+    SkippedEngine,
     SpokenWord,
     StratumComparison,
     ThreadPoint,
@@ -56,7 +56,9 @@ def build_detailed_sample(n_clips: int = 12) -> Sample:
             "variants": (*variants, peer),
             "comparisons": comparisons,
             "peers": (PeerComparison(subject="int8", peer=PEER, speedup=speedup, wer_delta=int8.wer_delta),),
-            "absent": (Absent(engine="openvino-genai", reason='missing; pip install "sottovoce[peers]"'),),
+            "absent": (
+                SkippedEngine(engine="openvino-genai", reason='missing; pip install "sottovoce[peers]"'),
+            ),
             "side_effects": (_side_effects("fp16", 0.998), _side_effects("int8", 0.962)),
             "noise": _noise(3 * n_clips),
             "self_check": SelfCheck(

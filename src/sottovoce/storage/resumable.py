@@ -38,7 +38,7 @@ class Unfinished:
         self._kind = kind
 
     def begin(
-        self, settings: dict[str, str], *, anew: bool, waived: Callable[[], Collection[str]] = tuple
+        self, settings: dict[str, str], *, anew: bool, ignored: Callable[[], Collection[str]] = tuple
     ) -> bool:
         """Open the folder, or make it.
 
@@ -57,7 +57,7 @@ class Unfinished:
         if self.folder.exists():
             header = self._read_header()
             if not anew:
-                self._check(header, settings, waived())
+                self._check(header, settings, ignored())
                 return True
             self.remove()
         with new_folder(self.folder) as work:
@@ -85,10 +85,10 @@ class Unfinished:
             "or choose another --out"
         )
 
-    def _check(self, header: Header, settings: dict[str, str], waived: Collection[str]) -> None:
+    def _check(self, header: Header, settings: dict[str, str], ignored: Collection[str]) -> None:
         changed = sorted(
             name
-            for name in (header.settings.keys() | settings.keys()) - set(waived)
+            for name in (header.settings.keys() | settings.keys()) - set(ignored)
             if header.settings.get(name) != settings.get(name)
         )
         if changed:

@@ -66,7 +66,7 @@ class DoctorReport(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Patient:
+class AuditInput:
     """A record that has just been made, with what made it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Patient:
     quantize: QuantizedVariant
 
 
-def examine(patient: Patient, reporter: Reporter) -> DoctorReport:
+def audit_calibration(patient: AuditInput, reporter: Reporter) -> DoctorReport:
     """Examine a record and write `doctor.json` and `clips.jsonl` into it.
 
     Raises:
@@ -135,7 +135,7 @@ def _describe(loaded: LoadedClip, n_steps: int) -> RecordedClip:
     )
 
 
-def _converge(patient: Patient, reporter: Reporter) -> tuple[Convergence, ...]:
+def _converge(patient: AuditInput, reporter: Reporter) -> tuple[Convergence, ...]:
     entries = measured_clips(patient.entries)
     with reporter.progress("measure ranges", 2 * len(entries)) as advance:
         sequences = (read_sequence(patient.folder, entry) for entry in entries)
@@ -165,7 +165,9 @@ def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Qua
     )
 
 
-def _look_for_leaks(patient: Patient, recorded: Sequence[RecordedClip], reporter: Reporter) -> Leaks | None:
+def _look_for_leaks(
+    patient: AuditInput, recorded: Sequence[RecordedClip], reporter: Reporter
+) -> Leaks | None:
     if patient.evaluation is None:
         return None
     with reporter.progress("compare with the evaluation split", None):

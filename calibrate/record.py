@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from sottovoce import __version__
-from sottovoce.calibrate.audit import EVALUATION_SPLIT, Patient, examine
+from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
 from sottovoce.calibrate.forecast import (
     Forecast,
     Work,
@@ -230,8 +230,8 @@ def record(
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
     recorded_s = time.perf_counter() - started
     write_index(entries, into)
-    examine(
-        Patient(
+    audit_calibration(
+        AuditInput(
             folder=into,
             baseline=baseline,
             entries=entries,

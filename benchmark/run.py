@@ -38,9 +38,9 @@ from sottovoce.speech.clips import ClipSet
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
 )
-from sottovoce.storage.folders import check_output, heal, new_folder
-from sottovoce.storage.locks import held
-from sottovoce.storage.resumable import unfinished_path
+from sottovoce.storage.folders import check_output, new_folder, recover_interrupted_write
+from sottovoce.storage.locks import output_lock
+from sottovoce.storage.resumable import resumable_path
 from sottovoce.terms import InferencePrecision
 
 NEEDED = ("jiwer", "scipy", "whisper_normalizer", "opencc")
@@ -68,10 +68,10 @@ def benchmark(
         StageError: a variant in our own engine cannot be loaded or fails on most clips. One in another engine is left
             out, and is among what the results call absent.
     """
-    journal = Journal(unfinished_path(out))
-    if not force and journal.is_spent(out / MANIFEST_NAME):
-        with journal.held(), held(out):
-            heal(out)
+    journal = Journal(resumable_path(out))
+    if not force and journal.is_consumed(out / MANIFEST_NAME):
+        with journal.output_lock(), output_lock(out):
+            recover_interrupted_write(out)
             journal.remove()
         reporter.note(f"{out} was finished by an earlier command")
         return read_results(out)[0]
@@ -79,7 +79,7 @@ def benchmark(
     check_spec(spec)
     _require_extra()
     plan = make_plan(run, speech, spec, reporter)
-    with told_plainly(out), journal.held():
+    with told_plainly(out), journal.output_lock():
         gathered = _gather(run, spec, plan, journal, reporter, make)
         results = assemble(run, speech, plan.procedure, gathered)
         with new_folder(out, force=force) as work:

@@ -48,7 +48,7 @@ from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
-from sottovoce.storage.locks import held
+from sottovoce.storage.locks import output_lock
 
 MEMORY_MARGIN = 1.5
 """Of the self-test's memory over that of the benchmark: other libraries, other allocators."""
@@ -134,7 +134,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
     check_hashes(variant.folder, variant.manifest)
     _check_name(run, variant)
     _check_cpu(variant)
-    with told_plainly(out), held(out, note=reporter.note), _workshop(out) as work:
+    with told_plainly(out), output_lock(out, note=reporter.note), _workshop(out) as work:
         wheels, wheel_members, requirements = _wheels(variant, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
             golden = expect(Transcriber.load(variant.folder), spec.speech)

@@ -27,9 +27,9 @@ from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import ClipSet
 from sottovoce.storage.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
-from sottovoce.storage.folders import check_output, heal, new_folder, replace_folder
-from sottovoce.storage.locks import held
-from sottovoce.storage.resumable import Unfinished, unfinished_path
+from sottovoce.storage.folders import check_output, new_folder, recover_interrupted_write, replace_folder
+from sottovoce.storage.locks import output_lock
+from sottovoce.storage.resumable import ResumableFolder, resumable_path
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +87,16 @@ def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) 
     """
     out = planned.out
     was_begun = is_begun(out)
-    with told_plainly(out), held(out, note=reporter.note) as waited:
-        unfinished = Unfinished(unfinished_path(out), "run")
-        heal(unfinished.folder)
+    with told_plainly(out), output_lock(out, note=reporter.note) as waited:
+        unfinished = ResumableFolder(resumable_path(out), "run")
+        recover_interrupted_write(unfinished.folder)
         settings = settings_of(planned)
         # Another process has made it meanwhile, or was killed when it stood and only its debris was left to remove.
         may_stand = waited or (was_begun and (not manner.force or is_artifact(unfinished.folder / RUN_NAME)))
         if may_stand and _is_made(out, settings):
             reporter.note(f"{out} was finished by an earlier command of the same settings")
         else:
-            heal(out)
+            recover_interrupted_write(out)
             check_output(out, force=manner.force)
             _go_on(unfinished, settings, reporter, restart=manner.restart)
             _make(planned, settings, unfinished, finish, reporter)
@@ -109,7 +109,9 @@ def _is_made(out: Path, settings: dict[str, str]) -> bool:
     return is_artifact(out) and read_manifest(out).facts.get(PLAN_KEY) == canonical_sha256(settings)
 
 
-def _go_on(unfinished: Unfinished, settings: dict[str, str], reporter: Reporter, *, restart: bool) -> None:
+def _go_on(
+    unfinished: ResumableFolder, settings: dict[str, str], reporter: Reporter, *, restart: bool
+) -> None:
     work = unfinished.folder / RUN_NAME
     if unfinished.begin(settings, anew=restart):
         done = sorted(path.name for path in work.glob("[!.]*") if is_artifact(path))
@@ -130,7 +132,7 @@ def _remove_debris(work: Path) -> None:
 
 
 def _make(
-    planned: Plan, settings: dict[str, str], unfinished: Unfinished, finish: Finish, reporter: Reporter
+    planned: Plan, settings: dict[str, str], unfinished: ResumableFolder, finish: Finish, reporter: Reporter
 ) -> None:
     work = unfinished.folder / RUN_NAME
     try:
@@ -174,7 +176,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
 @contextmanager
 def _held(run: Run, reporter: Reporter) -> Iterator[Run]:
     """Keep others from a run meanwhile; yield it as it is now."""
-    with told_plainly(run.folder), held(run.folder, note=reporter.note) as waited:
+    with told_plainly(run.folder), output_lock(run.folder, note=reporter.note) as waited:
         yield read_run(run.folder) if waited else run
 
 

@@ -15,9 +15,9 @@ from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_conv
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
-from sottovoce.storage.folders import GONE, OLD, check_output, sibling
+from sottovoce.storage.folders import DELETED, OLD, check_output, sibling
 from sottovoce.storage.locks import lock_path
-from sottovoce.storage.resumable import unfinished_path
+from sottovoce.storage.resumable import resumable_path
 from sottovoce.terms import Component, Format, Layout, Weights
 
 EXPORT_PROCESS_BYTES = 1 << 30
@@ -93,13 +93,13 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
 
 def is_begun(out: Path) -> bool:
     """Tell whether an output is being written, or was when a process was killed."""
-    begun = unfinished_path(out)
-    return any(path.exists() for path in (begun, sibling(begun, GONE), sibling(out, OLD), lock_path(out)))
+    begun = resumable_path(out)
+    return any(path.exists() for path in (begun, sibling(begun, DELETED), sibling(out, OLD), lock_path(out)))
 
 
 def _made_bytes(out: Path) -> int:
     """Return the size of what an interrupted command finished."""
-    return sum(path.stat().st_size for path in unfinished_path(out).rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in resumable_path(out).rglob("*") if path.is_file())
 
 
 def settings_of(planned: Plan) -> dict[str, str]:

@@ -11,9 +11,9 @@ from sottovoce.benchmark.schema.results import SkippedEngine, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.storage.artifacts import Document
-from sottovoce.storage.folders import GONE, sibling
-from sottovoce.storage.locks import held, lock_path
-from sottovoce.storage.resumable import HEADER_NAME, Unfinished
+from sottovoce.storage.folders import DELETED, sibling
+from sottovoce.storage.locks import lock_path, output_lock
+from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
 
 BLOCKS_NAME = "blocks.jsonl"
 
@@ -107,15 +107,15 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._unfinished = Unfinished(folder, "benchmark")
+        self._unfinished = ResumableFolder(folder, "benchmark")
 
-    def held(self) -> AbstractContextManager[bool]:
+    def output_lock(self) -> AbstractContextManager[bool]:
         """Keep others from the journal meanwhile.
 
         Raises:
             InputError: another benchmark writes to it: two at once would disturb each other's figures.
         """
-        return held(self.folder, wait=False)
+        return output_lock(self.folder, wait=False)
 
     def begin(self, settings: dict[str, str], *, anew: bool) -> dict[tuple[int, str], BlockRecord]:
         """Open the journal, and return what an interrupted benchmark of the same settings left.
@@ -138,7 +138,7 @@ class Journal:
         with (self.folder / BLOCKS_NAME).open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
-    def is_spent(self, manifest: Path) -> bool:
+    def is_consumed(self, manifest: Path) -> bool:
         """Tell whether results stand that were made of this journal: a kill kept it from going away.
 
         Args:
@@ -149,7 +149,7 @@ class Journal:
         header = self.folder / HEADER_NAME
         if header.is_file():
             return manifest.stat().st_mtime_ns > header.stat().st_mtime_ns
-        return sibling(self.folder, GONE).exists() or lock_path(self.folder).exists()
+        return sibling(self.folder, DELETED).exists() or lock_path(self.folder).exists()
 
     def remove(self) -> None:
         """Throw the journal away: the results stand."""

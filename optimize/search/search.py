@@ -39,7 +39,7 @@ from sottovoce.speech.clips import Clip, ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
 from sottovoce.storage.locks import held
-from sottovoce.storage.resumable import Unfinished, unfinished_path
+from sottovoce.storage.resumable import ResumableFolder, resumable_path
 
 PRUNE_FACTOR = 2.0
 MIN_TRIALS_TO_PRUNE = 4
@@ -136,7 +136,7 @@ def _search(
 def _run(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool, reporter: Reporter) -> Run:
     """Make the run that trials start from, or take the one that an interrupted search made."""
     if not force and (out / SEARCH_NAME).is_dir():
-        Unfinished(unfinished_path(out), "run").remove()
+        ResumableFolder(resumable_path(out), "run").remove()
         return read_run(out)
     planned = plan(model, recipe, speech, out, force=force)
     manner = pipeline.Manner(force=force)

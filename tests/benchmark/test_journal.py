@@ -116,13 +116,13 @@ def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
 
 def test_a_journal_is_spent_once_results_stand_that_are_younger(journal: Journal, tmp_path: Path) -> None:
     manifest = tmp_path / "results" / "manifest.json"
-    assert not journal.is_spent(manifest)
+    assert not journal.is_consumed(manifest)
     manifest.parent.mkdir()
     manifest.write_text("{}", encoding="utf-8")
     os.utime(manifest, (1, 1))
-    assert not journal.is_spent(manifest)
+    assert not journal.is_consumed(manifest)
     os.utime(manifest)
     os.utime(journal.folder / HEADER_NAME, (1, 1))
-    assert journal.is_spent(manifest)
+    assert journal.is_consumed(manifest)
     journal.remove()
-    assert not journal.is_spent(manifest)
+    assert not journal.is_consumed(manifest)

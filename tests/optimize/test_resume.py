@@ -20,7 +20,7 @@ from sottovoce.recipes.recipe import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import created_now
-from sottovoce.storage.resumable import Unfinished, unfinished_path
+from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from tests.support.torture import left_over, model_files
 
 TIMEOUT_S = 300.0
@@ -87,7 +87,7 @@ def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: Pla
 
 
 def test_other_settings_are_refused_until_a_restart(planned: Plan, tiny: Path, tones: Path) -> None:
-    unfinished = Unfinished(unfinished_path(planned.out), "run")
+    unfinished = ResumableFolder(resumable_path(planned.out), "run")
     unfinished.begin(settings_of(planned), anew=False)
     other = make_plan(tiny, tones, planned.out, "calibration.n_clips=2")
     with pytest.raises(InputError, match=r"unfinished run with other settings \(recipe: .*--restart"):
@@ -103,15 +103,15 @@ def test_a_run_that_stood_when_its_process_was_killed_is_taken(
     out = tiny_run
     with pytest.raises(OutputExistsError):
         make_plan(tiny, tones, out)
-    unfinished_path(out).mkdir()
+    resumable_path(out).mkdir()
     planned = make_plan(tiny, tones, out)
-    unfinished_path(out).rmdir()
-    Unfinished(unfinished_path(out), "run").begin(settings_of(planned), anew=False)
+    resumable_path(out).rmdir()
+    ResumableFolder(resumable_path(out), "run").begin(settings_of(planned), anew=False)
     listener = Listener()
     assert optimize(planned, force=False, reporter=listener).manifest == read_run(out).manifest
     assert listener.steps == []
     assert listener.notes == [f"{out} was finished by an earlier command of the same settings"]
-    assert not unfinished_path(out).exists()
+    assert not resumable_path(out).exists()
 
 
 @pytest.mark.parametrize("left", [".{}.unfinished.gone", ".{}.lock"])
@@ -150,7 +150,7 @@ def test_a_kill_costs_the_step_in_flight_only(
 ) -> None:
     out = tmp_path / "run"
     process = start(tiny, tones, out)
-    wait_until((unfinished_path(out) / "run" / "fp32" / "manifest.json").exists, process)
+    wait_until((resumable_path(out) / "run" / "fp32" / "manifest.json").exists, process)
     process.kill()
     process.communicate()
     listener = Listener()
@@ -165,7 +165,7 @@ def test_a_signal_ends_it_soon_in_one_line(
     number: signal.Signals, code: int, tiny: Path, tones: Path, tmp_path: Path
 ) -> None:
     process = start(tiny, tones, tmp_path / "run")
-    wait_until(lambda: unfinished_path(tmp_path / "run").exists(), process)
+    wait_until(lambda: resumable_path(tmp_path / "run").exists(), process)
     process.send_signal(number)
     told = process.communicate(timeout=20)[1]
     assert process.returncode == code

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError, OutputExistsError, ResourceError
-from sottovoce.storage.folders import exchange, heal, new_folder, remove_folder, replace_folder, sibling
+from sottovoce.storage.folders import (
+    exchange,
+    new_folder,
+    recover_interrupted_write,
+    remove_folder,
+    replace_folder,
+    sibling,
+)
 from sottovoce.storage.locks import held, lock_path
 
 WRITER = """
@@ -75,7 +82,7 @@ def test_a_kill_between_two_renames_is_put_right(tmp_path: Path) -> None:
     out = folder_with(tmp_path / "run", "old")
     out.rename(sibling(out, "old"))
     folder_with(sibling(out, "new") / "run", "new")
-    heal(out)
+    recover_interrupted_write(out)
     assert (out / "a.txt").read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["run"]
 
@@ -111,12 +118,12 @@ def test_a_link_that_leads_nowhere_is_kept(tmp_path: Path) -> None:
 def test_a_file_that_a_killed_writer_moved_away_is_put_back(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     sibling(notes, "old").write_text("years of work", encoding="utf-8")
-    heal(notes)
+    recover_interrupted_write(notes)
     assert notes.read_text(encoding="utf-8") == "years of work"
     assert names(tmp_path) == ["notes.txt"]
     run = folder_with(tmp_path / "run", "new")
     sibling(run, "old").write_text("years of work", encoding="utf-8")
-    heal(run)
+    recover_interrupted_write(run)
     assert names(tmp_path) == [".run.old", "notes.txt", "run"]
 
 

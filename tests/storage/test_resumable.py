@@ -5,26 +5,26 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.storage.resumable import HEADER_NAME, Unfinished, unfinished_path
+from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder, resumable_path
 
 SETTINGS = {"recipe": "abc", "versions": "openvino 1"}
 
 
 @pytest.fixture
-def unfinished(tmp_path: Path) -> Unfinished:
-    made = Unfinished(unfinished_path(tmp_path / "run"), "run")
+def unfinished(tmp_path: Path) -> ResumableFolder:
+    made = ResumableFolder(resumable_path(tmp_path / "run"), "run")
     assert not made.begin(SETTINGS, anew=False)
     (made.folder / "done.txt").write_text("hours of work", encoding="utf-8")
     return made
 
 
-def test_the_same_settings_go_on(unfinished: Unfinished) -> None:
+def test_the_same_settings_go_on(unfinished: ResumableFolder) -> None:
     assert unfinished.folder.name == "run.unfinished"
     assert unfinished.begin(SETTINGS, anew=False)
     assert (unfinished.folder / "done.txt").exists()
 
 
-def test_other_settings_are_named_and_nothing_is_lost(unfinished: Unfinished) -> None:
+def test_other_settings_are_named_and_nothing_is_lost(unfinished: ResumableFolder) -> None:
     with pytest.raises(
         InputError, match=r"unfinished run with other settings \(recipe: abc, now d\).*--restart"
     ):
@@ -32,20 +32,20 @@ def test_other_settings_are_named_and_nothing_is_lost(unfinished: Unfinished) ->
     assert (unfinished.folder / "done.txt").exists()
 
 
-def test_a_restart_begins_anew(unfinished: Unfinished) -> None:
+def test_a_restart_begins_anew(unfinished: ResumableFolder) -> None:
     assert not unfinished.begin({"recipe": "d"}, anew=True)
     assert [path.name for path in unfinished.folder.iterdir()] == [HEADER_NAME]
     assert [path.name for path in unfinished.folder.parent.iterdir()] == ["run.unfinished"]
 
 
-def test_an_unfinished_benchmark_is_no_unfinished_run(unfinished: Unfinished) -> None:
+def test_an_unfinished_benchmark_is_no_unfinished_run(unfinished: ResumableFolder) -> None:
     for anew in (False, True):
         with pytest.raises(InputError, match="is in the way: an unfinished benchmark would stand there"):
-            Unfinished(unfinished.folder, "benchmark").begin(SETTINGS, anew=anew)
+            ResumableFolder(unfinished.folder, "benchmark").begin(SETTINGS, anew=anew)
     assert (unfinished.folder / "done.txt").exists()
 
 
-def test_a_folder_that_was_half_removed_is_forgotten(unfinished: Unfinished) -> None:
+def test_a_folder_that_was_half_removed_is_forgotten(unfinished: ResumableFolder) -> None:
     unfinished.folder.rename(unfinished.folder.with_name(".run.unfinished.gone"))
     (unfinished.folder.with_name(".run.unfinished.gone") / HEADER_NAME).unlink()
     unfinished.remove()

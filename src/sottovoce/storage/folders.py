@@ -19,7 +19,7 @@ from sottovoce.machine.os_errors import check_room, told_plainly
 from sottovoce.storage.artifacts import MANIFEST_NAME, is_artifact
 from sottovoce.storage.locks import held
 
-NEW, OLD, GONE = "new", "old", "gone"
+NEW, OLD, DELETED = "new", "old", "gone"
 """What is being written beside an output, what it replaces, and what is being removed."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
@@ -92,7 +92,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """
     check_output(path, force=force)
     with told_plainly(path), held(path):
-        heal(path)
+        recover_interrupted_write(path)
         check_output(path, force=force)
         holder = sibling(path, NEW)
         work = holder / path.name
@@ -106,7 +106,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             shutil.rmtree(holder, ignore_errors=True)
 
 
-def heal(path: Path) -> None:
+def recover_interrupted_write(path: Path) -> None:
     """Put right what a killed writer of a folder left beside it. Its lock must be held.
 
     A file under such a name is none that can be made again: it goes back where it was, or stays.
@@ -114,7 +114,7 @@ def heal(path: Path) -> None:
     old = sibling(path, OLD)
     if old.exists() and not path.exists():
         old.rename(path)
-    for left in (old, sibling(path, NEW), sibling(path, GONE)):
+    for left in (old, sibling(path, NEW), sibling(path, DELETED)):
         if left.is_dir():
             shutil.rmtree(left)
 
@@ -142,7 +142,7 @@ def replace_folder(work: Path, path: Path, *, exchange: Callable[[Path, Path], b
         work: on the same file system.
         path: its lock must be held.
         exchange: lets two paths change places, where the system can; else a kill between two renames leaves
-            the old folder beside, and `heal` puts it back.
+            the old folder beside, and `recover_interrupted_write` puts it back.
 
     Raises:
         InputError: there is something else than a folder.
@@ -165,7 +165,7 @@ def replace_folder(work: Path, path: Path, *, exchange: Callable[[Path, Path], b
 
 def remove_folder(path: Path) -> None:
     """Remove a folder; one that is only half removed has another name. Its lock must be held."""
-    gone = sibling(path, GONE)
+    gone = sibling(path, DELETED)
     if gone.exists():
         shutil.rmtree(gone)
     if path.exists():

@@ -19,7 +19,9 @@ def lock_path(path: Path) -> Path:
 
 
 @contextmanager
-def held(path: Path, *, note: Callable[[str], None] | None = None, wait: bool = True) -> Iterator[bool]:
+def output_lock(
+    path: Path, *, note: Callable[[str], None] | None = None, wait: bool = True
+) -> Iterator[bool]:
     """Keep other processes from writing an output meanwhile; the system gives the lock back if this one is killed.
 
     The same thread may hold it several times.

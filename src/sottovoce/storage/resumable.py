@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sottovoce.errors import InputError
 from sottovoce.storage.artifacts import Document, write_text
-from sottovoce.storage.folders import heal, new_folder, remove_folder
+from sottovoce.storage.folders import new_folder, recover_interrupted_write, remove_folder
 
 HEADER_NAME = "begun.json"
 
@@ -25,12 +25,12 @@ class Header(Document):
     settings: dict[str, str]
 
 
-def unfinished_path(out: Path) -> Path:
+def resumable_path(out: Path) -> Path:
     """Name the folder that holds what is made of an output so far."""
     return out.with_name(f"{out.name}.unfinished")
 
 
-class Unfinished:
+class ResumableFolder:
     """The folder of an output that is not finished. The lock of the output must be held."""
 
     def __init__(self, folder: Path, kind: Kind) -> None:
@@ -53,7 +53,7 @@ class Unfinished:
         Raises:
             InputError: what is there has other settings, or is none of ours.
         """
-        heal(self.folder)
+        recover_interrupted_write(self.folder)
         if self.folder.exists():
             header = self._read_header()
             if not anew:

@@ -9,13 +9,13 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.decoding.window_decoder import Detected
 from sottovoce.runtime.transcript import Segment, Timings, Transcript
-from sottovoce.runtime.vad.segmenter import TimedWave
+from sottovoce.runtime.vad.segmenter import AudioWindow
 
 SLOT_S = 2 * WINDOW_S
 """From the start of a clip to that of the next: times are not mistaken for those of a neighbour."""
 
 
-def place(waves: Sequence[Wave]) -> tuple[TimedWave, ...]:
+def place(waves: Sequence[Wave]) -> tuple[AudioWindow, ...]:
     """Put each clip in its slot.
 
     Raises:
@@ -27,15 +27,17 @@ def place(waves: Sequence[Wave]) -> tuple[TimedWave, ...]:
                 f"wave {number} is {len(wave) / SAMPLE_RATE_HZ:.1f} s long; clips of at most {WINDOW_S} s are transcribed "
                 "together, longer audio alone"
             )
-    return tuple(TimedWave(start_s=number * float(SLOT_S), wave=wave) for number, wave in enumerate(waves))
+    return tuple(AudioWindow(start_s=number * float(SLOT_S), wave=wave) for number, wave in enumerate(waves))
 
 
-def audible(clips: Sequence[TimedWave]) -> tuple[TimedWave, ...]:
+def audible(clips: Sequence[AudioWindow]) -> tuple[AudioWindow, ...]:
     """Leave out what is digital silence, or next to nothing."""
     return tuple(clip for clip in clips if len(clip.wave) >= HOP_SAMPLES and not is_silent(clip.wave))
 
 
-def group(clips: Sequence[TimedWave], languages: Mapping[float, str]) -> tuple[tuple[TimedWave, ...], ...]:
+def group(
+    clips: Sequence[AudioWindow], languages: Mapping[float, str]
+) -> tuple[tuple[AudioWindow, ...], ...]:
     """Group clips by language, the longest first.
 
     Args:
@@ -50,7 +52,7 @@ def group(clips: Sequence[TimedWave], languages: Mapping[float, str]) -> tuple[t
 
 
 def take_apart(
-    clips: Sequence[TimedWave], segments: Sequence[Segment], detected: Sequence[Detected], timings: Timings
+    clips: Sequence[AudioWindow], segments: Sequence[Segment], detected: Sequence[Detected], timings: Timings
 ) -> tuple[Transcript, ...]:
     """Give each clip its segments, timed from its own start."""
     return tuple(

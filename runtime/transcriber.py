@@ -22,7 +22,7 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.gap_recovery import GapRecovery, Stretch
+from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
 from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult, Detected, WindowDecoder
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -34,9 +34,9 @@ from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 from sottovoce.runtime.model.variant import find_variant, told_compute
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.timestamps.segment_maker import SegmentMaker
-from sottovoce.runtime.timestamps.segments import Piece, samples_done, timed_tokens
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_done, timed_tokens
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
-from sottovoce.runtime.vad.segmenter import Reader, TimedWave, plain_windows, speech_windows
+from sottovoce.runtime.vad.segmenter import AudioWindow, Reader, plain_windows, speech_windows
 from sottovoce.terms import Component, Format
 
 Progress = Callable[[float], None]
@@ -229,7 +229,7 @@ class Transcriber:
         asked = self._prepare_context(wave, options, clock)
         prompt = self._prompt(asked, asked.hint)
         (heard,) = self._windows.decode([wave], prompt, options, clock)
-        window = TimedWave(start_s=0.0, wave=wave)
+        window = AudioWindow(start_s=0.0, wave=wave)
         if heard.is_silent or not self._look.is_speech(window, heard, options, clock):
             return [], asked.detected
         segments, again = self._take(window, heard, asked, clock)
@@ -263,7 +263,7 @@ class Transcriber:
 
     def _hear(
         self,
-        windows: Iterable[TimedWave],
+        windows: Iterable[AudioWindow],
         asked: DecodingContext,
         clock: PhaseClock,
         told: Progress,
@@ -276,7 +276,7 @@ class Transcriber:
         """
         options, prompt = asked.options, self._prompt(asked, asked.hint)
         segments: list[Segment] = []
-        again: list[TimedWave] = []
+        again: list[AudioWindow] = []
         coming = iter(windows)
         reached_s = 0.0
         while batch := [
@@ -298,8 +298,8 @@ class Transcriber:
         return sorted(segments, key=lambda segment: segment.start_s)
 
     def _take(
-        self, window: TimedWave, heard: DecodingResult, asked: DecodingContext, clock: PhaseClock
-    ) -> tuple[list[Segment], list[TimedWave]]:
+        self, window: AudioWindow, heard: DecodingResult, asked: DecodingContext, clock: PhaseClock
+    ) -> tuple[list[Segment], list[AudioWindow]]:
         """Return the segments of a window, and what of it is to be heard again."""
         pieces = self._maker.pieces(window, heard)
         segments = self._maker.segments(window, pieces, heard, asked, clock)
@@ -311,7 +311,7 @@ class Transcriber:
             return [], cuts
         return segments, uncovered_speech
 
-    def _cut(self, blocks: Iterable[Wave]) -> Iterator[TimedWave]:
+    def _cut(self, blocks: Iterable[Wave]) -> Iterator[AudioWindow]:
         longest_s = LONGEST_ELASTIC_S if self._encoder.is_elastic else WINDOW_S
         return speech_windows(blocks, self._look.activity, longest_s=longest_s)
 
@@ -323,7 +323,7 @@ class Transcriber:
         asked: DecodingContext | None = None
         previous: Tokens | None = None
         while (wave := reader.window()).size >= HOP_SAMPLES:
-            window = TimedWave(start_s=reader.position_s, wave=wave)
+            window = AudioWindow(start_s=reader.position_s, wave=wave)
             n_done = len(wave) if len(wave) < WINDOW_SAMPLES else WINDOW_SAMPLES - EDGE_SAMPLES
             if not is_silent(wave) and self._look.has_speech(wave, options, clock):
                 asked = asked or self._prepare_context(wave, options, clock)
@@ -373,8 +373,11 @@ class Transcriber:
 
 
 def _stretches(
-    window: TimedWave, pieces: Sequence[Piece], segments: Sequence[Segment], asked: DecodingContext
-) -> list[Stretch]:
+    window: AudioWindow,
+    pieces: Sequence[TimestampedTokens],
+    segments: Sequence[Segment],
+    asked: DecodingContext,
+) -> list[AudioSpan]:
     """Return where the text of a window is, as far as it is known: by alignment, or to the model's last timestamp."""
     if asked.are_times_aligned:
         return [(each.start_s - window.start_s, each.end_s - window.start_s) for each in segments]
@@ -383,7 +386,7 @@ def _stretches(
     return []
 
 
-def _timed(windows: Iterator[TimedWave], clock: PhaseClock) -> Iterator[TimedWave]:
+def _timed(windows: Iterator[AudioWindow], clock: PhaseClock) -> Iterator[AudioWindow]:
     while True:
         with clock.time(Phase.VOICE_ACTIVITY):
             window = next(windows, None)

@@ -8,7 +8,7 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.vad.segmenter import TimedWave
+from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.vad.voice_activity import (
     VoiceActivity,
     load_voice_activity,
@@ -20,7 +20,7 @@ DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
 """A short clip beyond one of them is looked through for speech before its text counts."""
 
-Stretch = tuple[float, float]
+AudioSpan = tuple[float, float]
 """Start and end in seconds from the start of a window."""
 
 LEAST_GAP_SAMPLES = round(1.2 * SAMPLE_RATE_HZ)
@@ -57,14 +57,14 @@ class GapRecovery:
         return bool(speech_spans(probabilities))
 
     def is_speech(
-        self, window: TimedWave, heard: DecodingResult, options: TranscribeOptions, clock: PhaseClock
+        self, window: AudioWindow, heard: DecodingResult, options: TranscribeOptions, clock: PhaseClock
     ) -> bool:
         """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
         return not _is_doubtful(heard) or self.has_speech(window.wave, options, clock)
 
     def uncovered_speech(
-        self, window: TimedWave, heard: Sequence[Stretch], options: TranscribeOptions, clock: PhaseClock
-    ) -> list[TimedWave]:
+        self, window: AudioWindow, heard: Sequence[AudioSpan], options: TranscribeOptions, clock: PhaseClock
+    ) -> list[AudioWindow]:
         """Return the speech that the text of a window leaves out: the model at times ends early, or skips.
 
         Args:
@@ -82,7 +82,7 @@ class GapRecovery:
             for begin_s, end_s in zip((0.0, *ends_s), (*starts_s, window_s), strict=True)
         ]
         return [
-            TimedWave(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
+            AudioWindow(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
             for begin, end in gaps
             if self._is_uncovered(window.wave[begin:end], len(window.wave), clock)
         ]
@@ -100,8 +100,8 @@ class GapRecovery:
         return sum(span.end_s - span.start_s for span in spans) >= LEAST_SPEECH_S
 
     def resegment(
-        self, window: TimedWave, n_tokens: int, options: TranscribeOptions, clock: PhaseClock
-    ) -> list[TimedWave]:
+        self, window: AudioWindow, n_tokens: int, options: TranscribeOptions, clock: PhaseClock
+    ) -> list[AudioWindow]:
         """Cut a window with hardly any text for its speech into shorter ones; none where it has enough.
 
         A window that starts within a sentence may be heard as a word or two, and the rest of it be skipped.
@@ -116,7 +116,7 @@ class GapRecovery:
             return []
         clock.n_redone += 1
         return [
-            TimedWave(
+            AudioWindow(
                 start_s=window.start_s + cut.start_s,
                 wave=window.wave[round(cut.start_s * SAMPLE_RATE_HZ) : round(cut.end_s * SAMPLE_RATE_HZ)],
             )

@@ -12,11 +12,11 @@ from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.alignment import Aligner
-from sottovoce.runtime.timestamps.segments import Piece, split_pieces
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_pieces
 from sottovoce.runtime.timestamps.sentences import cut_into_sentences
 from sottovoce.runtime.timestamps.words import as_word
 from sottovoce.runtime.transcript import Phase, Segment, Task, Word
-from sottovoce.runtime.vad.segmenter import TimedWave
+from sottovoce.runtime.vad.segmenter import AudioWindow
 
 
 class SegmentMaker:
@@ -31,15 +31,15 @@ class SegmentMaker:
     def _aligner(self) -> Aligner:
         return Aligner.load(self._folder, self._compute, self._tokenizer)
 
-    def pieces(self, window: TimedWave, heard: DecodingResult) -> tuple[Piece, ...]:
+    def pieces(self, window: AudioWindow, heard: DecodingResult) -> tuple[TimestampedTokens, ...]:
         """Cut a window's tokens at their timestamps."""
         window_s = len(window.wave) / SAMPLE_RATE_HZ
         return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
 
     def segments(
         self,
-        window: TimedWave,
-        pieces: Sequence[Piece],
+        window: AudioWindow,
+        pieces: Sequence[TimestampedTokens],
         heard: DecodingResult,
         asked: DecodingContext,
         clock: PhaseClock,
@@ -77,7 +77,7 @@ class SegmentMaker:
 
     def _sentences(
         self,
-        window: TimedWave,
+        window: AudioWindow,
         tokens: Tokens,
         heard: DecodingResult,
         asked: DecodingContext,
@@ -120,7 +120,7 @@ class SegmentMaker:
 
     def _with_words(
         self,
-        window: TimedWave,
+        window: AudioWindow,
         segments: Sequence[Segment],
         heard: DecodingResult,
         asked: DecodingContext,

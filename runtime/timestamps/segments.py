@@ -15,7 +15,7 @@ LEAST_SAMPLES_DONE = SAMPLE_RATE_HZ // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class TimestampedTokens:
     """A stretch of a window with its text tokens.
 
     Attributes:
@@ -31,7 +31,7 @@ class Piece:
     is_closed: bool
 
 
-def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tuple[Piece, ...]:
+def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tuple[TimestampedTokens, ...]:
     """Cut tokens at their timestamps.
 
     Args:
@@ -42,7 +42,7 @@ def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tup
     Returns:
         Pieces with text, in order of time.
     """
-    pieces: list[Piece] = []
+    pieces: list[TimestampedTokens] = []
     start_s, text = 0.0, []
     for token in tokens:
         if token < special.first_timestamp:
@@ -58,7 +58,7 @@ def split_pieces(tokens: Tokens, special: SpecialTokens, window_s: float) -> tup
     return tuple(piece for piece in pieces if piece.tokens)
 
 
-def samples_done(pieces: Sequence[Piece], n_samples: int, *, ends_open: bool) -> int:
+def samples_done(pieces: Sequence[TimestampedTokens], n_samples: int, *, ends_open: bool) -> int:
     """Return where the next window starts: what the model did not see end is heard again.
 
     Args:
@@ -75,7 +75,7 @@ def samples_done(pieces: Sequence[Piece], n_samples: int, *, ends_open: bool) ->
     return n_closed if n_closed >= LEAST_SAMPLES_DONE else n_samples
 
 
-def timed_tokens(pieces: Sequence[Piece], special: SpecialTokens) -> Tokens:
+def timed_tokens(pieces: Sequence[TimestampedTokens], special: SpecialTokens) -> Tokens:
     """Return the tokens of pieces with their timestamps, as the model said them.
 
     Text without timestamps before a window teaches the model to leave them out, and windows then end within sentences.
@@ -83,7 +83,7 @@ def timed_tokens(pieces: Sequence[Piece], special: SpecialTokens) -> Tokens:
     return tuple(chain.from_iterable(_timed(piece, special) for piece in pieces))
 
 
-def _timed(piece: Piece, special: SpecialTokens) -> Tokens:
+def _timed(piece: TimestampedTokens, special: SpecialTokens) -> Tokens:
     start, end = (
         special.first_timestamp + round(time_s / TIMESTAMP_STEP_S) for time_s in (piece.start_s, piece.end_s)
     )
@@ -92,6 +92,6 @@ def _timed(piece: Piece, special: SpecialTokens) -> Tokens:
 
 def _piece(
     start_s: float, end_s: float, tokens: list[int], special: SpecialTokens, *, is_closed: bool
-) -> Piece:
+) -> TimestampedTokens:
     text = tuple(token for token in tokens if token < special.end)
-    return Piece(start_s=start_s, end_s=max(start_s, end_s), tokens=text, is_closed=is_closed)
+    return TimestampedTokens(start_s=start_s, end_s=max(start_s, end_s), tokens=text, is_closed=is_closed)

@@ -28,7 +28,7 @@ KEPT_SAMPLES = 64 * FRAME_SAMPLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimedWave:
+class AudioWindow:
     """A stretch of audio that is decoded at once.
 
     Attributes:
@@ -42,7 +42,7 @@ class TimedWave:
 
 def speech_windows(
     blocks: Iterable[Wave], activity: VoiceActivity, *, longest_s: float = WINDOW_S
-) -> Iterator[TimedWave]:
+) -> Iterator[AudioWindow]:
     """Yield the windows of a stream that hold speech, cut at pauses.
 
     Args:
@@ -61,11 +61,11 @@ def speech_windows(
     yield from stretch.take(is_last=True)
 
 
-def plain_windows(blocks: Iterable[Wave]) -> Iterator[TimedWave]:
+def plain_windows(blocks: Iterable[Wave]) -> Iterator[AudioWindow]:
     """Yield a stream in windows of 30 s, speech or not, cut wherever that falls."""
     reader = Reader(blocks)
     while (wave := reader.window()).size:
-        yield TimedWave(start_s=reader.position_s, wave=wave)
+        yield AudioWindow(start_s=reader.position_s, wave=wave)
         reader.advance(wave.size)
 
 
@@ -101,7 +101,7 @@ class _Stretch:
         self._probabilities.append(self._activity.probabilities(block))
         self.n_samples += block.size
 
-    def take(self, *, is_last: bool) -> Iterator[TimedWave]:
+    def take(self, *, is_last: bool) -> Iterator[AudioWindow]:
         """Cut windows off; the last one waits for what follows, unless nothing does or silence settles it."""
         if is_last:
             self._probabilities.append(self._activity.probabilities(np.zeros(0, np.float32), is_last=True))
@@ -117,7 +117,7 @@ class _Stretch:
         for window in windows:
             begin, end = (round(edge_s * SAMPLE_RATE_HZ) for edge_s in (window.start_s, window.end_s))
             begin = max(begin, self._n_given)
-            yield TimedWave(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end])
+            yield AudioWindow(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end])
         self._keep_from(max(0, cut), wave, probabilities)
 
     def _keep_from(self, cut: int, wave: Wave, probabilities: Probabilities) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sottovoce.runtime import TranscribeOptions
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.gap_recovery import GapRecovery, Stretch
-from sottovoce.runtime.vad.segmenter import TimedWave
+from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
+from sottovoce.runtime.vad.segmenter import AudioWindow
 from tests.support import tone
 from tests.support.activity import LoudIsSpeech
 
@@ -21,9 +21,9 @@ def look() -> GapRecovery:
 
 
 def uncovered_speech(
-    look: GapRecovery, wave: Wave, heard: list[Stretch], options: TranscribeOptions | None = None
-) -> list[Stretch]:
-    window = TimedWave(start_s=100.0, wave=wave)
+    look: GapRecovery, wave: Wave, heard: list[AudioSpan], options: TranscribeOptions | None = None
+) -> list[AudioSpan]:
+    window = AudioWindow(start_s=100.0, wave=wave)
     found = look.uncovered_speech(window, heard, options or TranscribeOptions(), PhaseClock())
     return [(each.start_s - 100.0, each.start_s - 100.0 + len(each.wave) / SAMPLE_RATE_HZ) for each in found]
 
@@ -45,7 +45,7 @@ def test_a_pause_is_not(look: GapRecovery) -> None:
     ids=["nobody knows where the text is", "nobody looks for speech"],
 )
 def test_nothing_is_heard_again_where(
-    look: GapRecovery, heard: list[Stretch], options: TranscribeOptions
+    look: GapRecovery, heard: list[AudioSpan], options: TranscribeOptions
 ) -> None:
     assert uncovered_speech(look, tone(20.0), heard, options) == []
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.vad.segmenter import STRETCH_SAMPLES, Reader, TimedWave, speech_windows
+from sottovoce.runtime.vad.segmenter import STRETCH_SAMPLES, AudioWindow, Reader, speech_windows
 from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Probabilities
 
 
@@ -47,7 +47,7 @@ def blocks_of(wave: Wave, size: int) -> Iterator[Wave]:
     return (wave[i : i + size] for i in range(0, len(wave), size))
 
 
-def check_place(window: TimedWave, wave: Wave) -> None:
+def check_place(window: AudioWindow, wave: Wave) -> None:
     begin = round(window.start_s * SAMPLE_RATE_HZ)
     np.testing.assert_array_equal(window.wave, wave[begin : begin + len(window.wave)])
 

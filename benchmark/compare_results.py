@@ -45,7 +45,7 @@ class Measured:
     rows: tuple[ClipRow, ...]
 
 
-class EntryAcross(Document):
+class EntryComparison(Document):
     """An entry of one result against the entry of the same name in the first."""
 
     results: str
@@ -68,13 +68,13 @@ class EntryAcross(Document):
     )
 
 
-class Across(Document):
+class ResultsComparison(Document):
     """Several results, the first one the reference."""
 
     differences: dict[str, dict[Condition, str]] = Field(
         description="By result, what is not as in the first; only where comparing was asked for all the same."
     )
-    entries: tuple[EntryAcross, ...]
+    entries: tuple[EntryComparison, ...]
 
 
 def find_differences(first: Results, other: Results) -> dict[Condition, str]:
@@ -129,9 +129,9 @@ def _audio(first: Results, other: Results) -> tuple[str | None, str | None]:
     return here and f"samples {here[:DIGITS]}", there and f"samples {there[:DIGITS]}"
 
 
-def compare_across(
+def compare_results(
     measured: Sequence[Measured], *, despite: Sequence[Condition], rng: np.random.Generator
-) -> Across:
+) -> ResultsComparison:
     """Put results side by side, each entry against that of the same name in the first result.
 
     Args:
@@ -163,7 +163,7 @@ def compare_across(
             _against(first, other, name, is_timed=_is_timed(differences[other.name]), rng=rng)
             for name in shared
         ]
-    return Across(
+    return ResultsComparison(
         differences={name: found for name, found in differences.items() if found}, entries=tuple(entries)
     )
 
@@ -176,9 +176,9 @@ def _names(measured: Measured) -> list[str]:
     return [variant.name for variant in measured.results.variants]
 
 
-def _entry(measured: Measured, name: str) -> EntryAcross:
+def _entry(measured: Measured, name: str) -> EntryComparison:
     variant = measured.results.variant(name)
-    return EntryAcross(
+    return EntryComparison(
         results=measured.name,
         entry=name,
         rtfx=variant.rtfx,
@@ -190,7 +190,7 @@ def _entry(measured: Measured, name: str) -> EntryAcross:
 
 def _against(
     first: Measured, other: Measured, name: str, *, is_timed: bool, rng: np.random.Generator
-) -> EntryAcross:
+) -> EntryComparison:
     """Pair the clips that both transcribed."""
     before = {row.clip_id: row for row in first.rows if row.variant == name and row.error is None}
     after = [row for row in other.rows if row.variant == name and row.error is None and row.clip_id in before]

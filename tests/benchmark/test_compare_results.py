@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sottovoce.benchmark.compare_results import Across, Condition, Measured, compare_across, find_differences
+from sottovoce.benchmark.compare_results import (
+    Condition,
+    Measured,
+    ResultsComparison,
+    compare_results,
+    find_differences,
+)
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
@@ -27,8 +33,8 @@ def twice_as_fast(rows: tuple[ClipRow, ...]) -> tuple[ClipRow, ...]:
     )
 
 
-def across(*others: Measured, despite: tuple[Condition, ...] = ()) -> Across:
-    return compare_across([measured("first"), *others], despite=despite, rng=np.random.default_rng(0))
+def across(*others: Measured, despite: tuple[Condition, ...] = ()) -> ResultsComparison:
+    return compare_results([measured("first"), *others], despite=despite, rng=np.random.default_rng(0))
 
 
 def on_other_host() -> Results:
@@ -160,7 +166,7 @@ def test_the_command_shows_both_and_refuses_unknown_conditions(tmp_path: Path) -
     assert shown.exit_code == 0
     assert shown.output.count("int8") == 2
     assert "includes the drift of the machine between them" in " ".join(shown.output.split())
-    told = Across.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
+    told = ResultsComparison.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
     assert len(told.entries) == 6
     refused = runner.invoke(app, ["compare", *folders, "--despite", "hosts"])
     assert isinstance(refused.exception, SpecError)

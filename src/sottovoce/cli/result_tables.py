@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sottovoce.benchmark.compare_results import Across
+from sottovoce.benchmark.compare_results import ResultsComparison
 from sottovoce.benchmark.history import Past, group_lines
 from sottovoce.benchmark.schema.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.cli.tables import MB, points, times
@@ -242,7 +242,7 @@ SITTINGS = (
 )
 
 
-def across_table(across: Across) -> Table:
+def comparison_table_of_results(across: ResultsComparison) -> Table:
     """Show entries of several results, each against the one of the same name in the first."""
     has_times = any(entry.speedup is not None for entry in across.entries)
     table = Table(

@@ -40,9 +40,9 @@ def compare(
     """
     import numpy as np
 
-    from sottovoce.benchmark.compare_results import Condition, Measured, compare_across
+    from sottovoce.benchmark.compare_results import Condition, Measured, compare_results
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.cli.result_tables import across_table
+    from sottovoce.cli.result_tables import comparison_table_of_results
     from sottovoce.errors import SpecError, nearest
 
     session: Session = context.obj
@@ -55,8 +55,8 @@ def compare(
         Measured(name=str(folder), results=told, rows=rows)
         for folder, (told, rows) in ((folder, read_results(folder)) for folder in results)
     ]
-    across = compare_across(measured, despite=accepted, rng=np.random.default_rng(0))
-    show(session, across.model_dump_json(indent=2) if as_json else across_table(across))
+    across = compare_results(measured, despite=accepted, rng=np.random.default_rng(0))
+    show(session, across.model_dump_json(indent=2) if as_json else comparison_table_of_results(across))
     for name, found in across.differences.items():
         for condition, told in found.items():
             session.terminal.note(f"{name}: {condition} differs, {told}")

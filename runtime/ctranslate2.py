@@ -136,7 +136,7 @@ class Ctranslate2Transcriber(Transcriber):
             raise SpecError(
                 f"this model knows English only, not {options.task} of {options.language or 'en'}"
             )
-        if options.condition_on_previous and not options.with_timestamps:
+        if options.condition_on_previous_text and not options.with_timestamps:
             raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
 
     def _transcribe(
@@ -161,7 +161,7 @@ class Ctranslate2Transcriber(Transcriber):
     def _start(self, wave: Wave, options: TranscribeOptions) -> tuple[Iterable[Any], Any]:
         """Start a transcription as the options ask for it; the work is done while the segments are taken."""
         is_long = len(wave) > WINDOW_SAMPLES
-        looks_for_speech = is_long if options.use_voice_activity is None else options.use_voice_activity
+        looks_for_speech = is_long if options.vad_filter is None else options.vad_filter
         asked = {
             "language": options.language,
             "task": options.task.value,
@@ -178,7 +178,7 @@ class Ctranslate2Transcriber(Transcriber):
         }
         started: tuple[Iterable[Any], Any] = self._model.transcribe(
             wave,
-            condition_on_previous_text=options.condition_on_previous,
+            condition_on_previous_text=options.condition_on_previous_text,
             vad_filter=looks_for_speech,
             **asked,
         )

@@ -30,10 +30,10 @@ class TranscribeOptions:
         initial_prompt: text that is taken to stand before the first window, before each where none is told the
             text before it: names, spelling, style.
         hotwords: words to look out for, before every window.
-        condition_on_previous: sequential mode: windows follow one another by the model's own
+        condition_on_previous_text: sequential mode: windows follow one another by the model's own
             timestamps, each told the text before it. Otherwise windows are cut at pauses and
             decoded in batches.
-        use_voice_activity: look for speech before decoding; None does where audio is longer than
+        vad_filter: look for speech before decoding; None does where audio is longer than
             a window, or where a short text is doubtful. Without it long audio is cut every 30 s.
         batch_size: windows decoded together.
         max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few
@@ -51,8 +51,8 @@ class TranscribeOptions:
     no_speech_limit: float = 0.6
     initial_prompt: str | None = None
     hotwords: str | None = None
-    condition_on_previous: bool = False
-    use_voice_activity: bool | None = None
+    condition_on_previous_text: bool = False
+    vad_filter: bool | None = None
     batch_size: int = 12
     max_duration_s: float | None = None
 

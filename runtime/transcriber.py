@@ -163,7 +163,7 @@ class Transcriber:
         Args:
             waves: float32, shape (n_samples,) each, 16 kHz, at most 30 s.
             options: `batch_size` clips are decoded together; a language that is not given is detected for each clip. Where
-                a text is doubtful its clip is looked through for speech, unless `use_voice_activity` is False.
+                a text is doubtful its clip is looked through for speech, unless `vad_filter` is False.
 
         Returns:
             A transcript for each clip, in their order; its timings are those of all of them together.
@@ -205,7 +205,7 @@ class Transcriber:
     ) -> tuple[list[Segment], Detected]:
         first = stream.read(WINDOW_SAMPLES + 1)
         is_long = len(first) > WINDOW_SAMPLES
-        if not is_long and options.use_voice_activity is not True:
+        if not is_long and options.vad_filter is not True:
             return self._transcribe_short(first, options, clock)
         return self._transcribe_long(stream.again_with(first), options, clock, told)
 
@@ -213,7 +213,7 @@ class Transcriber:
         """Refuse a language or task that the model does not know before any work."""
         language = options.language or ("en" if not self._tokenizer.is_multilingual else self.languages[0])
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
-        if options.condition_on_previous and not options.with_timestamps:
+        if options.condition_on_previous_text and not options.with_timestamps:
             raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
         if options.word_timestamps and not self._can_align:
             raise SpecError(
@@ -238,9 +238,9 @@ class Transcriber:
     def _transcribe_long(
         self, blocks: Iterable[Wave], options: TranscribeOptions, clock: PhaseClock, told: Progress
     ) -> tuple[list[Segment], Detected]:
-        if options.condition_on_previous:
+        if options.condition_on_previous_text:
             return self._transcribe_in_sequence(Reader(blocks), options, clock, told)
-        cut = plain_windows(blocks) if options.use_voice_activity is False else self._cut(blocks)
+        cut = plain_windows(blocks) if options.vad_filter is False else self._cut(blocks)
         windows = _timed(cut, clock)
         first = next(windows, None)
         if first is None:

@@ -50,7 +50,7 @@ class GapRecovery:
 
     def has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
         """Tell whether somebody speaks; nobody looks where that is turned off."""
-        if options.use_voice_activity is False:
+        if options.vad_filter is False:
             return True
         with clock.time(Phase.VOICE_ACTIVITY):
             probabilities = self.activity.another().probabilities(wave, is_last=True)
@@ -73,7 +73,7 @@ class GapRecovery:
             options: tell whether to look for speech.
             clock: is told what the work took.
         """
-        if options.use_voice_activity is False or not heard:
+        if options.vad_filter is False or not heard:
             return []
         window_s = len(window.wave) / SAMPLE_RATE_HZ
         starts_s, ends_s = zip(*heard, strict=True)
@@ -107,7 +107,7 @@ class GapRecovery:
         A window that starts within a sentence may be heard as a word or two, and the rest of it be skipped.
         """
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        if options.use_voice_activity is False or not _is_sparse(n_tokens, window_s):
+        if options.vad_filter is False or not _is_sparse(n_tokens, window_s):
             return []
         with clock.time(Phase.VOICE_ACTIVITY):
             probabilities = self.activity.another().probabilities(window.wave, is_last=True)

@@ -39,7 +39,7 @@ WAYS = {
     "alignment (default)": (Transcriber, TranscribeOptions()),
     "model's timestamps": (ByTheModelsTimes, TranscribeOptions()),
     "without times": (Transcriber, TranscribeOptions(with_timestamps=False)),
-    "window after window": (Transcriber, TranscribeOptions(condition_on_previous=True)),
+    "window after window": (Transcriber, TranscribeOptions(condition_on_previous_text=True)),
 }
 
 JOINED_SAMPLES = 90 * SAMPLE_RATE_HZ

@@ -34,7 +34,7 @@ EXPORTS = (
 N_WEIGHTS = 318_464
 """In the matrices of the tiny checkpoint, tables of positions left aside."""
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
+GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
 
 
 @pytest.fixture(scope="module")

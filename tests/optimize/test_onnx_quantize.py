@@ -232,7 +232,7 @@ def test_an_int8_variant_is_made_loads_and_hears(
     loaded = SilenceStates.load(into)
     assert loaded is not None
     assert (into / SILENCE_NAME).stat().st_size > 1500 * 64 * 2
-    options = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
+    options = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
     assert Transcriber.load(into).transcribe(tone(3.0), options).text != ""
 
 

@@ -57,7 +57,7 @@ def test_the_baseline_says_what_it_transcribes(
         with_timestamps=False,
         temperatures=(0.0,),
         log_probability_limit=-1e9,  # a random model is never sure
-        use_voice_activity=False,
+        vad_filter=False,
     )
     for clip, said in zip(clips, spoken, strict=True):
         segments = transcriber.transcribe(clip.wave, options).segments

@@ -10,7 +10,7 @@ from sottovoce.runtime import TranscribeOptions, Transcriber, Transcript
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from tests.support import tone
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), batch_size=2, use_voice_activity=False)
+GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), batch_size=2, vad_filter=False)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_silence_among_the_clips_stays_empty(transcriber: Transcriber) -> None:
 
 def test_a_first_temperature_counts_in_batches_too(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(2.0, pitch_hz=700.0)]
-    drawn = TranscribeOptions(language="en", temperatures=(0.7,), use_voice_activity=False)
+    drawn = TranscribeOptions(language="en", temperatures=(0.7,), vad_filter=False)
     together = transcriber.transcribe_batch(waves, drawn)
     assert {segment.temperature for each in together for segment in each.segments} == {0.7}
     assert texts(together) == [transcriber.transcribe(wave, drawn).text for wave in waves]

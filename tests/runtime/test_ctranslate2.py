@@ -78,8 +78,8 @@ def test_words_have_places_inside_their_segments(int8: Transcriber) -> None:
     "options",
     [
         GREEDY,
-        replace(GREEDY, condition_on_previous=True),
-        replace(GREEDY, use_voice_activity=False),
+        replace(GREEDY, condition_on_previous_text=True),
+        replace(GREEDY, vad_filter=False),
         replace(GREEDY, with_timestamps=False, beam_size=2, initial_prompt="boats", hotwords="harbor"),
     ],
     ids=["batches", "sequential", "without voice activity", "beams and hints"],
@@ -98,7 +98,7 @@ def test_silence_has_no_text(int8: Transcriber, n_samples: int) -> None:
 
 def test_noise_without_speech_has_no_text(int8: Transcriber) -> None:
     noise = (0.01 * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
-    assert int8.transcribe(noise, TranscribeOptions(use_voice_activity=True)).segments == ()
+    assert int8.transcribe(noise, TranscribeOptions(vad_filter=True)).segments == ()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_noise_without_speech_has_no_text(int8: Transcriber) -> None:
     [
         (TranscribeOptions(language="de"), "knows English only, not transcribe of de"),
         (TranscribeOptions(task=Task.TRANSLATE), "knows English only, not translate of en"),
-        (TranscribeOptions(condition_on_previous=True, with_timestamps=False), "sequential mode needs"),
+        (TranscribeOptions(condition_on_previous_text=True, with_timestamps=False), "sequential mode needs"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused(

@@ -41,7 +41,7 @@ def test_a_pause_is_not(look: GapRecovery) -> None:
 
 @pytest.mark.parametrize(
     ("heard", "options"),
-    [([], TranscribeOptions()), ([(3.0, 5.0)], TranscribeOptions(use_voice_activity=False))],
+    [([], TranscribeOptions()), ([(3.0, 5.0)], TranscribeOptions(vad_filter=False))],
     ids=["nobody knows where the text is", "nobody looks for speech"],
 )
 def test_nothing_is_heard_again_where(

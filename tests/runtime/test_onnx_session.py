@@ -20,7 +20,7 @@ from sottovoce.terms import Component
 from tests.support import tone
 
 TOKENS = ((5, 6, 7), (8,), (9,), (10,))
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
+GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
 
 
 def states(batch: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:

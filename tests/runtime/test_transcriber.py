@@ -31,7 +31,7 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Phase
 from tests.support.activity import LoudIsSpeech
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), use_voice_activity=False)
+GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
 LAYOUTS = ("fp32", "fp32-stateful")
 
 
@@ -117,7 +117,7 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
     transcriber: Transcriber, *, sequential: bool
 ) -> None:
     options = TranscribeOptions(
-        language="en", temperatures=(0.0,), use_voice_activity=False, condition_on_previous=sequential
+        language="en", temperatures=(0.0,), vad_filter=False, condition_on_previous_text=sequential
     )
     done: list[float] = []
     wave = np.concatenate([tone(20), np.zeros(80_000, np.float32), tone(45, 300.0)])
@@ -243,7 +243,7 @@ def cut_off(tiny_run: Path) -> tuple[Transcriber, CutOff]:
 
 def test_a_sentence_that_a_window_cuts_off_starts_the_next(tiny_run: Path) -> None:
     transcriber, _ = cut_off(tiny_run)
-    options = TranscribeOptions(language="en", use_voice_activity=False, condition_on_previous=True)
+    options = TranscribeOptions(language="en", vad_filter=False, condition_on_previous_text=True)
     segments = transcriber.transcribe(tone(70.0), options).segments
     assert [(round(s.start_s), round(s.end_s)) for s in segments] == [(0, 28), (28, 56), (56, 68), (68, 70)]
 
@@ -253,7 +253,7 @@ def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_r
     tokenizer = WhisperTokenizer.load(tiny_run / "fp32-stateful")
     hotwords, prompt = tokenizer.encode(" harbor"), tokenizer.encode(" boats")
     options = TranscribeOptions(
-        language="en", use_voice_activity=False, condition_on_previous=True, hotwords="harbor", initial_prompt="boats"
+        language="en", vad_filter=False, condition_on_previous_text=True, hotwords="harbor", initial_prompt="boats"
     )  # fmt: skip
     transcriber.transcribe(tone(70.0), options)
     before = [told[1 : told.index(tokenizer.special.start)] for told in windows.prompts]
@@ -270,13 +270,13 @@ def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_r
 def test_without_voice_activity_nobody_knows_that_speech_was_skipped(tiny_run: Path) -> None:
     transcriber = Transcriber.load(tiny_run / "fp32-stateful")
     transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
-    options = TranscribeOptions(language="en", with_timestamps=False, use_voice_activity=False)
+    options = TranscribeOptions(language="en", with_timestamps=False, vad_filter=False)
     (segment,) = transcriber.transcribe(tone(20.0), options).segments
     assert segment.tokens == (5,)
 
 
 def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:
-    options = TranscribeOptions(temperatures=(0.0,), use_voice_activity=False)
+    options = TranscribeOptions(temperatures=(0.0,), vad_filter=False)
     transcript = transcriber.transcribe(tone(3.0), options)
     assert transcript.language in transcriber.languages
     assert 0 < transcript.language_probability <= 1
@@ -286,7 +286,7 @@ def test_of_attempts_that_are_all_unlikely_the_likeliest_is_taken(transcriber: T
     """A limit of 0 calls every text unlikely, so that all temperatures are tried."""
     patient = TranscribeOptions(
         language="en",
-        use_voice_activity=False,
+        vad_filter=False,
         compression_ratio_limit=100.0,
         no_speech_limit=1.0,
         log_probability_limit=-100.0,
@@ -308,9 +308,7 @@ def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) 
 
 
 def test_words_lie_in_their_segments_order(transcriber: Transcriber) -> None:
-    options = TranscribeOptions(
-        language="en", temperatures=(0.0,), use_voice_activity=False, word_timestamps=True
-    )
+    options = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False, word_timestamps=True)
     transcript = transcriber.transcribe(tone(3.0), options)
     words = [word for segment in transcript.segments for word in segment.words]
     assert "".join("".join(word.text for word in words).split()) == "".join(transcript.text.split())
@@ -347,7 +345,7 @@ sys.meta_path.insert(0, Refuse())
 import numpy as np
 from sottovoce.runtime import TranscribeOptions, Transcriber
 wave = (0.3 * np.sin(np.arange(48_000))).astype(np.float32)
-options = TranscribeOptions(language="en", use_voice_activity=False, word_timestamps=True)
+options = TranscribeOptions(language="en", vad_filter=False, word_timestamps=True)
 print(len(Transcriber.load(sys.argv[1]).transcribe(wave, options).segments))
 """
 

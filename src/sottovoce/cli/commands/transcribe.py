@@ -114,8 +114,8 @@ def transcribe(
         beam_size=beam_size,
         initial_prompt=initial_prompt,
         hotwords=hotwords,
-        condition_on_previous=sequential,
-        use_voice_activity=voice_activity,
+        condition_on_previous_text=sequential,
+        vad_filter=voice_activity,
         batch_size=batch_size,
         max_duration_s=None if max_hours is None else 3600 * max_hours,
     )

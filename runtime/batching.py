@@ -7,7 +7,7 @@ from itertools import groupby
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.decoding.window_decoder import Detected
+from sottovoce.runtime.decoding.window_decoder import DetectedLanguage
 from sottovoce.runtime.transcript import Segment, Timings, Transcript
 from sottovoce.runtime.vad.segmenter import AudioWindow
 
@@ -52,7 +52,10 @@ def group(
 
 
 def take_apart(
-    clips: Sequence[AudioWindow], segments: Sequence[Segment], detected: Sequence[Detected], timings: Timings
+    clips: Sequence[AudioWindow],
+    segments: Sequence[Segment],
+    detected: Sequence[DetectedLanguage],
+    timings: Timings,
 ) -> tuple[Transcript, ...]:
     """Give each clip its segments, timed from its own start."""
     return tuple(

@@ -18,7 +18,7 @@ from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_SAMPLES
 from sottovoce.runtime.audio.stream import BlockStream
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.window_decoder import Detected
+from sottovoce.runtime.decoding.window_decoder import DetectedLanguage
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import DEFAULT_OPTIONS, Progress, Transcriber
@@ -114,12 +114,12 @@ class Ctranslate2Transcriber(Transcriber):
         """Transcribe clips one after another: faster-whisper has batches within one recording only."""
         return tuple(self.transcribe(wave, options) for wave in waves)
 
-    def detect_language(self, wave: Wave) -> Detected:
+    def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
         if not self._model.model.is_multilingual:
             return self._uncovered_speech(TranscribeOptions())
         language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
-        return Detected(language=str(language), probability=float(probability))
+        return DetectedLanguage(language=str(language), probability=float(probability))
 
     def compiled(self, component: Component) -> Any:  # noqa: ARG002 - one model is all components
         """Return the model (`ctranslate2.models.Whisper`), whichever component is asked for."""
@@ -141,7 +141,7 @@ class Ctranslate2Transcriber(Transcriber):
 
     def _transcribe(
         self, stream: BlockStream, options: TranscribeOptions, clock: PhaseClock, told: Progress
-    ) -> tuple[list[Segment], Detected]:
+    ) -> tuple[list[Segment], DetectedLanguage]:
         wave = stream.read()
         if len(wave) < HOP_SAMPLES or is_silent(wave):
             return [], self._uncovered_speech(options)
@@ -151,12 +151,14 @@ class Ctranslate2Transcriber(Transcriber):
         segments = list(self._follow(found, len(wave) / SAMPLE_RATE_HZ, told))
         if not segments and options.language is None:
             return [], self._uncovered_speech(options)
-        return segments, Detected(language=str(info.language), probability=float(info.language_probability))
+        return segments, DetectedLanguage(
+            language=str(info.language), probability=float(info.language_probability)
+        )
 
-    def _uncovered_speech(self, options: TranscribeOptions) -> Detected:
+    def _uncovered_speech(self, options: TranscribeOptions) -> DetectedLanguage:
         """Return the language that is given or the only one; of silence nothing is known."""
         is_known = options.language is not None or not self._model.model.is_multilingual
-        return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
+        return DetectedLanguage(language=options.language or "en", probability=1.0 if is_known else 0.0)
 
     def _start(self, wave: Wave, options: TranscribeOptions) -> tuple[Iterable[Any], Any]:
         """Start a transcription as the options ask for it; the work is done while the segments are taken."""

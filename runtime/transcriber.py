@@ -24,7 +24,12 @@ from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
-from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult, Detected, WindowDecoder
+from sottovoce.runtime.decoding.window_decoder import (
+    DecodingContext,
+    DecodingResult,
+    DetectedLanguage,
+    WindowDecoder,
+)
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import load_decoder
 from sottovoce.runtime.model.encoder import Encoder
@@ -187,7 +192,7 @@ class Transcriber:
         told = [asked[clip.start_s].detected if clip.start_s in asked else silent for clip in clips]
         return together.take_apart(clips, segments, told, clock.timings())
 
-    def detect_language(self, wave: Wave) -> Detected:
+    def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave.
 
         Args:
@@ -202,7 +207,7 @@ class Transcriber:
 
     def _transcribe(
         self, stream: BlockStream, options: TranscribeOptions, clock: PhaseClock, told: Progress
-    ) -> tuple[list[Segment], Detected]:
+    ) -> tuple[list[Segment], DetectedLanguage]:
         first = stream.read(WINDOW_SAMPLES + 1)
         is_long = len(first) > WINDOW_SAMPLES
         if not is_long and options.vad_filter is not True:
@@ -223,7 +228,7 @@ class Transcriber:
 
     def _transcribe_short(
         self, wave: Wave, options: TranscribeOptions, clock: PhaseClock
-    ) -> tuple[list[Segment], Detected]:
+    ) -> tuple[list[Segment], DetectedLanguage]:
         if len(wave) < HOP_SAMPLES or is_silent(wave):
             return [], self._default_language(options)
         asked = self._prepare_context(wave, options, clock)
@@ -237,7 +242,7 @@ class Transcriber:
 
     def _transcribe_long(
         self, blocks: Iterable[Wave], options: TranscribeOptions, clock: PhaseClock, told: Progress
-    ) -> tuple[list[Segment], Detected]:
+    ) -> tuple[list[Segment], DetectedLanguage]:
         if options.condition_on_previous_text:
             return self._transcribe_in_sequence(Reader(blocks), options, clock, told)
         cut = plain_windows(blocks) if options.vad_filter is False else self._cut(blocks)
@@ -317,7 +322,7 @@ class Transcriber:
 
     def _transcribe_in_sequence(
         self, reader: Reader, options: TranscribeOptions, clock: PhaseClock, told: Progress
-    ) -> tuple[list[Segment], Detected]:
+    ) -> tuple[list[Segment], DetectedLanguage]:
         """Let each window start where the model said that the one before ended, and know its text."""
         segments: list[Segment] = []
         asked: DecodingContext | None = None
@@ -358,10 +363,10 @@ class Transcriber:
     def _hint(self, text: str | None) -> Tokens:
         return self._tokenizer.encode(f" {text.strip()}") if text and text.strip() else ()
 
-    def _default_language(self, options: TranscribeOptions) -> Detected:
+    def _default_language(self, options: TranscribeOptions) -> DetectedLanguage:
         """Return the language that is given or the only one; of silence nothing is known."""
         is_known = options.language is not None or not self._tokenizer.is_multilingual
-        return Detected(language=options.language or "en", probability=1.0 if is_known else 0.0)
+        return DetectedLanguage(language=options.language or "en", probability=1.0 if is_known else 0.0)
 
     def _prompt(self, asked: DecodingContext, previous: Tokens) -> Tokens:
         return self._tokenizer.prompt(

@@ -50,7 +50,7 @@ class DecodingResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detected:
+class DetectedLanguage:
     """The likeliest language of a window.
 
     Attributes:
@@ -75,7 +75,7 @@ class DecodingContext:
     """
 
     options: TranscribeOptions
-    detected: Detected
+    detected: DetectedLanguage
     hotwords: Tokens
     first_text: Tokens
     are_times_aligned: bool = False
@@ -129,7 +129,7 @@ class WindowDecoder:
             for wave, one, attempt in zip(waves, alone, attempts, strict=True)
         )
 
-    def detect(self, wave: Wave, clock: PhaseClock) -> Detected:
+    def detect(self, wave: Wave, clock: PhaseClock) -> DetectedLanguage:
         """Detect the language of a window.
 
         Args:
@@ -144,7 +144,9 @@ class WindowDecoder:
         codes, tokens = list(special.languages), np.array(list(special.languages.values()))
         among = row[tokens]
         best = int(among.argmax())
-        return Detected(language=codes[best], probability=float(np.exp(among[best] - log_sum_exp(among))))
+        return DetectedLanguage(
+            language=codes[best], probability=float(np.exp(among[best] - log_sum_exp(among)))
+        )
 
     def _encode(self, waves: Sequence[Wave], clock: PhaseClock) -> Encoded:
         """Encode windows; all get as many positions as the longest one needs."""

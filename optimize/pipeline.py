@@ -159,7 +159,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
     clips = choose_clips(
         speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual, reporter=reporter
     )
-    with _held(run, reporter) as now:
+    with _locked_run(run, reporter) as now:
         with new_folder(now.folder / CALIBRATION_NAME, force=True) as work:
             manifest = record(
                 now.baseline.folder,
@@ -174,7 +174,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
 
 
 @contextmanager
-def _held(run: Run, reporter: Reporter) -> Iterator[Run]:
+def _locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
     """Keep others from a run meanwhile; yield it as it is now."""
     with told_plainly(run.folder), output_lock(run.folder, note=reporter.note) as waited:
         yield read_run(run.folder) if waited else run
@@ -202,7 +202,7 @@ def quantize_again(
         MissingExtraError: a CTranslate2 variant is asked for, and the extra `ct2` is not installed.
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
-    with _held(run, reporter) as now:
+    with _locked_run(run, reporter) as now:
         merged = _merged(now, recipe)
         find = partial(find_checkpoint, now, checkpoint)
         with new_folder(now.folder / merged.quantize.name, force=True) as work:

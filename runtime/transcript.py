@@ -17,7 +17,7 @@ class Phase(StrEnum):
     AUDIO = "audio"
     FEATURES = "features"
     ENCODER = "encoder"
-    PREFILL = "first_pass"  # noqa: S105 - a pass of the decoder
+    PREFILL = "first_pass"
     DECODE = "steps"
     VOICE_ACTIVITY = "voice_activity"
     ALIGNMENT = "alignment"

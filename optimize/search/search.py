@@ -38,7 +38,7 @@ from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
 from sottovoce.speech.clips import Clip, ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
-from sottovoce.storage.locks import held
+from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 
 PRUNE_FACTOR = 2.0
@@ -101,7 +101,7 @@ def search(
         StageError: no trial worked.
     """
     space = space_of(recipe)
-    with told_plainly(out), held(out, note=reporter.note):
+    with told_plainly(out), output_lock(out, note=reporter.note):
         return _search(model, recipe, space, speech, out, spec, force=force, reporter=reporter)
 
 

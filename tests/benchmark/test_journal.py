@@ -104,12 +104,12 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
 
 def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
     with (
-        journal.held(),
+        journal.output_lock(),
         pytest.raises(InputError, match="another process is writing"),
         ThreadPoolExecutor(1) as other,
     ):
-        other.submit(lambda: Journal(journal.folder).held().__enter__()).result()
-    with Journal(journal.folder).held():
+        other.submit(lambda: Journal(journal.folder).output_lock().__enter__()).result()
+    with Journal(journal.folder).output_lock():
         pass
     assert [path.name for path in journal.folder.parent.iterdir()] == [journal.folder.name]
 

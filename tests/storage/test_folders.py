@@ -20,7 +20,7 @@ from sottovoce.storage.folders import (
     replace_folder,
     sibling,
 )
-from sottovoce.storage.locks import held, lock_path
+from sottovoce.storage.locks import lock_path, output_lock
 
 WRITER = """
 import os, signal, sys
@@ -31,7 +31,7 @@ def die(one, other):
     os.kill(os.getpid(), signal.SIGKILL)
 
 out, moment = Path(sys.argv[1]), sys.argv[2]
-with folders.held(out):
+with folders.output_lock(out):
     folders.heal(out)
     work = folders.sibling(out, folders.NEW) / out.name
     work.mkdir(parents=True)
@@ -148,10 +148,10 @@ def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
     out, notes, waited = tmp_path / "run", list[str](), list[bool]()
 
     def second() -> None:
-        with held(out, note=notes.append) as had_to_wait:
+        with output_lock(out, note=notes.append) as had_to_wait:
             waited.append(had_to_wait)
 
-    with held(out) as first_waited:
+    with output_lock(out) as first_waited:
         thread = in_another_thread(second)
         while not notes:
             thread.join(0.01)
@@ -167,19 +167,19 @@ def test_a_writer_that_does_not_wait_is_told_why(tmp_path: Path) -> None:
 
     def second() -> None:
         try:
-            with held(tmp_path / "run", wait=False):
+            with output_lock(tmp_path / "run", wait=False):
                 pass
         except InputError as error:
             caught.append(str(error))
 
-    with held(tmp_path / "run"):
+    with output_lock(tmp_path / "run"):
         in_another_thread(second).join()
     assert caught == [f"another process is writing {tmp_path / 'run'}; wait for it, or choose another --out"]
 
 
 def test_one_thread_may_hold_a_lock_twice(tmp_path: Path) -> None:
-    with held(tmp_path / "run"):
-        with held(tmp_path / "run"):
+    with output_lock(tmp_path / "run"):
+        with output_lock(tmp_path / "run"):
             pass
         assert lock_path(tmp_path / "run").exists()
     assert names(tmp_path) == []

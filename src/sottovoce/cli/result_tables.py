@@ -242,7 +242,7 @@ SITTINGS = (
 )
 
 
-def comparison_table_of_results(across: ResultsComparison) -> Table:
+def results_comparison_table(across: ResultsComparison) -> Table:
     """Show entries of several results, each against the one of the same name in the first."""
     has_times = any(entry.speedup is not None for entry in across.entries)
     table = Table(

@@ -17,7 +17,7 @@ from pathlib import Path
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.machine.os_errors import check_room, told_plainly
 from sottovoce.storage.artifacts import MANIFEST_NAME, is_artifact
-from sottovoce.storage.locks import held
+from sottovoce.storage.locks import output_lock
 
 NEW, OLD, DELETED = "new", "old", "gone"
 """What is being written beside an output, what it replaces, and what is being removed."""
@@ -91,7 +91,7 @@ def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
         InputError: the folder above cannot be written.
     """
     check_output(path, force=force)
-    with told_plainly(path), held(path):
+    with told_plainly(path), output_lock(path):
         recover_interrupted_write(path)
         check_output(path, force=force)
         holder = sibling(path, NEW)

@@ -42,7 +42,7 @@ def compare(
 
     from sottovoce.benchmark.compare_results import Condition, Measured, compare_results
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.cli.result_tables import comparison_table_of_results
+    from sottovoce.cli.result_tables import results_comparison_table
     from sottovoce.errors import SpecError, nearest
 
     session: Session = context.obj
@@ -56,7 +56,7 @@ def compare(
         for folder, (told, rows) in ((folder, read_results(folder)) for folder in results)
     ]
     across = compare_results(measured, despite=accepted, rng=np.random.default_rng(0))
-    show(session, across.model_dump_json(indent=2) if as_json else comparison_table_of_results(across))
+    show(session, across.model_dump_json(indent=2) if as_json else results_comparison_table(across))
     for name, found in across.differences.items():
         for condition, told in found.items():
             session.terminal.note(f"{name}: {condition} differs, {told}")

@@ -18,9 +18,9 @@ from typing import Any
 from sottovoce.errors import SpecError
 from sottovoce.machine.cores import usable_cores
 from sottovoce.runtime import batching as together
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.audio.stream import BlockStream, blocks_of, checked
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
+from sottovoce.runtime.audio.stream import BlockStream, check_wave, read_blocks
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer, with_room
@@ -144,7 +144,7 @@ class Transcriber:
         """
         self._check(options)
         clock = PhaseClock()
-        stream = BlockStream(blocks_of(audio, name, max_s=options.max_duration_s), clock)
+        stream = BlockStream(read_blocks(audio, name, max_s=options.max_duration_s), clock)
         told = progress or _tell_nobody
         segments, detected = self._transcribe(stream, options, clock, told)
         duration_s = stream.n_samples / SAMPLE_RATE_HZ
@@ -179,7 +179,7 @@ class Transcriber:
         """
         self._check(options)
         clock = PhaseClock()
-        clips = together.place([checked(wave, f"wave {place}") for place, wave in enumerate(waves)])
+        clips = together.place([check_wave(wave, f"wave {place}") for place, wave in enumerate(waves)])
         asked = {
             clip.start_s: self._prepare_context(clip.wave, options, clock) for clip in together.audible(clips)
         }
@@ -212,7 +212,7 @@ class Transcriber:
         is_long = len(first) > WINDOW_SAMPLES
         if not is_long and options.vad_filter is not True:
             return self._transcribe_short(first, options, clock)
-        return self._transcribe_long(stream.again_with(first), options, clock, told)
+        return self._transcribe_long(stream.prepend(first), options, clock, told)
 
     def _check(self, options: TranscribeOptions) -> None:
         """Refuse a language or task that the model does not know before any work."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
-from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.model.layout import component_path, layout_of

@@ -22,14 +22,9 @@ from sottovoce.optimize.openvino.padding_states import (
     centroids_of,
     speech_frames,
 )
-from sottovoce.runtime.audio.features import HOP_SAMPLES, Features
-from sottovoce.runtime.model.elastic import (
-    NO_POSITION,
-    WINDOW_POSITIONS,
-    ElasticSpec,
-    SilenceStates,
-    plan_window,
-)
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_POSITIONS
+from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.model.elastic import NO_POSITION, ElasticSpec, SilenceStates, plan_window
 
 TABLE_RANK = 3
 """Of the position embedding: (1, 1500, d_model)."""

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.frames import VoiceActivity
+from sottovoce.runtime.vad.load import load_voice_activity
 from sottovoce.runtime.vad.segmenter import AudioWindow
-from sottovoce.runtime.vad.voice_activity import (
-    VoiceActivity,
-    load_voice_activity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
 
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
@@ -53,7 +51,7 @@ class GapRecovery:
         if options.vad_filter is False:
             return True
         with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(wave, is_last=True)
+            probabilities = self.activity.new_stream().probabilities(wave, is_last=True)
         return bool(speech_spans(probabilities))
 
     def is_speech(
@@ -95,7 +93,7 @@ class GapRecovery:
         if not LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES or is_silent(gap):
             return False
         with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(gap, is_last=True)
+            probabilities = self.activity.new_stream().probabilities(gap, is_last=True)
         spans = speech_spans(probabilities, duration_s=len(gap) / SAMPLE_RATE_HZ)
         return sum(span.end_s - span.start_s for span in spans) >= LEAST_SPEECH_S
 
@@ -110,7 +108,7 @@ class GapRecovery:
         if options.vad_filter is False or not _is_sparse(n_tokens, window_s):
             return []
         with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(window.wave, is_last=True)
+            probabilities = self.activity.new_stream().probabilities(window.wave, is_last=True)
         spans = speech_spans(probabilities, duration_s=window_s)
         if not _is_sparse(n_tokens, sum(span.end_s - span.start_s for span in spans)):
             return []

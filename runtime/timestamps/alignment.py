@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.features import HOP_SAMPLES
+from sottovoce.runtime.audio.constants import FRAMES_PER_POSITION, HOP_SAMPLES, SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.decoder import Encoded, mask_of
-from sottovoce.runtime.model.elastic import FRAMES_PER_POSITION
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME

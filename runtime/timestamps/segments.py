@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.tokenizer import TIMESTAMP_STEP_S, SpecialTokens, Tokens
 
 LEAST_SAMPLES_DONE = SAMPLE_RATE_HZ // 2

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.vad.voice_activity import (
-    BLOCK_SAMPLES,
-    FRAME_SAMPLES,
-    Probabilities,
-    VoiceActivity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
+from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
 
 STRETCH_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Looked at together: enough windows for a batch, and 15 MB."""

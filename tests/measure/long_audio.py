@@ -18,8 +18,8 @@ import jiwer
 import numpy as np
 
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.window_decoder import DecodingContext
 from sottovoce.speech.clips import filter_clips
 from sottovoce.speech.loading import LoadedClip, load_clips

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter as scipy_median
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec

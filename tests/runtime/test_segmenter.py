@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Probabilities
 from sottovoce.runtime.vad.segmenter import STRETCH_SAMPLES, AudioWindow, Reader, speech_windows
-from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Probabilities
 
 
 class Loud:
@@ -30,7 +31,7 @@ class Loud:
     def reset(self) -> None:
         self._framer.reset()
 
-    def another(self) -> "Loud":
+    def new_stream(self) -> "Loud":
         return Loud()
 
 

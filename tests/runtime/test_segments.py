@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
 from sottovoce.runtime.timestamps.segments import samples_done, split_pieces, timed_tokens
 

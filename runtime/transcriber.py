@@ -39,7 +39,7 @@ from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 from sottovoce.runtime.model.variant import find_variant, told_compute
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.timestamps.segment_maker import SegmentMaker
-from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_done, timed_tokens
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_to_advance, with_timestamp_tokens
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
 from sottovoce.runtime.vad.segmenter import AudioWindow, Reader, plain_windows, speech_windows
 from sottovoce.terms import Component, Format
@@ -338,11 +338,11 @@ class Transcriber:
                 )
                 pieces = () if heard.is_silent else self._maker.pieces(window, heard)
                 ends_open = self._tokenizer.special.ends_in_pair(heard.attempt.tokens)
-                n_done = samples_done(pieces, len(wave), ends_open=ends_open)
+                n_done = samples_to_advance(pieces, len(wave), ends_open=ends_open)
                 kept = tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1)
                 segments += self._maker.segments(window, kept, heard, asked, clock)
                 is_sure = heard.attempt.temperature <= SURE_TEMPERATURE
-                previous = before + timed_tokens(kept, self._tokenizer.special) if is_sure else ()
+                previous = before + with_timestamp_tokens(kept, self._tokenizer.special) if is_sure else ()
             reader.advance(n_done)
             told(reader.position_s)
         return segments, asked.detected if asked else self._default_language(options)

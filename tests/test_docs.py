@@ -41,7 +41,7 @@ from sottovoce.recipes.recipe import (
 )
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
+from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 from sottovoce.storage.artifacts import Manifest
 

@@ -12,9 +12,9 @@ from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.alignment import Aligner
-from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_pieces
-from sottovoce.runtime.timestamps.sentences import cut_into_sentences
-from sottovoce.runtime.timestamps.words import as_word
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_by_timestamps
+from sottovoce.runtime.timestamps.sentences import split_into_sentences
+from sottovoce.runtime.timestamps.words import to_word
 from sottovoce.runtime.transcript import Phase, Segment, Task, Word
 from sottovoce.runtime.vad.segmenter import AudioWindow
 
@@ -34,7 +34,7 @@ class SegmentMaker:
     def pieces(self, window: AudioWindow, heard: DecodingResult) -> tuple[TimestampedTokens, ...]:
         """Cut a window's tokens at their timestamps."""
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
+        return split_by_timestamps(heard.attempt.tokens, self._tokenizer.special, window_s)
 
     def segments(
         self,
@@ -85,7 +85,7 @@ class SegmentMaker:
     ) -> list[Segment]:
         """Place the words of a text without timestamps, and cut it into sentences."""
         with clock.time(Phase.ALIGNMENT):
-            spans = self._aligner.spans(
+            spans = self._aligner.word_timings(
                 heard.encoded,
                 self._plain_prompt(asked),
                 tokens,
@@ -97,14 +97,14 @@ class SegmentMaker:
         return [
             self._segment(
                 heard,
-                tokens[sentence[0].first : sentence[-1].behind],
+                tokens[sentence[0].first_token : sentence[-1].end_token],
                 window.start_s + sentence[0].start_s,
                 window.start_s + sentence[-1].end_s,
-                tuple(_moved(as_word(span, probabilities), window.start_s) for span in sentence)
+                tuple(_moved(to_word(span, probabilities), window.start_s) for span in sentence)
                 if has_words
                 else (),
             )
-            for sentence in cut_into_sentences(spans)
+            for sentence in split_into_sentences(spans)
         ]
 
     def _plain_prompt(self, asked: DecodingContext) -> Tokens:

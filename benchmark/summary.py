@@ -26,7 +26,7 @@ from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import GateError, StageError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
 from sottovoce.storage.artifacts import canonical_sha256

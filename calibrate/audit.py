@@ -40,7 +40,7 @@ from sottovoce.calibrate.store import SequenceEntry, read_sequence
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.storage.artifacts import Document

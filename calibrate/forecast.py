@@ -14,6 +14,7 @@ import numpy as np
 
 from sottovoce.errors import ResourceError
 from sottovoce.machine.environment import available_memory_bytes
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 
 PROCESS_BYTES = 1_229 << 20
@@ -23,10 +24,9 @@ WEIGHT_COPIES = 4.0
 """The graph's constants and the compiled model's repacked ones, for the recorded variant and once more for
 the check of what is rebuilt."""
 
-WINDOW_FRAMES = 3000
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
-"""Whisper's window in mel frames, and its longest sequence."""
+"""Whisper's longest sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class ModelShape:
     @property
     def encoder_states_bytes(self) -> int:
         """One encoder output, float32, shape (1500, d_model)."""
-        return WINDOW_FRAMES // 2 * self.d_model * FLOAT_BYTES
+        return WINDOW_POSITIONS * self.d_model * FLOAT_BYTES
 
     @property
     def sequence_bytes(self) -> int:
@@ -53,13 +53,13 @@ class ModelShape:
     @property
     def keys_and_values_bytes(self) -> int:
         """Keys and values of all decoder layers for the longest sequence."""
-        positions = WINDOW_FRAMES // 2 + MAX_TOKENS
+        positions = WINDOW_POSITIONS + MAX_TOKENS
         return 2 * self.decoder_layers * positions * self.d_model * FLOAT_BYTES
 
     @property
     def encoder_macs(self) -> int:
         """Multiply-accumulates of one window: convolutions, projections and feed-forward, attention."""
-        positions = WINDOW_FRAMES // 2
+        positions = WINDOW_POSITIONS
         convolutions = KERNEL * self.d_model * (WINDOW_FRAMES * self.n_mels + positions * self.d_model)
         layer = 12 * positions * self.d_model**2 + 2 * positions**2 * self.d_model
         return convolutions + self.encoder_layers * layer
@@ -67,13 +67,13 @@ class ModelShape:
     @property
     def cross_macs(self) -> int:
         """Of a first decoder pass: keys and values of cross-attention; the prompt is little beside them."""
-        return self.decoder_layers * 2 * (WINDOW_FRAMES // 2) * self.d_model**2
+        return self.decoder_layers * 2 * WINDOW_POSITIONS * self.d_model**2
 
     @property
     def step_bytes(self) -> int:
         """What a step reads: weights of the decoder and the output layer, keys and values of the audio."""
         weights = 14 * self.decoder_layers * self.d_model**2 + self.vocab_size * self.d_model
-        cross = 2 * self.decoder_layers * (WINDOW_FRAMES // 2) * self.d_model
+        cross = 2 * self.decoder_layers * WINDOW_POSITIONS * self.d_model
         return FLOAT_BYTES * (weights + cross)
 
 
@@ -188,7 +188,7 @@ def forecast_time(shape: ModelShape, work: Work, speed: MachineSpeed) -> TimeFor
     )
 
 
-PRODUCT_ROWS, PRODUCT_SIZE = 1500, 1024
+PRODUCT_ROWS, PRODUCT_SIZE = WINDOW_POSITIONS, 1024
 READ_FLOATS = 1 << 25
 """128 MiB: more than a cache holds."""
 N_TRIES = 3
@@ -215,7 +215,7 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
     """Forecast the peak memory and the disk that recording `n_clips` needs, beside the time."""
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
-    naive_step = shape.keys_and_values_bytes * 1500 // (1500 + MAX_TOKENS)
+    naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(
         peak_memory_bytes=int(
             PROCESS_BYTES + WEIGHT_COPIES * shape.weight_bytes + working + 2 * shape.sequence_bytes

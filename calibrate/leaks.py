@@ -17,7 +17,8 @@ from pydantic import Field
 
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, stated_duration_s
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.storage.artifacts import Document, sha256_of_file

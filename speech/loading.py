@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
+from sottovoce.runtime.audio.decode import Wave, decode_audio, is_silent
 from sottovoce.speech.clips import Clip
 
-WHISPER_WINDOW_S = 30.0
 # Sets round durations, and encoders pad: a clip this little too long by its set is decoded to be sure.
 _DECLARED_TOLERANCE_S = 0.5
 # More than this share of broken clips is a wrong path or half a download, not bad luck.
@@ -51,7 +51,7 @@ def load_clips(
     clips: Sequence[Clip],
     *,
     wanted: int | None,
-    max_clip_s: float | None = WHISPER_WINDOW_S,
+    max_clip_s: float | None = WINDOW_S,
     on_clip: Callable[[], None] | None = None,
 ) -> LoadedClips:
     """Load clips in their order until `wanted` of them are there; None loads all.
@@ -104,7 +104,7 @@ def is_declared_too_long(clip: Clip, limit_s: float) -> bool:
 
 
 def _too_long(clip: Clip, duration_s: float, limit_s: float) -> RejectedClip:
-    limit = "Whisper's window" if limit_s == WHISPER_WINDOW_S else "the limit"
+    limit = "Whisper's window" if limit_s == WINDOW_S else "the limit"
     reason = f"{duration_s:.2f} s long; {limit} is {limit_s:g} s, left out"
     return RejectedClip(clip_id=clip.clip_id, reason=reason, is_broken=False)
 

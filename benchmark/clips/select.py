@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.engines.engine import WINDOW_S
 from sottovoce.calibrate.record import usable_clips
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.speech.clips import Clip, ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClips, load_clips
 

@@ -20,9 +20,6 @@ DEFAULT_ENGINE = "sottovoce"
 AGAIN = " again"
 """Behind the name of an entry in a second process, which is held against the first."""
 
-WINDOW_S = 30.0
-"""Whisper's window: longer audio takes several."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed, group_by_language
+from sottovoce.benchmark.engines.engine import Timed, group_by_language
 from sottovoce.benchmark.schema.results import Precision, Stage
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 
 COMPUTE_TYPE = "default"

@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
+from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
 from sottovoce.benchmark.schema.results import Precision, Stage
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 
 

@@ -18,15 +18,13 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, EngineSpec, MakeEngine
+from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine
 from sottovoce.errors import SottovoceError
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
     from sottovoce.runtime.audio.decode import Wave
-
-SAMPLE_RATE_HZ = 16_000
-"""As in `runtime.audio`, which brings FFmpeg along; our engine imports it, others may not."""
 
 STDOUT, STDERR = 1, 2
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread, quiet_libraries
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.tokenizer import Tokens
@@ -76,7 +77,7 @@ def compute_references(model: Any, processor: Any, clips: Sequence[ParityClip]) 
 def _reference(model: Any, processor: Any, clip: ParityClip) -> Reference:
     import torch
 
-    extracted = processor.feature_extractor(clip.wave, sampling_rate=16_000, return_tensors="pt")
+    extracted = processor.feature_extractor(clip.wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
     asked = (
         {"language": clip.language, "task": "transcribe"} if model.generation_config.is_multilingual else {}
     )

@@ -13,7 +13,8 @@ from sottovoce.calibrate.coverage import (
     loudness_dbfs,
     summarize_coverage,
 )
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from tests.support import tone
 
 CLIPS = st.builds(

@@ -22,7 +22,7 @@ from sottovoce.calibrate.leaks import (
     speaker_of,
     take_fingerprint,
 )
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, load_clips
 from tests.support import tone, write_wav

@@ -21,7 +21,8 @@ import webvtt
 from sottovoce.cli.demo import demo_speech
 from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.sentences import MAX_SENTENCE_S
 from sottovoce.speech.clips import Clip, filter_clips

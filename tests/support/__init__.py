@@ -18,7 +18,8 @@ import numpy as np
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, Timed
 from sottovoce.benchmark.schema.results import ComponentPrecision, Precision, Stage
 from sottovoce.reference_pipeline import quiet_libraries
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

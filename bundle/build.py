@@ -46,7 +46,7 @@ from sottovoce.machine.os_errors import told_plainly
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.loading import load
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file
 from sottovoce.storage.locks import output_lock
 
@@ -137,7 +137,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
     with told_plainly(out), output_lock(out, note=reporter.note), _workshop(out) as work:
         wheels, wheel_members, requirements = _wheels(variant, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
-            golden = expect(Transcriber.load(variant.folder), spec.speech)
+            golden = expect(load(variant.folder), spec.speech)
         facts = _facts(run, variant, spec, golden, wheels)
         members = [
             *(_model_member(variant, entry) for entry in _model_entries(run, variant)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sottovoce.bundle.manifest import GOLDEN_FOLDER, GoldenClip
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.runtime.transcript import Transcript
 
 GOLDEN_IDS = ("e01", "e11", "e19")

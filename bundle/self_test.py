@@ -9,7 +9,8 @@ from pydantic import Field
 from sottovoce.bundle.golden import agreement, tokens_of, transcribe_golden
 from sottovoce.bundle.manifest import MODEL_FOLDER, BundleManifest, Floors, GoldenClip
 from sottovoce.machine.environment import peak_rss_bytes
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.loading import load
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.storage.artifacts import Document
 
 PASSES = 3
@@ -46,7 +47,7 @@ def self_test(folder: Path, manifest: BundleManifest, threads: int | None = None
         threads: of inference; all cores by default.
     """
     started = time.perf_counter()
-    transcriber = Transcriber.load(folder / MODEL_FOLDER, threads=threads)
+    transcriber = load(folder / MODEL_FOLDER, threads=threads)
     load_s = time.perf_counter() - started
     clips = tuple(_outcome(transcriber, folder, clip) for clip in manifest.golden)
     rtfx = _rtfx(transcriber, folder, manifest.golden)

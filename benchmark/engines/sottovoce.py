@@ -9,10 +9,10 @@ from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
 from sottovoce.benchmark.schema.results import Precision, Stage
 from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.runtime.transcript import Phase
 from sottovoce.terms import Component, Format
 
@@ -32,12 +32,12 @@ class SottovoceEngine:
         self._folder = folder
         self._compute = compute
         self._parts = components_of(folder)
-        self._transcriber = Transcriber.load(folder, compute=compute)
+        self._transcriber = load(folder, compute=compute)
 
     def transcribe(self, wave: Wave, language: str | None) -> Timed:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
         known = language if language in self._transcriber.languages else None
-        options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
+        options = TranscribeOptions(language=known, without_timestamps=True, temperature=0.0)
         started = time.perf_counter()
         transcript = self._transcriber.transcribe(wave, options)
         text = transcript.text
@@ -62,8 +62,8 @@ class SottovoceEngine:
         known = language if language in self._transcriber.languages else None
         options = TranscribeOptions(
             language=known,
-            with_timestamps=False,
-            temperatures=(0.0,),
+            without_timestamps=True,
+            temperature=0.0,
             word_timestamps=format_of(self._folder) is Format.OPENVINO,
         )
         transcript = self._transcriber.transcribe(wave, options)
@@ -86,7 +86,7 @@ class SottovoceEngine:
         started = time.perf_counter()
         for known, alike in groups.items():
             options = TranscribeOptions(
-                language=known, with_timestamps=False, temperatures=(0.0,), batch_size=batch_size
+                language=known, without_timestamps=True, temperature=0.0, batch_size=batch_size
             )
             self._transcriber.transcribe_batch(alike, options)
         return time.perf_counter() - started

@@ -140,13 +140,13 @@ def _open(request: ColdRequest) -> Hear:
 
 
 def _open_sottovoce(spec: EngineSpec) -> Hear:
-    from sottovoce.runtime import TranscribeOptions, Transcriber
+    from sottovoce.runtime import TranscribeOptions, load
 
-    transcriber = Transcriber.load(spec.folder, compute=spec.compute)
+    transcriber = load(spec.folder, compute=spec.compute)
 
     def hear(wave: "Wave", language: str | None) -> str:
         known = language if language in transcriber.languages else None
-        options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
+        options = TranscribeOptions(language=known, without_timestamps=True, temperature=0.0)
         return transcriber.transcribe(wave, options).text
 
     return hear

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from sottovoce.errors import ParityError
 from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
-from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, prefill
+from sottovoce.runtime.decoding.attempt import Attempt, prefill
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
+from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.model.base import Decoder, Encoded, States
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, States, load_decoder
-from sottovoce.runtime.model.encoder import load_encoder_graph
+from sottovoce.runtime.model.load import load_decoder, load_encoder_graph
 from sottovoce.runtime.transcript import Task
 
 
@@ -54,9 +55,10 @@ def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, refer
         language=reference.clip.language or "en", task=Task.TRANSCRIBE, with_timestamps=False
     )
     decoder.start(Encoded(states))
-    begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
+    prefilled = prefill(decoder, prompt, special)
     rules = LogitFilters(special, with_timestamps=False)
-    return decode_greedily(decoder, begin, rules, end=special.end, limit=max(1, len(reference.tokens)))
+    (attempt,) = Greedy().decode(decoder, prefilled, rules, [max(1, len(reference.tokens))])
+    return attempt
 
 
 def _check_tokens(name: str, attempt: Attempt, reference: Reference, tokenizer: WhisperTokenizer) -> None:

@@ -25,7 +25,7 @@ from sottovoce.runtime.audio.constants import (
     WINDOW_FRAMES,
     WINDOW_POSITIONS,
 )
-from sottovoce.runtime.model.decoder import Encoded, States
+from sottovoce.runtime.model.base import Encoded, States
 
 SILENCE_NAME = "silence_states.safetensors"
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import FRAMES_PER_POSITION, HOP_SAMPLES, SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Encoded, mask_of
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, mask_of
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME
@@ -46,21 +47,56 @@ LOWEST = np.finfo(np.float32).tiny
 """A divisor for weights that are all 0."""
 
 
-class Aligner:
-    """Finds when the words of a decoded text are spoken.
+class AlignmentGraph:
+    """A variant's decoder up to its last alignment head, compiled on first use; shared between threads.
 
-    The first alignment compiles the decoder once more, up to its last alignment head, without its output layer and its
-    token embedding. This second copy of the weights takes private memory: 50 MB for whisper-tiny.en in INT8, 59 MB for
-    whisper-base.
+    It has neither the output layer nor the token embedding. This second copy of the weights takes private memory: 50 MB for
+    whisper-tiny.en in INT8, 59 MB for whisper-base.
     """
 
-    def __init__(
-        self, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer, heads: Heads | None
-    ) -> None:
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._folder = folder
         self._compute = compute
+        self._lock = Lock()
+
+    @cached_property
+    def heads(self) -> Heads | None:
+        """The alignment heads; None if the settings name none.
+
+        Raises:
+            InputError: the variant's generation settings are missing or damaged.
+        """
+        return _alignment_heads(self._folder)
+
+    @cached_property
+    def file(self) -> GraphFile:
+        """The file of the decoder."""
+        return GraphFile(component_path(self._folder, Component.DECODER))
+
+    def compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        """Return the graph (`openvino.CompiledModel`), and the token embedding if it is computed outside the graph.
+
+        Raises:
+            InputError: the decoder or its alignment heads are not Whisper's.
+        """
+        with self._lock:
+            return self._compiled
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        import openvino
+
+        model = attention_model(self.file.read(), self.heads)
+        embedding = take_out_embedding(model)
+        return openvino.Core().compile_model(model, "CPU", self._compute.properties()), embedding
+
+
+class Aligner:
+    """Finds when the words of a decoded text are spoken; for one thread at a time."""
+
+    def __init__(self, graph: AlignmentGraph, tokenizer: WhisperTokenizer) -> None:
+        self._graph = graph
         self._tokenizer = tokenizer
-        self._heads = heads
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer | None = None) -> "Aligner":
@@ -72,7 +108,9 @@ class Aligner:
         Raises:
             InputError: the variant's tokenizer or generation settings are missing or damaged.
         """
-        return cls(folder, compute, tokenizer or WhisperTokenizer.load(folder), _alignment_heads(folder))
+        graph = AlignmentGraph(folder, compute)
+        _ = graph.heads  # reports damaged heads before any work
+        return cls(graph, tokenizer or WhisperTokenizer.load(folder))
 
     def align(
         self,
@@ -165,22 +203,14 @@ class Aligner:
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
-        self._file.give_back()
+        self._graph.file.give_back()
         weights: Weights = request.get_output_tensor().data[0]
         return weights
 
     @cached_property
     def _request(self) -> tuple[Any, TokenEmbedding | None]:
-        import openvino
-
-        model = attention_model(self._file.read(), self._heads)
-        embedding = take_out_embedding(model)
-        compiled = openvino.Core().compile_model(model, "CPU", self._compute.properties())
+        compiled, embedding = self._graph.compiled()
         return compiled.create_infer_request(), embedding
-
-    @cached_property
-    def _file(self) -> GraphFile:
-        return GraphFile(component_path(self._folder, Component.DECODER))
 
     @cached_property
     def _tensor(self) -> Any:

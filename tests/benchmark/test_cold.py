@@ -14,7 +14,7 @@ from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.timing.cold import OPENERS, ColdRequest
 from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_cold
 from sottovoce.errors import StageError
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.compute import ComputeSpec
 from tests.support import FakeEngines, tone
 
@@ -53,8 +53,8 @@ def test_every_engine_can_be_started_cold() -> None:
 
 def test_a_cold_start_gives_the_transcript_and_what_it_took(baseline: Path) -> None:
     cold = start_cold(spec(baseline), tone(1.0), "en")
-    options = TranscribeOptions(language="en", with_timestamps=False, temperatures=(0.0,))
-    assert cold.text == Transcriber.load(baseline, threads=1).transcribe(tone(1.0), options).text
+    options = TranscribeOptions(language="en", without_timestamps=True, temperature=0.0)
+    assert cold.text == load(baseline, threads=1).transcribe(tone(1.0), options).text
     assert cold.seconds > 0.1
     assert cold.peak_rss_bytes > 50 << 20
 

@@ -20,10 +20,10 @@ from sottovoce.optimize.checks.teacher_forcing import (
     judge,
     score,
 )
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
@@ -51,12 +51,12 @@ def judged(folder: Path, spoken: tuple[Spoken, ...]) -> Judgement:
 def test_the_baseline_says_what_it_transcribes(
     baseline: Path, clips: tuple[LoadedClip, ...], spoken: tuple[Spoken, ...]
 ) -> None:
-    transcriber = Transcriber.load(baseline)
+    transcriber = load(baseline)
     options = TranscribeOptions(
         language="en",
-        with_timestamps=False,
-        temperatures=(0.0,),
-        log_probability_limit=-1e9,  # a random model is never sure
+        without_timestamps=True,
+        temperature=0.0,
+        log_prob_threshold=-1e9,  # a random model is never sure
         vad_filter=False,
     )
     for clip, said in zip(clips, spoken, strict=True):

@@ -7,10 +7,11 @@ import openvino
 import pytest
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.model.base import Encoded, stacked
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.model.elastic import NO_POSITION
 from sottovoce.runtime.model.layout import component_path
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.model.openvino.split_decoder import split_decoder
 from sottovoce.terms import Component, InferencePrecision
 

@@ -84,17 +84,11 @@ def stream_audio(
 ) -> Iterator[Wave]:
     """Decode a file, or the bytes of one, block by block, in constant memory.
 
-    Args:
-        source: as for `decode_audio`.
-        name: of the audio in error messages; by default the path.
-        max_s: longer audio is refused while it is decoded. None: 24 hours, or less if so few bytes cannot hold so
-            much speech.
+    Arguments and errors are those of `decode_audio`, but the default of `max_s` is 24 hours, and damage may be found only
+    after some blocks.
 
     Yields:
         float32, shape (n_samples,), 16 kHz, values in [-1, 1]; joined they are the wave of `decode_audio`.
-
-    Raises:
-        InputError: as `decode_audio`; damage may be found only after some blocks.
     """
     n_samples = 0
     advice = "cut it into pieces, or allow its length with --max-hours"

@@ -6,8 +6,6 @@ from numpy.typing import NDArray
 from sottovoce.runtime.audio.decode import SILENCE_DBFS, Wave
 from sottovoce.runtime.vad.frames import Framer, Frames, Probabilities
 
-ENERGY_NAME = "energy"
-
 FLOOR_FRAMES, FLOOR_SHARE = 312, 0.1
 """The noise floor is the level that a tenth of the frames of the last 10 s do not exceed: speech pauses that often, and
 steady noise counts as speech no longer than that."""
@@ -24,14 +22,11 @@ class EnergyVoiceActivity:
     noise is missed.
     """
 
+    name = "energy"
+
     def __init__(self) -> None:
         self._framer = Framer()
         self.reset()
-
-    @property
-    def name(self) -> str:
-        """`energy`."""
-        return ENERGY_NAME
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
         """Return the probability of speech for each frame that the chunk completes; see `VoiceActivity`."""

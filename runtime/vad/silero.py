@@ -83,7 +83,7 @@ class SileroVoiceActivity:
 
     def __init__(self, request: Any, name: str) -> None:
         self._request = request
-        self._name = name
+        self.name = name
         self._framer = Framer()
         self.reset()
 
@@ -98,12 +98,7 @@ class SileroVoiceActivity:
 
     def new_stream(self) -> "SileroVoiceActivity":
         """Return a detector for another stream of the same thread, with the same compiled network."""
-        return SileroVoiceActivity(self._request, self._name)
-
-    @property
-    def name(self) -> str:
-        """The network, and the package with its version that ships the weights."""
-        return self._name
+        return SileroVoiceActivity(self._request, self.name)
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
         """Return the probability of speech for each frame that the chunk completes; see `VoiceActivity`.

@@ -32,7 +32,7 @@ def transcribe(
         ),
     ],
     language: Annotated[
-        str | None, typer.Option("--language", help="Language code such as en or de; detected by default.")
+        str | None, typer.Option("--language", help="Code such as en or de; detected by default.")
     ] = None,
     task: Annotated[
         Task, typer.Option("--task", help="Transcribe, or translate to English.")
@@ -43,34 +43,25 @@ def transcribe(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            "--output-dir",
-            metavar="DIR",
-            help="Write DIR/NAME.FORMAT for each file; by default print the transcripts.",
+            "--output-dir", metavar="DIR", help="Write DIR/NAME.FORMAT for each file; printed by default."
         ),
     ] = None,
-    beam_size: Annotated[
-        int, typer.Option("--beam-size", min=1, max=16, help="Number of beams; 1 is greedy.")
-    ] = 1,
+    beam_size: Annotated[int, typer.Option("--beam-size", min=1, max=16, help="Beams; 1 is greedy.")] = 1,
     initial_prompt: Annotated[
         str | None,
         typer.Option(
-            "--initial-prompt",
-            metavar="TEXT",
-            help="Text before the first window, for example names or a style of spelling.",
+            "--initial-prompt", metavar="TEXT", help="Text before the first window: names, spelling, style."
         ),
     ] = None,
     hotwords: Annotated[
         str | None,
-        typer.Option(
-            "--hotwords", metavar="TEXT", help="Words and names that the audio is likely to contain."
-        ),
+        typer.Option("--hotwords", metavar="TEXT", help="Words that the audio is likely to contain."),
     ] = None,
     batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", min=1, max=32, help="Windows of long audio that are decoded together."),
+        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio per batch.")
     ] = 12,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Inference threads; by default all cores.")
+        int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
     ] = None,
     max_hours: Annotated[
         float | None,
@@ -83,10 +74,7 @@ def transcribe(
     ] = None,
     *,
     word_timestamps: Annotated[
-        bool,
-        typer.Option(
-            "--word-timestamps", help="Add the times of words: in json, and to split long subtitles."
-        ),
+        bool, typer.Option("--word-timestamps", help="Times of words (json; splits long subtitles).")
     ] = False,
     condition_on_previous_text: Annotated[
         bool,

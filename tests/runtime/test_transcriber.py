@@ -285,6 +285,22 @@ def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) 
     assert 0 < transcript.language_probability <= 1
 
 
+@pytest.mark.parametrize("name", ["fp32-stateful", "int8"])
+@pytest.mark.parametrize("duration_s", [3.0, 70.0])
+@pytest.mark.parametrize("batch_size", [1, 12])
+def test_detecting_the_language_costs_no_pass_of_the_encoder(
+    tiny_run: Path, name: str, duration_s: float, batch_size: int
+) -> None:
+    transcriber = load(tiny_run / name)
+    options = TranscribeOptions(temperature=0.0, vad_filter=False, batch_size=batch_size)
+    detected = transcriber.transcribe(tone(duration_s), options)
+    given = transcriber.transcribe(tone(duration_s), replace(options, language=detected.language))
+    assert detected.segments == given.segments != ()
+    assert detected.timings.calls[Phase.ENCODER] == given.timings.calls[Phase.ENCODER]
+    assert detected.timings.calls[Phase.FEATURES] == given.timings.calls[Phase.FEATURES]
+    assert detected.timings.calls[Phase.PREFILL] == given.timings.calls[Phase.PREFILL] + 1
+
+
 def test_of_attempts_that_are_all_unlikely_the_likeliest_is_taken(transcriber: Transcriber) -> None:
     """A limit of 0 calls every text unlikely, so that all temperatures are tried."""
     doubtful = TranscribeOptions(

@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from sottovoce.testing import tiny_checkpoint, write_tone_set
+from tests.characterization.frozen import Golden
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("sottovoce")
@@ -53,6 +54,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByKind(config, log)
 
 
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(accepts=request.config.getoption("--accept"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_history() -> Iterator[None]:
     """Keep what tests measure out of the user's history."""
@@ -62,6 +68,7 @@ def _no_history() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="rewrite golden files with what is found")
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
     parser.addoption(
         "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"

@@ -6,18 +6,19 @@ import jiwer
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.cli.demo import demo_speech
+from sottovoce.cli.app.demo import demo_speech
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.decode.decode import Wave
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Ctranslate2Type
+from tests.characterization.frozen import Golden, check_transcripts
 
 pytestmark = pytest.mark.slow
 
@@ -111,3 +112,11 @@ def test_a_multilingual_model_detects_the_language(clips: list[tuple[Clip, Wave]
     assert {transcript.language for transcript in found} == {"en"}
     assert all(0.5 < transcript.language_probability < 1 for transcript in found)
     assert wer(clips, [transcript.text for transcript in found]) <= MAX_WER
+
+
+def test_real_speech_is_transcribed_as_before(
+    english: Path, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    export_ctranslate2(english, tmp_path / "int8", Ctranslate2Type.INT8)
+
+    check_transcripts(golden, "ct2-int8", tmp_path / "int8", real_speech, tmp_path)

@@ -6,12 +6,12 @@ import jiwer
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.cli.app.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode.decode import Wave
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips

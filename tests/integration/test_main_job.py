@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import Stage, read_results
-from sottovoce.cli.app.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.runs import read_run
-from sottovoce.runtime.audio.decode.decode import Wave
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.cli.app.demo import demo_speech
+from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
 from sottovoce.optimize.checks.parity import ParityClip
@@ -18,8 +18,8 @@ from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, ElasticSection, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode.decode import Wave
-from sottovoce.runtime.audio.decode.features import WINDOW_FRAMES, log_mel
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import onnx_path

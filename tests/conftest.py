@@ -11,6 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.characterization.frozen import Golden
 from tests.support import tiny_checkpoint, write_tone_set
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
@@ -59,6 +60,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByKind(config, log)
 
 
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(accepts=request.config.getoption("--accept"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_history() -> Iterator[None]:
     """Keep what tests measure out of the user's history."""
@@ -68,6 +74,7 @@ def _no_history() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="rewrite golden files with what is found")
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
     parser.addoption(
         "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"

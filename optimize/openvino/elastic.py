@@ -27,7 +27,7 @@ from sottovoce.runtime.model.elastic import (
     NO_POSITION,
     WINDOW_POSITIONS,
     ElasticSpec,
-    SilenceStates,
+    PaddingStates,
     plan_window,
 )
 
@@ -195,7 +195,7 @@ def add_silence_states(folder: Path, spec: ElasticSpec, silence: Silence) -> Non
         silence: what the float32 encoder computes there.
     """
     if spec.silence_centroids is None:
-        SilenceStates.save(folder, spec, silence.states.astype(np.float16))
+        PaddingStates.save(folder, spec, silence.states.astype(np.float16))
         return
     found = centroids_of(silence.states, spec.silence_centroids)
-    SilenceStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)
+    PaddingStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)

@@ -24,7 +24,7 @@ from sottovoce.optimize.openvino.padding_states import (
 )
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_POSITIONS
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.model.elastic import NO_POSITION, ElasticSpec, SilenceStates, plan_window
+from sottovoce.runtime.model.elastic import NO_POSITION, ElasticSpec, PaddingStates, plan_window
 
 TABLE_RANK = 3
 """Of the position embedding: (1, 1500, d_model)."""
@@ -190,7 +190,7 @@ def add_silence_states(folder: Path, spec: ElasticSpec, silence: Silence) -> Non
         silence: what the float32 encoder computes there.
     """
     if spec.silence_centroids is None:
-        SilenceStates.save(folder, spec, silence.states.astype(np.float16))
+        PaddingStates.save(folder, spec, silence.states.astype(np.float16))
         return
     found = centroids_of(silence.states, spec.silence_centroids)
-    SilenceStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)
+    PaddingStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)

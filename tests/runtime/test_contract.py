@@ -24,7 +24,7 @@ GREEDY = TranscribeOptions(temperature=0.0, vad_filter=False)
 def folders(
     tiny: Path, tiny_run: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Format, Path]:
-    """Hold one multilingual checkpoint in every format."""
+    """Hold one checkpoint in every format; CTranslate2 takes its small vocabulary for that of an English-only model."""
     pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
     from sottovoce.optimize.ctranslate2.export import export_ctranslate2
     from sottovoce.terms import Ctranslate2Type
@@ -48,10 +48,11 @@ def long_wave() -> Wave:
 
 
 def test_a_transcript_is_complete(transcriber: Transcriber) -> None:
-    transcript = transcriber.transcribe(tone(3.0), replace(GREEDY, language="fr"))
+    language = transcriber.languages[-1]
+    transcript = transcriber.transcribe(tone(3.0), replace(GREEDY, language=language))
     assert isinstance(transcript, Transcript)
     assert transcript.text != ""
-    assert (transcript.language, transcript.language_probability) == ("fr", 1.0)
+    assert (transcript.language, transcript.language_probability) == (language, 1.0)
     assert transcript.duration_s == pytest.approx(3.0)
     assert transcript.n_tokens > 0
     assert transcript.timings.calls[Phase.ENCODER] == 1
@@ -96,10 +97,11 @@ def test_a_segment_is_given_before_the_audio_is_decoded_to_its_end(transcriber: 
     assert len(tuple(stream)) > 0
 
 
-def test_silence_has_no_segments_and_no_known_language(transcriber: Transcriber) -> None:
+def test_silence_has_no_segments_and_no_detected_language(transcriber: Transcriber) -> None:
     transcript = transcriber.transcribe(np.zeros(SAMPLE_RATE_HZ, np.float32))
     assert transcript.segments == ()
-    assert (transcript.language, transcript.language_probability) == ("en", 0.0)
+    assert transcript.language == "en"
+    assert transcript.language_probability == float(len(transcriber.languages) == 1)
 
 
 def test_a_language_that_is_not_given_is_detected(transcriber: Transcriber) -> None:
@@ -110,37 +112,44 @@ def test_a_language_that_is_not_given_is_detected(transcriber: Transcriber) -> N
     assert transcript.language_probability == pytest.approx(detected.probability, abs=1e-3)
 
 
-def test_all_detect_the_same_language(folders: dict[Format, Path]) -> None:
-    found = {load(folder, threads=1).detect_language(tone(3.0)).language for folder in folders.values()}
+def test_our_own_decoding_detects_the_same_language(folders: dict[Format, Path]) -> None:
+    ours = (Format.OPENVINO, Format.ONNX)
+    found = {load(folders[each], threads=1).detect_language(tone(3.0)).language for each in ours}
     assert len(found) == 1
 
 
-def test_all_give_the_same_text(folders: dict[Format, Path]) -> None:
+def test_our_own_decoding_gives_the_same_text(folders: dict[Format, Path]) -> None:
     options = replace(GREEDY, language="en", without_timestamps=True)
-    texts = {load(folder, threads=1).transcribe(tone(1.0), options).text for folder in folders.values()}
-    start = min(map(len, texts))
-    assert start > 0
-    assert len({text[:start] for text in texts}) == 1, (
-        "a random model loops; formats end that at other lengths"
-    )
+    ours = [load(folders[each], threads=1) for each in (Format.OPENVINO, Format.ONNX)]
+    texts = {transcriber.transcribe(tone(3.0), options).text for transcriber in ours}
+    assert len(texts) == 1
+    assert texts != {""}
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        replace(GREEDY, task=Task.TRANSLATE),
         replace(GREEDY, without_timestamps=True, beam_size=2, length_penalty=1.0),
         replace(GREEDY, temperature=0.7),
         replace(GREEDY, temperature=(0.0, 0.4), initial_prompt="boats", hotwords="harbor"),
         replace(GREEDY, vad_filter=True),
     ],
-    ids=["translate", "beams", "sampling", "prompts", "voice activity"],
+    ids=["beams", "sampling", "prompts", "voice activity"],
 )
 def test_options_are_taken(transcriber: Transcriber, options: TranscribeOptions) -> None:
     transcript = transcriber.transcribe(tone(3.0), replace(options, language="en"))
     assert transcript.language == "en"
     if options.temperature == 0.7:
         assert {segment.temperature for segment in transcript.segments} == {0.7}
+
+
+def test_a_translation_needs_a_multilingual_model(transcriber: Transcriber) -> None:
+    options = replace(GREEDY, language="en", task=Task.TRANSLATE)
+    if len(transcriber.languages) > 1:
+        assert transcriber.transcribe(tone(3.0), options).language == "en"
+    else:
+        with pytest.raises(SpecError, match="knows English only, not translate of en"):
+            transcriber.transcribe(tone(3.0), options)
 
 
 def test_a_batch_gives_what_each_clip_gives_alone(transcriber: Transcriber) -> None:
@@ -154,7 +163,7 @@ def test_a_batch_gives_what_each_clip_gives_alone(transcriber: Transcriber) -> N
 
 
 def test_what_cannot_be_transcribed_is_refused(transcriber: Transcriber) -> None:
-    with pytest.raises(SpecError, match="unknown language klingon"):
+    with pytest.raises(SpecError, match="klingon"):
         transcriber.segments("not-there.wav", TranscribeOptions(language="klingon"))
     with pytest.raises(InputError, match=r"not-there\.wav"):
         transcriber.transcribe("not-there.wav")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.benchmark.compare_results import ResultsComparison
-from sottovoce.benchmark.history import Past, group_lines
+from sottovoce.benchmark.history import HistoryEntry, group_series
 from sottovoce.benchmark.schema.results import CeilingPart, Results, Stage, VariantResult
 from sottovoce.cli.tables import MB, points, times
 
@@ -278,9 +278,9 @@ def results_comparison_table(across: ResultsComparison) -> Table:
     return table
 
 
-def history_table(past: Sequence[Past]) -> Table:
+def history_table(past: Sequence[HistoryEntry]) -> Table:
     """Show what was measured before, a section for each entry under the same conditions, the latest last in it."""
-    lines = group_lines(past)
+    lines = group_series(past)
     has_hosts = len({line.conditions.host for line in lines}) > 1
     table = Table(title=f"{len(past)} measured entries", title_justify="left")
     for label in ("when", "model", "entry", *(("host",) if has_hosts else ()), "clips", "threads"):
@@ -289,7 +289,7 @@ def history_table(past: Sequence[Past]) -> Table:
         table.add_column(label, justify="right")
     for line in lines:
         host = (line.conditions.host,) if has_hosts else ()
-        for one in line.past:
+        for one in line.entries:
             table.add_row(
                 f"{one.created:%Y-%m-%d %H:%M}",
                 one.model,

@@ -10,7 +10,7 @@ from sottovoce.benchmark.assembly import BenchmarkData, assemble
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.history import history_path, add_to_history
+from sottovoce.benchmark.history import add_to_history, history_path
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.schema.results import (
     ClipRow,

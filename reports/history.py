@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sottovoce.benchmark.history import HistorySeries, HistoryEntry, group_series, name_series
+from sottovoce.benchmark.history import HistoryEntry, HistorySeries, group_series, name_series
 from sottovoce.reports.text.units import printable
 from sottovoce.statistics.intervals import Interval
 

@@ -14,9 +14,9 @@ from sottovoce.benchmark.history import (
     HISTORY_VARIABLE,
     TABLES_VERSION,
     HistoryEntry,
+    add_to_history,
     group_series,
     history_path,
-    add_to_history,
     name_series,
 )
 from sottovoce.benchmark.history import read_history as read

@@ -9,26 +9,17 @@ from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
 from sottovoce.benchmark.engines.registry import engine_versions
 from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.machine import MachineRates, Noise, RooflinePoint, SelfCheck
 from sottovoce.benchmark.schema.output_drift import (
     Hallucination,
-    SideEffects,
+    OutputDrift,
     compare_details,
     hallucinations,
 )
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    ClipRow,
-    Comparison,
-    Dataset,
-    MachineRates,
-    Method,
-    Noise,
-    PeerComparison,
-    Rejected,
-    Results,
-    SelfCheck,
-    SkippedEngine,
-)
+from sottovoce.benchmark.schema.results import Dataset, Method, Rejected, Results
 from sottovoce.benchmark.statistics.comparison import (
     Entrant,
     by_speaker,
@@ -167,7 +158,7 @@ def _checkpoint_version(run: Run) -> str | None:
     return None if origin.sha256 is None else f"sha256 {origin.sha256}"
 
 
-def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:
+def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[RooflinePoint, ...]:
     return () if probe is None or rates is None else ceilings_of(probe, rates)
 
 
@@ -235,7 +226,7 @@ def _method(procedure: RunSettings, names: Sequence[str], clips: LoadedClips) ->
     )
 
 
-def _side_effects(gathered: BenchmarkData, procedure: RunSettings) -> Iterator[SideEffects]:
+def _side_effects(gathered: BenchmarkData, procedure: RunSettings) -> Iterator[OutputDrift]:
     """Compare our entries with the baseline where both tell details."""
     baseline, *others = gathered.measurement.entries
     for entry in others:

@@ -10,7 +10,8 @@ from enum import StrEnum
 import numpy as np
 from pydantic import Field
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
 from sottovoce.statistics.intervals import Interval

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from sottovoce.benchmark.schema.results import Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.errors import InputError, SpecError, nearest
 from sottovoce.statistics.intervals import Interval
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sottovoce.benchmark.clips.overlap import note_overlap
-from sottovoce.benchmark.clips.select import load_eval_clips
+from sottovoce.benchmark.clips.select import combine_hashes, dataset_sha256, hash_clips, load_eval_clips
 from sottovoce.benchmark.clips.sounds import Sound, make_sounds
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.registry import engine_versions, find_absent
 from sottovoce.benchmark.entries import Entry, choose_entries, engine_names
 from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.benchmark.summary import combine_hashes, dataset_sha256, hash_clips
 from sottovoce.benchmark.timing.blocks import choose_timing_clips
 from sottovoce.benchmark.timing.cold import one_line
 from sottovoce.benchmark.timing.excluded import describe_exclusion, failed_peer

@@ -12,13 +12,10 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.history import add_to_history, history_path
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    FailedIn,
-    MachineRates,
-    Results,
-    read_results,
-)
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.failures import FailedIn
+from sottovoce.benchmark.schema.machine import MachineRates
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
 from sottovoce.benchmark.statistics.comparable import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, clip_rows
@@ -129,7 +126,7 @@ def _note_begun(begun: Blocks, journal: Journal, reporter: Reporter) -> None:
         reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
     for failed in failed_before(begun.values()):
         reporter.note(
-            f"{failed.name} stays out: {failed.told}; --restart tries it again, with everything else"
+            f"{failed.name} stays out: {failed.message}; --restart tries it again, with everything else"
         )
 
 

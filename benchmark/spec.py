@@ -37,9 +37,9 @@ class Option:
 
 
 def option(
-    default: _T,
     text: str,
     *,
+    default: _T,
     metavar: str | None = None,
     minimum: int | None = None,
     factor: int = 1,
@@ -54,68 +54,74 @@ def option(
 class BenchmarkSpec:
     """What to measure, and how; `margin` is a fraction. An empty tuple takes the default that its text names."""
 
-    split: str = option("eval", "Split to measure, if the set has splits.")
-    limit: int | None = option(None, "Number of clips to measure, chosen by the seed.", minimum=1)
+    split: str = option("Split to measure, if the set has splits.", default="eval")
+    limit: int | None = option("Number of clips to measure, chosen by the seed.", default=None, minimum=1)
     variants: tuple[str, ...] = option(
-        (), "Variants to measure in the engine sottovoce, separated by commas; the quantized one by default."
+        "Variants to measure in the engine sottovoce, separated by commas; the quantized one by default.",
+        default=(),
     )
     engines: tuple[str, ...] = option(
-        (),
         "Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, "
         "faster-whisper-batched, whisper.cpp, torch, torch-dynamic, separated by commas; ENGINE:VARIANT names a variant.",
+        default=(),
         metavar="ENGINE,...",
     )
     checkpoint: str | None = option(
-        None,
         "Checkpoint that RUN was made from, for faster-whisper, whisper.cpp and torch; found in the cache by default.",
+        default=None,
         metavar="MODEL",
     )
     cold_starts: int = option(
-        0, "Fresh processes of each entry, timed from their start to the first transcript.", minimum=0
+        "Fresh processes of each entry, timed from their start to the first transcript.", default=0, minimum=0
     )
-    passes: int = option(2, "Counted passes over the clips, interleaved.", minimum=1)
+    passes: int = option("Counted passes over the clips, interleaved.", default=2, minimum=1)
     timing_clips: int | None = option(
-        None,
         "Clips that count for speed and are transcribed in every pass, with the length distribution of all clips; "
         "the others are transcribed once, for accuracy. All by default.",
+        default=None,
         metavar="N",
         minimum=1,
     )
     warm_up_clips: int = 2
-    threads: int | None = option(None, "Inference threads; all cores by default.", minimum=1)
-    margin: float = option(DEFAULT_MARGIN, "Tolerated WER increase, in points.", minimum=0, factor=PERCENT)
+    threads: int | None = option("Inference threads; all cores by default.", default=None, minimum=1)
+    margin: float = option(
+        "Tolerated WER increase, in points.", default=DEFAULT_MARGIN, minimum=0, factor=PERCENT
+    )
     where: tuple[str, ...] = option(
-        (),
         "Only clips of a language, source, speaker or split; may be repeated.",
+        default=(),
         metavar="KEY=VALUE",
         is_repeated=True,
     )
-    seed: int = option(DEFAULT_SEED, "Chooses the clips and the resamples.")
+    seed: int = option("Chooses the clips and the resamples.", default=DEFAULT_SEED)
     long: bool = option(
-        False, "Measure only recordings over 30 s; not possible with optimum-intel and torch."
+        "Measure only recordings over 30 s; not possible with optimum-intel and torch.", default=False
     )
     ceilings: bool = option(
-        False, "Measure the roofline of this machine, and the efficiency of our variants against it."
+        "Measure the roofline of this machine, and the efficiency of our variants against it.", default=False
     )
     batch_sizes: tuple[int, ...] = option(
-        (),
         "Measure the throughput of clips decoded N at a time, such as 1,8,32; for engines that decode in batches.",
+        default=(),
         metavar="N,...",
     )
     thread_sweep: tuple[int, ...] = option(
-        (), "Also time our entries with these numbers of threads, such as 1,2,4.", metavar="N,..."
+        "Also time our entries with these numbers of threads, such as 1,2,4.", default=(), metavar="N,..."
     )
     side_effects: bool = option(
-        True,
         "Compare tokens, detected languages, word times and words invented in noise, after the timed passes.",
+        default=True,
     )
     audio: bool = option(
-        True, "Save recordings whose transcripts differ with the results, so that the report can play them."
+        "Save recordings whose transcripts differ with the results, so that the report can play them.",
+        default=True,
     )
     self_check: bool = option(
-        False, "Measure our variant in a second process too (A/A check): the noise of this machine."
+        "Measure our variant in a second process too (A/A check): the noise of this machine.", default=False
     )
-    restart: bool = option(False, "Discard what an interrupted benchmark measured, instead of resuming it.")
+    restart: bool = option(
+        "Discard what an interrupted benchmark measured, instead of resuming it.", default=False
+    )
 
     @property
     def n_threads(self) -> int:

@@ -6,16 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
+from sottovoce.benchmark.schema.machine import RooflinePoint
 from sottovoce.benchmark.schema.precision import Precision
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    ClipRow,
-    ColdStart,
-    Latency,
-    SpokenWord,
-    Stratum,
-    VariantResult,
-)
+from sottovoce.benchmark.schema.results import ColdStart, Latency, Stratum, VariantResult
 from sottovoce.benchmark.statistics.comparison import median_latency_s, stage_seconds
 from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.benchmark.timing.measure import VariantMeasurement
@@ -101,7 +95,7 @@ def summarize_variant(
     rows: Sequence[ClipRow],
     entry: Entry,
     *,
-    ceilings: tuple[Ceiling, ...] = (),
+    ceilings: tuple[RooflinePoint, ...] = (),
 ) -> VariantResult:
     """Summarize one entry over the clips that it transcribed."""
     good = [row for row in rows if row.error is None]

@@ -6,7 +6,8 @@ from pathlib import Path
 from sottovoce import __version__
 from sottovoce.benchmark.assembly import BenchmarkData
 from sottovoce.benchmark.clips.audio_files import changed_clips, write_audio
-from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, Results
 from sottovoce.runs import Run
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,

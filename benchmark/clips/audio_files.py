@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.speech.loading import LoadedClip
 

@@ -1,6 +1,6 @@
 """Whether calibration, or the search that chose a variant, used the clips that are measured."""
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sottovoce.calibrate.audit import read_recorded_clips
@@ -56,8 +56,8 @@ def _recorded(run: Run, hashes: Mapping[str, str]) -> list[str]:
     if run.calibration is None:
         return []
     record = run.folder / CALIBRATION_NAME
-    recorded: Set[str] = {clip.audio_sha256 for clip in read_recorded_clips(record)}
+    recorded = {clip.audio_sha256 for clip in read_recorded_clips(record)}
     if recorded:
         return [clip_id for clip_id, sha256 in hashes.items() if sha256 in recorded]
-    recorded = set(CalibrationStore(record).clip_ids())
-    return [clip_id for clip_id in hashes if clip_id in recorded]
+    ids = CalibrationStore(record).clip_ids()
+    return [clip_id for clip_id in hashes if clip_id in ids]

@@ -1,16 +1,19 @@
-"""Choose the clips to measure: from one split, with a transcript, short or long."""
+"""Choose the clips to measure: from one split, with a transcript, short or long; and their hashes."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from sottovoce.benchmark.engines.engine import WINDOW_S
 from sottovoce.benchmark.spec import BenchmarkSpec
+from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.record import usable_clips
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip, ClipSet, select_clips
-from sottovoce.speech.loading import LoadedClips, load_clips
+from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
+from sottovoce.storage.artifacts import canonical_sha256
 
 NO_LONG_CLIPS = "no recording is over 30 s; give longer ones, or omit --long"
 
@@ -52,3 +55,21 @@ def _load_long(chosen: Sequence[Clip], limit: int | None, reporter: Reporter) ->
     if not long:
         raise InputError(NO_LONG_CLIPS)
     return LoadedClips(loaded=tuple(long[:limit]), rejected=clips.rejected)
+
+
+def hash_clips(clips: Sequence[LoadedClip]) -> dict[str, str]:
+    """Return the sha256 of the samples of each clip, by its id."""
+    return {clip.clip.clip_id: sha256_of_wave(clip.wave) for clip in clips}
+
+
+def combine_hashes(hashes: Mapping[str, str]) -> str:
+    """Combine the hashes of all clips, in the order of their ids."""
+    return canonical_sha256([hashes[clip_id] for clip_id in sorted(hashes)])
+
+
+def dataset_sha256(clips: Sequence[LoadedClip]) -> str:
+    """Hash ids and references: results with the same hash share their clips, though not necessarily the audio."""
+    digest = hashlib.sha256()
+    for loaded in sorted(clips, key=lambda clip: clip.clip.clip_id):
+        digest.update(f"{loaded.clip.clip_id}\0{loaded.clip.text}\0".encode())
+    return digest.hexdigest()

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, Engine, EngineSpec, Load
-from sottovoce.benchmark.schema.results import SkippedEngine
+from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.errors import MissingExtraError, SpecError, nearest
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import format_of

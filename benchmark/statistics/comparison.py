@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import (
     Comparison,
     PeerComparison,
     SpeedVerdict,
     StratumComparison,
-    VariantResult,
     Verdict,
 )
+from sottovoce.benchmark.schema.results import VariantResult
 from sottovoce.benchmark.statistics.matched_pairs import Mistakes, find_mistakes, matched_pairs
 from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_clips_needed
 from sottovoce.benchmark.statistics.panel import make_panel

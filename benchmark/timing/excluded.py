@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.worker import ClipError
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
@@ -74,4 +74,4 @@ def failed_peer(engine: str, entry: str, part: FailedIn, cause: str) -> SkippedE
 def failure_note(failed: SkippedEngine) -> str:
     """Say what becomes of the benchmark."""
     goes_on = "the rest of it is measured" if failed.is_partial else "it is left out, the others are measured"
-    return f"{failed.name}: {failed.told}; {goes_on}"
+    return f"{failed.name}: {failed.message}; {goes_on}"

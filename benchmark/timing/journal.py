@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sottovoce.benchmark.engines.transcription import TimedTranscript
-from sottovoce.benchmark.schema.results import SkippedEngine
+from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.storage.artifacts import Document

@@ -9,7 +9,7 @@ from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.transcription import DetailedTranscript
-from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Journal, failed_before

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
-from sottovoce.benchmark.schema.results import FailedIn
+from sottovoce.benchmark.schema.failures import FailedIn
 from sottovoce.benchmark.timing.blocks import Block, plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import BlockRecord, Journal

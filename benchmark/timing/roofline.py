@@ -14,7 +14,7 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.benchmark.engines.probe import INT8
-from sottovoce.benchmark.schema.results import Ceiling, CeilingPart, MachineRates
+from sottovoce.benchmark.schema.machine import MachineRates, RooflinePart, RooflinePoint
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import InferencePrecision
 
@@ -71,7 +71,7 @@ def best_rates(one: MachineRates, other: MachineRates) -> MachineRates:
     )
 
 
-def ceilings_of(probe: Probe, rates: MachineRates) -> tuple[Ceiling, ...]:
+def ceilings_of(probe: Probe, rates: MachineRates) -> tuple[RooflinePoint, ...]:
     """Compare what was timed with the time that its arithmetic or its memory traffic takes alone.
 
     Args:
@@ -80,14 +80,14 @@ def ceilings_of(probe: Probe, rates: MachineRates) -> tuple[Ceiling, ...]:
     """
     return (
         _ceiling(
-            CeilingPart.ENCODER_WINDOW, _arithmetic_s(probe.encoder_macs, rates.macs_per_s), probe.encoder_s
+            RooflinePart.ENCODER_WINDOW, _arithmetic_s(probe.encoder_macs, rates.macs_per_s), probe.encoder_s
         ),
-        _ceiling(CeilingPart.DECODE_STEP, probe.step_bytes / rates.bytes_per_s, probe.step_s),
+        _ceiling(RooflinePart.DECODE_STEP, probe.step_bytes / rates.bytes_per_s, probe.step_s),
     )
 
 
-def _ceiling(part: CeilingPart, ceiling_s: float, achieved_s: float) -> Ceiling:
-    return Ceiling(part=part, ceiling_s=ceiling_s, achieved_s=achieved_s, share=ceiling_s / achieved_s)
+def _ceiling(part: RooflinePart, ceiling_s: float, achieved_s: float) -> RooflinePoint:
+    return RooflinePoint(part=part, ceiling_s=ceiling_s, achieved_s=achieved_s, share=ceiling_s / achieved_s)
 
 
 def _arithmetic_s(macs: Mapping[str, int], rates: Mapping[str, float]) -> float:

@@ -7,7 +7,8 @@ from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine, ThreadPoint, Throughput
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
+from sottovoce.benchmark.schema.results import ThreadPoint, Throughput
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker

@@ -13,7 +13,8 @@ from sottovoce.benchmark.compare_results import (
     compare_results,
     find_differences,
 )
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
 from tests.support.results import build_sample, save_sample

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.clips.overlap import note_overlap
-from sottovoce.benchmark.summary import hash_clips
+from sottovoce.benchmark.clips.select import hash_clips
 from sottovoce.calibrate.audit import RECORDED_CLIPS_NAME
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError

@@ -9,15 +9,16 @@ from rich.text import Text
 
 from sottovoce.benchmark.compare_results import ResultsComparison
 from sottovoce.benchmark.history import HistoryEntry, group_series
-from sottovoce.benchmark.schema.results import CeilingPart, Results, VariantResult
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.cli.tables import MB, points, times
 from sottovoce.terms import Stage
 
 GIGA = 1e9
 
 CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "encoder, 30 s",
-    CeilingPart.DECODE_STEP: "decode step",
+    RooflinePart.ENCODER_WINDOW: "encoder, 30 s",
+    RooflinePart.DECODE_STEP: "decode step",
 }
 
 
@@ -116,7 +117,7 @@ def _remarks(results: Results) -> list[Text]:
             f"{noise.n_marked} still disturbed"
         )
     remarks += [
-        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.told}"
+        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.message}"
         for absent in results.absent
     ]
     return [Text(remark) for remark in remarks]

@@ -5,16 +5,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import Spoken
 from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.schema.results import (
     Ceiling,
     ClipRow,
     ColdStart,
     Latency,
-    Precision,
     SpokenWord,
-    Stage,
     Stratum,
     VariantResult,
 )
@@ -27,9 +25,11 @@ from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.transcript import Word
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
 from sottovoce.storage.artifacts import canonical_sha256
+from sottovoce.terms import Stage
 
 
 def clip_rows(
@@ -59,7 +59,7 @@ def clip_rows(
     )
 
 
-def _spoken(word: Spoken) -> SpokenWord:
+def _spoken(word: Word) -> SpokenWord:
     return SpokenWord(text=word.text, start_s=word.start_s, end_s=word.end_s)
 
 

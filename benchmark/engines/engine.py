@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
-    from sottovoce.benchmark.schema.results import Precision, Stage
+    from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
+    from sottovoce.benchmark.schema.precision import Precision
     from sottovoce.runtime.audio.decode import Wave
 
 DEFAULT_ENGINE = "sottovoce"
@@ -42,51 +43,6 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """A transcription with its times.
-
-    Attributes:
-        text: without special tokens.
-        n_tokens: generated, prompt and end not counted.
-        latency_s: from waveform to text.
-        stage_s: the part of it in each stage; `other` is the rest, and what an engine does not tell apart.
-        calls: inferences in each stage.
-    """
-
-    text: str
-    n_tokens: int
-    latency_s: float
-    stage_s: "dict[Stage, float]"
-    calls: "dict[Stage, int]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    """A word of a transcript with its place in the audio, seconds from its start."""
-
-    text: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
-    """What an engine tells of a clip beyond its text.
-
-    Attributes:
-        text: without special tokens.
-        tokens: of the text, prompt and end left out.
-        language: detected; None where the model knows only one.
-        words: with their times; empty where the layout cannot place them.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    language: str | None
-    words: tuple[Spoken, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A variant's encoder and decode step alone.
 
@@ -106,7 +62,7 @@ class Probe:
 class Engine(Protocol):
     """Runs one variant in this process."""
 
-    def transcribe(self, wave: "Wave", language: str | None) -> Timed:
+    def transcribe(self, wave: "Wave", language: str | None) -> "TimedTranscript":
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, greedily."""
 
     def precision(self) -> "Precision":
@@ -125,7 +81,7 @@ class Probing(Protocol):
 class Detailing(Protocol):
     """An engine that tells tokens, words and languages."""
 
-    def detail(self, wave: "Wave", language: str | None) -> Detail:
+    def detail(self, wave: "Wave", language: str | None) -> "DetailedTranscript":
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, in a language; tell which one it would detect."""
 
 

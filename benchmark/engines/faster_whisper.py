@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed, group_by_language
-from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.benchmark.engines.engine import WINDOW_S, group_by_language
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 
 COMPUTE_TYPE = "default"
 """That of the file: INT8 of the checkpoint that is converted for the comparison, else what a variant has."""
@@ -65,7 +67,7 @@ class FasterWhisperEngine:
         self._model.encode = self._clocks[Stage.ENCODER]
         self._languages = frozenset(self._model.supported_languages)
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, by which windows are cut."""
         known = language if language in self._languages else None
         for clock in self._clocks.values():
@@ -75,7 +77,7 @@ class FasterWhisperEngine:
         text = " ".join(segment.text.strip() for segment in segments)
         latency = time.perf_counter() - started
         stages = {stage: clock.seconds for stage, clock in self._clocks.items()}
-        return Timed(
+        return TimedTranscript(
             text=text,
             n_tokens=sum(len(segment.tokens) for segment in segments),
             latency_s=latency,

@@ -4,10 +4,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
-from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.benchmark.engines.engine import WINDOW_S
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 
 US_PER_S = 1e6
 
@@ -24,7 +26,7 @@ class OpenVinoGenAiEngine:
         self._is_multilingual = bool(config.is_multilingual)
         self._languages = frozenset(config.lang_to_id)
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, which it needs."""
         asked = self._asked(language)
         is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
@@ -52,7 +54,7 @@ class OpenVinoGenAiEngine:
         )
 
 
-def _timed(text: str, latency: float, metrics: Any, *, is_one_pass: bool) -> Timed:
+def _timed(text: str, latency: float, metrics: Any, *, is_one_pass: bool) -> TimedTranscript:
     """Read openvino-genai's own clocks.
 
     Args:
@@ -72,7 +74,7 @@ def _timed(text: str, latency: float, metrics: Any, *, is_one_pass: bool) -> Tim
         durations |= {Stage.DECODER: decoding[:1], Stage.DECODER_WITH_PAST: decoding[1:]}
     stages = {stage: sum(parts) / US_PER_S for stage, parts in durations.items()}
     n_windows = len(raw.encode_inference_durations)
-    return Timed(
+    return TimedTranscript(
         text=text,
         n_tokens=max(0, metrics.get_num_generated_tokens() - n_windows),
         latency_s=latency,

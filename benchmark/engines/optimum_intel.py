@@ -4,14 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.readback import read_precision
-from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import layout_of
-from sottovoce.terms import Component, Layout
+from sottovoce.terms import Component, Layout, Stage
 
 STAGES = {
     Component.ENCODER: Stage.ENCODER,
@@ -101,7 +101,7 @@ class OptimumIntelEngine:
             lambda request: TimedRequest(request, self._clock, STAGES[component], stateful=stateful),
         )
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave of at most 30 s, float32, 16 kHz."""
         known = language if language in self._variant.languages else None
         self._clock.reset()
@@ -114,7 +114,7 @@ class OptimumIntelEngine:
             latency = time.perf_counter() - started
         stages = {Stage.FEATURES: featured - started, **self._clock.seconds}
         stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
-        return Timed(
+        return TimedTranscript(
             text=text,
             n_tokens=len(tokens),
             latency_s=latency,

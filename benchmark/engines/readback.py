@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.schema.results import ComponentPrecision, Precision
+from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.errors import StageError
 from sottovoce.runtime.model.compute import computing_nodes
 from sottovoce.terms import Component

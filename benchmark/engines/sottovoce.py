@@ -4,17 +4,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sottovoce.benchmark.engines.engine import Detail, Probe, Spoken, Timed, group_by_language
+from sottovoce.benchmark.engines.engine import Probe, group_by_language
 from sottovoce.benchmark.engines.probe import probe_variant
 from sottovoce.benchmark.engines.readback import read_onnx_precision, read_precision
-from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.runtime.transcript import Phase
-from sottovoce.terms import Component, Format
+from sottovoce.terms import Component, Format, Stage
 
 STAGES = {
     Phase.FEATURES: Stage.FEATURES,
@@ -34,7 +35,7 @@ class SottovoceEngine:
         self._parts = components_of(folder)
         self._transcriber = Transcriber.load(folder, compute=compute)
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz."""
         known = language if language in self._transcriber.languages else None
         options = TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,))
@@ -45,7 +46,7 @@ class SottovoceEngine:
         timings = transcript.timings
         stages = {stage: timings.phase_s.get(phase, 0.0) for phase, stage in STAGES.items()}
         stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
-        return Timed(
+        return TimedTranscript(
             text=text,
             n_tokens=transcript.n_tokens,
             latency_s=latency,
@@ -53,7 +54,7 @@ class SottovoceEngine:
             calls={stage: timings.calls.get(phase, 0) for phase, stage in STAGES.items()},
         )
 
-    def detail(self, wave: Wave, language: str | None) -> Detail:
+    def detail(self, wave: Wave, language: str | None) -> DetailedTranscript:
         """Transcribe a wave as `transcribe` does, with the times of its words; tell which language it would detect.
 
         ONNX shows no cross-attention to place words by, and faster-whisper says more when it places them: it hears what is
@@ -67,15 +68,11 @@ class SottovoceEngine:
             word_timestamps=format_of(self._folder) is Format.OPENVINO,
         )
         transcript = self._transcriber.transcribe(wave, options)
-        return Detail(
+        return DetailedTranscript(
             text=transcript.text,
             tokens=tuple(token for segment in transcript.segments for token in segment.tokens),
             language=self._detected(wave),
-            words=tuple(
-                Spoken(text=word.text, start_s=word.start_s, end_s=word.end_s)
-                for segment in transcript.segments
-                for word in segment.words
-            ),
+            words=tuple(word for segment in transcript.segments for word in segment.words),
         )
 
     def transcribe_batch(

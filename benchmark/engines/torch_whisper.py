@@ -5,11 +5,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.engines.torch_model import load_model, with_processor
-from sottovoce.benchmark.schema.results import ComponentPrecision, Precision, Stage
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 
 EXECUTION_MODE = "eager"
 """PyTorch runs a module after the other; it has no modes of precision."""
@@ -36,7 +37,7 @@ class TorchEngine:
         self._whisper = with_processor(self._model, folder)
         self._clock = _HookClock(self._model)
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave of at most 30 s, float32, 16 kHz."""
         known = language if language in self._whisper.languages else None
         self._clock.reset()
@@ -47,7 +48,7 @@ class TorchEngine:
         text = self._whisper.text(tokens)
         latency = time.perf_counter() - started
         stages = {Stage.FEATURES: featured - started, **self._clock.seconds}
-        return Timed(
+        return TimedTranscript(
             text=text,
             n_tokens=len(tokens),
             latency_s=latency,

@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sottovoce.benchmark.engines.engine import WINDOW_S, Timed
+from sottovoce.benchmark.engines.engine import WINDOW_S
+from sottovoce.benchmark.engines.transcription import TimedTranscript
 from sottovoce.benchmark.engines.whisper_cpp_model import ask, open_model
-from sottovoce.benchmark.schema.results import Precision, Stage
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 
 
 class WhisperCppEngine:
@@ -23,7 +25,7 @@ class WhisperCppEngine:
         self._model = open_model(folder, compute)
         self._end = int(library.whisper_token_eot(self._model._ctx))  # noqa: SLF001 - the wrapper shows no tokens
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, which it needs."""
         is_long = len(wave) > WINDOW_S * SAMPLE_RATE_HZ
         asked = ask(self._library, self._model._ctx, language, is_long=is_long)  # noqa: SLF001 - same
@@ -31,7 +33,7 @@ class WhisperCppEngine:
         segments = self._model.transcribe(wave, **asked)
         text = " ".join(segment.text.strip() for segment in segments)
         latency = time.perf_counter() - started
-        return Timed(
+        return TimedTranscript(
             text=text,
             n_tokens=self._count_tokens(),
             latency_s=latency,

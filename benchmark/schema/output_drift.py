@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
-from sottovoce.benchmark.engines.engine import Detail, Spoken
+from sottovoce.benchmark.engines.transcription import DetailedTranscript
+from sottovoce.runtime.transcript import Word
 from sottovoce.storage.artifacts import Document
 
 QUANTILES = (0.05, 0.95)
@@ -100,7 +101,7 @@ def flips(told: Iterable[tuple[str | None, str, str]]) -> LanguageFlips | None:
     )
 
 
-def drift(pairs: Iterable[tuple[Sequence[Spoken], Sequence[Spoken]]]) -> TimestampDrift | None:
+def drift(pairs: Iterable[tuple[Sequence[Word], Sequence[Word]]]) -> TimestampDrift | None:
     """Measure how far the starts of words moved, of words that stand in both transcripts."""
     moved = np.array([seconds for before, after in pairs for seconds in _moves(before, after)])
     if not len(moved):
@@ -114,7 +115,7 @@ def drift(pairs: Iterable[tuple[Sequence[Spoken], Sequence[Spoken]]]) -> Timesta
     )
 
 
-def _moves(before: Sequence[Spoken], after: Sequence[Spoken]) -> Iterable[float]:
+def _moves(before: Sequence[Word], after: Sequence[Word]) -> Iterable[float]:
     from rapidfuzz.distance import Levenshtein
 
     words = [_bare(word) for word in before], [_bare(word) for word in after]
@@ -126,7 +127,7 @@ def _moves(before: Sequence[Spoken], after: Sequence[Spoken]) -> Iterable[float]
                 yield b.start_s - a.start_s
 
 
-def _bare(word: Spoken) -> str:
+def _bare(word: Word) -> str:
     return word.text.strip().strip(".,!?;:\"'").casefold()
 
 
@@ -165,8 +166,8 @@ def hallucinations(
 def compare_details(
     name: str,
     languages: Sequence[str | None],
-    baseline: Sequence[Detail],
-    variant: Sequence[Detail],
+    baseline: Sequence[DetailedTranscript],
+    variant: Sequence[DetailedTranscript],
     *,
     heard: tuple[Hallucination, ...],
 ) -> SideEffects:

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from sottovoce.benchmark.schema.output_drift import SideEffects
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow
@@ -26,6 +27,7 @@ from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.artifacts import Document
+from sottovoce.terms import Stage
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
@@ -41,16 +43,6 @@ length, noise and speaker as well; versions 1 to 4 can be read.
 `disturbed`, `spoken`, `audio`; versions 1 to 5 can be read.
 7: of a comparison `n_clips`, `n_failed`, `n_blocks`; `absent[].entry`, `absent[].failed_in`: engines that failed are absent, too;
 `checkpoint_version`, `dataset.audio_sha256`; versions 1 to 6 can be read."""
-
-
-class Stage(StrEnum):
-    """The parts of a transcription that are timed apart."""
-
-    FEATURES = "features"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    DECODER_WITH_PAST = "decoder_with_past"
-    OTHER = "other"
 
 
 class SpeedVerdict(StrEnum):
@@ -75,41 +67,6 @@ class Latency(Document):
     p90: float
     p99: float | None = Field(default=None, description="Null in results before version 6.")
     mean: float
-
-
-class ComponentPrecision(Document):
-    """What a compiled model really computes in, read back from it.
-
-    Attributes:
-        inference: `INFERENCE_PRECISION_HINT` of the compiled model.
-        kv_cache: `KV_CACHE_PRECISION`; only a stateful decoder uses it.
-        execution_mode: `EXECUTION_MODE_HINT`.
-        dynamic_quantization_group_size: 0 where activations are not quantized on the fly.
-        nodes: number of nodes of the execution graph by their run-time precision, those that
-            compute (convolution, matrix product, attention) only.
-    """
-
-    inference: str
-    kv_cache: str
-    execution_mode: str
-    dynamic_quantization_group_size: int
-    nodes: dict[str, int]
-
-
-class Precision(Document):
-    """The effective precision of a variant."""
-
-    label: str = Field(description="One word for tables: f32, bf16, int8+f32.")
-    components: dict[str, ComponentPrecision] = Field(
-        description="Empty where an engine shows no compiled models; the label then is what it was told."
-    )
-    threads: int
-    streams: int
-
-    @property
-    def told(self) -> str:
-        """The label, and whether nothing but the question stands behind it."""
-        return self.label if self.components else f"{self.label}, as asked"
 
 
 class Stratum(Document):

@@ -10,7 +10,6 @@ from sottovoce.benchmark.schema.results import (
     Comparison,
     PeerComparison,
     SpeedVerdict,
-    Stage,
     StratumComparison,
     VariantResult,
     Verdict,
@@ -30,6 +29,7 @@ from sottovoce.statistics.intervals import (
     ratio_of_ratios_interval,
     widen_by_rounds,
 )
+from sottovoce.terms import Stage
 
 MIN_STRATUM_CLIPS = 2
 """One clip has no spread, and so no interval."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.schema.results import SkippedEngine, Stage
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.results import SkippedEngine
 from sottovoce.benchmark.timing.noise import Disturbance
 from sottovoce.errors import InputError
 from sottovoce.storage.artifacts import Document
@@ -16,16 +16,6 @@ from sottovoce.storage.locks import lock_path, output_lock
 from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
 
 BLOCKS_NAME = "blocks.jsonl"
-
-
-class TimedRecord(Document):
-    """A transcription with its times; as `Timed`."""
-
-    text: str
-    n_tokens: int
-    latency_s: float
-    stage_s: dict[Stage, float]
-    calls: dict[Stage, int]
 
 
 class BlockRecord(Document):
@@ -44,7 +34,7 @@ class BlockRecord(Document):
 
     number: int
     clip_id: str
-    timed: dict[str, TimedRecord]
+    timed: dict[str, TimedTranscript]
     errors: dict[str, str]
     peak_rss_bytes: dict[str, int]
     failed: tuple[SkippedEngine, ...] = ()
@@ -65,28 +55,6 @@ class BlockRecord(Document):
         return Disturbance(
             cpu_s=self.cpu_s, steal_s=self.steal_s, foreign_s=self.foreign_s, throttled=self.throttled
         )
-
-
-def as_record(timed: Timed) -> TimedRecord:
-    """Make a transcription fit for the disk."""
-    return TimedRecord(
-        text=timed.text,
-        n_tokens=timed.n_tokens,
-        latency_s=timed.latency_s,
-        stage_s=timed.stage_s,
-        calls=timed.calls,
-    )
-
-
-def as_timed(record: TimedRecord) -> Timed:
-    """Read a transcription back."""
-    return Timed(
-        text=record.text,
-        n_tokens=record.n_tokens,
-        latency_s=record.latency_s,
-        stage_s=record.stage_s,
-        calls=record.calls,
-    )
 
 
 def failed_before(

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from sottovoce.benchmark.clips.sounds import Sound
-from sottovoce.benchmark.engines.engine import Detail, EngineSpec, MakeEngine, Probe
+from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.registry import make_engine
+from sottovoce.benchmark.engines.transcription import DetailedTranscript
 from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
@@ -254,7 +255,7 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
     return tuple(seconds)
 
 
-def _details(course: PassRunner, reporter: Reporter) -> dict[str, dict[str, Detail]]:
+def _details(course: PassRunner, reporter: Reporter) -> dict[str, dict[str, DetailedTranscript]]:
     """Ask engines that can for tokens, words and language of each clip; nothing of it is timed."""
     tells = course.ask(lambda worker: not worker.spec.is_again and worker.tells_details())
     able = [name for name, is_able in tells.items() if is_able]
@@ -264,7 +265,7 @@ def _details(course: PassRunner, reporter: Reporter) -> dict[str, dict[str, Deta
 
 def _details_of(
     worker: Worker, clips: Sequence[LoadedClip], advance: Advance
-) -> Iterator[tuple[str, Detail]]:
+) -> Iterator[tuple[str, DetailedTranscript]]:
     for clip in clips:
         try:
             yield clip.clip.clip_id, worker.detail(clip.wave, clip.clip.language)

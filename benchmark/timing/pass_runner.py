@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sottovoce.benchmark.engines.engine import Detail, Timed
+from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
 from sottovoce.benchmark.schema.results import FailedIn
 from sottovoce.benchmark.timing.blocks import Block, plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
-from sottovoce.benchmark.timing.journal import BlockRecord, Journal, as_record, as_timed
+from sottovoce.benchmark.timing.journal import BlockRecord, Journal
 from sottovoce.benchmark.timing.noise import between, read_cpu
 from sottovoce.benchmark.timing.settling import wait_until_idle
 from sottovoce.benchmark.timing.worker import ClipError, Worker
@@ -39,10 +39,10 @@ class Measured:
         detail: tokens, words and language; None where nobody asked.
     """
 
-    passes: tuple[Timed, ...]
+    passes: tuple[TimedTranscript, ...]
     disturbed: tuple[bool, ...] = ()
     error: str | None = None
-    detail: Detail | None = None
+    detail: DetailedTranscript | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class PassRunner:
         before = (record.peak_rss_bytes.get(worker.spec.name, 0) for record in self.blocks.values())
         return max(worker.peak_rss_bytes(), *before)
 
-    def measured(self, name: str, details: Mapping[str, Detail] | None) -> tuple[Measured, ...]:
+    def measured(self, name: str, details: Mapping[str, DetailedTranscript] | None) -> tuple[Measured, ...]:
         """Return what an entry made of each clip."""
         by_clip: dict[str, list[BlockRecord]] = {}
         for record in sorted(self.blocks.values(), key=lambda record: record.number):
@@ -169,7 +169,7 @@ class PassRunner:
         return BlockRecord(
             number=block.number,
             clip_id=clip.clip.clip_id,
-            timed={name: as_record(told) for name, told in heard.items() if isinstance(told, Timed)},
+            timed={name: told for name, told in heard.items() if isinstance(told, TimedTranscript)},
             errors={name: told for name, told in heard.items() if isinstance(told, str)},
             peak_rss_bytes=self.ask(Worker.peak_rss_bytes),
             failed=self.failed.found,
@@ -179,7 +179,7 @@ class PassRunner:
             throttled=found.throttled,
         )
 
-    def _transcribe(self, worker: Worker, clip: LoadedClip) -> Timed | str:
+    def _transcribe(self, worker: Worker, clip: LoadedClip) -> TimedTranscript | str:
         """Return the transcription or why it failed; what failed in an earlier pass is not tried again."""
         failed = self._error(worker.spec.name, clip.clip.clip_id)
         if failed is not None:
@@ -205,13 +205,13 @@ class PassRunner:
                     )
 
 
-def _measured(name: str, records: Sequence[BlockRecord], detail: Detail | None) -> Measured:
+def _measured(name: str, records: Sequence[BlockRecord], detail: DetailedTranscript | None) -> Measured:
     """Put the passes of one entry over one clip together."""
     timed = [record for record in records if name in record.timed]
     error = next((record.errors[name] for record in records if name in record.errors), None)
     timed = timed if error is None else []
     return Measured(
-        passes=tuple(as_timed(record.timed[name]) for record in timed),
+        passes=tuple(record.timed[name] for record in timed),
         disturbed=tuple(record.disturbance.is_beyond for record in timed),
         error=error,
         detail=detail,

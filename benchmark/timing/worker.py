@@ -28,17 +28,16 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import (
     Batching,
-    Detail,
     Detailing,
     Engine,
     EngineSpec,
     MakeEngine,
     Probe,
     Probing,
-    Timed,
 )
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Precision
+from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.errors import StageError
 from sottovoce.machine.environment import peak_rss_bytes
@@ -146,7 +145,7 @@ class Worker:
         """
         return self._expect(_Ready).load_s
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a clip in the process.
 
         Raises:
@@ -154,7 +153,7 @@ class Worker:
             StageError: the process died.
         """
         self._send(_Transcribe(wave=wave, language=language))
-        return self._expect(Timed)
+        return self._expect(TimedTranscript)
 
     @property
     def pid(self) -> int:
@@ -181,7 +180,7 @@ class Worker:
         self._send(_Question.TELLS_DETAILS)
         return self._expect(bool)
 
-    def detail(self, wave: Wave, language: str | None) -> Detail:
+    def detail(self, wave: Wave, language: str | None) -> DetailedTranscript:
         """Transcribe a clip in the process, and tell more of it than its text.
 
         Raises:
@@ -189,7 +188,7 @@ class Worker:
             StageError: the process died.
         """
         self._send(_TellDetail(wave=wave, language=language))
-        return self._expect(Detail)
+        return self._expect(DetailedTranscript)
 
     def peak_rss_bytes(self) -> int:
         """Ask the process for its largest resident set so far."""

@@ -1,9 +1,11 @@
 """Tables of what the work is made of: stages, ceilings, the precision it runs in."""
 
-from sottovoce.benchmark.schema.results import CeilingPart, ComponentPrecision, Results, Stage, VariantResult
+from sottovoce.benchmark.schema.precision import ComponentPrecision
+from sottovoce.benchmark.schema.results import CeilingPart, Results, VariantResult
 from sottovoce.reports.sections.comparison import comparison_of
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.text.units import NOT_MEASURED, fixed, milliseconds
+from sottovoce.terms import Stage
 
 STAGE_LABELS = {
     Stage.FEATURES: "Features",
@@ -50,7 +52,7 @@ def precision_table(results: Results) -> Table:
         columns=(*text_columns(_PRECISION_HEADINGS), Column(label="INT8 in the file", unit="nodes")),
         groups=tuple(
             Group(
-                label=f"{variant.name}: {variant.precision.told}",
+                label=f"{variant.name}: {variant.precision.summary}",
                 rows=tuple(
                     _precision_row(name, component, variant)
                     for name, component in variant.precision.components.items()

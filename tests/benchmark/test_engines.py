@@ -11,13 +11,13 @@ from sottovoce.benchmark.engines.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import Batching, Engine, EngineSpec
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
-from sottovoce.benchmark.schema.results import Stage
 from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 from tests.support import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}

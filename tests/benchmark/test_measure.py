@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Timed
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
+from sottovoce.benchmark.engines.transcription import TimedTranscript
 from sottovoce.benchmark.timing import measure as measure_module
 from sottovoce.benchmark.timing import noise
 from sottovoce.benchmark.timing.journal import Journal
@@ -80,7 +81,7 @@ def test_every_pass_has_processes_of_its_own(tmp_path: Path, monkeypatch: pytest
             super().__init__(*arguments)  # type: ignore[arg-type]
             started.append((self.spec.name, self.pid))
 
-        def transcribe(self, wave: Wave, language: str | None) -> Timed:
+        def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
             heard.setdefault(self.pid, []).append(len(wave) / 16_000)
             return super().transcribe(wave, language)
 

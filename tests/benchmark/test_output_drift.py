@@ -2,7 +2,7 @@
 
 import pytest
 
-from sottovoce.benchmark.engines.engine import Detail, Spoken
+from sottovoce.benchmark.engines.transcription import DetailedTranscript
 from sottovoce.benchmark.schema.output_drift import (
     compare_details,
     drift,
@@ -11,10 +11,13 @@ from sottovoce.benchmark.schema.output_drift import (
     length_ratio,
     token_agreement,
 )
+from sottovoce.runtime.transcript import Word
 
 
-def words(*told: tuple[str, float]) -> tuple[Spoken, ...]:
-    return tuple(Spoken(text=text, start_s=start_s, end_s=start_s + 0.2) for text, start_s in told)
+def words(*starts: tuple[str, float]) -> tuple[Word, ...]:
+    return tuple(
+        Word(text=text, start_s=start_s, end_s=start_s + 0.2, probability=1.0) for text, start_s in starts
+    )
 
 
 def test_a_token_of_five_that_changed_leaves_four_fifths() -> None:
@@ -66,7 +69,9 @@ def test_words_for_noise_are_counted() -> None:
 
 
 def test_an_english_only_model_has_no_languages_to_flip() -> None:
-    told = Detail(text="one two", tokens=(1, 2), language=None, words=words((" one", 0.0), (" two", 0.4)))
+    told = DetailedTranscript(
+        text="one two", tokens=(1, 2), language=None, words=words((" one", 0.0), (" two", 0.4))
+    )
     found = compare_details("int8", ["en"], [told], [told], heard=())
     assert found.language is None
     assert found.token_agreement == found.same_tokens_rate == 1

@@ -9,14 +9,7 @@ import openvino
 import pytest
 
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import (
-    CLIPS_NAME,
-    RESULTS_NAME,
-    ClipRow,
-    Results,
-    Stage,
-    read_results,
-)
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
@@ -24,6 +17,7 @@ from sottovoce.runs import check_files, read_run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
+from sottovoce.terms import Stage
 from tests.support import FakeEngines, tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"

@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    SpeedVerdict,
-    Stage,
-    VariantResult,
-)
+from sottovoce.benchmark.schema.results import ClipRow, SpeedVerdict, VariantResult
 from sottovoce.benchmark.statistics.comparison import compare, judge_speed
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.summary import (
@@ -31,7 +26,7 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.intervals import Interval, make_blocks
-from sottovoce.terms import Component
+from sottovoce.terms import Component, Stage
 from tests.support import FakeEngine, fake_precision, tone
 
 Summary = tuple[VariantResult, tuple[ClipRow, ...]]

@@ -9,9 +9,9 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from sottovoce.benchmark.engines.torch_model import load_model, with_processor
 from sottovoce.benchmark.engines.torch_whisper import TorchEngine
-from sottovoce.benchmark.schema.results import Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.terms import Stage
 from tests.support import TINY_MAX_TOKENS, tiny_checkpoint, tone
 
 ONE_THREAD = ComputeSpec(threads=1)

@@ -3,6 +3,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.schema.results import (
     Ceiling,
     CeilingPart,
@@ -10,7 +11,6 @@ from sottovoce.benchmark.schema.results import (
     ColdStart,
     MachineRates,
     PeerComparison,
-    Precision,
     Results,
 )
 from sottovoce.reports.formats.html import content_policy, render_report

@@ -11,12 +11,11 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Stage
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcript import Phase
-from sottovoce.terms import Component, Ctranslate2Type
+from sottovoce.terms import Component, Ctranslate2Type, Stage
 from tests.support import tiny_checkpoint, tone
 
 pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")

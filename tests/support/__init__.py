@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import EngineSpec, Load, Timed
-from sottovoce.benchmark.schema.results import ComponentPrecision, Precision, Stage
+from sottovoce.benchmark.engines.engine import EngineSpec, Load
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.terms import Stage
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -308,7 +310,7 @@ class FakeEngine:
         self._fails_on = fails_on
         self._dies_on = dies_on
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Pretend to transcribe a wave; a second of audio is a word of two tokens."""
         if len(wave) in self._dies_on:
             import os
@@ -319,7 +321,7 @@ class FakeEngine:
         audio_s = len(wave) / SAMPLE_RATE_HZ
         latency_s = self._factor * audio_s
         n_tokens = 2 * math.ceil(audio_s)
-        return Timed(
+        return TimedTranscript(
             text=" ".join([language or "none"] * math.ceil(audio_s)),
             n_tokens=n_tokens,
             latency_s=latency_s,

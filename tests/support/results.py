@@ -7,20 +7,18 @@ from pathlib import Path
 
 import jiwer
 
+from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
     ClipRow,
     Comparison,
-    ComponentPrecision,
     Dataset,
     Latency,
     Method,
-    Precision,
     Rejected,
     Results,
     SpeedVerdict,
-    Stage,
     Stratum,
     VariantResult,
     Verdict,
@@ -29,6 +27,7 @@ from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.machine.environment import Host
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
+from sottovoce.terms import Stage
 
 BASELINE = "fp32"
 SENTENCES = (

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from sottovoce.benchmark.compare_results import ResultsComparison
 from sottovoce.benchmark.history import Past, group_lines
-from sottovoce.benchmark.schema.results import CeilingPart, Results, Stage, VariantResult
+from sottovoce.benchmark.schema.results import CeilingPart, Results, VariantResult
 from sottovoce.cli.tables import MB, points, times
+from sottovoce.terms import Stage
 
 GIGA = 1e9
 
@@ -64,7 +65,7 @@ def peers_table(results: Results) -> Table | None:
     for subject, peers in groupby(results.peers, key=lambda peer: peer.subject):
         for place, peer in enumerate(peers):
             name = "" if place else subject
-            precision = results.variant(peer.peer).precision.told
+            precision = results.variant(peer.peer).precision.summary
             table.add_row(name, peer.peer, precision, times(peer.speedup), points(peer.wer_delta))
         table.add_section()
     return table
@@ -151,7 +152,7 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
     by_name = {comparison.variant: comparison for comparison in results.comparisons}
     compared = [by_name.get(variant.name) for variant in variants]
     return [
-        ("precision", [variant.precision.told for variant in variants]),
+        ("precision", [variant.precision.summary for variant in variants]),
         ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
         ("speed-up", [times(c.speedup) if c else "baseline" for c in compared]),
         *_stage_rows(results),

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sottovoce.benchmark.statistics.noninferiority import judge_accuracy
 from sottovoce.benchmark.schema.comparisons import Normalizer, PanelRow
+from sottovoce.benchmark.statistics.noninferiority import judge_accuracy
 from sottovoce.statistics.accuracy import add_errors, normalize, normalize_basic, word_errors
 from sottovoce.statistics.intervals import Blocks, rate_delta_interval
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.ggml_export import GgmlType
 from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import weight_files
@@ -47,25 +48,6 @@ class Entry:
     int8_nodes: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntrySpec:
-    """What a person asks to be measured.
-
-    Attributes:
-        variants: of the run, in our engine; empty for the quantized one.
-        engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
-        threads: inference threads of every entry.
-        long: recordings over 30 s.
-        checkpoint: what the run was made of, for engines that run it; None looks for it.
-    """
-
-    variants: tuple[str, ...]
-    engines: tuple[str, ...]
-    threads: int
-    long: bool = False
-    checkpoint: str | None = None
-
-
 def engine_names(engines: Sequence[str]) -> tuple[str, ...]:
     """Name the engines of a choice, our own always first since the baseline runs in it.
 
@@ -78,7 +60,7 @@ def engine_names(engines: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((DEFAULT_ENGINE, *asked)))
 
 
-def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tuple[Entry, ...]:
+def choose_entries(run: Run, asked: BenchmarkSpec, converted: ConvertedFolder) -> tuple[Entry, ...]:
     """Choose what is measured, the baseline in our engine always first, nothing twice.
 
     What the checkpoint cannot be converted for is left out.
@@ -93,7 +75,7 @@ def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tu
         InputError: the run has no such variant.
     """
     _check_variants(asked)
-    chosen = [_run_entry(_baseline(run, long=asked.long), DEFAULT_ENGINE, asked.threads)]
+    chosen = [_run_entry(_baseline(run, long=asked.long), DEFAULT_ENGINE, asked.n_threads)]
     for item in asked.engines or (DEFAULT_ENGINE,):
         engine, _, variant = item.partition(":")
         kind = engine_kind(engine)
@@ -106,7 +88,7 @@ def choose_entries(run: Run, asked: EntrySpec, converted: ConvertedFolder) -> tu
     return tuple({entry.spec.name: entry for entry in chosen}.values())
 
 
-def _check_variants(asked: EntrySpec) -> None:
+def _check_variants(asked: BenchmarkSpec) -> None:
     """Refuse variants that nothing would measure."""
     if asked.variants and asked.engines and DEFAULT_ENGINE not in asked.engines:
         raise SpecError(
@@ -201,13 +183,15 @@ def is_elastic(variant: Variant) -> bool:
     return (variant.folder / SILENCE_NAME).is_file()
 
 
-def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: ConvertedFolder) -> Entry | None:
+def _entry(
+    run: Run, engine: str, name: str, asked: BenchmarkSpec, converted: ConvertedFolder
+) -> Entry | None:
     if engine in TORCH_VARIANTS:
         return _torch_entry(run, engine, name, asked)
     if engine in FASTER_WHISPER:
-        return _faster_whisper_entry(run, engine, name, asked.threads, converted)
+        return _faster_whisper_entry(run, engine, name, asked.n_threads, converted)
     if engine == WHISPER_CPP:
-        return _whisper_cpp_entry(engine, name, asked.threads, converted)
+        return _whisper_cpp_entry(engine, name, asked.n_threads, converted)
     variant = run.variant(name)
     if engine in OPENVINO_ENGINES and variant.facts.format is not Format.OPENVINO:
         raise SpecError(
@@ -223,16 +207,16 @@ def _entry(run: Run, engine: str, name: str, asked: EntrySpec, converted: Conver
         raise SpecError(
             f"{engine}:{name}: {name} is {variant.facts.layout}, openvino-genai runs the stateful layout only"
         )
-    return _run_entry(variant, engine, asked.threads)
+    return _run_entry(variant, engine, asked.n_threads)
 
 
-def _torch_entry(run: Run, engine: str, name: str, asked: EntrySpec) -> Entry:
+def _torch_entry(run: Run, engine: str, name: str, asked: BenchmarkSpec) -> Entry:
     if name != TORCH_VARIANTS[engine]:
         raise SpecError(f"{engine}:{name}: {engine} is measured with {TORCH_VARIANTS[engine]} only")
     folder = find_checkpoint(run, asked.checkpoint).folder
     return Entry(
         spec=EngineSpec(
-            engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=asked.threads)
+            engine=engine, variant=name, folder=folder, compute=ComputeSpec(threads=asked.n_threads)
         ),
         component_size_bytes={"model": sum(part.stat().st_size for part in weight_files(folder))},
         int8_nodes={},

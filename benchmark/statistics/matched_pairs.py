@@ -8,11 +8,13 @@ errors in a segment has mean 0; with enough segments, the mean is normally distr
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
 
 from sottovoce.benchmark.schema.comparisons import MatchedPairs
+from sottovoce.statistics.accuracy import MAX_TEXTS
 
 N_BOUNDING_WORDS = 2
 """Correct in both transcripts, between two segments, as in `sc_stats`."""
@@ -34,6 +36,7 @@ class Mistakes:
     inserted: tuple[int, ...]
 
 
+@lru_cache(MAX_TEXTS)
 def find_mistakes(reference: str, hypothesis: str) -> Mistakes:
     """Align two normalized texts, split at white space, and mark each reference word."""
     import jiwer

@@ -1,12 +1,20 @@
 """Compare transcripts under several normalizers, to see whether the verdict depends on one of them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from sottovoce.benchmark.schema.comparisons import Normalizer, PanelRow
 from sottovoce.benchmark.statistics.noninferiority import judge_accuracy
-from sottovoce.statistics.accuracy import add_errors, normalize, normalize_basic, word_errors
+from sottovoce.statistics.accuracy import (
+    MAX_TEXTS,
+    WordErrors,
+    add_errors,
+    normalize,
+    normalize_basic,
+    word_errors,
+)
 from sottovoce.statistics.intervals import Blocks, rate_delta_interval
 
 Text = tuple[str, str, str, str | None]
@@ -37,9 +45,8 @@ def _row(
 ) -> PanelRow:
     before, after = [], []
     for reference, baseline, variant, language in texts:
-        expected = normalize_as(normalizer, reference, language)
-        before.append(word_errors(expected, normalize_as(normalizer, baseline, language)))
-        after.append(word_errors(expected, normalize_as(normalizer, variant, language)))
+        before.append(_errors(normalizer, reference, baseline, language))
+        after.append(_errors(normalizer, reference, variant, language))
     delta = rate_delta_interval(
         cut.sums([errors.errors for errors in before]),
         cut.sums([errors.errors for errors in after]),
@@ -55,6 +62,15 @@ def _row(
     )
 
 
+@lru_cache(MAX_TEXTS)
+def _errors(normalizer: Normalizer, reference: str, hypothesis: str, language: str | None) -> WordErrors:
+    """Count the errors of a transcript, once for all comparisons that it is in."""
+    return word_errors(
+        normalize_as(normalizer, reference, language), normalize_as(normalizer, hypothesis, language)
+    )
+
+
+@lru_cache(MAX_TEXTS)
 def normalize_as(normalizer: Normalizer, text: str, language: str | None) -> str:
     """Normalize a text; white space separates its words, which are single characters for `characters`."""
     match normalizer:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.engines.registry import ENGINES, find_absent
-from sottovoce.benchmark.entries import EntrySpec, choose_entries, engine_names
+from sottovoce.benchmark.entries import choose_entries, engine_names
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.model.elastic import SILENCE_NAME
@@ -41,14 +42,14 @@ def names(
     long: bool = False,
     converted: Path | None = None,
 ) -> list[str]:
-    asked = EntrySpec(variants=variants, engines=engines, threads=1, long=long)
+    asked = BenchmarkSpec(variants=variants, engines=engines, threads=1, long=long)
     entries = choose_entries(run, asked, lambda _engine, _kind: converted or Path("not converted"))
     return [entry.spec.name for entry in entries]
 
 
 def test_without_engines_our_own_runs_the_baseline_and_the_quantized_variant(run: Run) -> None:
     assert names(run) == ["fp32", "int8"]
-    entries = choose_entries(run, EntrySpec(variants=(), engines=(), threads=3), lambda *_: Path())
+    entries = choose_entries(run, BenchmarkSpec(variants=(), engines=(), threads=3), lambda *_: Path())
     assert {entry.spec.engine for entry in entries} == {"sottovoce"}
     assert {entry.spec.compute.threads for entry in entries} == {3}
 
@@ -74,14 +75,14 @@ def test_an_engine_can_be_told_its_variant(run: Run) -> None:
 
 
 def test_a_converted_checkpoint_is_as_large_as_its_weights(run: Run, converted: Path) -> None:
-    asked = EntrySpec(variants=(), engines=("faster-whisper",), threads=1)
+    asked = BenchmarkSpec(variants=(), engines=("faster-whisper",), threads=1)
     entry = choose_entries(run, asked, lambda *_: converted)[-1]
     assert entry.component_size_bytes == {"model": 5}
     assert entry.spec.folder == converted
 
 
 def test_torch_runs_the_checkpoint_of_the_run(run: Run, tiny: Path) -> None:
-    asked = EntrySpec(variants=(), engines=("torch", "torch-dynamic"), threads=2, checkpoint=str(tiny))
+    asked = BenchmarkSpec(variants=(), engines=("torch", "torch-dynamic"), threads=2, checkpoint=str(tiny))
     _, plain, dynamic = choose_entries(run, asked, Path)
     assert (plain.spec.name, dynamic.spec.name) == ("torch:fp32", "torch-dynamic:dynamic-int8")
     assert plain.spec.folder == dynamic.spec.folder == tiny

@@ -1,4 +1,4 @@
-"""An interrupted benchmark goes on where it was, and only where it may."""
+"""The journal of an interrupted benchmark: what is resumed, and what is refused."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ def journal(tmp_path: Path) -> Journal:
     return made
 
 
-def test_blocks_are_there_again_and_the_last_of_a_key_counts(journal: Journal) -> None:
+def test_blocks_are_read_back_and_the_last_of_a_key_counts(journal: Journal) -> None:
     for record in (block(0, "a"), block(0, "b\u2028"), block(0, "a", foreign_s=1.0)):
         journal.add(record)
     found = Journal(journal.folder).begin(SETTINGS, anew=False)
@@ -48,7 +48,7 @@ def test_blocks_are_there_again_and_the_last_of_a_key_counts(journal: Journal) -
     assert found[0, "a"].foreign_s == 1.0
 
 
-def test_a_line_that_was_cut_short_is_measured_again(journal: Journal) -> None:
+def test_an_incomplete_line_is_measured_again(journal: Journal) -> None:
     journal.add(block(0, "a"))
     journal.add(block(0, "b"))
     path = journal.folder / BLOCKS_NAME
@@ -58,14 +58,14 @@ def test_a_line_that_was_cut_short_is_measured_again(journal: Journal) -> None:
     assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a"), (0, "b")}
 
 
-def test_other_settings_are_named_and_nothing_is_lost(journal: Journal) -> None:
+def test_other_settings_are_refused_and_the_blocks_are_kept(journal: Journal) -> None:
     journal.add(block(0, "a"))
     with pytest.raises(InputError, match=r"other settings \(passes: 2, now 3\).*--restart"):
         journal.begin({"clips": "abc", "passes": "3"}, anew=False)
     assert set(journal.begin(SETTINGS, anew=False)) == {(0, "a")}
 
 
-def test_what_a_failed_peer_is_need_not_stay_the_same(journal: Journal) -> None:
+def test_settings_of_a_failed_peer_may_change(journal: Journal) -> None:
     peer, other = peer_setting("torch:fp32"), peer_setting("torch-dynamic:dynamic-int8")
     settings = SETTINGS | {peer: "torch 2.8", other: "torch 2.8"}
     assert journal.begin(settings, anew=True) == {}
@@ -80,19 +80,19 @@ def test_what_a_failed_peer_is_need_not_stay_the_same(journal: Journal) -> None:
         journal.begin(SETTINGS | {peer: "torch 2.8"}, anew=False)
 
 
-def test_a_restart_forgets(journal: Journal) -> None:
+def test_a_restart_discards_the_blocks(journal: Journal) -> None:
     journal.add(block(0, "a"))
     assert journal.begin({"passes": "3"}, anew=True) == {}
     assert journal.begin({"passes": "3"}, anew=False) == {}
 
 
-def test_a_damaged_journal_is_told(journal: Journal) -> None:
+def test_a_damaged_journal_is_an_input_error(journal: Journal) -> None:
     (journal.folder / BLOCKS_NAME).write_text("{}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="damaged; start anew with --restart"):
+    with pytest.raises(InputError, match="damaged; start again with --restart"):
         journal.begin(SETTINGS, anew=False)
 
 
-def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_journal_is_never_deleted(tmp_path: Path) -> None:
     theirs = tmp_path / "results.unfinished"
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("years of work", encoding="utf-8")
@@ -102,7 +102,7 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
     assert (theirs / "thesis.txt").exists()
 
 
-def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
+def test_two_benchmarks_cannot_write_one_journal(journal: Journal) -> None:
     with (
         journal.output_lock(),
         pytest.raises(InputError, match="another process is writing"),
@@ -114,7 +114,7 @@ def test_two_benchmarks_do_not_write_one_journal(journal: Journal) -> None:
     assert [path.name for path in journal.folder.parent.iterdir()] == [journal.folder.name]
 
 
-def test_a_journal_is_spent_once_results_stand_that_are_younger(journal: Journal, tmp_path: Path) -> None:
+def test_a_journal_is_consumed_if_there_are_newer_results(journal: Journal, tmp_path: Path) -> None:
     manifest = tmp_path / "results" / "manifest.json"
     assert not journal.is_consumed(manifest)
     manifest.parent.mkdir()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sottovoce.benchmark.clips.sounds import Sound
-from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
+from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Entry, Probe
 from sottovoce.benchmark.engines.registry import engine_versions
-from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.schema.output_drift import (
     Hallucination,
     SideEffects,

@@ -8,9 +8,9 @@ from sottovoce.benchmark.assembly import RunSettings
 from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.benchmark.clips.select import load_eval_clips
 from sottovoce.benchmark.clips.sounds import make_sounds
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.engines.registry import engine_versions, find_absent
-from sottovoce.benchmark.entries import Entry, EntrySpec, choose_entries, engine_names
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, ConvertingEngine, EngineSpec, Entry
+from sottovoce.benchmark.engines.registry import engine_versions
+from sottovoce.benchmark.entries import choose_entries, engine_names, find_absent
 from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.summary import audio_sha256, dataset_sha256
@@ -58,7 +58,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
         reporter.note(f"{each.engine} is not measured: {each.reason}")
     present = _present(spec.engines, absent)
     conversions = _Conversions(run=run, checkpoint=spec.checkpoint, reporter=reporter)
-    entries = choose_entries(run, _entry_spec(replace(spec, engines=present)), conversions.folder)
+    entries = choose_entries(run, replace(spec, engines=present), conversions.folder)
     clips = load_eval_clips(run, speech, spec.clips, reporter)
     note_overlap(run, clips, {entry.spec.folder for entry in entries}, reporter)
     again = _again(entries) if spec.self_check else None
@@ -104,16 +104,6 @@ def _timing(clips: LoadedClips, spec: BenchmarkSpec) -> tuple[int, ...] | None:
     return choose_timing_clips(lengths_s, spec.timing_clips, seed=spec.seed)
 
 
-def _entry_spec(spec: BenchmarkSpec) -> EntrySpec:
-    return EntrySpec(
-        variants=spec.variants,
-        engines=spec.engines,
-        threads=spec.n_threads,
-        long=spec.long,
-        checkpoint=spec.checkpoint,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Conversions:
     """The run's checkpoint in the formats of other engines.
@@ -128,7 +118,7 @@ class _Conversions:
     reporter: Reporter
     failed: list[SkippedEngine] = field(default_factory=list)
 
-    def folder(self, engine: str, kind: str) -> Path | None:
+    def folder(self, engine: type[ConvertingEngine], kind: str) -> Path | None:
         """Convert the checkpoint for an engine, once; None where that fails.
 
         Raises:
@@ -138,11 +128,11 @@ class _Conversions:
         from sottovoce.optimize.checkpoint.origin import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)
-        with self.reporter.progress(f"convert for {engine}", 1) as advance:
+        with self.reporter.progress(f"convert for {engine.name}", 1) as advance:
             try:
                 folder = convert_checkpoint(checkpoint, engine, kind)
             except Exception as cause:  # noqa: BLE001 - a library of others, which may be broken in any way
-                self._leave_out(engine, kind, one_line(cause))
+                self._leave_out(engine.name, kind, one_line(cause))
                 return None
             advance()
         return folder

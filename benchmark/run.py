@@ -7,9 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.assembly import BenchmarkData, assemble
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry, MakeEngine
 from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.schema.results import (
@@ -54,7 +52,7 @@ def benchmark(
     *,
     force: bool,
     reporter: Reporter,
-    make: MakeEngine = make_engine,
+    make: MakeEngine | None = None,
 ) -> Results:
     """Measure a run's variants on a speech set and write the results folder.
 
@@ -90,7 +88,7 @@ def benchmark(
 
 
 def _gather(
-    run: Run, spec: BenchmarkSpec, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine
+    run: Run, spec: BenchmarkSpec, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine | None
 ) -> BenchmarkData:
     """Measure all that was asked for."""
     begun = journal.begin(settings_of(run, plan), anew=spec.restart)
@@ -164,7 +162,7 @@ def _measure_spec(spec: BenchmarkSpec, plan: Plan) -> MeasureSpec:
 
 
 def _scaling(
-    spec: BenchmarkSpec, plan: Plan, measurement: Measurement, reporter: Reporter, make: MakeEngine
+    spec: BenchmarkSpec, plan: Plan, measurement: Measurement, reporter: Reporter, make: MakeEngine | None
 ) -> Scaling:
     """Measure batches on all clips, and threads on those that count for speed, of what every entry transcribed."""
     loaded, timing = plan.clips.loaded, plan.procedure.timing

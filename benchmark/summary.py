@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import Entry
 from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.schema.results import (
     Ceiling,

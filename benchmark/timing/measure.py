@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine, Probe
-from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.transcription import DetailedTranscript
 from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.blocks import plan_blocks
@@ -93,7 +92,7 @@ def measure(
     check: Callable[[EngineSpec, Loaded], None],
     journal: Journal,
     begun: Blocks | None = None,
-    make: MakeEngine = make_engine,
+    make: MakeEngine | None = None,
 ) -> Measurement:
     """Transcribe every clip with every entry, in turn.
 
@@ -108,7 +107,7 @@ def measure(
         check: called with each loaded entry before anything is measured; raises to refuse it.
         journal: is told each block.
         begun: blocks of an interrupted benchmark, which are not measured again.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
 
     Raises:
         StageError: an entry of our own engine cannot be loaded, dies, or fails on more than half of the clips.
@@ -206,7 +205,7 @@ class _Starts:
     failed: FailedPeers
     reporter: Reporter
     check: Callable[[EngineSpec, Loaded], None]
-    make: MakeEngine
+    make: MakeEngine | None
     stack: ExitStack
     warm_up: Sequence[LoadedClip]
 
@@ -257,7 +256,7 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
 
 def _details(course: PassRunner, reporter: Reporter) -> dict[str, dict[str, DetailedTranscript]]:
     """Ask engines that can for tokens, words and language of each clip; nothing of it is timed."""
-    tells = course.ask(lambda worker: not worker.spec.is_again and worker.tells_details())
+    tells = course.ask(lambda worker: not worker.spec.is_again and worker.supports_detail())
     able = [name for name, is_able in tells.items() if is_able]
     with reporter.progress("side effects", len(course.clips) * len(able)) as advance:
         return course.ask(lambda worker: dict(_details_of(worker, course.clips, advance)), able)
@@ -288,7 +287,7 @@ class _ColdStarts:
 
     failed: FailedPeers
     specs: Sequence[EngineSpec]
-    make: MakeEngine
+    make: MakeEngine | None
 
     def run(
         self, n_starts: int, clip: LoadedClip | None, reporter: Reporter
@@ -311,7 +310,7 @@ class _ColdStarts:
         return {spec.name: tuple(runs[spec.name]) for spec in self.failed.left(self.specs)}
 
 
-def _cold_run(spec: EngineSpec, clip: LoadedClip, make: MakeEngine) -> ColdRun:
+def _cold_run(spec: EngineSpec, clip: LoadedClip, make: MakeEngine | None) -> ColdRun:
     try:
         return start_cold(spec, clip.wave, clip.clip.language, make)
     except ClipError as cause:

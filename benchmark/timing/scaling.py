@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES
+from sottovoce.benchmark.engines.registry import find_engine
 from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine, ThreadPoint, Throughput
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
@@ -70,7 +70,7 @@ class ScalingSpec:
     threads: tuple[int, ...]
 
 
-def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) -> Scaling:
+def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine | None) -> Scaling:
     """Measure batches and threads; what fails is told and left out: what was measured before is worth more."""
     scaling = Scaling(throughput={}, thread_sweep={})
     failed = FailedPeers(reporter)
@@ -91,7 +91,7 @@ def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) ->
 def _takes_batches(spec: EngineSpec) -> bool:
     """Tell whether an engine decodes clips together: ours cannot where CTranslate2 decodes."""
     is_foreign = spec.engine == DEFAULT_ENGINE and format_of(spec.folder) is Format.CTRANSLATE2
-    return ENGINES[spec.engine].takes_batches and not is_foreign
+    return find_engine(spec.engine).takes_batches and not is_foreign
 
 
 def measure_throughput(
@@ -99,7 +99,7 @@ def measure_throughput(
     clips: Sequence[LoadedClip],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
     *,
     failed: FailedPeers,
 ) -> dict[str, tuple[Throughput, ...]]:
@@ -110,7 +110,7 @@ def measure_throughput(
         clips: up to 30 s each.
         batch_sizes: clips decoded together.
         reporter: follows the work.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
         failed: is told of entries of other engines that fail.
 
     Raises:
@@ -131,7 +131,7 @@ def _measure_batches(
     chunks: Sequence[Sequence[LoadedClip]],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> tuple[Throughput, ...]:
     """Measure the sizes of one entry in turns: no more models are in memory than it has sizes."""
     ways = [_Way(spec=spec, number=size) for size in batch_sizes]
@@ -161,7 +161,7 @@ def sweep_threads(
     clips: Sequence[LoadedClip],
     threads: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> dict[str, tuple[ThreadPoint, ...]]:
     """Transcribe clips one at a time with several numbers of threads.
 
@@ -170,7 +170,7 @@ def sweep_threads(
         clips: what each transcribes.
         threads: of inference.
         reporter: follows the work.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
 
     Raises:
         StageError: a process died, or an engine failed.
@@ -204,7 +204,7 @@ def sweep_threads(
 
 
 @contextmanager
-def _workers(ways: Sequence[_Way], make: MakeEngine) -> Iterator[dict[_Way, Worker]]:
+def _workers(ways: Sequence[_Way], make: MakeEngine | None) -> Iterator[dict[_Way, Worker]]:
     with ExitStack() as stack:
         workers = {way: stack.enter_context(Worker(way.spec, make)) for way in ways}
         for worker in workers.values():

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry
 from sottovoce.benchmark.schema.results import ClipRow, SpeedVerdict, VariantResult
 from sottovoce.benchmark.statistics.comparison import compare, judge_speed
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict

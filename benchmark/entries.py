@@ -8,7 +8,7 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, ConvertingEngine,
 from sottovoce.benchmark.engines.registry import ENGINES, find_engine
 from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
 from sottovoce.benchmark.engines.variants import float_stateful
-from sottovoce.benchmark.schema.results import SkippedEngine
+from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import MissingExtraError, SpecError
 from sottovoce.optimize.checkpoint.origin import find_checkpoint

@@ -3,7 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.machine.os_errors import told_plainly
 from sottovoce.reports.formats.kind import ReportFormat

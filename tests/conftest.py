@@ -1,6 +1,5 @@
 """A tiny Whisper, made into a run once for all tests."""
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,14 +51,6 @@ def pytest_configure() -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return ByKind(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _importable() -> Iterator[None]:
-    """Let the fresh processes of cold starts import the engines that tests define."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

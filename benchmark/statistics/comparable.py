@@ -1,16 +1,14 @@
-"""Whether an entry of another engine shares clips with one of ours that a comparison can rest on."""
+"""Whether an entry of another engine shares enough clips with one of ours to be compared."""
 
 from collections.abc import Iterable, Sequence
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 
 
 def why_incomparable(ours: Sequence[ClipRow], peer: Sequence[ClipRow]) -> str | None:
-    """Say what keeps an entry of another engine from being compared; None where nothing does, or it lies with ours.
+    """Return why an entry of another engine cannot be compared; None if it can, or if the reason lies with our entry.
 
-    Args:
-        ours: of all clips.
-        peer: in the same order.
+    Both arguments have one row for each clip, in the same order.
     """
     shared = [a for a, b in zip(ours, peer, strict=True) if a.error is None and b.error is None]
     timed = [a for a, b in zip(ours, peer, strict=True) if a.latency_s and b.latency_s]

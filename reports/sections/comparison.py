@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from itertools import groupby
 
-from sottovoce.benchmark.schema.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
-from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
+from sottovoce.benchmark.schema.comparisons import Comparison, MatchedPairs, PeerComparison
+from sottovoce.benchmark.schema.results import ColdStart, Results, VariantResult
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.text.units import (
     NOT_MEASURED,
@@ -78,7 +78,7 @@ def absent_table(results: Results) -> Table | None:
             Group(
                 label=None,
                 rows=tuple(
-                    Row(label=absent.name, cells=(Cell(text=absent.told),)) for absent in results.absent
+                    Row(label=absent.name, cells=(Cell(text=absent.message),)) for absent in results.absent
                 ),
             ),
         ),

@@ -68,7 +68,7 @@ def glossary(results: Results) -> tuple[Fact, ...]:
             "One clip in every entry, in turn. It is disturbed where others took more of the CPU than a limit."
         )
     if results.machine is not None:
-        terms["Ceiling"] = (
+        terms["RooflinePoint"] = (
             "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
             "at the highest rate that this machine reached."
         )

@@ -14,7 +14,8 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Load,
 from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import FailedIn, Results, read_results
+from sottovoce.benchmark.schema.failures import FailedIn
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.excluded import failed_peer
 from sottovoce.benchmark.timing.journal import Journal
@@ -122,7 +123,7 @@ def test_a_peer_that_fails_is_told_at_once_and_the_others_are_measured(
     (failed,) = found.failed
     assert (failed.engine, failed.entry, failed.failed_in) == ("optimum-intel", PEER, part)
     assert reason in failed.reason
-    assert listener.notes == [f"{PEER}: {failed.told}; it is left out, the others are measured"]
+    assert listener.notes == [f"{PEER}: {failed.message}; it is left out, the others are measured"]
 
 
 def test_peers_may_fail_in_one_block(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_peer_that_cannot_be_started_cold_keeps_its_other_figures(tmp_path: Pa
     assert [len(entry.cold_runs) for entry in found.entries] == [2, 2, 0, 2]
     (failed,) = found.failed
     assert (failed.name, failed.failed_in, failed.reason) == (PEER, FailedIn.COLD_STARTS, BROKEN)
-    assert listener.notes == [f"{PEER}: {failed.told}; the rest of it is measured"]
+    assert listener.notes == [f"{PEER}: {failed.message}; the rest of it is measured"]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_a_library_that_is_installed_and_broken_costs_its_engine_alone(
     assert names(results) == ["fp32", "int8"]
     (failed,) = results.absent
     assert failed.name == "openvino-genai:fp32-stateful"
-    assert failed.told == (
+    assert failed.message == (
         "it could not be loaded: ImportError: libopenvino_genai.so.4: cannot open shared object file"
     )
 

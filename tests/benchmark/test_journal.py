@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.timing.journal import (
     BLOCKS_NAME,
     BlockRecord,

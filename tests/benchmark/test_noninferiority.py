@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
+from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_clips_needed
 from sottovoce.statistics.intervals import Interval
 
 MARGIN = 0.005

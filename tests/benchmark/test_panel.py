@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
-from sottovoce.benchmark.statistics.panel import Normalizer, disagrees, make_panel, normalize_as
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Normalizer
+from sottovoce.benchmark.statistics.panel import disagrees, make_panel, normalize_as
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.statistics.accuracy import word_errors
 from sottovoce.statistics.intervals import make_blocks

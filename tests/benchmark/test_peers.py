@@ -11,7 +11,8 @@ from rich.console import Console
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.torch import TorchEngine
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, read_results
+from sottovoce.benchmark.schema.machine import Noise
+from sottovoce.benchmark.schema.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.cli.result_tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError

@@ -9,7 +9,8 @@ import openvino
 import pytest
 
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent

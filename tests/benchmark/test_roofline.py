@@ -6,7 +6,7 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import CeilingPart, MachineRates
+from sottovoce.benchmark.schema.machine import MachineRates, RooflinePart
 from sottovoce.benchmark.timing.roofline import RateSpec, best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -51,7 +51,7 @@ def test_a_ceiling_is_the_work_by_the_rate() -> None:
         encoder_s=3.0, encoder_macs={"f32": 10**9, "i8": 4 * 10**9}, step_s=0.1, step_bytes=10**9 // 2
     )
     encoder, step = ceilings_of(probe, rates)
-    assert [encoder.part, step.part] == list(CeilingPart)
+    assert [encoder.part, step.part] == list(RooflinePart)
     assert [encoder.ceiling_s, encoder.share] == pytest.approx([2, 2 / 3])
     assert [step.ceiling_s, step.share] == pytest.approx([0.05, 0.5])
 

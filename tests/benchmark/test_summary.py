@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry
-from sottovoce.benchmark.schema.results import ClipRow, SpeedVerdict, VariantResult
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, SpeedVerdict
+from sottovoce.benchmark.schema.results import VariantResult
 from sottovoce.benchmark.statistics.comparison import compare, judge_speed
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.summary import (
     check_float_precision,
     clip_rows,

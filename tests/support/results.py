@@ -7,23 +7,20 @@ from pathlib import Path
 
 import jiwer
 
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
 from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
-    ClipRow,
-    Comparison,
     Dataset,
     Latency,
     Method,
     Rejected,
     Results,
-    SpeedVerdict,
     Stratum,
     VariantResult,
-    Verdict,
 )
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.machine.environment import Host
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval

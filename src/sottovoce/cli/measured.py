@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import Comparison, Results, read_results
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.bundle.manifest import Measured
 from sottovoce.errors import InputError, nearest
 from sottovoce.runs import Run

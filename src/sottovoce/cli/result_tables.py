@@ -8,16 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.benchmark.compare_results import ResultsComparison
-from sottovoce.benchmark.history import Past, group_lines
-from sottovoce.benchmark.schema.results import CeilingPart, Results, VariantResult
+from sottovoce.benchmark.history import HistoryEntry, group_series
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.cli.tables import MB, points, times
 from sottovoce.terms import Stage
 
 GIGA = 1e9
 
 CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "encoder, 30 s",
-    CeilingPart.DECODE_STEP: "decode step",
+    RooflinePart.ENCODER_WINDOW: "encoder, 30 s",
+    RooflinePart.DECODE_STEP: "decode step",
 }
 
 
@@ -116,7 +117,7 @@ def _remarks(results: Results) -> list[Text]:
             f"{noise.n_marked} still disturbed"
         )
     remarks += [
-        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.told}"
+        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.message}"
         for absent in results.absent
     ]
     return [Text(remark) for remark in remarks]
@@ -279,9 +280,9 @@ def results_comparison_table(across: ResultsComparison) -> Table:
     return table
 
 
-def history_table(past: Sequence[Past]) -> Table:
+def history_table(past: Sequence[HistoryEntry]) -> Table:
     """Show what was measured before, a section for each entry under the same conditions, the latest last in it."""
-    lines = group_lines(past)
+    lines = group_series(past)
     has_hosts = len({line.conditions.host for line in lines}) > 1
     table = Table(title=f"{len(past)} measured entries", title_justify="left")
     for label in ("when", "model", "entry", *(("host",) if has_hosts else ()), "clips", "threads"):
@@ -290,7 +291,7 @@ def history_table(past: Sequence[Past]) -> Table:
         table.add_column(label, justify="right")
     for line in lines:
         host = (line.conditions.host,) if has_hosts else ()
-        for one in line.past:
+        for one in line.entries:
             table.add_row(
                 f"{one.created:%Y-%m-%d %H:%M}",
                 one.model,

@@ -7,9 +7,9 @@ from pathlib import Path
 from sottovoce.benchmark.clips.overlap import note_overlap
 from sottovoce.benchmark.clips.select import combine_hashes, dataset_sha256, hash_clips, load_eval_clips
 from sottovoce.benchmark.clips.sounds import Sound, make_sounds
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.engines.registry import engine_versions, find_absent
-from sottovoce.benchmark.entries import Entry, choose_entries, engine_names
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, ConvertingEngine, EngineSpec, Entry
+from sottovoce.benchmark.engines.registry import engine_versions
+from sottovoce.benchmark.entries import choose_entries, engine_names, find_absent
 from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.blocks import choose_timing_clips
@@ -119,7 +119,7 @@ class _Conversions:
     reporter: Reporter
     failed: list[SkippedEngine] = field(default_factory=list)
 
-    def folder(self, engine: str, kind: str) -> Path | None:
+    def folder(self, engine: type[ConvertingEngine], kind: str) -> Path | None:
         """Convert the checkpoint for an engine; return None if that fails.
 
         Raises:
@@ -129,11 +129,13 @@ class _Conversions:
         from sottovoce.optimize.checkpoint.origin import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)
-        with self.reporter.progress(f"convert for {engine}", 1) as advance:
+        with self.reporter.progress(f"convert for {engine.name}", 1) as advance:
             try:
                 folder = convert_checkpoint(checkpoint, engine, kind)
             except Exception as cause:  # noqa: BLE001 - a third-party library, which may raise anything
-                failed = failed_peer(engine, f"{engine}:{kind}", FailedIn.CONVERSION, one_line(cause))
+                failed = failed_peer(
+                    engine.name, f"{engine.name}:{kind}", FailedIn.CONVERSION, one_line(cause)
+                )
                 self.failed.append(failed)
                 self.reporter.note(describe_exclusion(failed))
                 return None

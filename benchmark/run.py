@@ -7,9 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.assembly import BenchmarkData, assemble
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry, MakeEngine
 from sottovoce.benchmark.history import add_to_history, history_path
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.schema.clips import ClipRow
@@ -49,7 +47,7 @@ def benchmark(
     *,
     force: bool,
     reporter: Reporter,
-    make: MakeEngine = make_engine,
+    make: MakeEngine | None = None,
 ) -> Results:
     """Measure a run's variants on a speech set and write the results folder.
 
@@ -86,7 +84,7 @@ def benchmark(
 
 
 def _measure_all(
-    run: Run, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine
+    run: Run, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine | None
 ) -> BenchmarkData:
     begun = journal.begin(settings_of(run, plan), anew=plan.spec.restart)
     _note_begun(begun, journal, reporter)
@@ -160,7 +158,7 @@ def _cold_runs(
     rows: Mapping[str, Sequence[ClipRow]],
     reporter: Reporter,
     failed: FailedPeers,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> Mapping[str, tuple[ColdRun, ...]]:
     good = _transcribed_by_all(plan, measurement, rows)
     if plan.spec.cold_starts == 0 or not good:
@@ -181,7 +179,7 @@ def _scaling(
     rows: Mapping[str, Sequence[ClipRow]],
     reporter: Reporter,
     failed: FailedPeers,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> Scaling:
     """Measure batches on all clips, and threads on those that count for speed, if every entry transcribed them."""
     loaded, good = plan.clips.loaded, _transcribed_by_all(plan, measurement, rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import Entry
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
 from sottovoce.benchmark.schema.machine import RooflinePoint

@@ -19,7 +19,7 @@ def measure_cold_starts(
     reporter: Reporter,
     *,
     failed: FailedPeers,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> Mapping[str, tuple[ColdRun, ...]]:
     """Start each entry several times on a clip, in turn, while no other process runs.
 
@@ -40,7 +40,7 @@ def measure_cold_starts(
     return {spec.name: tuple(runs[spec.name]) for spec in failed.remaining(specs)}
 
 
-def _cold_run(spec: EngineSpec, clip: LoadedClip, make: MakeEngine) -> ColdRun:
+def _cold_run(spec: EngineSpec, clip: LoadedClip, make: MakeEngine | None) -> ColdRun:
     try:
         return start_cold(spec, clip.wave, clip.clip.language, make)
     except ClipError as cause:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine, Probe
-from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.transcription import DetailedTranscript
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.failures import FailedIn
@@ -58,7 +57,7 @@ def measure(
     check: Callable[[EngineSpec, Loaded], None],
     journal: Journal,
     begun: Blocks,
-    make: MakeEngine = make_engine,
+    make: MakeEngine | None = None,
 ) -> Measurement:
     """Transcribe every clip with every entry, in turn.
 
@@ -72,7 +71,7 @@ def measure(
         check: called with each loaded entry before anything is measured; raises to refuse it.
         journal: stores each block.
         begun: blocks of an interrupted benchmark, which are not measured again.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
 
     Raises:
         StageError: an entry of our own engine cannot be loaded, dies, or fails on more than half of the clips.
@@ -144,7 +143,7 @@ class _Starter:
     failed: FailedPeers
     reporter: Reporter
     check: Callable[[EngineSpec, Loaded], None]
-    make: MakeEngine
+    make: MakeEngine | None
     stack: ExitStack
     warm_up: Sequence[LoadedClip]
 
@@ -197,7 +196,7 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
 
 def _details(runner: PassRunner, reporter: Reporter) -> dict[str, dict[str, DetailedTranscript]]:
     """Get tokens, words and language of each clip from the engines that have them; by entry and clip."""
-    has_details = runner.ask(lambda worker: not worker.spec.is_again and worker.tells_details())
+    has_details = runner.ask(lambda worker: not worker.spec.is_again and worker.supports_detail())
     names = [name for name, has in has_details.items() if has]
     with reporter.progress("output drift", len(runner.clips) * len(names)) as advance:
         return runner.ask(lambda worker: dict(_details_of(worker, runner.clips, advance)), names)

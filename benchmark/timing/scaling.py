@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import lcm
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES
+from sottovoce.benchmark.engines.registry import find_engine
 from sottovoce.benchmark.schema.failures import FailedIn
 from sottovoce.benchmark.schema.results import ThreadPoint, Throughput
 from sottovoce.benchmark.spec import BenchmarkSpec
@@ -56,7 +56,7 @@ def measure_scaling(
     timed: Sequence[LoadedClip],
     reporter: Reporter,
     failed: FailedPeers,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> Scaling:
     """Measure batches and threads; a failure is reported and ends them, since everything before it is still valid.
 
@@ -67,7 +67,7 @@ def measure_scaling(
         timed: for threads; those that count for speed.
         reporter: shows the progress.
         failed: collects entries of other engines that fail.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
     """
     scaling = Scaling(throughput={}, thread_sweep={})
     try:
@@ -87,7 +87,7 @@ def measure_scaling(
 def _takes_batches(spec: EngineSpec) -> bool:
     """Return True if an engine decodes clips in batches; ours does not for CTranslate2 variants."""
     is_foreign = spec.engine == DEFAULT_ENGINE and format_of(spec.folder) is Format.CTRANSLATE2
-    return ENGINES[spec.engine].takes_batches and not is_foreign
+    return find_engine(spec.engine).takes_batches and not is_foreign
 
 
 def measure_throughput(
@@ -95,7 +95,7 @@ def measure_throughput(
     clips: Sequence[LoadedClip],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
     *,
     failed: FailedPeers,
 ) -> dict[str, tuple[Throughput, ...]]:
@@ -106,7 +106,7 @@ def measure_throughput(
         clips: up to 30 s each.
         batch_sizes: clips per batch.
         reporter: shows the progress.
-        make: makes the engines, in their processes.
+        make: takes the place of the registry's engines.
         failed: collects entries of other engines that fail.
 
     Raises:
@@ -127,7 +127,7 @@ def _measure_batches(
     chunks: Sequence[Sequence[LoadedClip]],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> tuple[Throughput, ...]:
     """Measure the batch sizes of one entry in turns, with one process for each size."""
     settings = [_Setting(spec=spec, number=size) for size in batch_sizes]
@@ -157,7 +157,7 @@ def sweep_threads(
     clips: Sequence[LoadedClip],
     threads: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> dict[str, tuple[ThreadPoint, ...]]:
     """Transcribe clips one at a time with several numbers of threads.
 
@@ -193,7 +193,7 @@ def sweep_threads(
 
 
 @contextmanager
-def _workers(settings: Sequence[_Setting], make: MakeEngine) -> Iterator[dict[_Setting, Worker]]:
+def _workers(settings: Sequence[_Setting], make: MakeEngine | None) -> Iterator[dict[_Setting, Worker]]:
     with ExitStack() as stack:
         workers = {setting: stack.enter_context(Worker(setting.spec, make)) for setting in settings}
         for worker in workers.values():

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Load, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES, make_engine
+from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
+from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.schema.results import Results, read_results
@@ -332,7 +333,7 @@ def _peers_without_batches(spec: EngineSpec) -> Load:
 def test_a_peer_whose_batches_fail_keeps_its_other_figures(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "optimum-intel", replace(ENGINES["optimum-intel"], takes_batches=True))
+    monkeypatch.setattr(OptimumIntelEngine, "takes_batches", True)
     spec = replace(SPEC, engines=("optimum-intel", "sottovoce"), batch_sizes=(2,), thread_sweep=(1,))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, _peers_without_batches)
     assert names(results) == ["fp32", PEER, "int8"]

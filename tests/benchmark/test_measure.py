@@ -26,8 +26,9 @@ from tests.support import FakeEngines, fake_precision, tone
 from tests.support.plans import engine_spec, latencies, tone_plan
 
 
-def plan(*, timing: tuple[int, ...] | None = None, **options: int) -> Plan:
-    return tone_plan([engine_spec("fp32"), engine_spec("int8")], timing=timing, **options)
+def plan(*, passes: int, warm_up_clips: int = 0, timing: tuple[int, ...] | None = None) -> Plan:
+    entries = [engine_spec("fp32"), engine_spec("int8")]
+    return tone_plan(entries, passes=passes, warm_up_clips=warm_up_clips, timing=timing)
 
 
 def run(make: FakeEngines, journal: Journal, chosen: Plan) -> Measurement:
@@ -47,7 +48,7 @@ def n_repeated(found: Measurement) -> int:
 
 
 def test_a_benchmark_that_died_resumes_and_ends_with_the_same_figures(tmp_path: Path) -> None:
-    chosen = plan(passes=2, warm_up_clips=0)
+    chosen = plan(passes=2)
     broken = Journal(tmp_path / "broken")
     with pytest.raises(StageError, match="ended unexpectedly"):
         run(FakeEngines(dies_on={"int8": frozenset({48_000})}), broken, chosen)
@@ -95,14 +96,14 @@ def test_a_disturbed_block_is_marked_and_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(noise.Disturbance, "is_beyond", True)  # a test cannot wait for a disturbance
-    found = run(FakeEngines(), Journal(tmp_path / "journal"), plan(passes=1, warm_up_clips=0))
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), plan(passes=1))
     assert n_repeated(found) == 1
     assert [block.disturbance.is_beyond for block in found.blocks.values()] == [True] * 4
 
 
 def test_a_clip_that_fails_once_is_kept_with_its_error(tmp_path: Path) -> None:
     make = FakeEngines(fails_on={"int8": frozenset({32_000})})
-    found = run(make, Journal(tmp_path / "journal"), plan(passes=2, warm_up_clips=0))
+    found = run(make, Journal(tmp_path / "journal"), plan(passes=2))
     assert "c1" not in latencies(found, "int8")
     error = {"int8": "RuntimeError: cannot hear 32000 samples"}
     assert {(block.clip_id, *block.errors.items()) for block in found.blocks.values() if block.errors} == {
@@ -145,7 +146,7 @@ def test_the_less_disturbed_figures_of_a_block_are_kept(
 
     monkeypatch.setattr("sottovoce.benchmark.timing.pass_runner.between", disturbed)
     monkeypatch.setattr("sottovoce.benchmark.timing.pass_runner.MAX_REPEATED_SHARE", 0.5)
-    found = run(FakeEngines(), Journal(tmp_path / "journal"), plan(passes=1, warm_up_clips=0))
+    found = run(FakeEngines(), Journal(tmp_path / "journal"), plan(passes=1))
     assert n_repeated(found) == 2
     assert [block.foreign_s for block in found.blocks.values()] == [0.0, 2.0, 1.0, 0.0]
 
@@ -154,7 +155,7 @@ def test_noise_is_that_of_the_clips_that_count_for_speed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
-    chosen = plan(passes=2, warm_up_clips=0, timing=(1, 3))
+    chosen = plan(passes=2, timing=(1, 3))
     noise_found = summarize_noise(chosen, run(FakeEngines(), Journal(tmp_path / "journal"), chosen).blocks)
     assert noise_found is not None
     assert (noise_found.n_blocks, noise_found.n_marked) == (4, 4)
@@ -164,7 +165,7 @@ def test_a_block_repeated_before_an_interruption_is_not_repeated_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
-    journal, chosen = Journal(tmp_path / "journal"), plan(passes=1, warm_up_clips=0)
+    journal, chosen = Journal(tmp_path / "journal"), plan(passes=1)
     assert n_repeated(run(FakeEngines(), journal, chosen)) == 1
     assert n_repeated(run(FakeEngines(), journal, chosen)) == 1
     quiet = journal.begin({"what": "tones"}, anew=False)
@@ -176,7 +177,7 @@ def test_clips_that_do_not_count_for_speed_are_not_repeated(
 ) -> None:
     monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
     journal = Journal(tmp_path / "journal")
-    run(FakeEngines(), journal, plan(passes=1, warm_up_clips=0, timing=(3,)))
+    run(FakeEngines(), journal, plan(passes=1, timing=(3,)))
     found = journal.begin({"what": "tones"}, anew=False)
     assert {record.clip_id for record in found.values() if record.repeats} == {"c3"}
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES
+from sottovoce.benchmark.engines.torch import TorchEngine
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.machine import Noise
 from sottovoce.benchmark.schema.results import RESULTS_NAME, Results, read_results
@@ -222,7 +222,7 @@ def test_every_clip_counts_for_accuracy_and_some_for_speed(
 def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
+    monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("sottovoce", "torch", "optimum-intel"))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
     assert [absent.engine for absent in results.absent] == ["torch"]
@@ -260,7 +260,7 @@ def test_impossible_batch_sizes_are_refused_at_once(
 def test_the_terminal_shows_noise_batches_and_absent_engines(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
+    monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
     spec = BenchmarkSpec(
         passes=1,
         warm_up_clips=0,

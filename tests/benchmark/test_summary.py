@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.benchmark.clips.select import dataset_sha256
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import Entry
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, SpeedVerdict

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import EngineSpec, Load
+from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Load
 from sottovoce.benchmark.engines.transcription import TimedTranscript
 from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.reference_pipeline import quiet_libraries
@@ -294,7 +294,7 @@ FAKE_STAGE_SHARES = {
 """How a pretended latency falls on the stages."""
 
 
-class FakeEngine:
+class FakeEngine(Engine):
     """An engine that runs nothing: text and times follow from the length of the wave.
 
     Args:

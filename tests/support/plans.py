@@ -1,11 +1,9 @@
 """Plans of a benchmark on tones, for tests that measure with a `FakeEngine`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.entries import Entry
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.measure import Measurement
@@ -23,16 +21,17 @@ def tone_plan(
     entries: Sequence[EngineSpec],
     lengths_s: Sequence[float] = (1.0, 2.0, 3.0, 4.0),
     *,
+    passes: int = 1,
+    warm_up_clips: int = 0,
     timing: tuple[int, ...] | None = None,
-    **options: int,
 ) -> Plan:
-    """Plan a benchmark of clips c0, c1 and so on, without details; `options` are of `BenchmarkSpec`."""
+    """Plan a benchmark of clips c0, c1 and so on, without details."""
     clips = tuple(
         LoadedClip(clip=Clip(clip_id=f"c{index}", audio=b"", text="one", language="en"), wave=tone(length_s))
         for index, length_s in enumerate(lengths_s)
     )
     return Plan(
-        spec=replace(BenchmarkSpec(side_effects=False), **options),
+        spec=BenchmarkSpec(passes=passes, warm_up_clips=warm_up_clips, side_effects=False),
         entries=tuple(Entry(spec=spec, component_size_bytes={}, int8_nodes={}) for spec in entries),
         clips=LoadedClips(loaded=clips, rejected=()),
         timing=timing,

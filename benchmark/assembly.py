@@ -74,7 +74,7 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
     """
     plan = data.plan
     summaries = _summaries(data)
-    entrants = [(summary, data.rows[summary.name]) for summary in summaries]
+    entrants = [Entrant(summary, data.rows[summary.name]) for summary in summaries]
     self_check = _self_check(data)
     return Results(
         created=created_now(),
@@ -159,8 +159,8 @@ def _compare_all(entrants: Sequence[Entrant], plan: Plan, noise: Interval | None
 
 def _compare_peers(entrants: Sequence[Entrant], plan: Plan) -> tuple[PeerComparison, ...]:
     """Compare each of our variants except the baseline with each entry of another engine."""
-    ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
-    others = [entrant for entrant in entrants if entrant[0].engine != DEFAULT_ENGINE]
+    ours = [entrant for entrant in entrants[1:] if entrant.result.engine == DEFAULT_ENGINE]
+    others = [entrant for entrant in entrants if entrant.result.engine != DEFAULT_ENGINE]
     return tuple(
         compare_peer(subject, peer, by_speaker, rng=np.random.default_rng(plan.spec.seed))
         for subject in ours

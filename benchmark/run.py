@@ -15,7 +15,7 @@ from sottovoce.benchmark.schema.failures import FailedIn
 from sottovoce.benchmark.schema.machine import MachineRates
 from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
-from sottovoce.benchmark.statistics.comparable import why_incomparable
+from sottovoce.benchmark.statistics.comparison import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, score_clips
 from sottovoce.benchmark.timing.cold_starts import measure_cold_starts
 from sottovoce.benchmark.timing.excluded import FailedPeers

@@ -10,9 +10,8 @@ from sottovoce.benchmark.engines.engine import Entry
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, SpeedVerdict
-from sottovoce.benchmark.schema.results import VariantResult
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.benchmark.statistics.comparison import compare, judge_speed
+from sottovoce.benchmark.statistics.comparison import Entrant, compare, judge_speed
 from sottovoce.benchmark.summary import (
     check_float_precision,
     score_clips,
@@ -29,7 +28,6 @@ from sottovoce.terms import Component, Stage
 from tests.support import FakeEngine, fake_precision, tone
 from tests.support.plans import engine_spec
 
-Summary = tuple[VariantResult, tuple[ClipRow, ...]]
 BOUNDS = st.floats(-1, 3)
 
 
@@ -85,11 +83,11 @@ def measured(
 
 def summary(
     name: str, loaded: tuple[LoadedClip, ...], *, factor: float, failed: frozenset[int] = frozenset()
-) -> Summary:
+) -> Entrant:
     measurement = measured(name, loaded, factor=factor, failed=failed)
     plan = Plan(spec=BenchmarkSpec(), entries=(), clips=LoadedClips(loaded=loaded, rejected=()))
     rows = score_clips(plan, measurement)[name]
-    return summarize_variant(measurement.entries[0], rows, entry(name, 100)), rows
+    return Entrant(summarize_variant(measurement.entries[0], rows, entry(name, 100)), rows)
 
 
 def blocks(rows: object) -> object:
@@ -187,9 +185,9 @@ def test_three_clips_give_no_verdict() -> None:
 def test_hallucinated_words_in_a_clip_without_words_count_as_errors() -> None:
     loaded = clips(("en", "en en", "(noise)"))
     base, other = summary("fp32", loaded, factor=0.2), summary("int8", loaded, factor=0.1)
-    quiet = (base[0], (*base[1][:2], _without_errors(base[1][2])))
+    quiet = Entrant(base.result, (*base.rows[:2], _without_errors(base.rows[2])))
     comparison = compare(quiet, other, blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
-    assert other[1][2].words.insertions == 3
+    assert other.rows[2].words.insertions == 3
     assert comparison.wer_delta.value == pytest.approx(3 / 3)
     assert comparison.n_worse == 1
 
@@ -221,10 +219,10 @@ def test_a_stage_is_compared_on_clips_for_which_both_counted_calls() -> None:
     loaded = clips(("en",) * 12)
     base, other = summary("fp32", loaded, factor=0.2), summary("int8", loaded, factor=0.1)
     rows = (
-        other[1][0],
-        *(row.model_copy(update={"calls": {Stage.ENCODER: 1}}) for row in other[1][1:]),
+        other.rows[0],
+        *(row.model_copy(update={"calls": {Stage.ENCODER: 1}}) for row in other.rows[1:]),
     )
-    found = compare(base, (other[0], rows), blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    found = compare(base, Entrant(other.result, rows), blocks, margin=0.005, rng=np.random.default_rng(0))  # type: ignore[arg-type]
     speedup = found.stage_speedup[Stage.DECODER]
     assert np.isfinite([speedup.value, speedup.low, speedup.high]).all()
 

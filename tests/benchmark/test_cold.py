@@ -16,7 +16,8 @@ from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_col
 from sottovoce.errors import StageError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines, tone
+from tests.support.engines import FakeEngines
+from tests.support.tones import tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
 
@@ -31,7 +32,7 @@ print(used.ru_maxrss, time.perf_counter() - started, file=sys.stderr)
 
 CHATTY = """
 import os
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 def make(spec):
     os.write(1, b"hello")

@@ -30,8 +30,9 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set
+from tests.support.engines import FakeEngine, FakeEngines
 from tests.support.pages import Page
+from tests.support.tones import tone, write_tone_set
 
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"

@@ -22,7 +22,8 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from tests.support import FakeEngines, fake_precision, tone
+from tests.support.engines import FakeEngines, fake_precision
+from tests.support.tones import tone
 
 
 def spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:
@@ -209,7 +210,7 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 worker = Worker(
     EngineSpec(engine="sottovoce", variant="int8", folder=Path("int8"), compute=ComputeSpec()), FakeEngines()

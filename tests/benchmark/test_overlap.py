@@ -16,8 +16,8 @@ from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest, write_manifest
-from tests.support import tone
 from tests.support.notes import Notes
+from tests.support.tones import tone
 
 
 @pytest.fixture

@@ -32,7 +32,8 @@ from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.intervals import Interval, make_blocks
 from sottovoce.terms import Component
-from tests.support import FakeEngine, fake_precision, tone
+from tests.support.engines import FakeEngine, fake_precision
+from tests.support.tones import tone
 
 Summary = tuple[VariantResult, tuple[ClipRow, ...]]
 BOUNDS = st.floats(-1, 3)

@@ -14,7 +14,7 @@ from sottovoce.calibrate.coverage import (
     summarize_coverage,
 )
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from tests.support import tone
+from tests.support.tones import tone
 
 CLIPS = st.builds(
     RecordedClip,

@@ -19,7 +19,8 @@ from sottovoce.calibrate.forecast import (
 from sottovoce.runs import read_run
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
-from tests.support import large_v3_checkpoint, write_tone_set
+from tests.support.checkpoints import large_v3_checkpoint
+from tests.support.tones import write_tone_set
 
 pytestmark = pytest.mark.timeout(3600)
 

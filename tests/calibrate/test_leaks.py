@@ -25,7 +25,7 @@ from sottovoce.calibrate.leaks import (
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, load_clips
-from tests.support import tone, write_wav
+from tests.support.tones import tone, write_wav
 
 TEXT = "The harbor lights went out one by one."
 

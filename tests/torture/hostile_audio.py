@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 from sottovoce.terms import Layout
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 from tests.support.hostile_audio import HOSTILE_AUDIO
 
 WALL_LIMIT_S = 2.0

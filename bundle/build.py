@@ -16,6 +16,7 @@ import yaml
 from sottovoce import __version__
 from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.device import verify
+from sottovoce.bundle.device_wheel import WHEEL_NAME, build_device_wheel
 from sottovoce.bundle.golden import expect, golden_rows
 from sottovoce.bundle.instruction_sets import cpu_of
 from sottovoce.bundle.licences import licence_files, read_licence
@@ -36,13 +37,12 @@ from sottovoce.bundle.manifest import (
     parse_manifest,
     write_manifest,
 )
-from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
 from sottovoce.bundle.place import check_place, put
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.bundle.texts import device_files
 from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
 from sottovoce.errors import InputError, SpecError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, parse_recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant
@@ -134,7 +134,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
     check_hashes(variant.folder, variant.manifest)
     _check_name(run, variant)
     _check_cpu(variant)
-    with told_plainly(out), output_lock(out, note=reporter.note), _workshop(out) as work:
+    with translated_os_errors(out), output_lock(out, note=reporter.note), _workshop(out) as work:
         wheels, wheel_members, requirements = _wheels(variant, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
             golden = expect(Transcriber.load(variant.folder), spec.speech)
@@ -226,7 +226,7 @@ def _wheels(
 ) -> tuple[Wheels | None, list[Member], str]:
     """Return for what wheels there are, their members, and the device's requirements."""
     pinned = (*pin(variant.facts.format, spec.target), OWN)
-    wheels, members = None, [Member(path=f"{WHEELS_FOLDER}/{WHEEL_NAME}", source=build_own_wheel())]
+    wheels, members = None, [Member(path=f"{WHEELS_FOLDER}/{WHEEL_NAME}", source=build_device_wheel())]
     if spec.target is not None:
         with reporter.progress(f"download wheels for {spec.target.platform}", None):
             wheels = download(pinned[:-1], spec.target, folder)

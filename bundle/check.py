@@ -12,7 +12,7 @@ from sottovoce.bundle.signing import check_signature, signature_path
 from sottovoce.bundle.unpack import Unpacked
 from sottovoce.errors import BundleError, InputError, SpecError
 from sottovoce.machine.environment import Host, read_host
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 
 class Checked(Document):

@@ -12,7 +12,8 @@ from sottovoce.bundle.device import verify
 from sottovoce.errors import BundleError
 from sottovoce.machine.environment import Host
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document, FileEntry, Parent
+from sottovoce.storage.artifacts import FileEntry, Parent
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Format, Layout
 
 BUNDLE_NAME = verify.MANIFEST_NAME

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from sottovoce.bundle.golden import agreement, tokens_of, transcribe_golden
 from sottovoce.bundle.manifest import MODEL_FOLDER, BundleManifest, Floors, GoldenClip
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.transcriber import Transcriber
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 PASSES = 3
 """Timed ones of each clip, after one that counts for the tokens and warms up."""

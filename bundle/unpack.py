@@ -11,7 +11,7 @@ from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
-from sottovoce.machine.os_errors import explain
+from sottovoce.machine.os_errors import translate_os_error
 from sottovoce.storage.artifacts import FileEntry
 from sottovoce.storage.temporary import temporary_folder
 
@@ -75,7 +75,7 @@ def unpack(archive: Path, folder: Path) -> BundleManifest:
                 _unpack_file(reader, top, entry, folder)
             reader.finish()
     except OSError as cause:
-        told = explain(cause, path=folder)
+        told = translate_os_error(cause, path=folder)
         if isinstance(told, ResourceError):
             raise told from cause
         raise InputError(f"{archive} cannot be unpacked into {folder.parent}: {cause}") from cause

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sottovoce.calibrate.convergence import (
     Convergence,
@@ -36,14 +36,13 @@ from sottovoce.calibrate.leaks import (
     sha256_of_wave,
     speaker_of,
 )
-from sottovoce.calibrate.store import SequenceEntry, read_sequence
-from sottovoce.errors import InputError
+from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines
 from sottovoce.terms import Component
 
 DOCTOR_NAME = "doctor.json"
@@ -177,8 +176,7 @@ def _look_for_leaks(
 
 def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path) -> None:
     (folder / DOCTOR_NAME).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    lines = "".join(clip.model_dump_json() + "\n" for clip in recorded)
-    (folder / RECORDED_CLIPS_NAME).write_text(lines, encoding="utf-8")
+    write_json_lines(folder / RECORDED_CLIPS_NAME, recorded)
 
 
 def read_report(record: Path) -> DoctorReport | None:
@@ -190,10 +188,7 @@ def read_report(record: Path) -> DoctorReport | None:
     path = record / DOCTOR_NAME
     if not path.is_file():
         return None
-    try:
-        return DoctorReport.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        raise _damaged(path, cause) from cause
+    return read_document(path, DoctorReport, advice=RECORD_AGAIN)
 
 
 def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
@@ -205,15 +200,4 @@ def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
     path = record / RECORDED_CLIPS_NAME
     if not path.is_file():
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(RecordedClip.model_validate_json(line) for line in lines if line)
-    except (UnicodeDecodeError, ValidationError) as cause:
-        raise _damaged(path, cause) from cause
-
-
-def _damaged(path: Path, cause: Exception) -> InputError:
-    told = " ".join(str(cause).split())[:120]
-    return InputError(
-        f"{path} is damaged or of another version ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
-    )
+    return read_json_lines(path, RecordedClip, advice=RECORD_AGAIN)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sottovoce.calibrate.coverage import Finding, Topic
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Component
 
 TOLERANCE = 0.05

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, count_by
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 LENGTH_EDGES_S = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0, 30.0)
 LOUDNESS_EDGES_DBFS = (-70.0, -50.0, -40.0, -35.0, -30.0, -25.0, -20.0, -10.0)

@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 
 from sottovoce.errors import ResourceError
-from sottovoce.machine.environment import available_memory_bytes
+from sottovoce.machine.resources import available_memory_bytes
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 
 PROCESS_BYTES = 1_229 << 20

@@ -20,7 +20,8 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.storage.artifacts import Document, sha256_of_file
+from sottovoce.storage.artifacts import sha256_of_file
+from sottovoce.storage.documents import Document
 
 MIN_TEXT_CHARACTERS = 12
 """Shorter references ("yes", "turn on the light") recur without any leak."""

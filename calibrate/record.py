@@ -30,7 +30,8 @@ from sottovoce.calibrate.store import (
     write_sequence,
 )
 from sottovoce.errors import InputError, StageError
-from sottovoce.machine.environment import PeakMemory, library_versions, read_host
+from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.resources import PeakMemory
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread

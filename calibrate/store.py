@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
-from sottovoce.storage.artifacts import Document, read_manifest
+from sottovoce.storage.artifacts import read_manifest
+from sottovoce.storage.documents import Document, read_json_lines
 from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"
+
+RECORD_AGAIN = "record again with `sottovoce calibrate RUN --data SPEECH`"
 
 PREFIX_STRIDE = 7
 """Steps by which the lengths of prefixes differ from clip to clip."""
@@ -192,19 +194,11 @@ def read_sequence(folder: Path, entry: SequenceEntry) -> DecodedSequence:
 
 
 def _read_index(folder: Path) -> tuple[SequenceEntry, ...]:
-    path = folder / SEQUENCES_NAME
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
-    except (OSError, UnicodeDecodeError, ValidationError) as cause:
-        raise _damaged(path, cause) from cause
+    return read_json_lines(folder / SEQUENCES_NAME, SequenceEntry, advice=RECORD_AGAIN)
 
 
 def _damaged(path: Path, cause: Exception) -> InputError:
-    told = " ".join(str(cause).split())[:120]
-    return InputError(
-        f"{path} is damaged ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
-    )
+    return InputError(f"{path} is damaged ({cause}); {RECORD_AGAIN}")
 
 
 class StepRebuilder:

@@ -97,7 +97,7 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("years of work", encoding="utf-8")
     for anew in (False, True):
-        with pytest.raises(InputError, match="is in the way"):
+        with pytest.raises(InputError, match="is not an unfinished benchmark"):
             Journal(theirs).begin(SETTINGS, anew=anew)
     assert (theirs / "thesis.txt").exists()
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.device_wheel import build_device_wheel
 from sottovoce.bundle.instruction_sets import EXACT_X86
-from sottovoce.bundle.own_wheel import build_own_wheel
 from sottovoce.bundle.texts import device_files
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
@@ -164,7 +164,7 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
         (["--min-rtfx", "inf"], "--min-rtfx is inf"),
         (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
-        (["--out", "."], "is a folder, and a file is to be written there"),
+        (["--out", "."], "is a folder, and the output is a file"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_any_work(
@@ -200,9 +200,9 @@ def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
         (checkout / name).write_text("mine")
     (checkout / ".cache").mkdir()
     (checkout / ".cache" / "x.py").write_text("mine")
-    clean = build_own_wheel()
+    clean = build_device_wheel()
     monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
-    names = zipfile.ZipFile(io.BytesIO(build_own_wheel())).namelist()
+    names = zipfile.ZipFile(io.BytesIO(build_device_wheel())).namelist()
     assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()
 
 

@@ -27,7 +27,7 @@ from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError, OutputExistsError, ResourceError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 
@@ -238,6 +238,6 @@ def test_a_full_disk_is_not_put_down_to_the_key(
     with (
         files_limited_to(10),
         pytest.raises(ResourceError, match="the disk is full"),
-        told_plainly(tmp_path),
+        translated_os_errors(tmp_path),
     ):
         sign(built.manifest, private, tmp_path / "signing")

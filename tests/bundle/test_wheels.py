@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import parse_wheel_filename
 
-from sottovoce.bundle.own_wheel import WHEEL_NAME, build_own_wheel
+from sottovoce.bundle.device_wheel import WHEEL_NAME, build_device_wheel
 from sottovoce.bundle.wheels import OWN, Pinned, download, lock, parse_target, pin
 from sottovoce.errors import SpecError, StageError
 from sottovoce.terms import Format
@@ -26,7 +26,7 @@ def test_the_own_wheel_holds_what_the_build_backend_would_pack(tmp_path: Path) -
     )
     (path,) = tmp_path.glob("*.whl")
     assert path.name == WHEEL_NAME
-    with zipfile.ZipFile(path) as theirs, zipfile.ZipFile(BytesIO(build_own_wheel())) as ours:
+    with zipfile.ZipFile(path) as theirs, zipfile.ZipFile(BytesIO(build_device_wheel())) as ours:
         assert ours.testzip() is None
         assert set(ours.namelist()) == set(theirs.namelist())
         for name in ours.namelist():
@@ -35,7 +35,7 @@ def test_the_own_wheel_holds_what_the_build_backend_would_pack(tmp_path: Path) -
 
 
 def test_the_own_wheel_installs_and_transcribes_without_an_index(tmp_path: Path) -> None:
-    (tmp_path / WHEEL_NAME).write_bytes(build_own_wheel())
+    (tmp_path / WHEEL_NAME).write_bytes(build_device_wheel())
     target = tmp_path / "site"
     subprocess.run(
         [
@@ -165,7 +165,7 @@ def test_pip_takes_the_bundles_own_wheel_whatever_the_index_calls_by_its_name(
     wheels.mkdir()
     _wheel(index, WHEEL_NAME)
     (index / "index.html").write_text(f'<a href="{WHEEL_NAME}">{WHEEL_NAME}</a>')
-    (wheels / WHEEL_NAME).write_bytes(build_own_wheel())
+    (wheels / WHEEL_NAME).write_bytes(build_device_wheel())
     required = lock((OWN, *others), [(WHEEL_NAME, wheels / WHEEL_NAME)])
     (tmp_path / "requirements.txt").write_text(required.replace("other==1.0\n", ""))
     asked = [*options, "-i", index.parent.as_uri(), "-r", "requirements.txt"]

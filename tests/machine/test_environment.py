@@ -10,16 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from sottovoce.machine.cores import usable_cores
-from sottovoce.machine.environment import (
-    INSTRUCTION_SETS,
-    Host,
-    PeakMemory,
-    available_memory_bytes,
-    library_versions,
-    peak_rss_bytes,
-    read_host,
-)
+from sottovoce.machine.environment import INSTRUCTION_SETS, Host, library_versions, read_host
+from sottovoce.machine.resources import PeakMemory, available_memory_bytes, peak_rss_bytes, usable_cores
 
 MIB = 1 << 20
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -48,7 +40,7 @@ def test_the_host_tells_no_name_of_the_machine() -> None:
 @needs_linux
 def test_a_process_that_may_use_one_core_counts_one() -> None:
     code = (
-        "import os, sottovoce.machine.cores as e; "
+        "import os, sottovoce.machine.resources as e; "
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(e.usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError, OutOfMemoryError, ResourceError, SottovoceError, StageError
-from sottovoce.machine.os_errors import explain, told_plainly
+from sottovoce.machine.os_errors import translate_os_error, translated_os_errors
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ from sottovoce.machine.os_errors import explain, told_plainly
     ],
 )
 def test_a_refusal_is_told_as_what_it_is(error: Exception, kind: type[SottovoceError], told: str) -> None:
-    explained = explain(error)
+    explained = translate_os_error(error)
     assert type(explained) is kind
     assert told in str(explained)
     assert "\n" not in str(explained)
@@ -69,19 +69,19 @@ def test_a_refusal_is_told_as_what_it_is(error: Exception, kind: type[SottovoceE
 def test_a_refusal_behind_another_error_is_found(tmp_path: Path) -> None:
     error = ValueError("could not serialize")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(ResourceError, match=str(tmp_path)), told_plainly(tmp_path):
+    with pytest.raises(ResourceError, match=str(tmp_path)), translated_os_errors(tmp_path):
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "a")])
 def test_another_error_stays_what_it_is(error: Exception, tmp_path: Path) -> None:
-    assert explain(error, path=tmp_path) is None
-    with pytest.raises(type(error)), told_plainly(tmp_path):
+    assert translate_os_error(error, path=tmp_path) is None
+    with pytest.raises(type(error)), translated_os_errors(tmp_path):
         raise error
 
 
 def test_an_error_of_ours_is_told_already(tmp_path: Path) -> None:
-    assert explain(StageError("too little: std::bad_alloc"), path=tmp_path) is None
+    assert translate_os_error(StageError("too little: std::bad_alloc"), path=tmp_path) is None
 
 
 CRASHES_WHEN_IT_LEAVES = """

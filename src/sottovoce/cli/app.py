@@ -29,7 +29,7 @@ from sottovoce.cli.commands.options import Session
 from sottovoce.cli.console import Terminal, show_log
 from sottovoce.cli.interrupts import WORDS, Signals, Terminated, end_at_once, forget_interrupt, obeyed, told
 from sottovoce.errors import OutOfMemoryError, SottovoceError
-from sottovoce.machine.os_errors import explain
+from sottovoce.machine.os_errors import translate_os_error
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -139,7 +139,7 @@ def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
 
 
 def _fail(terminal: Terminal, error: Exception, *, is_debug: bool) -> NoReturn:
-    known = explain(error) or error
+    known = translate_os_error(error) or error
     message, code = _told(known)
     if is_debug:
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""Temporary folders that a kill does not leave behind for good: the next command removes them."""
+"""Temporary folders; the next command removes those of killed processes."""
 
 import shutil
 import tempfile
@@ -11,18 +11,18 @@ from filelock import FileLock, Timeout
 
 PREFIX = "sottovoce-"
 LOCK_NAME = "lock"
-"""Held while the folder is in use; the system gives it back when a process is killed."""
+"""Locked while the folder is in use; the system releases it when a process is killed."""
 
 NEW_S = 60.0
-"""A folder that was made so lately may belong to a process that has not locked it yet."""
+"""A newer folder may belong to a process that has not locked it yet."""
 
 
 @contextmanager
 def temporary_folder(into: Path | None = None) -> Iterator[Path]:
-    """Yield an empty folder that is gone after the block; remove first those that killed processes left.
+    """Remove the folders of killed processes, then yield an empty one that is removed after the block.
 
     Args:
-        into: the folder for it; the system's for temporary files by default (`TMPDIR`).
+        into: its parent folder; by default the system's for temporary files (`TMPDIR`).
     """
     above = Path(tempfile.gettempdir() if into is None else into)
     _remove_left(above)
@@ -37,7 +37,7 @@ def temporary_folder(into: Path | None = None) -> Iterator[Path]:
 
 
 def _remove_left(above: Path) -> None:
-    """Remove the folders that nobody holds. Those of other users stay: what cannot be removed is theirs to remove."""
+    """Remove the folders that no process holds; those of other users cannot be removed and stay."""
     for holder in above.glob(f"{PREFIX}*"):
         with suppress(Timeout, OSError):
             if _is_left(holder):
@@ -46,6 +46,6 @@ def _remove_left(above: Path) -> None:
 
 
 def _is_left(holder: Path) -> bool:
-    """Tell whether a folder is one of these, old enough to have been locked by whoever uses it."""
+    """Return whether a folder is one of sottovoce's and old enough to have been locked by its process."""
     is_ours = (holder / LOCK_NAME).is_file() and not holder.is_symlink()
     return is_ours and time.time() - holder.stat().st_mtime > NEW_S

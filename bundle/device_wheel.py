@@ -25,7 +25,7 @@ _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
 """Zip files know no earlier time."""
 
 
-def build_own_wheel() -> bytes:
+def build_device_wheel() -> bytes:
     """Return the wheel's bytes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`sottovoce verify`: is a bundle whole, signed, right for this CPU, and does it work here?"""
+"""`sottovoce verify`: checks the bytes, the signature and the CPU, and runs the self-test."""
 
 import time
 from pathlib import Path
@@ -6,17 +6,16 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.bundle.device.verify import plain
-from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
+from sottovoce.bundle.open_bundle import OpenedBundle, cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
-from sottovoce.bundle.unpack import Unpacked
 from sottovoce.errors import BundleError, InputError, SpecError
 from sottovoce.machine.environment import Host, read_host
 from sottovoce.storage.documents import Document
 
 
 class Checked(Document):
-    """What was found of a bundle."""
+    """The result of checking a bundle."""
 
     name: str | None = Field(description="Null of one that is damaged.")
     is_whole: bool = Field(description="Every byte is as bundle.json says, and there is nothing else.")
@@ -31,7 +30,7 @@ class Checked(Document):
     problems: tuple[str, ...] = Field(description="Empty where all is well.")
 
     def lines(self) -> list[str]:
-        """Tell it to people."""
+        """Return the result as text."""
         if not self.is_whole:
             return []
         lines = [
@@ -68,15 +67,15 @@ def check_bundle(
 
     Args:
         path: an archive or its folder.
-        key: public; None asks for no signature.
-        signature: None looks for it beside the bundle.
-        with_self_test: transcribe the golden clips, if everything else is well.
-        threads: of the self-test; all cores by default.
+        key: public key of the signature; None: the signature is not checked.
+        signature: None: beside the bundle.
+        with_self_test: transcribe the golden clips, if everything else is right.
+        threads: threads of the self-test; all cores by default.
 
     Raises:
-        InputError: there is no bundle, or a key that cannot be read.
-        MissingExtraError: a signature is to be checked without the extra `signing`, or the variant's library is missing.
-        ResourceError: there is no room to unpack it.
+        InputError: there is no bundle, or the key cannot be read.
+        MissingExtraError: the extra `signing` or the library of the variant is not installed.
+        ResourceError: the disk is too small to unpack it.
     """
     started = time.perf_counter()
     try:
@@ -105,8 +104,8 @@ def check_bundle(
         )
 
 
-def _unsigned(bundle: Unpacked, signature: Path, key: Path) -> str | None:
-    """Say why a bundle does not count as signed; None of one that is."""
+def _unsigned(bundle: OpenedBundle, signature: Path, key: Path) -> str | None:
+    """Return why a bundle does not count as signed; None if it is signed."""
     try:
         check_signature(bundle.folder, signature, key)
     except BundleError as cause:
@@ -115,7 +114,7 @@ def _unsigned(bundle: Unpacked, signature: Path, key: Path) -> str | None:
 
 
 def _on_this_machine(
-    bundle: Unpacked,
+    bundle: OpenedBundle,
     check_s: float,
     *,
     is_signed: bool | None,
@@ -144,8 +143,8 @@ def _on_this_machine(
     )
 
 
-def _self_tested(bundle: Unpacked, threads: int | None) -> tuple[SelfTest | None, str | None]:
-    """Return the self-test, or why there is none: whole as its bytes are, a bundle may hold no model that can be run."""
+def _self_tested(bundle: OpenedBundle, threads: int | None) -> tuple[SelfTest | None, str | None]:
+    """Return the self-test, or why the model cannot be run."""
     try:
         return self_test(bundle.folder, bundle.manifest, threads), None
     except (InputError, SpecError) as cause:

@@ -1,7 +1,7 @@
-"""The wheel of the sottovoce that runs here, for the device: the same code packs and runs a bundle.
+"""The wheel of sottovoce that a bundle installs: what transcribes and verifies, and nothing else.
 
-Format: PEP 427 and PyPA's "Binary distribution format". It is made of what is installed, so it needs neither a
-package index nor a build backend, and its bytes depend on nothing else.
+It is made of the sottovoce that packs the bundle, without a package index or a build backend, and its bytes depend on
+nothing else. Format: PEP 427 and PyPA's "Binary distribution format".
 """
 
 import base64
@@ -18,15 +18,48 @@ from sottovoce import __version__
 from sottovoce.errors import InputError
 
 WHEEL_NAME = f"sottovoce-{__version__}-py3-none-any.whl"
+
+DEVICE_PARTS = (
+    "__init__.py",
+    "__main__.py",
+    "bundle/__init__.py",
+    "bundle/archive.py",
+    "bundle/check.py",
+    "bundle/device/__init__.py",
+    "bundle/device/verify.py",
+    "bundle/manifest.py",
+    "bundle/open_bundle.py",
+    "bundle/self_test.py",
+    "bundle/signing.py",
+    "cli/__init__.py",
+    "cli/app.py",
+    "cli/commands/__init__.py",
+    "cli/commands/options.py",
+    "cli/commands/transcribe.py",
+    "cli/commands/verify.py",
+    "cli/console.py",
+    "cli/interrupts.py",
+    "errors.py",
+    "machine/",
+    "progress.py",
+    "py.typed",
+    "runtime/",
+    "statistics/__init__.py",
+    "statistics/intervals.py",
+    "storage/",
+    "terms.py",
+)
+"""Files and folders of the package. `tests/bundle/test_device_wheel.py` runs the wheel alone."""
+
 _DIST_INFO = f"sottovoce-{__version__}.dist-info"
 _TAGS = "Wheel-Version: 1.0\nGenerator: sottovoce\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 _COPIED = ("METADATA", "entry_points.txt", "licenses/LICENSE")
 _FIRST_DAY = (1980, 1, 1, 0, 0, 0)
-"""Zip files know no earlier time."""
+"""The earliest time of a zip file."""
 
 
 def build_device_wheel() -> bytes:
-    """Return the wheel's bytes.
+    """Return the bytes of the wheel.
 
     Raises:
         InputError: the installation lacks its metadata.
@@ -45,21 +78,22 @@ def build_device_wheel() -> bytes:
 
 def _package_files() -> dict[str, bytes]:
     root = Path(sottovoce.__file__).parent
-    return {f"sottovoce/{path}": (root / path).read_bytes() for path in _walk(root)}
+    found = (part for part in DEVICE_PARTS if not part.endswith("/"))
+    folders = (path for part in DEVICE_PARTS if part.endswith("/") for path in _walk(root, root / part))
+    return {f"sottovoce/{path}": (root / path).read_bytes() for path in (*found, *folders)}
 
 
-def _walk(root: Path) -> list[str]:
-    """Name the package's files; the stages are links to folders in a checkout."""
+def _walk(root: Path, top: Path) -> list[str]:
+    """List the modules below a folder; in a checkout the stages are links to folders."""
     found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if name != "__pycache__" and not _is_stray(name)]
-        found += [(Path(folder) / name).relative_to(root).as_posix() for name in names if not _is_stray(name)]
-    return sorted(found)
-
-
-def _is_stray(name: str) -> bool:
-    """Tell whether a file is none of the package: compiled, hidden, or what an editor or a merge left in a checkout."""
-    return name.startswith(".") or name.endswith(("~", ".pyc", ".pyo", ".orig", ".rej", ".bak"))
+    for folder, folders, names in os.walk(top, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+        found += [
+            (Path(folder) / name).relative_to(root).as_posix()
+            for name in names
+            if name.endswith(".py") and not name.startswith(".")
+        ]
+    return found
 
 
 def _metadata_files() -> dict[str, bytes]:
@@ -74,11 +108,11 @@ def _metadata_files() -> dict[str, bytes]:
 
 
 def _record(files: dict[str, bytes], record: str) -> bytes:
-    """List the files with their hashes, as PEP 376 has it; the list itself has none."""
-    told = io.StringIO()
-    rows = csv.writer(told, lineterminator="\n")
+    """List the files with their hashes, as PEP 376 defines it; the list itself has no hash."""
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
     for path, content in sorted(files.items()):
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
         rows.writerow((path, f"sha256={digest}", len(content)))
     rows.writerow((record, "", ""))
-    return told.getvalue().encode()
+    return table.getvalue().encode()

@@ -16,9 +16,8 @@ import yaml
 from typer.testing import CliRunner
 
 from sottovoce.bundle.archive import Member, header_problem, write_archive
-from sottovoce.bundle.build import Built, BundleSpec, build
-from sottovoce.bundle.device_wheel import build_device_wheel
-from sottovoce.bundle.instruction_sets import EXACT_X86
+from sottovoce.bundle.build import Built, build
+from sottovoce.bundle.contents import EXACT_X86, BundleSpec
 from sottovoce.bundle.texts import device_files
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
@@ -74,7 +73,8 @@ BUILD = """
 import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[3], 8))
-from sottovoce.bundle.build import BundleSpec, build
+from sottovoce.bundle.build import build
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
@@ -183,27 +183,6 @@ def test_a_signature_that_is_there_is_not_overwritten(tiny_run: Path, tmp_path: 
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, OutputExistsError)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz.sig"]
-
-
-def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import io
-    import shutil
-    import zipfile
-
-    import sottovoce
-
-    checkout = tmp_path / "sottovoce"
-    shutil.copytree(Path(sottovoce.__file__).parent, checkout)
-    for name in (".secret", "notes.py~", "runs.py.orig"):
-        (checkout / name).write_text("mine")
-    (checkout / ".cache").mkdir()
-    (checkout / ".cache" / "x.py").write_text("mine")
-    clean = build_device_wheel()
-    monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
-    names = zipfile.ZipFile(io.BytesIO(build_device_wheel())).namelist()
-    assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()
 
 
 class Changing(Silent):

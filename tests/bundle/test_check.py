@@ -12,9 +12,8 @@ from sottovoce.bundle import open_bundle as opening
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.check import check_bundle
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.golden import agreement
 from sottovoce.bundle.manifest import Floors
-from sottovoce.bundle.self_test import GoldenOutcome, find_problems
+from sottovoce.bundle.self_test import GoldenOutcome, agreement, find_problems
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
-from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.build import Built, build, put
 from sottovoce.bundle.check import check_bundle
-from sottovoce.bundle.place import put
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech

@@ -12,8 +12,7 @@ import pytest
 from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.open_bundle import open_bundle
-from sottovoce.bundle.unpack import unpack, unpacked
+from sottovoce.bundle.open_bundle import open_bundle, unpack, unpacked
 from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
 from tests.support.hostile_archives import Parts, draft_of, hostile_archives, pack
 
@@ -76,7 +75,7 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
     code = (
         "import re, sys\n"
         "from pathlib import Path\n"
-        "from sottovoce.bundle.unpack import unpacked\n"
+        "from sottovoce.bundle.open_bundle import unpacked\n"
         "from sottovoce.errors import BundleError\n"
         # That of this program alone; getrusage tells what its parent had as well.
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"

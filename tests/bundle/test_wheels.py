@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import zipfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,56 +12,6 @@ from sottovoce.bundle.device_wheel import WHEEL_NAME, build_device_wheel
 from sottovoce.bundle.wheels import OWN, Pinned, download, lock, parse_target, pin
 from sottovoce.errors import SpecError, StageError
 from sottovoce.terms import Format
-
-ROOT = Path(__file__).parents[2]
-
-
-def test_the_own_wheel_holds_what_the_build_backend_would_pack(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (path,) = tmp_path.glob("*.whl")
-    assert path.name == WHEEL_NAME
-    with zipfile.ZipFile(path) as theirs, zipfile.ZipFile(BytesIO(build_device_wheel())) as ours:
-        assert ours.testzip() is None
-        assert set(ours.namelist()) == set(theirs.namelist())
-        for name in ours.namelist():
-            if not name.endswith(("/RECORD", "/WHEEL", "/METADATA")):
-                assert ours.read(name) == theirs.read(name), name
-
-
-def test_the_own_wheel_installs_and_transcribes_without_an_index(tmp_path: Path) -> None:
-    (tmp_path / WHEEL_NAME).write_bytes(build_device_wheel())
-    target = tmp_path / "site"
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-            "--target",
-            str(target),
-            WHEEL_NAME,
-        ],
-        cwd=tmp_path,
-        check=True,
-    )
-    code = "import sottovoce, sottovoce.runtime.transcriber; print(sottovoce.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(target), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(target) in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -174,7 +123,7 @@ def test_pip_takes_the_bundles_own_wheel_whatever_the_index_calls_by_its_name(
         cwd=tmp_path,
         check=True,
     )
-    assert (site / "sottovoce" / "cli.py").is_file()
+    assert (site / "sottovoce" / "cli" / "app.py").is_file()
 
 
 def test_the_readme_says_how_to_install(opened: Path) -> None:

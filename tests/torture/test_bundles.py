@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from random import Random
 
-from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.build import Built, build
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.unpack import unpack, unpacked
+from sottovoce.bundle.open_bundle import unpack, unpacked
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import SottovoceError
 from sottovoce.progress import Silent

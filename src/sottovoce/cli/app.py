@@ -2,34 +2,47 @@
 
 import sys
 import traceback
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import click
 import typer
 
 from sottovoce import __version__
-from sottovoce.cli.commands import (
-    benchmark,
-    bundle,
-    calibrate,
-    compare,
-    demo,
-    gate,
-    history,
-    inspect_run,
-    optimize,
-    quantize,
-    report,
-    search,
-    sensitivity,
-    transcribe,
-    verify,
-)
 from sottovoce.cli.commands.options import Session
 from sottovoce.cli.console import Terminal, show_log
-from sottovoce.cli.interrupts import WORDS, Signals, Terminated, end_at_once, forget_interrupt, obeyed, told
-from sottovoce.errors import OutOfMemoryError, SottovoceError
+from sottovoce.cli.interrupts import (
+    SIGNAL_MESSAGES,
+    Signals,
+    Terminated,
+    end_at_once,
+    forget_interrupt,
+    handle_signals,
+    signal_message,
+)
+from sottovoce.errors import MissingCommandError, OutOfMemoryError, SottovoceError
 from sottovoce.machine.os_errors import translate_os_error
+
+COMMANDS = (
+    "optimize",
+    "search",
+    "calibrate",
+    "quantize",
+    "sensitivity",
+    "benchmark",
+    "bundle",
+    "verify",
+    "transcribe",
+    "gate",
+    "compare",
+    "history",
+    "report",
+    "inspect",
+    "demo",
+)
+"""Modules of `commands` with a function of the same name, in the order of the help."""
+
+_ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -80,48 +93,46 @@ def configure(
     context.obj = Session(terminal=terminal)
 
 
-for _command in (
-    optimize.optimize,
-    search.search,
-    calibrate.calibrate,
-    quantize.quantize,
-    sensitivity.sensitivity,
-    benchmark.benchmark,
-    bundle.bundle,
-    verify.verify,
-    transcribe.transcribe,
-    gate.gate,
-    compare.compare,
-    history.history,
-    report.report,
-    inspect_run.inspect,
-    demo.demo,
-):
-    app.command()(_command)
+def _register(name: str) -> None:
+    """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
+    module = f"sottovoce.cli.commands.{name}"
+    try:
+        app.command()(getattr(import_module(module), name))
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+
+        @app.command(name, hidden=True, add_help_option=False, context_settings=_ANY_ARGUMENTS)
+        def missing() -> NoReturn:
+            raise MissingCommandError(name)
+
+
+for _name in COMMANDS:
+    _register(_name)
 
 
 def main() -> None:
     """Run the command line; turn errors into one line and an exit code."""
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
-    with obeyed() as signals:
+    with handle_signals() as signals:
         try:
             code = app(standalone_mode=False)
         except (KeyboardInterrupt, Terminated, click.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program
-            if signals.exit_code is None:  # native code may turn an interruption into any error
+            if signals.exit_code is None:  # native code may turn an interrupt into any error
                 _fail(terminal, error, is_debug=is_debug)
             code = EXIT_INTERRUPTED
         _leave(terminal, signals, code)
 
 
-def _told(error: Exception) -> tuple[str, int]:
-    """Say in one line what went wrong, with the exit code."""
+def _format_error(error: Exception) -> tuple[str, int]:
+    """Return the message of an error in one line, and its exit code."""
     if isinstance(error, SottovoceError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        return f"{error.format_message()} (--help shows what there is)", error.exit_code
+        return f"{error.format_message()} (--help shows what exists)", error.exit_code
     return (
         f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
         EXIT_UNEXPECTED,
@@ -131,16 +142,16 @@ def _told(error: Exception) -> tuple[str, int]:
 def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     """Exit; typer turns Ctrl-C into an exit code."""
     ended = signals.exit_code or code
-    if ended in WORDS:
-        terminal.note(told(ended))
-        signals.is_told = True
+    if ended in SIGNAL_MESSAGES:
+        terminal.note(signal_message(ended))
+        signals.is_reported = True
         forget_interrupt()
     sys.exit(ended)
 
 
 def _fail(terminal: Terminal, error: Exception, *, is_debug: bool) -> NoReturn:
     known = translate_os_error(error) or error
-    message, code = _told(known)
+    message, code = _format_error(known)
     if is_debug:
         traceback.print_exc()
     terminal.error(message)

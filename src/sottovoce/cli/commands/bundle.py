@@ -95,16 +95,16 @@ def bundle(
 
         sottovoce bundle runs/base --out base.tar.gz --wheels manylinux2014_x86_64 --docker --sign key.pem
     """
-    from sottovoce.bundle.build import BundleSpec, build, check_spec
-    from sottovoce.bundle.place import check_place
-    from sottovoce.bundle.wheels import asked_target
+    from sottovoce.bundle.build import build, check_bundle_output, check_spec
+    from sottovoce.bundle.contents import BundleSpec
+    from sottovoce.bundle.wheels import read_target
     from sottovoce.cli.demo import demo_speech
     from sottovoce.cli.measured import read_measured
     from sottovoce.runs import read_run
 
     session: Session = context.obj
-    target = asked_target(wheels, python)
-    check_place(out, is_signed=sign is not None, force=force)
+    target = read_target(wheels, python)
+    check_bundle_output(out, is_signed=sign is not None, force=force)
     run = read_run(run_folder)
     name = variant or run.recipe.quantize.name
     spec = BundleSpec(

@@ -1,6 +1,6 @@
-"""The calibration doctor: what a record holds, whether more clips would change it, and what leaks.
+"""The audit of a calibration record ("doctor"): coverage, convergence of the ranges, leaks into the evaluation split.
 
-Its report is `doctor.json` in the record; what it knows of each clip is `clips.jsonl` beside it.
+It writes its report to `doctor.json` in the record, and the properties of each clip to `clips.jsonl` beside it.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,14 @@ from sottovoce.calibrate.convergence import (
     describe_convergence,
     measure_convergence,
 )
-from sottovoce.calibrate.coverage import (
-    Coverage,
-    Finding,
-    RecordedClip,
-    estimate_snr_db,
-    find_gaps,
-    loudness_dbfs,
-    summarize_coverage,
-)
+from sottovoce.calibrate.coverage import Coverage, Finding, RecordedClip, find_gaps, summarize_coverage
 from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips
 from sottovoce.calibrate.leaks import (
     Leaks,
     describe_leaks,
     find_leaks,
+    fingerprint_evaluation,
     fingerprint_of,
-    fingerprint_unheard,
-    sha256_of_text,
-    sha256_of_wave,
-    speaker_of,
 )
 from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
@@ -42,6 +31,7 @@ from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs, sha256_of_text, speaker_of
 from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines
 from sottovoce.terms import Component
 
@@ -55,7 +45,7 @@ EVALUATION_SPLIT = "eval"
 
 
 class DoctorReport(Document):
-    """What the doctor found in a calibration record."""
+    """The audit of a calibration record."""
 
     schema_version: Literal[1] = 1
     coverage: Coverage
@@ -66,16 +56,16 @@ class DoctorReport(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditInput:
-    """A record that has just been made, with what made it.
+    """A new record and its inputs.
 
     Attributes:
-        folder: of the record.
+        folder: folder of the record.
         baseline: folder of the stateless float32 variant that was recorded.
         entries: index of the record.
-        clips: that were recorded, decoded.
-        evaluation: clips of the same speech set that are to be evaluated; None where it tells of none.
-        is_multilingual: whether the model is.
-        quantize: what the record is for.
+        clips: the recorded clips.
+        evaluation: evaluation clips of the same speech set; None if it has no such split.
+        is_multilingual: whether the model is multilingual.
+        quantize: the variant that the record is for.
     """
 
     folder: Path
@@ -87,26 +77,26 @@ class AuditInput:
     quantize: QuantizedVariant
 
 
-def audit_calibration(patient: AuditInput, reporter: Reporter) -> DoctorReport:
-    """Examine a record and write `doctor.json` and `clips.jsonl` into it.
+def audit_calibration(audited: AuditInput, reporter: Reporter) -> DoctorReport:
+    """Audit a record and write `doctor.json` and `clips.jsonl` into it.
 
     Raises:
-        StageError: a graph of the baseline is not what it should be.
+        StageError: a graph of the baseline has no matrix product with a weight.
     """
-    recorded = describe_clips(patient.clips, patient.entries)
-    convergence = _converge(patient, reporter)
-    leaks = _look_for_leaks(patient, recorded, reporter)
+    recorded = describe_clips(audited.clips, audited.entries)
+    convergence = _converge(audited, reporter)
+    leaks = _find_leaks(audited, recorded, reporter)
     report = DoctorReport(
         coverage=summarize_coverage(recorded),
         convergence=convergence,
         leaks=leaks,
         findings=(
             *(() if leaks is None else describe_leaks(leaks)),
-            *find_gaps(recorded, is_multilingual=patient.is_multilingual),
+            *find_gaps(recorded, is_multilingual=audited.is_multilingual),
             *(finding for component in convergence for finding in describe_convergence(component)),
         ),
     )
-    _write(report, recorded, patient.folder)
+    _write(report, recorded, audited.folder)
     return report
 
 
@@ -129,26 +119,26 @@ def _describe(loaded: LoadedClip, n_steps: int) -> RecordedClip:
         loudness_dbfs=round(loudness_dbfs(wave), 2),
         snr_db=round(estimate_snr_db(wave), 2),
         n_steps=n_steps,
-        audio_sha256=sha256_of_wave(wave),
+        audio_sha256=loaded.audio_sha256,
         text_sha256=sha256_of_text(clip.text),
     )
 
 
-def _converge(patient: AuditInput, reporter: Reporter) -> tuple[Convergence, ...]:
-    entries = measured_clips(patient.entries)
+def _converge(audited: AuditInput, reporter: Reporter) -> tuple[Convergence, ...]:
+    entries = measured_clips(audited.entries)
     with reporter.progress("measure ranges", 2 * len(entries)) as advance:
-        sequences = (read_sequence(patient.folder, entry) for entry in entries)
-        encoder = measure_encoder(patient.baseline, sequences, advance)
-        sequences = (read_sequence(patient.folder, entry) for entry in entries)
-        steps = measure_steps(patient.baseline, sequences, advance)
+        sequences = (read_sequence(audited.folder, entry) for entry in entries)
+        encoder = measure_encoder(audited.baseline, sequences, advance)
+        sequences = (read_sequence(audited.folder, entry) for entry in entries)
+        steps = measure_steps(audited.baseline, sequences, advance)
     return (
-        _follow(encoder, Component.ENCODER, patient.quantize),
-        _follow(steps, Component.DECODER_WITH_PAST, patient.quantize),
+        _follow(encoder, Component.ENCODER, audited.quantize),
+        _follow(steps, Component.DECODER_WITH_PAST, audited.quantize),
     )
 
 
 def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: QuantizedVariant) -> Convergence:
-    """Follow the ranges that the recipe records, or, where it records none, all of them."""
+    """Measure the convergence of the ranges that the recipe records; of all ranges if it records none."""
     spec = quantize.components.of(component)
     recorded = [
         tensor
@@ -164,14 +154,12 @@ def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Qua
     )
 
 
-def _look_for_leaks(
-    patient: AuditInput, recorded: Sequence[RecordedClip], reporter: Reporter
-) -> Leaks | None:
-    if patient.evaluation is None:
+def _find_leaks(audited: AuditInput, recorded: Sequence[RecordedClip], reporter: Reporter) -> Leaks | None:
+    if audited.evaluation is None:
         return None
     with reporter.progress("compare with the evaluation split", None):
-        unheard = fingerprint_unheard(patient.evaluation, patient.clips)
-    return find_leaks([fingerprint_of(clip) for clip in recorded], unheard, split=EVALUATION_SPLIT)
+        evaluation = fingerprint_evaluation(audited.evaluation, audited.clips)
+    return find_leaks([fingerprint_of(clip) for clip in recorded], evaluation, split=EVALUATION_SPLIT)
 
 
 def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path) -> None:
@@ -180,7 +168,7 @@ def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path)
 
 
 def read_report(record: Path) -> DoctorReport | None:
-    """Read the doctor's report of a calibration record; None where a record has none.
+    """Read the audit of a calibration record; None if it has none.
 
     Raises:
         InputError: it is damaged or of another version.
@@ -192,7 +180,7 @@ def read_report(record: Path) -> DoctorReport | None:
 
 
 def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
-    """Read what a record knows of its clips; empty where it was made before there was a doctor.
+    """Read the properties of recorded clips; empty for records that were made before there was an audit.
 
     Raises:
         InputError: it is damaged.

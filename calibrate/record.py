@@ -37,7 +37,7 @@ from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips, transcribable, usable_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -136,31 +136,7 @@ def _is_there(clip: Clip) -> bool:
 def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...] | None:
     if EVALUATION_SPLIT not in speech.splits():
         return None
-    return _understood(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
-
-
-def _understood(clips: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
-    return tuple(clip for clip in clips.clips if not english_only or clip.language in (None, "en"))
-
-
-def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
-    """Keep the clips of a split that a model can transcribe.
-
-    Raises:
-        InputError: none is left; the message says which splits and languages there are.
-    """
-    of_split = speech.of_split(split)
-    if not of_split.clips:
-        raise InputError(
-            f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}"
-        )
-    kept = _understood(of_split, english_only=english_only)
-    if not kept:
-        languages = ", ".join(count_by(clip.language for clip in of_split.clips))
-        raise InputError(
-            f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only"
-        )
-    return ClipSet(name=speech.name, clips=kept)
+    return transcribable(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
 
 
 def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.runs import SEARCH_NAME
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.properties import sha256_of_wave
 from sottovoce.storage.documents import Document, read_json_lines, write_json_lines
 
 JUDGED_NAME = "judged.jsonl"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
+from sottovoce.calibrate.record import CALIBRATION_SPLIT
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.machine.os_errors import translated_os_errors
@@ -35,8 +34,9 @@ from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
-from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.properties import sha256_of_wave
 from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.locks import output_lock

@@ -5,15 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.coverage import (
-    RecordedClip,
-    Topic,
-    estimate_snr_db,
-    find_gaps,
-    loudness_dbfs,
-    summarize_coverage,
-)
+from sottovoce.calibrate.coverage import RecordedClip, Topic, find_gaps, summarize_coverage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs
 from tests.support.tones import tone
 
 CLIPS = st.builds(

@@ -15,16 +15,13 @@ from sottovoce.calibrate.leaks import (
     Fingerprint,
     describe_leaks,
     find_leaks,
-    fingerprint_unheard,
-    normalize_text,
-    sha256_of_text,
-    sha256_of_wave,
-    speaker_of,
+    fingerprint_evaluation,
     take_fingerprint,
 )
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.properties import normalize_text, sha256_of_text, sha256_of_wave, speaker_of
 from tests.support.tones import tone, write_wav
 
 TEXT = "The harbor lights went out one by one."
@@ -54,7 +51,7 @@ def heard(tmp_path: Path) -> LoadedClip:
 def compare(heard: LoadedClip, *clips: Clip) -> dict[str, list[str]]:
     """Name the evaluation clips that share audio, speaker and text with the one that was heard."""
     known = take_fingerprint(heard.clip, sha256_of_wave(heard.wave))
-    leaks = find_leaks([known], fingerprint_unheard(clips, [heard]), split="eval")
+    leaks = find_leaks([known], fingerprint_evaluation(clips, [heard]), split="eval")
     return {
         kind: [pair.evaluation for pair in getattr(leaks, kind)]
         for kind in ("same_audio", "same_speaker", "same_text")
@@ -99,7 +96,7 @@ def test_only_clips_as_long_as_a_recorded_one_are_decoded(heard: LoadedClip, tmp
     for name, duration_s in (("near", 2.02), ("far", 3.0)):
         write_wav(tmp_path / f"{name}.wav", tone(duration_s, pitch_hz=300))
     clips = [Clip(clip_id=name, audio=tmp_path / f"{name}.wav") for name in ("near", "far")]
-    near, far = fingerprint_unheard(clips, [heard])
+    near, far = fingerprint_evaluation(clips, [heard])
     assert near.audio_sha256 == sha256_of_wave(load_clips(clips[:1], wanted=None).loaded[0].wave)
     assert far.audio_sha256 is None
 

@@ -12,13 +12,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    FailedIn,
-    MachineRates,
-    Results,
-    read_results,
-)
+from sottovoce.benchmark.schema.results import ClipRow, FailedIn, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
 from sottovoce.benchmark.statistics.comparable import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, clip_rows
@@ -31,6 +25,7 @@ from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_sca
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.benchmark.writing import write_results
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.machine.environment import MachineRates
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run

@@ -19,7 +19,7 @@ from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.errors import InputError
-from sottovoce.machine.environment import Host
+from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
@@ -137,15 +137,6 @@ class Ceiling(Document):
     ceiling_s: float = Field(description="Of arithmetic or memory traffic alone, at the measured rates.")
     achieved_s: float = Field(description="Median of several calls.")
     share: float = Field(description="Ceiling by achieved: 1 leaves nothing to gain.")
-
-
-class MachineRates(Document):
-    """What this machine reaches at most with the threads of the run."""
-
-    macs_per_s: dict[str, float] = Field(
-        description="Multiply-accumulates of a large matrix product by type."
-    )
-    bytes_per_s: float = Field(description="Read from memory, of weights used once.")
 
 
 class Throughput(Document):

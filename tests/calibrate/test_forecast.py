@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from sottovoce.calibrate.forecast import (
     Forecast,
-    MachineSpeed,
     ModelShape,
     TimeForecast,
     Work,
     check_disk,
     check_memory,
     check_resources,
+    estimate_rates,
     forecast_recording,
     forecast_time,
     gib,
-    measure_speed,
     minutes,
     read_shape,
 )
 from sottovoce.errors import ResourceError
+from sottovoce.machine.environment import MachineRates
 
 TINY_EN = ModelShape(
     n_mels=80, d_model=384, encoder_layers=4, decoder_layers=4, vocab_size=51864, weight_bytes=250 << 20
@@ -32,7 +32,7 @@ TINY_EN = ModelShape(
 LARGE_V3 = ModelShape(
     n_mels=128, d_model=1280, encoder_layers=32, decoder_layers=32, vocab_size=51866, weight_bytes=10 << 30
 )
-MACHINE = MachineSpeed(macs_per_s=1e11, bytes_per_s=2e10)
+MACHINE = MachineRates(macs_per_s={"f32": 1e11}, bytes_per_s=2e10)
 INSTANT = TimeForecast(recording_s=0.0, examination_s=0.0)
 SHAPES = st.builds(
     ModelShape,
@@ -160,7 +160,9 @@ def test_more_clips_take_more_time(shape: ModelShape, n_clips: int, clip_s: floa
 
 @given(SHAPES)
 def test_a_machine_of_twice_the_speed_takes_less_time(shape: ModelShape) -> None:
-    twice = MachineSpeed(macs_per_s=2 * MACHINE.macs_per_s, bytes_per_s=2 * MACHINE.bytes_per_s)
+    twice = MachineRates(
+        macs_per_s={"f32": 2 * MACHINE.macs_per_s["f32"]}, bytes_per_s=2 * MACHINE.bytes_per_s
+    )
     assert forecast_time(shape, work(64), twice).total_s < forecast_time(shape, work(64), MACHINE).total_s
 
 
@@ -171,8 +173,8 @@ def test_large_v3_takes_much_longer_than_tiny() -> None:
 
 def test_the_speed_of_a_machine_follows_from_the_best_of_its_tries() -> None:
     ticks = count()
-    speed = measure_speed(clock=lambda: float(next(ticks)))
-    assert (speed.macs_per_s, speed.bytes_per_s) == (1500 * 1024 * 1024, 1 << 27)
+    rates = estimate_rates(clock=lambda: float(next(ticks)))
+    assert (rates.macs_per_s["f32"], rates.bytes_per_s) == (1500 * 1024 * 1024, 1 << 27)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sottovoce.machine.resources import usable_cores
 
@@ -57,6 +57,17 @@ class Host(BaseModel):
     memory_bytes: int
     instruction_sets: list[str]
     python: str
+
+
+class MachineRates(BaseModel):
+    """The highest rates that this machine reaches with the threads of the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    macs_per_s: dict[str, float] = Field(
+        description="Multiply-accumulates of a large matrix product by type."
+    )
+    bytes_per_s: float = Field(description="Read from memory, of weights used once.")
 
 
 def read_host() -> Host:

@@ -24,7 +24,7 @@ class Checked(Document):
     check_s: float = Field(description="Unpacking of an archive included.")
     is_signed: bool | None = Field(description="By the owner of the key; null where no key was given.")
     self_test: SelfTest | None = Field(
-        description="Null where it was not asked for, the CPU cannot run it, or the model cannot be loaded."
+        description="Null without --self-test, or if the CPU cannot run it, or the model cannot be loaded."
     )
     host: Host
     problems: tuple[str, ...] = Field(description="Empty where all is well.")

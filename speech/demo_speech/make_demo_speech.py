@@ -46,7 +46,7 @@ Mono = npt.NDArray[np.float32]
 
 LOG: Final = logging.getLogger("make_demo_speech")
 HERE: Final = Path(__file__).resolve().parent
-SAMPLE_RATE: Final = 16_000  # Hz, what Whisper hears
+SAMPLE_RATE: Final = 16_000  # Hz, the input rate of Whisper
 SOURCE: Final = "sottovoce-demo"  # marks the clips as synthetic, for the report
 EDGE_S: Final = 0.15  # seconds of silence before and after a clip
 MIN_S: Final = 3.0

@@ -61,7 +61,7 @@ def test_results_of_another_run_are_refused(tiny_run: Path, tmp_path: Path) -> N
 
 def test_results_without_the_variant_are_refused(tiny_run: Path, tmp_path: Path) -> None:
     results = save_results(tmp_path / "results", sha256_of_file(tiny_run / MANIFEST_NAME))
-    with pytest.raises(InputError, match="has nothing of int9; did you mean int8"):
+    with pytest.raises(InputError, match="has no variant int9; did you mean int8"):
         read_measured(results, read_run(tiny_run), "int9")
 
 

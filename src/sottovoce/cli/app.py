@@ -1,4 +1,4 @@
-"""The command line: parse, call one stage, print. Stages are imported when used."""
+"""The command line: parses, calls one stage, prints. Stages are imported when used."""
 
 import sys
 import traceback
@@ -68,11 +68,13 @@ def _print_version(*, value: bool) -> None:
 def configure(
     context: typer.Context,
     *,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")
+        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: log everything.")
     ] = 0,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="Print without colour; so does NO_COLOR.")
+    ] = False,
     debug: Annotated[  # noqa: ARG001 - read by main, which handles errors
         bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
@@ -80,7 +82,7 @@ def configure(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Make a Whisper small and quick on CPUs, with proof.
+    """Make a Whisper model small and fast on CPUs, with proof.
 
     Examples:
 
@@ -112,7 +114,7 @@ for _name in COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; turn errors into one line and an exit code."""
+    """Run the command line; print errors in one line and set the exit code."""
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
     with handle_signals() as signals:

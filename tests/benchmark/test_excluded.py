@@ -108,7 +108,7 @@ def assert_whole(found: Measurement, *names: str) -> None:
         (
             FakeEngines(fails_on={PEER: samples(1.0, 2.0, 4.0)}),
             FailedIn.CLIPS,
-            "failed on 3 of 4 clips, first with: RuntimeError: cannot hear 16000 samples",
+            "failed on 3 of 4 clips, first with: RuntimeError: cannot transcribe 16000 samples",
         ),
     ],
     ids=["does not load", "dies while warming up", "dies on a clip", "fails on most clips"],

@@ -37,7 +37,7 @@ def notes_of(run: Path, *clips: LoadedClip, measured: tuple[str, ...] = ("fp32",
     notes = Notes()
     folders = {run / name for name in measured}
     note_overlap(read_run(run), LoadedClips(loaded=clips, rejected=()), folders, notes)
-    return notes.told
+    return notes.texts
 
 
 def other(clip_id: str) -> LoadedClip:

@@ -93,10 +93,10 @@ print(build(read_run(Path(sys.argv[1])), spec, Path(sys.argv[2]), Silent()).sha2
 def test_the_same_run_gives_the_same_bytes(
     seed: str, zone: str, locale: str, umask: str, built: Built, tiny_run: Path, tmp_path: Path
 ) -> None:
-    told = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "TMPDIR": str(tmp_path)}
+    changed = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(tiny_run), f"{seed}.tar.gz", umask],
-        env={**os.environ, **told},
+        env={**os.environ, **changed},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -134,7 +134,7 @@ def test_float_needs_no_instruction_set(tiny_run: Path, tmp_path: Path) -> None:
     assert build(read_run(tiny_run), spec, tmp_path / "fp32.tar.gz", Silent()).manifest.cpu.needed == {}
 
 
-def test_a_variant_that_is_not_there_is_told(tiny_run: Path) -> None:
+def test_an_unknown_variant_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(InputError, match="int9; did you mean int8"):
         build(read_run(tiny_run), BundleSpec(variant="int9", speech=demo_speech()), Path("x"), Silent())
 
@@ -144,13 +144,13 @@ def test_errors_of_bundles_are_gates() -> None:
 
 
 def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_path: Path) -> None:
-    """Somebody changed a graph and wrote its new hash into the variant's manifest."""
+    """A graph was changed, and its new hash written into the manifest of the variant."""
     import shutil
 
     copy = tmp_path / "run"
     shutil.copytree(tiny_run, copy)
     manifest = copy / "int8" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("sottovoce optimize", "somebody optimize"))
+    manifest.write_text(manifest.read_text().replace("sottovoce optimize", "other optimize"))
     with pytest.raises(InputError, match=r"int8/manifest\.json is not what .* lists"):
         build(
             read_run(copy), BundleSpec(variant="int8", speech=demo_speech()), tmp_path / "x.tar.gz", Silent()
@@ -158,7 +158,7 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--python", "3.12"], "--python needs --wheels"),
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
@@ -167,13 +167,13 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
         (["--out", "."], "is a folder, and the output is a file"),
     ],
 )
-def test_options_that_make_no_sense_are_told_before_any_work(
-    options: list[str], told: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_options_are_refused_before_any_work(
+    options: list[str], message: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["bundle", str(tiny_run), "--out", "x.tar.gz", *options])
     assert isinstance(result.exception, SottovoceError)
-    assert told in str(result.exception)
+    assert message in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -222,7 +222,7 @@ def test_a_run_that_is_replaced_meanwhile_gives_no_bundle_of_two(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) -> None:
+def test_a_file_that_disappears_or_shrinks_while_it_is_packed_is_an_error(tmp_path: Path) -> None:
     source = tmp_path / "weights.bin"
     source.write_bytes(b"weights")
     listed = Member(path="model/weights.bin", source=source).entry()
@@ -235,7 +235,7 @@ def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) 
 
 
 class Idle:
-    """Is not to be told of any work."""
+    """Fails if any work begins."""
 
     def note(self, text: str) -> None:
         pytest.fail(text)
@@ -244,7 +244,7 @@ class Idle:
         pytest.fail(f"{what} of {total}")
 
 
-def test_a_name_too_long_for_an_archive_is_told_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_name_too_long_for_an_archive_is_refused_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
     run = read_run(tiny_run)
     named = run.manifest.model_copy(update={"name": "x" * 190})
     spec = BundleSpec(variant="int8", speech=demo_speech())

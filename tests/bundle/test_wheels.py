@@ -33,15 +33,15 @@ def test_each_format_pins_what_runs_it(kind: Format, there: set[str], not_there:
 
 
 @pytest.mark.parametrize(
-    ("platform", "python", "told"),
+    ("platform", "python", "message"),
     [
         ("windows", None, "--wheels windows"),
         ("manylinux2014_armv7l", None, "armv7l"),
         ("manylinux2014_x86_64", "3.8", "--python is 3.8"),
     ],
 )
-def test_platforms_that_cannot_be_are_told(platform: str, python: str | None, told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_an_unknown_platform_is_an_error(platform: str, python: str | None, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         parse_target(platform, python)
 
 
@@ -117,9 +117,19 @@ def test_pip_takes_the_bundles_own_wheel_whatever_the_index_calls_by_its_name(
     (wheels / WHEEL_NAME).write_bytes(build_device_wheel())
     required = lock((OWN, *others), [(WHEEL_NAME, wheels / WHEEL_NAME)])
     (tmp_path / "requirements.txt").write_text(required.replace("other==1.0\n", ""))
-    asked = [*options, "-i", index.parent.as_uri(), "-r", "requirements.txt"]
+    options_of_pip = [*options, "-i", index.parent.as_uri(), "-r", "requirements.txt"]
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), *asked],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(site),
+            *options_of_pip,
+        ],
         cwd=tmp_path,
         check=True,
     )

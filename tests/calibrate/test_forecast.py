@@ -93,14 +93,14 @@ def test_a_larger_model_never_needs_less(shape: ModelShape, grown: str) -> None:
     assert after.disk_bytes >= before.disk_bytes
 
 
-def test_too_little_memory_is_told_in_figures() -> None:
+def test_too_little_memory_is_an_error_with_figures() -> None:
     with pytest.raises(
         ResourceError, match=r"recording is forecast to need 1048576\.00 GiB of memory, [\d.]+ GiB are"
     ):
         check_memory(1 << 50, "recording")
 
 
-def test_too_little_disk_is_told_in_figures_and_names_the_place(tmp_path: Path) -> None:
+def test_too_little_disk_space_is_an_error_with_figures_and_folder(tmp_path: Path) -> None:
     with pytest.raises(
         ResourceError, match=r"need 1073741824\.00 GiB of disk, .* has [\d.]+ GiB free"
     ) as caught:
@@ -120,7 +120,7 @@ def test_an_impossible_recording_is_refused_before_it_starts(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("n_bytes", "text"), [(0, "0.00 GiB"), (1 << 30, "1.00 GiB"), (3 << 29, "1.50 GiB")])
-def test_bytes_are_told_in_gib(n_bytes: int, text: str) -> None:
+def test_bytes_are_formatted_in_gib(n_bytes: int, text: str) -> None:
     assert gib(n_bytes) == text
 
 
@@ -187,5 +187,5 @@ def test_the_speed_of_a_machine_follows_from_the_best_of_its_tries() -> None:
         (7200, "about 120 min"),
     ],
 )
-def test_a_forecast_of_time_is_told_roughly(seconds: float, text: str) -> None:
+def test_a_forecast_of_time_is_rounded(seconds: float, text: str) -> None:
     assert minutes(seconds) == text

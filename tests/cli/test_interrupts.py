@@ -47,10 +47,10 @@ def test_a_signal_ends_whatever_is_done(wait: str, leave: str, number: signal.Si
         assert process.stdout.readline() == "ready\n"
         sent = time.monotonic()
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=30)[1]
         assert time.monotonic() - sent < LONGEST_S
     assert process.returncode == code
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -76,9 +76,9 @@ def test_nothing_is_raised_through_an_import(number: signal.Signals, code: int, 
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "importing\n"]
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=30)[1]
     assert process.returncode == code
-    assert "nothing was half-written" in told
+    assert "nothing was half-written" in errors
 
 
 def test_a_second_signal_does_not_wait() -> None:

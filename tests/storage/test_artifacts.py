@@ -49,7 +49,7 @@ JSON = st.recursive(
 
 
 def manifest(folder: Path, **changed: object) -> Manifest:
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "kind": "variant",
         "name": "int8",
         "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -62,7 +62,7 @@ def manifest(folder: Path, **changed: object) -> Manifest:
         "facts": {"layout": "stateless", "n": 3, "list": [1, 2.5, None]},
         "files": list_files(folder),
     }
-    return Manifest.model_validate(told | changed)
+    return Manifest.model_validate(fields | changed)
 
 
 def artifact(folder: Path, text: str = "old") -> Path:
@@ -206,8 +206,8 @@ def test_a_damaged_manifest_is_named_with_its_path(tmp_path: Path, damage: bytes
 )
 def test_a_manifest_of_another_version_names_the_key(tmp_path: Path, key: str, value: object) -> None:
     write_manifest(tmp_path, manifest(tmp_path))
-    told = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(told | {key: value}), encoding="utf-8")
+    content = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(content | {key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=key):
         read_manifest(tmp_path)
 
@@ -260,7 +260,7 @@ def test_a_folder_that_is_as_it_was_made_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda folder: (folder / "data.txt").write_text("odd"), "has another hash for data.txt"),
         (lambda folder: (folder / "data.txt").write_text("older"), "with 3 bytes, it has 5"),
@@ -273,12 +273,12 @@ def test_a_folder_that_is_as_it_was_made_passes(tmp_path: Path) -> None:
     ids=["changed", "longer", "missing", "more", "link to a folder", "pipe", "link"],
 )
 def test_a_folder_that_was_changed_is_refused(
-    tmp_path: Path, change: Callable[[Path], object], told: str
+    tmp_path: Path, change: Callable[[Path], object], message: str
 ) -> None:
     folder = artifact(tmp_path / "run")
     change(folder)
     with pytest.raises(
-        InputError, match=rf"run was changed after it was made.*{told}.*; get a complete copy of it$"
+        InputError, match=rf"run was changed after it was made.*{message}.*; get a complete copy of it$"
     ):
         check_hashes(folder, read_manifest(folder))
 

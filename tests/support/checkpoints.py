@@ -19,12 +19,12 @@ TINY_FFN = 128
 TINY_ENCODER_LAYERS = 2
 TINY_MERGES = 120
 TINY_MAX_TOKENS = 24
-"""A random model never says that it is done: what ends its transcripts."""
+"""Length of all transcripts: a random model does not end by itself."""
 
 WEIGHT_STD = 0.2
 EMBEDDING_STD = 0.2
 POSITION_STD = 0.3
-"""Wide enough that what a random model says depends on what it hears and on the place in the text."""
+"""Wide enough that the tokens of a random model depend on the audio and on the position in the text."""
 
 SPECIAL_SHARE = 0.1
 """Of the embeddings of special tokens and timestamps: small, so that a random model says text."""

@@ -43,7 +43,7 @@ class FakeEngine:
 
             os._exit(DEATH_EXIT_CODE)
         if len(wave) in self._fails_on:
-            raise RuntimeError(f"cannot hear\n{len(wave)} samples")
+            raise RuntimeError(f"cannot transcribe\n{len(wave)} samples")
         audio_s = len(wave) / SAMPLE_RATE_HZ
         latency_s = self._factor * audio_s
         n_tokens = 2 * math.ceil(audio_s)
@@ -86,7 +86,7 @@ class FakeEngines:
     """Makes a `FakeEngine` for each entry; a worker takes it to its process.
 
     Attributes:
-        factors: pretended seconds of work per second of audio, by entry; 0.1 where none is told.
+        factors: pretended seconds of work per second of audio, by entry; 0.1 by default.
         fails_on: lengths in samples of the clips that engines fail on, by entry.
         dies_on: lengths in samples of the clips that end the process, by entry.
         unloadable: entries whose libraries cannot be imported.

@@ -82,13 +82,25 @@ def check_bundle(
         with open_bundle(path) as bundle:
             check_s = time.perf_counter() - started
             unsigned = None if key is None else _unsigned(bundle, signature or signature_path(path), key)
-            return _on_this_machine(
-                bundle,
-                check_s,
+            lacks = cpu_problem(bundle.manifest)
+            can_run = with_self_test and unsigned is None and lacks is None
+            test, failure = _self_tested(bundle, threads) if can_run else (None, None)
+            name, files = bundle.manifest.name, bundle.manifest.files
+            named = (f"{name}: {problem}" for problem in (lacks, failure) if problem is not None)
+            return Checked(
+                name=name,
+                is_whole=True,
+                n_files=len(files),
+                size_bytes=sum(entry.size_bytes for entry in files),
+                check_s=round(check_s, 3),
                 is_signed=None if key is None else unsigned is None,
-                problems=() if unsigned is None else (unsigned,),
-                with_self_test=with_self_test and unsigned is None,
-                threads=threads,
+                self_test=test,
+                host=read_host(),
+                problems=(
+                    *(() if unsigned is None else (unsigned,)),
+                    *named,
+                    *(() if test is None else test.problems),
+                ),
             )
     except BundleError as cause:
         return Checked(
@@ -111,36 +123,6 @@ def _unsigned(bundle: OpenedBundle, signature: Path, key: Path) -> str | None:
     except BundleError as cause:
         return str(cause)
     return None
-
-
-def _on_this_machine(
-    bundle: OpenedBundle,
-    check_s: float,
-    *,
-    is_signed: bool | None,
-    problems: tuple[str, ...],
-    with_self_test: bool,
-    threads: int | None,
-) -> Checked:
-    manifest = bundle.manifest
-    lacks = cpu_problem(manifest)
-    test, failure = _self_tested(bundle, threads) if with_self_test and lacks is None else (None, None)
-    return Checked(
-        name=manifest.name,
-        is_whole=True,
-        n_files=len(manifest.files),
-        size_bytes=sum(entry.size_bytes for entry in manifest.files),
-        check_s=round(check_s, 3),
-        is_signed=is_signed,
-        self_test=test,
-        host=read_host(),
-        problems=(
-            *problems,
-            *(() if lacks is None else (f"{manifest.name}: {lacks}",)),
-            *(() if failure is None else (f"{manifest.name}: {failure}",)),
-            *(() if test is None else test.problems),
-        ),
-    )
 
 
 def _self_tested(bundle: OpenedBundle, threads: int | None) -> tuple[SelfTest | None, str | None]:

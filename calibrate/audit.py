@@ -23,7 +23,6 @@ from sottovoce.calibrate.leaks import (
     describe_leaks,
     find_leaks,
     fingerprint_evaluation,
-    fingerprint_of,
 )
 from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
@@ -159,7 +158,7 @@ def _find_leaks(audited: AuditInput, recorded: Sequence[RecordedClip], reporter:
         return None
     with reporter.progress("compare with the evaluation split", None):
         evaluation = fingerprint_evaluation(audited.evaluation, audited.clips)
-    return find_leaks([fingerprint_of(clip) for clip in recorded], evaluation, split=EVALUATION_SPLIT)
+    return find_leaks(recorded, evaluation, split=EVALUATION_SPLIT)
 
 
 def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path) -> None:

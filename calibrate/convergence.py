@@ -236,9 +236,12 @@ def describe_convergence(convergence: Convergence) -> tuple[Finding, ...]:
     if not convergence.is_quantized:
         return ()
     name = convergence.component.replace("_", " ")
+    alpha = convergence.smooth_quant_alpha
+    smoothing = " without SmoothQuant" if alpha is None else f" at SmoothQuant alpha {alpha:g}"
     texts = [
         f"{name}: values {side} zero at the input of {found.name} span {levels:.2f} of {INT8_LEVELS} levels"
-        f"{_smoothing(convergence.smooth_quant_alpha)}: {_fate(levels)}; try another smooth_quant_alpha"
+        f"{smoothing}: {'INT8 turns' if levels < LOST_LEVELS else 'other clips may turn'} them all to 0; "
+        "try another smooth_quant_alpha"
         for found in convergence.ranges
         for side, levels in (("below", found.zero_point), ("above", INT8_LEVELS - found.zero_point))
         if 0 < levels < MIN_LEVELS
@@ -251,11 +254,3 @@ def describe_convergence(convergence: Convergence) -> tuple[Finding, ...]:
             "record more clips"
         )
     return tuple(Finding(topic=Topic.RANGES, text=text) for text in texts)
-
-
-def _fate(levels: float) -> str:
-    return "INT8 turns them all to 0" if levels < LOST_LEVELS else "other clips may turn them all to 0"
-
-
-def _smoothing(alpha: float | None) -> str:
-    return " without SmoothQuant" if alpha is None else f" at SmoothQuant alpha {alpha:g}"

@@ -4,8 +4,7 @@ INT8 ranges come from the recorded clips. A language, a noise level or a length 
 these ranges.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -53,21 +52,28 @@ class Finding(Document):
     text: str
 
 
-class RecordedClip(Document):
+class Fingerprint(Document):
+    """The properties by which clips are compared."""
+
+    clip_id: str = Field(description="Unique in its speech set only.")
+    speaker: str | None = Field(description="SOURCE/SPEAKER; null where the speaker is unknown.")
+    audio_sha256: str | None = Field(
+        description="Of the decoded samples, float32, 16 kHz; null where the clip cannot have the audio of a calibration clip."
+    )
+    text_sha256: str | None = Field(
+        description="Of the normalized reference; null where it is unknown or short."
+    )
+
+
+class RecordedClip(Fingerprint):
     """One recorded clip, a line of `clips.jsonl` in the record."""
 
-    clip_id: str
     language: str | None
-    speaker: str | None = Field(description="SOURCE/SPEAKER; null where the speaker is unknown.")
     source: str | None
     audio_s: float
     loudness_dbfs: float = Field(description="RMS level; 0 is a full-scale square wave.")
     snr_db: float = Field(description="Estimate, see `estimate_snr_db`.")
     n_steps: int = Field(description="Calls of the decoder with past: tokens after the prompt.")
-    audio_sha256: str = Field(description="Of the decoded samples, float32, 16 kHz.")
-    text_sha256: str | None = Field(
-        description="Of the normalized reference; null where it is unknown or short."
-    )
 
 
 class Distribution(Document):
@@ -131,8 +137,7 @@ def _distribution(values: Sequence[float], edges: Sequence[float], *, unit: str)
 def find_gaps(clips: Sequence[RecordedClip], *, is_multilingual: bool) -> tuple[Finding, ...]:
     """Return the kinds of speech that are rare in the recorded clips."""
     languages = _find_language_gaps(clips) if is_multilingual else ()
-    rare = tuple(finding for kind in _KINDS if (finding := _rare(clips, kind)) is not None)
-    return (*languages, *rare, *_find_speaker_gaps(clips), *_find_loops(clips))
+    return (*languages, *_find_rare_kinds(clips), *_find_speaker_gaps(clips), *_find_loops(clips))
 
 
 def _find_language_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
@@ -154,50 +159,22 @@ def _find_language_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
     return tuple(Finding(topic=Topic.LANGUAGE, text=text) for text in findings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """A kind of clip that calibration should hold some of."""
-
-    topic: Topic
-    name: str
-    holds: Callable[[RecordedClip], bool]
-
-
-_KINDS = (
-    _Kind(
-        topic=Topic.LENGTH,
-        name=f"longer than {LONG_CLIP_S:g} s",
-        holds=lambda clip: clip.audio_s > LONG_CLIP_S,
-    ),
-    _Kind(
-        topic=Topic.LENGTH,
-        name=f"shorter than {SHORT_CLIP_S:g} s",
-        holds=lambda clip: clip.audio_s < SHORT_CLIP_S,
-    ),
-    _Kind(
-        topic=Topic.LOUDNESS,
-        name=f"quieter than {QUIET_DBFS:g} dBFS",
-        holds=lambda clip: clip.loudness_dbfs < QUIET_DBFS,
-    ),
-    _Kind(
-        topic=Topic.NOISE,
-        name=f"with an SNR under {NOISY_DB:g} dB",
-        holds=lambda clip: clip.snr_db < NOISY_DB,
-    ),
-    _Kind(
-        topic=Topic.STEPS,
-        name=f"of more than {MANY_STEPS} tokens",
-        holds=lambda clip: clip.n_steps > MANY_STEPS,
-    ),
+_KINDS: tuple[tuple[Topic, str, Callable[[RecordedClip], bool]], ...] = (
+    (Topic.LENGTH, f"longer than {LONG_CLIP_S:g} s", lambda clip: clip.audio_s > LONG_CLIP_S),
+    (Topic.LENGTH, f"shorter than {SHORT_CLIP_S:g} s", lambda clip: clip.audio_s < SHORT_CLIP_S),
+    (Topic.LOUDNESS, f"quieter than {QUIET_DBFS:g} dBFS", lambda clip: clip.loudness_dbfs < QUIET_DBFS),
+    (Topic.NOISE, f"with an SNR under {NOISY_DB:g} dB", lambda clip: clip.snr_db < NOISY_DB),
+    (Topic.STEPS, f"of more than {MANY_STEPS} tokens", lambda clip: clip.n_steps > MANY_STEPS),
 )
+"""Kinds of clips that a calibration record should have some of: topic, name, condition."""
 
 
-def _rare(clips: Sequence[RecordedClip], kind: _Kind) -> Finding | None:
-    number = sum(kind.holds(clip) for clip in clips)
-    if number >= FEW_SHARE * len(clips):
-        return None
-    which = "no clip" if number == 0 else f"only {number} of {len(clips)} clips"
-    return Finding(topic=kind.topic, text=f"{which} {kind.name}")
+def _find_rare_kinds(clips: Sequence[RecordedClip]) -> Iterator[Finding]:
+    for topic, name, holds in _KINDS:
+        number = sum(map(holds, clips))
+        if number < FEW_SHARE * len(clips):
+            which = "no clip" if number == 0 else f"only {number} of {len(clips)} clips"
+            yield Finding(topic=topic, text=f"{which} {name}")
 
 
 def _find_speaker_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:

@@ -9,12 +9,11 @@ files, so that a record can be compared with any other speech set.
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
+from sottovoce.calibrate.coverage import Finding, Fingerprint, Topic
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
@@ -43,23 +42,6 @@ class Leaks(Document):
     same_audio: tuple[Pair, ...]
     same_speaker: tuple[Pair, ...]
     same_text: tuple[Pair, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """The properties by which clips are compared.
-
-    Attributes:
-        clip_id: unique in its speech set only.
-        audio_sha256: hash of the decoded samples; None if the clip cannot have the audio of a calibration clip.
-        speaker: SOURCE/SPEAKER; None if unknown.
-        text_sha256: hash of the normalized reference; None if it is unknown or short.
-    """
-
-    clip_id: str
-    audio_sha256: str | None
-    speaker: str | None
-    text_sha256: str | None
 
 
 def find_leaks(calibration: Sequence[Fingerprint], evaluation: Sequence[Fingerprint], *, split: str) -> Leaks:
@@ -105,16 +87,6 @@ def describe_leaks(leaks: Leaks) -> tuple[Finding, ...]:
         )
         for pairs, what in kinds
         if pairs
-    )
-
-
-def fingerprint_of(recorded: RecordedClip) -> Fingerprint:
-    """Return the fingerprint of a recorded clip."""
-    return Fingerprint(
-        clip_id=recorded.clip_id,
-        audio_sha256=recorded.audio_sha256,
-        speaker=recorded.speaker,
-        text_sha256=recorded.text_sha256,
     )
 
 

@@ -11,6 +11,7 @@ from sottovoce import __version__
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
 from sottovoce.calibrate.forecast import (
     Forecast,
+    ModelShape,
     Work,
     check_resources,
     estimate_rates,
@@ -141,13 +142,8 @@ def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...
 
 def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
     """Forecast the recording of a variant; detecting a language is a separate sequence."""
-    shape = read_shape(baseline)
-    work = Work(
-        n_clips=len(clips),
-        n_sequences=sum(1 if clip.clip.language else 2 for clip in clips),
-        audio_s=sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ,
-    )
-    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, estimate_rates()))
+    audio_s = sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ
+    return _forecast(read_shape(baseline), [clip.clip for clip in clips], audio_s)
 
 
 def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: int) -> Forecast:
@@ -158,12 +154,13 @@ def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: i
         clips: the clips to record; one of unknown length counts as 10 s.
         weight_bytes: size of all components of the stateless float32 variant.
     """
-    shape = shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes)
-    work = Work(
-        n_clips=len(clips),
-        n_sequences=sum(1 if clip.language else 2 for clip in clips),
-        audio_s=sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips),
-    )
+    audio_s = sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips)
+    return _forecast(shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes), clips, audio_s)
+
+
+def _forecast(shape: ModelShape, clips: Sequence[Clip], audio_s: float) -> Forecast:
+    n_sequences = sum(1 if clip.language else 2 for clip in clips)
+    work = Work(n_clips=len(clips), n_sequences=n_sequences, audio_s=audio_s)
     return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, estimate_rates()))
 
 

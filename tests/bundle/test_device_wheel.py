@@ -24,13 +24,13 @@ ROOT = Path(__file__).parents[2]
 ON_THE_DEVICE = {"transcribe", "verify"}
 
 BLOCK = """
-import importlib.abc, sys
-BLOCKED = {blocked!r}
-class Blocker(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name in BLOCKED:
-            raise ModuleNotFoundError(f"{{name}} is not on a device", name=name)
-sys.meta_path.insert(0, Blocker())
+import sys
+from importlib.machinery import PathFinder
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in {blocked!r} else PathFinder.find_spec(name, path, target)
+sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]
 """
 """A `sitecustomize` that hides libraries."""
 

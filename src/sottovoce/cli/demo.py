@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Recipe, load_recipe
+from sottovoce.recipes.recipe import load_recipe
 
 DEMO_MODEL = "tiny.en"
 DEMO_CLIPS = 24
@@ -34,11 +34,6 @@ class DemoPaths:
     report: Path
 
 
-def demo_paths(out: Path) -> DemoPaths:
-    """Return the outputs of a demo in a folder."""
-    return DemoPaths(run=out / "run", results=out / "results", report=out / "report.html")
-
-
 def demo_speech() -> Path:
     """Return the manifest of the speech that comes with sottovoce.
 
@@ -53,11 +48,6 @@ def demo_speech() -> Path:
     return manifest
 
 
-def demo_recipe(name: str) -> Recipe:
-    """Return a ready recipe with the changes of the demo."""
-    return load_recipe(name, DEMO_OVERRIDES)
-
-
 def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     """Optimize, benchmark and report with the embedded model and speech."""
     from sottovoce.benchmark.run import benchmark
@@ -68,13 +58,13 @@ def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
     from sottovoce.speech.sets import read_speech
     from sottovoce.storage.folders import check_output, check_output_file
 
-    paths = demo_paths(out)
+    paths = DemoPaths(run=out / "run", results=out / "results", report=out / "report.html")
     for path in (paths.run, paths.results):
         check_output(path, force=force)
     check_output_file(paths.report, force=force)
     reporter.note(SYNTHETIC_NOTICE)
     speech = read_speech(str(demo_speech()))
-    first, *others = map(demo_recipe, DEMO_RECIPES)
+    first, *others = (load_recipe(name, DEMO_OVERRIDES) for name in DEMO_RECIPES)
     run = optimize(plan(DEMO_MODEL, first, speech, paths.run, force=force), force=force, reporter=reporter)
     for recipe in others:
         run = quantize_again(run, recipe, reporter)

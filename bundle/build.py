@@ -129,11 +129,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
 
 
 def _check_name(packed: Packed) -> None:
-    """Refuse names that are not valid on every system: the folder of the bundle has the same name.
-
-    Raises:
-        InputError: the name is invalid, or too long for the files below it.
-    """
+    """Refuse names that are not valid on every system: the folder of the bundle has the same name."""
     if verify.name_problem(packed.name) is not None:
         raise InputError(
             f"a bundle cannot be called {packed.name!r}: want letters, digits and ._+!- only; rename the folder of the "
@@ -180,11 +176,7 @@ def _wheels(
 
 
 def _pack(facts: BundleManifest, members: Sequence[Member], path: Path, reporter: Reporter) -> Built:
-    """Hash the members and write the archive.
-
-    Raises:
-        InputError: a member cannot be packed, or changed after it was checked.
-    """
+    """Hash the members and write the archive."""
     ordered = sorted(members, key=lambda member: member.path)
     entries = tuple(_checked_entry(facts.name, member) for member in ordered)
     listed = [replace(member, listed=entry) for member, entry in zip(ordered, entries, strict=True)]
@@ -217,9 +209,6 @@ def put(archive: Path, sha256: str, signed: Signed | None, out: Path, *, force: 
 
     Args:
         archive: the bundle, on the same file system as `out`.
-        sha256: its hash.
-        signed: its signature, if it has one.
-        out: its place.
         force: replace another bundle, with its signature.
 
     Raises:

@@ -66,11 +66,8 @@ def check_bundle(
     """Check a bundle on this machine.
 
     Args:
-        path: an archive or its folder.
         key: public key of the signature; None: the signature is not checked.
         signature: None: beside the bundle.
-        with_self_test: transcribe the golden clips, if everything else is right.
-        threads: threads of the self-test; all cores by default.
 
     Raises:
         InputError: there is no bundle, or the key cannot be read.

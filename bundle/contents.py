@@ -56,11 +56,8 @@ class BundleSpec:
     """The options of a bundle.
 
     Attributes:
-        variant: name of a variant of the run.
         speech: manifest of the demo speech, which holds the golden clips.
         target: platform of the wheels; None: the device installs from a package index.
-        has_dockerfile: adds a Dockerfile; needs wheels.
-        measured: benchmark of the variant.
         model_licence: text of the checkpoint's licence, if sottovoce does not know it.
         least_rtfx: least speed in the self-test.
         most_memory_mb: largest resident set in the self-test, in 10^6 bytes; None: derived from `measured`.
@@ -83,8 +80,6 @@ class Packed:
     """The variant to pack, with the names that its files get.
 
     Attributes:
-        run: the run of the variant.
-        variant: the variant.
         entries: its files as they were checked, whatever its folder holds now.
     """
 
@@ -141,12 +136,7 @@ def open_variant(run: Run, variant: Variant) -> Packed:
 
 
 def cpu_of(facts: VariantFacts, instruction_set: InstructionSet) -> Cpu:
-    """Return what a variant needs of a CPU.
-
-    Args:
-        facts: facts of the variant.
-        instruction_set: the one that it was quantized for.
-    """
+    """Return what a variant needs of a CPU."""
     is_exact_only = (
         facts.format is Format.OPENVINO
         and instruction_set is InstructionSet.VNNI

@@ -123,7 +123,6 @@ def unpacked(archive: Path, into: Path | None = None) -> Iterator[OpenedBundle]:
     """Unpack an archive into a temporary folder that is removed after the block.
 
     Args:
-        archive: a bundle.
         into: parent of the folder; by default the system's for temporary files (`TMPDIR`).
 
     Raises:

@@ -41,13 +41,7 @@ class SelfTest(Document):
 
 
 def self_test(folder: Path, manifest: BundleManifest, threads: int | None = None) -> SelfTest:
-    """Load the model of a bundle, transcribe its golden clips and compare.
-
-    Args:
-        folder: the bundle, unpacked and checked.
-        manifest: its manifest.
-        threads: inference threads; all cores by default.
-    """
+    """Load the model of a bundle, transcribe its golden clips and compare."""
     started = time.perf_counter()
     transcriber = Transcriber.load(folder / MODEL_FOLDER, threads=threads)
     load_s = time.perf_counter() - started

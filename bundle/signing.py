@@ -50,8 +50,6 @@ def sign(manifest: BundleManifest, key: Path, folder: Path) -> Signed:
     """Sign a bundle.
 
     Args:
-        manifest: manifest of the bundle.
-        key: private key.
         folder: created; receives the signature and `bundle.json`.
 
     Raises:

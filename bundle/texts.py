@@ -62,7 +62,6 @@ def licence_files(checkpoint: Parent, model_licence: Path | None) -> dict[str, b
     """Return the files of `licences/` by name.
 
     Args:
-        checkpoint: the checkpoint of the model.
         model_licence: text of its licence; None: that of OpenAI for OpenAI's checkpoints, else none.
 
     Raises:

@@ -50,8 +50,6 @@ class Target:
     """The platform of the wheels.
 
     Attributes:
-        platform: as given.
-        machine: `x86_64` or `aarch64`.
         glibc: minor version of glibc 2 on the platform.
         python: version of CPython, such as 3.12.
     """
@@ -106,7 +104,6 @@ def pin(kind: Format, target: Target | None) -> tuple[Pinned, ...]:
     """Return the requirements of a format without sottovoce itself, in the versions that are installed here.
 
     Args:
-        kind: format of the variant.
         target: platform of the device; None: this machine.
 
     Raises:
@@ -205,7 +202,6 @@ def lock(pinned: Iterable[Pinned], wheels: Iterable[tuple[str, bytes | Path]]) -
     """Return the text of the device's requirements, which are installed from the folder of the bundle.
 
     Args:
-        pinned: every distribution.
         wheels: file names and contents. If there is one for each distribution, each line has its hash: pip accepts
             hashes for all lines or for none. Otherwise the present ones are named by their paths, because of two
             files with one version pip takes the one of the index, which anyone may have put there.

@@ -58,13 +58,8 @@ class AuditInput:
     """A new record and its inputs.
 
     Attributes:
-        folder: folder of the record.
         baseline: folder of the stateless float32 variant that was recorded.
-        entries: index of the record.
-        clips: the recorded clips.
         evaluation: evaluation clips of the same speech set; None if it has no such split.
-        is_multilingual: whether the model is multilingual.
-        quantize: the variant that the record is for.
     """
 
     folder: Path

@@ -47,8 +47,7 @@ class InputExtremes:
     """The smallest and largest values of a tensor that is the input of operations with a weight.
 
     Attributes:
-        name: name of the first of the operations.
-        operations: friendly name and type of each operation.
+        operations: friendly name and type of each operation; `name` is that of the first one.
         lows: float32, shape (n_clips, n_channels).
         highs: the same shape.
         weight_maxima: the largest absolute weight of each input channel, for each operation, shape (n_channels,);
@@ -101,9 +100,6 @@ def measure_convergence(
 
     Args:
         inputs: at least one input of the component, all over the same clips.
-        component: the component.
-        alpha: alpha of SmoothQuant; None: off.
-        is_quantized: whether the recipe turns the activations of the component into INT8.
     """
     n_clips = inputs[0].lows.shape[0]
     counts = checkpoints(n_clips)
@@ -206,7 +202,6 @@ def settled_at(
     Args:
         counts: rising numbers of clips.
         changes: change from the last range at each of them; the last one is 0.
-        tolerance: largest change that counts as none.
     """
     large = [i for i, change in enumerate(changes) if not change <= tolerance]
     return counts[large[-1] + 1] if large else counts[0]

@@ -132,7 +132,6 @@ def shape_of_checkpoint(folder: Path, *, weight_bytes: int) -> ModelShape:
     """Read a model's dimensions from its `config.json`.
 
     Args:
-        folder: folder of a checkpoint or a variant.
         weight_bytes: size of all components of the stateless float32 variant.
     """
     from transformers import AutoConfig
@@ -164,13 +163,7 @@ EXAMINED_ENCODER_SHARE = 1.2
 
 
 def forecast_time(shape: ModelShape, work: Work, rates: MachineRates) -> TimeForecast:
-    """Forecast the time for recording and for the audit of the record.
-
-    Args:
-        shape: dimensions of the model.
-        work: the clips to record.
-        rates: rates of this machine, see `estimate_rates`.
-    """
+    """Forecast the time for recording and for the audit of the record."""
     macs_per_s = ENCODER_EFFICIENCY * rates.macs_per_s[InferencePrecision.F32]
     encoder_s, first_pass_s = shape.encoder_macs / macs_per_s, shape.cross_macs / macs_per_s
     step_s = STEP_S + shape.step_bytes / rates.bytes_per_s

@@ -107,10 +107,6 @@ def fingerprint_evaluation(
 
     A copy of a calibration file is recognized by its bytes. Of the others, only those are decoded that are as long as a
     calibration clip. Clips that cannot be decoded cannot be evaluated either.
-
-    Args:
-        clips: evaluation clips, not decoded yet.
-        calibration: the clips to compare with.
     """
     by_file = {_sha256_of_file(loaded.clip.audio): loaded.audio_sha256 for loaded in calibration}
     lengths_s = sorted(loaded.wave.size / SAMPLE_RATE_HZ for loaded in calibration)

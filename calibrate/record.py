@@ -66,10 +66,8 @@ class CalibrationClips:
     """The clips of a recording.
 
     Attributes:
-        name: name of the speech set.
         loaded: the decoded clips, and those that were left out.
         evaluation: clips of the split `eval`, not decoded; None if the set has no such split.
-        english_only: whether the model is English-only.
     """
 
     name: str
@@ -150,7 +148,6 @@ def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: i
     """Forecast a recording before the variant exists and before clips are decoded.
 
     Args:
-        checkpoint: folder with `config.json`.
         clips: the clips to record; one of unknown length counts as 10 s.
         weight_bytes: size of all components of the stateless float32 variant.
     """
@@ -185,8 +182,6 @@ def record(
 
     Args:
         baseline: folder of a stateless float32 variant.
-        clips: the clips that it transcribes.
-        into: a new folder for the record.
         quantize: the variant that the record is for; the audit applies its SmoothQuant.
 
     Raises:

@@ -122,7 +122,6 @@ class CalibrationStore:
         """Return every recorded call of a component.
 
         Args:
-            component: whose calls.
             baseline: folder of the stateless float32 variant that was recorded; its decoder
                 rebuilds the keys and values.
         """

@@ -36,8 +36,6 @@ class RejectedClip:
     """A clip that was left out, and why.
 
     Attributes:
-        clip_id: id of the clip.
-        reason: one line.
         is_broken: its audio is missing or cannot be decoded; otherwise it is silent or too long.
     """
 
@@ -64,7 +62,6 @@ def load_clips(
     """Load clips in their order until there are `wanted`; None loads all.
 
     Args:
-        clips: tried in this order.
         wanted: number to load; fewer if not enough are usable.
         max_clip_s: longer clips are left out; None: no limit.
         on_clip: called after each clip that was tried, loaded or not.

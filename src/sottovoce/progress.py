@@ -26,8 +26,8 @@ class Silent:
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - part of the interface
         """Ignore the step."""
-        yield _nothing
+        yield no_advance
 
 
-def _nothing() -> None:
+def no_advance() -> None:
     """Advance no bar."""

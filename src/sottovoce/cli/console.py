@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sottovoce.progress import Advance
+from sottovoce.progress import Advance, no_advance
 
 
 class Terminal:
@@ -53,7 +53,7 @@ class Terminal:
     def progress(self, what: str, total: int | None) -> Iterator[Advance]:
         """Show a bar while the block runs; without a terminal, one line at its end."""
         if not self.console.is_terminal:
-            yield _nothing
+            yield no_advance
             self.note(f"{what}: done" if total is None else f"{what}: {total} done")
             return
         with self._bar() as bar:
@@ -72,10 +72,6 @@ class Terminal:
             TimeRemainingColumn(),
             console=self.console,
         )
-
-
-def _nothing() -> None:
-    """Advance no bar."""
 
 
 def show_log(terminal: Terminal, verbosity: int) -> None:

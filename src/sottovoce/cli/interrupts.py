@@ -32,12 +32,7 @@ class Terminated(BaseException):
 
 
 class Signals:
-    """The signals that were received.
-
-    Attributes:
-        exit_code: exit code of the last signal.
-        is_reported: the message was printed.
-    """
+    """The signals that were received."""
 
     def __init__(self) -> None:
         self.exit_code: int | None = None

@@ -98,9 +98,6 @@ def disk_full(where: Path | None) -> ResourceError:
 def translated_os_errors(path: Path) -> Iterator[None]:
     """Translate errors of the operating system during the block.
 
-    Args:
-        path: the output of the block.
-
     Raises:
         ResourceError: the disk is full, or memory is short.
         InputError: a folder cannot be written.

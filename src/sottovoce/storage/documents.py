@@ -21,8 +21,6 @@ def read_document(path: Path, model: type[Model], *, advice: str) -> Model:
     """Read a JSON file.
 
     Args:
-        path: the file.
-        model: type of its content.
         advice: what the user can do if it is damaged; ends the message.
 
     Raises:

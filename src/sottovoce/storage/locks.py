@@ -29,7 +29,6 @@ def output_lock(
     Args:
         path: the output; it need not exist.
         note: receives the message that this process waits for another; the log by default.
-        wait: wait for the other process.
 
     Yields:
         Whether it waited: earlier checks may no longer hold.

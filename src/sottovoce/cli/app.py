@@ -134,7 +134,7 @@ def _format_error(error: Exception) -> tuple[str, int]:
     if isinstance(error, SottovoceError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        return f"{error.format_message()} (--help shows what exists)", error.exit_code
+        return f"{error.format_message()} (see --help)", error.exit_code
     return (
         f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
         EXIT_UNEXPECTED,

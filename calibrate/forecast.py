@@ -15,6 +15,7 @@ import numpy as np
 from sottovoce.errors import ResourceError
 from sottovoce.machine.environment import MachineRates
 from sottovoce.machine.resources import available_memory_bytes
+from sottovoce.runtime.audio.features import WINDOW_FRAMES
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 from sottovoce.terms import InferencePrecision
 
@@ -25,10 +26,9 @@ WEIGHT_COPIES = 4.0
 """Constants of the graph and repacked weights of the compiled model, for the recorded variant and for the check of the
 rebuilt inputs."""
 
-WINDOW_FRAMES = 3000
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
-"""Whisper's window in mel frames, and its longest sequence."""
+"""Whisper's longest sequence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.runtime.audio.features import WINDOW_S
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.properties import sha256_of_wave
 
-WHISPER_WINDOW_S = 30.0
 # Speech sets round durations, and encoders pad: a clip that is stated to be slightly too long is decoded.
 _DECLARED_TOLERANCE_S = 0.5
 # A larger share of broken clips means a wrong path or an incomplete download.
@@ -56,7 +56,7 @@ def load_clips(
     clips: Sequence[Clip],
     *,
     wanted: int | None,
-    max_clip_s: float | None = WHISPER_WINDOW_S,
+    max_clip_s: float | None = WINDOW_S,
     on_clip: Callable[[], None] | None = None,
 ) -> LoadedClips:
     """Load clips in their order until there are `wanted`; None loads all.
@@ -108,7 +108,7 @@ def is_declared_too_long(clip: Clip, limit_s: float) -> bool:
 
 
 def _too_long(clip: Clip, duration_s: float, limit_s: float) -> RejectedClip:
-    limit = "Whisper's window" if limit_s == WHISPER_WINDOW_S else "the limit"
+    limit = "Whisper's window" if limit_s == WINDOW_S else "the limit"
     reason = f"{duration_s:.2f} s long; {limit} is {limit_s:g} s, left out"
     return RejectedClip(clip_id=clip.clip_id, reason=reason, is_broken=False)
 

@@ -13,7 +13,7 @@ from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
 from sottovoce.benchmark.schema.failures import SkippedEngine
-from sottovoce.benchmark.schema.machine import MachineRates, Noise, SelfCheck
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
 from sottovoce.benchmark.schema.output_drift import OutputDrift
 from sottovoce.benchmark.schema.results import Dataset, Method, Rejected, Results, VariantResult
 from sottovoce.benchmark.statistics.comparison import (
@@ -33,7 +33,7 @@ from sottovoce.benchmark.timing.roofline import roofline_points
 from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.audit import read_report
-from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.environment import MachineRates, library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity

@@ -31,9 +31,10 @@ from sottovoce.reports.view import build_view
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set
+from tests.support.engines import FakeEngine, FakeEngines
 from tests.support.pages import Page
 from tests.support.plans import engine_spec, latencies, tone_plan
+from tests.support.tones import tone, write_tone_set
 
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"
@@ -78,7 +79,7 @@ def run(
     ours = [engine_spec("fp32"), engine_spec("int8")]
     peers = [engine_spec("int8", "optimum-intel"), engine_spec("fp32", "torch")]
     plan = tone_plan([*ours, *peers], passes=1, warm_up_clips=warm_up_clips)
-    begun, reporter = journal.begin({"what": "tones"}, anew=False), listener or Silent()
+    begun, reporter = journal.begin({"what": "tones"}, restart=False), listener or Silent()
     failed = FailedPeers(reporter, failed_before(begun.values()))
     measurement = measure(
         plan,
@@ -110,7 +111,7 @@ def assert_whole(found: Found, *names: str) -> None:
         (
             FakeEngines(fails_on={PEER: samples(1.0, 2.0, 4.0)}),
             FailedIn.CLIPS,
-            "failed on 3 of 4 clips, first with: RuntimeError: cannot hear 16000 samples",
+            "failed on 3 of 4 clips, first with: RuntimeError: cannot transcribe 16000 samples",
         ),
     ],
     ids=["does not load", "dies while warming up", "dies on a clip", "fails on most clips"],
@@ -155,7 +156,7 @@ def test_a_peer_that_failed_before_an_interruption_stays_left_out(tmp_path: Path
             journal,
             warm_up_clips=0,
         )
-    assert len(journal.begin({"what": "tones"}, anew=False)) == 2
+    assert len(journal.begin({"what": "tones"}, restart=False)) == 2
     found = run(FakeEngines(unloadable=frozenset({PEER})), journal)
     assert_whole(found, "fp32", "int8", OTHER_PEER)
     assert [(failed.name, failed.failed_in) for failed in found.failed] == [(PEER, FailedIn.CLIPS)]
@@ -166,7 +167,7 @@ def test_a_peer_that_fails_after_an_interruption_is_left_out(tmp_path: Path) -> 
     journal = Journal(tmp_path / "journal")
     with pytest.raises(StageError, match="int8"):
         run(FakeEngines(dies_on={"int8": samples(3.0)}), journal)
-    assert all(PEER in record.timed for record in journal.begin({"what": "tones"}, anew=False).values())
+    assert all(PEER in record.timed for record in journal.begin({"what": "tones"}, restart=False).values())
     found = run(FakeEngines(unloadable=frozenset({PEER})), journal)
     assert_whole(found, "fp32", "int8", OTHER_PEER)
     assert [(failed.name, failed.reason) for failed in found.failed] == [(PEER, BROKEN)]

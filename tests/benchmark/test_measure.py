@@ -22,8 +22,9 @@ from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.errors import SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.runtime.audio.decode import Wave
-from tests.support import FakeEngines, fake_precision, tone
+from tests.support.engines import FakeEngines, fake_precision
 from tests.support.plans import engine_spec, latencies, tone_plan
+from tests.support.tones import tone
 
 
 def plan(*, passes: int, warm_up_clips: int = 0, timing: tuple[int, ...] | None = None) -> Plan:
@@ -38,7 +39,7 @@ def run(make: FakeEngines, journal: Journal, chosen: Plan) -> Measurement:
         failed=FailedPeers(Silent()),
         check=lambda *_: None,
         journal=journal,
-        begun=journal.begin({"what": "tones"}, anew=False),
+        begun=journal.begin({"what": "tones"}, restart=False),
         make=make,
     )
 
@@ -52,7 +53,7 @@ def test_a_benchmark_that_died_resumes_and_ends_with_the_same_figures(tmp_path: 
     broken = Journal(tmp_path / "broken")
     with pytest.raises(StageError, match="ended unexpectedly"):
         run(FakeEngines(dies_on={"int8": frozenset({48_000})}), broken, chosen)
-    left = broken.begin({"what": "tones"}, anew=False)
+    left = broken.begin({"what": "tones"}, restart=False)
     assert set(left) == {(0, "c0"), (0, "c1")}
     done = run(FakeEngines(factors={"int8": 99.0}), broken, chosen)
     whole = run(FakeEngines(), Journal(tmp_path / "whole"), chosen)
@@ -120,7 +121,7 @@ def test_a_worker_survives_a_clip_that_fails_and_names_its_variant_when_it_dies(
         assert loaded.precision == fake_precision()
         assert loaded.load_s >= 0
         assert worker.transcribe(tone(1.0), "fr").text == "fr"
-        with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+        with pytest.raises(ClipError, match=r"^RuntimeError: cannot transcribe 32000 samples$"):
             worker.transcribe(tone(2.0), "fr")
         assert worker.transcribe(tone(1.0), None).latency_s == 0.5
         assert worker.peak_rss_bytes() > 10 << 20
@@ -168,7 +169,7 @@ def test_a_block_repeated_before_an_interruption_is_not_repeated_after_it(
     journal, chosen = Journal(tmp_path / "journal"), plan(passes=1)
     assert n_repeated(run(FakeEngines(), journal, chosen)) == 1
     assert n_repeated(run(FakeEngines(), journal, chosen)) == 1
-    quiet = journal.begin({"what": "tones"}, anew=False)
+    quiet = journal.begin({"what": "tones"}, restart=False)
     assert sum(record.repeats for record in quiet.values()) == 1
 
 
@@ -178,7 +179,7 @@ def test_clips_that_do_not_count_for_speed_are_not_repeated(
     monkeypatch.setattr(noise.Disturbance, "is_beyond", True)
     journal = Journal(tmp_path / "journal")
     run(FakeEngines(), journal, plan(passes=1, timing=(3,)))
-    found = journal.begin({"what": "tones"}, anew=False)
+    found = journal.begin({"what": "tones"}, restart=False)
     assert {record.clip_id for record in found.values() if record.repeats} == {"c3"}
 
 
@@ -198,7 +199,7 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 worker = Worker(
     EngineSpec(engine="sottovoce", variant="int8", folder=Path("int8"), compute=ComputeSpec()), FakeEngines()

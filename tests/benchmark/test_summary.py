@@ -25,8 +25,9 @@ from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips
 from sottovoce.statistics.intervals import Interval, make_blocks
 from sottovoce.terms import Component, Stage
-from tests.support import FakeEngine, fake_precision, tone
+from tests.support.engines import FakeEngine, fake_precision
 from tests.support.plans import engine_spec
+from tests.support.tones import tone
 
 BOUNDS = st.floats(-1, 3)
 
@@ -122,7 +123,7 @@ def test_a_step_of_the_decoder_is_timed_per_token() -> None:
 
 def test_a_failed_clip_is_kept_and_not_scored_as_empty() -> None:
     result, rows = summary("fp32", clips(), factor=0.1, failed=frozenset({1}))
-    assert rows[1].error == "cannot hear"
+    assert rows[1].error == "cannot transcribe"
     assert (result.wer, result.words.reference_words) == (0, 4)
     assert {stratum.n_clips for stratum in result.strata} == {2}
 

@@ -10,7 +10,7 @@ from sottovoce.benchmark.timing.measure import Measurement
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips
-from tests.support import tone
+from tests.support.tones import tone
 
 
 def engine_spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:

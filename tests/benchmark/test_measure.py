@@ -106,7 +106,7 @@ def test_a_clip_that_fails_once_is_kept_with_its_error(tmp_path: Path) -> None:
     make = FakeEngines(fails_on={"int8": frozenset({32_000})})
     found = run(make, Journal(tmp_path / "journal"), plan(passes=2))
     assert "c1" not in latencies(found, "int8")
-    error = {"int8": "RuntimeError: cannot hear 32000 samples"}
+    error = {"int8": "RuntimeError: cannot transcribe 32000 samples"}
     assert {(block.clip_id, *block.errors.items()) for block in found.blocks.values() if block.errors} == {
         ("c1", *error.items())
     }

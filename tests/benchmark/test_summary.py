@@ -70,7 +70,7 @@ def measured(
                 number=number,
                 clip_id=clip.clip.clip_id,
                 timed={} if i in failed else {name: engine.transcribe(clip.wave, "en")},
-                errors={name: "cannot hear"} if i in failed else {},
+                errors={name: "cannot transcribe"} if i in failed else {},
                 peak_rss_bytes={},
                 cpu_s=0.0,
                 steal_s=0.0,

@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sottovoce import errors
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.audit import DoctorReport

@@ -1,6 +1,6 @@
 """One fresh process for each entry, so that memory, load time and threads are its own.
 
-Nothing here imports an engine's libraries: the memory of an engine is not to hold another's.
+Nothing here imports an engine's libraries: they would count in the memory of every engine.
 """
 
 import atexit
@@ -27,35 +27,34 @@ from typing import IO, Any, Self, TypeVar, cast
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import (
-    Batching,
-    Detail,
-    Detailing,
     Engine,
     EngineSpec,
     MakeEngine,
     Probe,
-    Probing,
-    Timed,
+    SupportsBatches,
+    SupportsDetail,
+    SupportsProbe,
 )
-from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Precision
+from sottovoce.benchmark.engines.registry import find_engine
+from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.errors import StageError
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 
 STOP_TIMEOUT_S = 10.0
 
 COLD_COMMAND = (sys.executable, "-P", "-c", "from sottovoce.benchmark.timing.cold import main; main()")
-"""Not `-m`: what the request is made of would be imported twice then."""
+"""Not `-m`, which would import the module of `ColdRequest` twice."""
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What loading a variant took, and what it computes in."""
+    """The load time of a variant, and its precision."""
 
     load_s: float
     precision: Precision
@@ -63,12 +62,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdRun:
-    """What the first transcript of a fresh process took.
+    """The first transcript of a fresh process.
 
     Attributes:
-        seconds: from starting the process to having the transcript.
+        seconds: from starting the process to receiving the transcript.
         peak_rss_bytes: largest resident set of the process.
-        text: the transcript.
     """
 
     seconds: float
@@ -84,7 +82,7 @@ class _Ready:
 class _Question(StrEnum):
     PEAK = "peak"
     PRECISION = "precision"
-    TELLS_DETAILS = "tells_details"
+    SUPPORTS_DETAIL = "supports_detail"
     PROBE = "probe"
 
 
@@ -95,7 +93,7 @@ class _Transcribe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TellDetail:
+class _Detail:
     wave: Wave
     language: str | None
 
@@ -118,10 +116,11 @@ class ClipError(Exception):
 
 
 class Worker:
-    """A process that runs one engine; only one worker is asked at a time."""
+    """A process that runs one engine; only one worker works at a time."""
 
-    def __init__(self, spec: EngineSpec, make: MakeEngine = make_engine) -> None:
+    def __init__(self, spec: EngineSpec, make: MakeEngine | None = None) -> None:
         self.spec = spec
+        make = make or find_engine(spec.engine).open
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, spec, make), daemon=True)
@@ -129,7 +128,7 @@ class Worker:
         theirs.close()
 
     def load(self) -> Loaded:
-        """Wait until the variant is loaded, and ask what it computes in.
+        """Wait until the variant is loaded, and read its precision back.
 
         Raises:
             StageError: it cannot be loaded, or the process died.
@@ -146,7 +145,7 @@ class Worker:
         """
         return self._expect(_Ready).load_s
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
         """Transcribe a clip in the process.
 
         Raises:
@@ -154,7 +153,7 @@ class Worker:
             StageError: the process died.
         """
         self._send(_Transcribe(wave=wave, language=language))
-        return self._expect(Timed)
+        return self._expect(TimedTranscript)
 
     @property
     def pid(self) -> int:
@@ -176,28 +175,28 @@ class Worker:
         )
         return self._expect(float)
 
-    def tells_details(self) -> bool:
-        """Ask whether the engine tells tokens, words and languages."""
-        self._send(_Question.TELLS_DETAILS)
+    def supports_detail(self) -> bool:
+        """Whether the engine returns tokens, words and languages."""
+        self._send(_Question.SUPPORTS_DETAIL)
         return self._expect(bool)
 
-    def detail(self, wave: Wave, language: str | None) -> Detail:
-        """Transcribe a clip in the process, and tell more of it than its text.
+    def detail(self, wave: Wave, language: str | None) -> DetailedTranscript:
+        """Transcribe a clip in the process, with its tokens, words and language.
 
         Raises:
             ClipError: the engine failed on this clip.
             StageError: the process died.
         """
-        self._send(_TellDetail(wave=wave, language=language))
-        return self._expect(Detail)
+        self._send(_Detail(wave=wave, language=language))
+        return self._expect(DetailedTranscript)
 
     def peak_rss_bytes(self) -> int:
-        """Ask the process for its largest resident set so far."""
+        """Return the largest resident set of the process so far."""
         self._send(_Question.PEAK)
         return self._expect(int)
 
     def probe(self) -> Probe | None:
-        """Let the process time the engine's parts alone; None where the engine cannot."""
+        """Time the engine's parts alone; None where the engine cannot."""
         self._send(_Question.PROBE)
         answer = self._receive()
         return answer if isinstance(answer, Probe) else None
@@ -248,17 +247,17 @@ class Worker:
         return answer
 
 
-def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine = make_engine) -> ColdRun:
-    """Time a fresh process from its start to its first transcript: imports, loading and the work.
+def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine | None = None) -> ColdRun:
+    """Time a fresh process from its start to its first transcript: imports, loading and the transcription.
 
     The first process of an engine is not counted: it writes the bytecode of the libraries, which an installer or
-    the first use leaves on a user's machine, and fetches files from the disk.
+    the first use leaves on a user's machine, and reads files from the disk into its cache.
 
     Args:
         spec: the entry.
         wave: float32, shape (n_samples,), 16 kHz.
         language: code; None detects it.
-        make: makes the engine, where it is none of the registry's.
+        make: takes the place of the registry's engine.
 
     Raises:
         StageError: it cannot be loaded, or the process died.
@@ -268,8 +267,8 @@ def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEng
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.npy"
         np.save(clip, wave)
-        own_make = None if make is make_engine else make
-        request = ColdRequest(spec=spec, clip=clip, language=language, make=own_make)
+        engine = make or find_engine(spec.engine)
+        request = ColdRequest(spec=spec, clip=clip, language=language, engine=engine)
         if not bytecode.is_dir():
             _run_cold(request, bytecode)
         return _run_cold(request, bytecode)
@@ -277,19 +276,19 @@ def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEng
 
 @cache
 def _bytecode_folder() -> Path:
-    """Make the folder that holds the bytecode of this process's cold starts, until it ends."""
+    """Make the folder for the bytecode of cold starts; it is removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="sottovoce-bytecode-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def _run_cold(request: ColdRequest, bytecode: Path) -> ColdRun:
-    asked = request.clip.with_name("request.json")
-    asked.write_text(request.to_json(), encoding="utf-8")
+    request_file = request.clip.with_name("request.json")
+    request_file.write_text(request.to_json(), encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with (
-        asked.open("rb") as stdin,
+        request_file.open("rb") as stdin,
         subprocess.Popen(
             COLD_COMMAND,
             stdin=stdin,
@@ -329,10 +328,10 @@ def _failed(spec: EngineSpec, failure: _Failure) -> StageError | ClipError:
 
 
 def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
-    """Run in the process: load, then answer until told to stop."""
+    """Run in the process: load, then answer until the parent sends None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(EOFError, ConnectionError):  # the parent was killed: nobody is left to tell
+    with suppress(EOFError, ConnectionError):  # the parent was killed
         _converse(connection, spec, make)
 
 
@@ -348,7 +347,7 @@ def _converse(connection: Connection, spec: EngineSpec, make: MakeEngine) -> Non
 
 
 def _end_with_parent() -> None:
-    """End this process, whatever it is doing, when its parent was killed."""
+    """End this process as soon as its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -356,7 +355,7 @@ def _end_with_parent() -> None:
 
 
 def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, _Ready]:
-    """Load the engine; the import of its libraries is not part of the load time."""
+    """Load the engine; importing its libraries is not part of the load time."""
     load = make(spec)
     started = time.perf_counter()
     engine = load()
@@ -367,28 +366,28 @@ def _answer(engine: Engine, request: object) -> object:
     try:
         return _do(engine, request)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _TellDetail))
+        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _Detail))
 
 
 def _do(engine: Engine, request: object) -> object:
     match request:
         case _Transcribe(wave=wave, language=language):
             return engine.transcribe(wave, language)
-        case _TellDetail(wave=wave, language=language):
-            return cast("Detailing", engine).detail(wave, language)
+        case _Detail(wave=wave, language=language):
+            return cast("SupportsDetail", engine).detail(wave, language)
         case _TranscribeBatch(waves=waves, languages=languages, batch_size=batch_size):
-            return cast("Batching", engine).transcribe_batch(waves, languages, batch_size)
+            return cast("SupportsBatches", engine).transcribe_batch(waves, languages, batch_size)
         case _:
-            return _tell(engine, cast("_Question", request))
+            return _reply(engine, cast("_Question", request))
 
 
-def _tell(engine: Engine, question: _Question) -> object:
+def _reply(engine: Engine, question: _Question) -> object:
     match question:
-        case _Question.TELLS_DETAILS:
-            return isinstance(engine, Detailing)
+        case _Question.SUPPORTS_DETAIL:
+            return isinstance(engine, SupportsDetail)
         case _Question.PRECISION:
             return engine.precision()
         case _Question.PROBE:
-            return engine.probe() if isinstance(engine, Probing) else None
+            return engine.probe() if isinstance(engine, SupportsProbe) else None
         case _Question.PEAK:
             return peak_rss_bytes()

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, SkippedEngine, VariantResult
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.formats.markdown import code, code_block, folded, table
 from sottovoce.reports.formats.repeat import repeat_command
 from sottovoce.reports.sections.comparison import comparison_of
@@ -135,7 +138,7 @@ def _effects(results: Results) -> str:
 
 def _describe_absent(absent: SkippedEngine) -> str:
     how = "was measured in part" if absent.is_partial else "was not measured"
-    return f"{code(absent.name)} {how}: {code(absent.told)}."
+    return f"{code(absent.name)} {how}: {code(absent.message)}."
 
 
 def _facts(results: Results) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from sottovoce.benchmark.schema.results import Comparison, Results, Stratum, VariantResult
-from sottovoce.benchmark.statistics.panel import Normalizer, PanelRow, disagrees
+from sottovoce.benchmark.schema.comparisons import Comparison, Normalizer, PanelRow
+from sottovoce.benchmark.schema.results import Results, Stratum, VariantResult
+from sottovoce.benchmark.statistics.panel import disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.reports.sections.comparison import short_errors
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, span

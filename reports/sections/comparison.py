@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from itertools import groupby
 
-from sottovoce.benchmark.schema.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
-from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
+from sottovoce.benchmark.schema.comparisons import Comparison, MatchedPairs, PeerComparison
+from sottovoce.benchmark.schema.results import ColdStart, Results, VariantResult
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.text.units import (
     NOT_MEASURED,
@@ -59,7 +59,7 @@ def _peer_row(results: Results, peer: PeerComparison) -> Row:
     return Row(
         label=peer.peer,
         cells=(
-            Cell(text=results.variant(peer.peer).precision.told),
+            Cell(text=results.variant(peer.peer).precision.summary),
             Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
             Cell(text=signed_points(peer.wer_delta.value), note=span(peer.wer_delta, signed_points)),
         ),
@@ -78,7 +78,7 @@ def absent_table(results: Results) -> Table | None:
             Group(
                 label=None,
                 rows=tuple(
-                    Row(label=absent.name, cells=(Cell(text=absent.told),)) for absent in results.absent
+                    Row(label=absent.name, cells=(Cell(text=absent.message),)) for absent in results.absent
                 ),
             ),
         ),
@@ -182,7 +182,7 @@ def _size_rows(results: Results) -> tuple[Row, ...]:
         _row(results, "Size on disk", lambda v: Cell(text=megabytes(v.size_bytes)), unit="MB"),
         _compared_row(results, "Size by baseline", lambda c: Cell(text=fixed(c.size_ratio)), unit="times"),
         _row(results, "Peak memory", lambda v: Cell(text=megabytes(v.peak_rss_bytes)), unit="MB"),
-        _row(results, "Effective precision", lambda v: Cell(text=v.precision.told)),
+        _row(results, "Effective precision", lambda v: Cell(text=v.precision.summary)),
         _row(results, "Engine", lambda v: Cell(text=v.engine)),
     )
 

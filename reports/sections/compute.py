@@ -1,9 +1,12 @@
 """Tables of what the work is made of: stages, ceilings, the precision it runs in."""
 
-from sottovoce.benchmark.schema.results import CeilingPart, ComponentPrecision, Results, Stage, VariantResult
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.precision import ComponentPrecision
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.sections.comparison import comparison_of
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
 from sottovoce.reports.text.units import NOT_MEASURED, fixed, milliseconds
+from sottovoce.terms import Stage
 
 STAGE_LABELS = {
     Stage.FEATURES: "Features",
@@ -14,8 +17,8 @@ STAGE_LABELS = {
 }
 """The stages in the order in which they run, with what one call of each is."""
 CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "Encoder, a window of 30 s",
-    CeilingPart.DECODE_STEP: "Decode step",
+    RooflinePart.ENCODER_WINDOW: "Encoder, a window of 30 s",
+    RooflinePart.DECODE_STEP: "Decode step",
 }
 _PRECISION_HEADINGS = ("Inference", "KV cache", "Execution mode", "Dynamic quantization", "Run-time nodes")
 
@@ -50,7 +53,7 @@ def precision_table(results: Results) -> Table:
         columns=(*text_columns(_PRECISION_HEADINGS), Column(label="INT8 in the file", unit="nodes")),
         groups=tuple(
             Group(
-                label=f"{variant.name}: {variant.precision.told}",
+                label=f"{variant.name}: {variant.precision.summary}",
                 rows=tuple(
                     _precision_row(name, component, variant)
                     for name, component in variant.precision.components.items()
@@ -70,7 +73,7 @@ def ceilings_table(results: Results) -> Table | None:
         caption="Against the ceiling of this machine",
         corner="Variant and part",
         columns=(
-            Column(label="Ceiling", unit="ms"),
+            Column(label="RooflinePoint", unit="ms"),
             Column(label="Achieved", unit="ms"),
             Column(label="Share", unit="%"),
         ),

@@ -68,7 +68,7 @@ def glossary(results: Results) -> tuple[Fact, ...]:
             "One clip in every entry, in turn. It is disturbed where others took more of the CPU than a limit."
         )
     if results.machine is not None:
-        terms["Ceiling"] = (
+        terms["RooflinePoint"] = (
             "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
             "at the highest rate that this machine reached."
         )
@@ -107,7 +107,7 @@ def _method_facts(results: Results) -> dict[str, str]:
         "Intervals": f"{100 * method.confidence:g} %, {method.n_resamples:,} resamples by {method.blocks}",
         "Seed": f"{method.seed}",
         **({"Recordings": "over 30 s only"} if method.long else {}),
-        **({} if method.timing_clips is None else {"Timed": _timed(len(method.timing_clips))}),
+        **({} if method.timing_clips is None else {"TimedTranscript": _timed(len(method.timing_clips))}),
     }
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sottovoce.benchmark.schema.output_drift import (
-    LanguageFlips,
+    LanguageChanges,
     LengthRatio,
-    SideEffects,
+    OutputDrift,
     TimestampDrift,
 )
 from sottovoce.benchmark.schema.results import Results
@@ -49,11 +49,11 @@ def side_effects_view(results: Results) -> SideEffectsView | None:
     )
 
 
-def _sentences(found: Sequence[SideEffects]) -> tuple[str, ...]:
+def _sentences(found: Sequence[OutputDrift]) -> tuple[str, ...]:
     return tuple(map(describe_effects, found)) if len(found) <= MOST_SENTENCES else ()
 
 
-def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) -> str:
+def describe_effects(effects: OutputDrift, *, name: Callable[[str], str] = str) -> str:
     """Say in one sentence what changed most; `name` writes an entry's name."""
     said = [f"{percent(effects.token_agreement)} % of its tokens are those of the baseline"]
     if effects.language is not None:
@@ -68,7 +68,7 @@ def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) 
     return f"{name(effects.variant)}: {'; '.join(said)}."
 
 
-Reader = tuple[Column, Callable[[SideEffects], Cell]]
+Reader = tuple[Column, Callable[[OutputDrift], Cell]]
 
 
 def _effects_table(results: Results) -> Table:
@@ -127,11 +127,11 @@ def _of(found: T | None, read: Callable[[T], Cell]) -> Cell:
     return Cell(text=NOT_MEASURED) if found is None else read(found)
 
 
-def _flips(language: LanguageFlips) -> Cell:
+def _flips(language: LanguageChanges) -> Cell:
     return Cell(text=f"{language.n_flips:,}", note=f"of {language.n_clips:,}")
 
 
-def _wrong(language: LanguageFlips) -> Cell:
+def _wrong(language: LanguageChanges) -> Cell:
     return Cell(text=f"{language.variant_wrong:,}", note=f"{language.baseline_wrong:,} by the baseline")
 
 

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, more_clips_needed
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.benchmark.statistics.noninferiority import more_clips_needed
 from sottovoce.reports.text.units import NO_BREAK_SPACE, fixed, percent, signed_points
 from sottovoce.statistics.intervals import Interval
 

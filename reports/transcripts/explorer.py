@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.sections.latency import clip_speedup
 from sottovoce.reports.text.units import BYTES_PER_MB, count, fixed

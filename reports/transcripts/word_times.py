@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from sottovoce.benchmark.schema.results import SpokenWord
+from sottovoce.benchmark.schema.clips import SpokenWord
 
 _PUNCTUATION = ".,!?;:\"'()[]\u3002\u3001\uff0c"
 

@@ -14,6 +14,16 @@ class Component(StrEnum):
     DECODER_WITH_PAST = "decoder_with_past"
 
 
+class Stage(StrEnum):
+    """The parts of a transcription that are timed apart."""
+
+    FEATURES = "features"
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    DECODER_WITH_PAST = "decoder_with_past"
+    OTHER = "other"
+
+
 class Layout(StrEnum):
     """How the decoder keeps what it has computed.
 

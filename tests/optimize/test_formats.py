@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.entries import EntrySpec, choose_entries
+from sottovoce.benchmark.entries import choose_entries
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.inspection import inspect_run
 from sottovoce.cli.tables import run_table
@@ -26,7 +27,8 @@ from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 EXPORTS = (
     "exports=[{name: onnx-fp32, format: onnx, merged: true}, {name: onnx-fp16, format: onnx, weights: fp16}]"
@@ -213,7 +215,7 @@ def test_every_type_takes_the_disk_that_is_forecast(
 
 
 def names(run: Run, *engines: str) -> list[str]:
-    entries = choose_entries(run, EntrySpec(variants=(), engines=engines, threads=1), lambda *_: Path("none"))
+    entries = choose_entries(run, BenchmarkSpec(engines=engines, threads=1), lambda *_: Path("none"))
     return [entry.spec.name for entry in entries]
 
 

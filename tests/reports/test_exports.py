@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.app import app
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.kind import ReportFormat

@@ -13,7 +13,8 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.charts.chart import ChartText, Dot, DotChart
 from sottovoce.reports.charts.drawing import draw
 from sottovoce.reports.formats.comment import render_comment

@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
 from sottovoce.reports.charts.chart import ScatterChart

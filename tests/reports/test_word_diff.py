@@ -3,7 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.transcripts.changes import describe_harm, find_changes
 from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, compare_words
 

@@ -8,15 +8,17 @@ from rich.table import Table
 from rich.text import Text
 
 from sottovoce.benchmark.compare_results import ResultsComparison
-from sottovoce.benchmark.history import Past, group_lines
-from sottovoce.benchmark.schema.results import CeilingPart, Results, Stage, VariantResult
+from sottovoce.benchmark.history import HistoryEntry, group_series
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.cli.tables import MB, points, times
+from sottovoce.terms import Stage
 
 GIGA = 1e9
 
 CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "encoder, 30 s",
-    CeilingPart.DECODE_STEP: "decode step",
+    RooflinePart.ENCODER_WINDOW: "encoder, 30 s",
+    RooflinePart.DECODE_STEP: "decode step",
 }
 
 
@@ -64,7 +66,7 @@ def peers_table(results: Results) -> Table | None:
     for subject, peers in groupby(results.peers, key=lambda peer: peer.subject):
         for place, peer in enumerate(peers):
             name = "" if place else subject
-            precision = results.variant(peer.peer).precision.told
+            precision = results.variant(peer.peer).precision.summary
             table.add_row(name, peer.peer, precision, times(peer.speedup), points(peer.wer_delta))
         table.add_section()
     return table
@@ -115,7 +117,7 @@ def _remarks(results: Results) -> list[Text]:
             f"{noise.n_marked} still disturbed"
         )
     remarks += [
-        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.told}"
+        f"{'measured in part' if absent.is_partial else 'not measured'}: {absent.name}: {absent.message}"
         for absent in results.absent
     ]
     return [Text(remark) for remark in remarks]
@@ -151,7 +153,7 @@ def _result_rows(results: Results) -> list[tuple[str, list[str]]]:
     by_name = {comparison.variant: comparison for comparison in results.comparisons}
     compared = [by_name.get(variant.name) for variant in variants]
     return [
-        ("precision", [variant.precision.told for variant in variants]),
+        ("precision", [variant.precision.summary for variant in variants]),
         ("RTFx (audio s per s)", [f"{variant.rtfx:.1f}" for variant in variants]),
         ("speed-up", [times(c.speedup) if c else "baseline" for c in compared]),
         *_stage_rows(results),
@@ -278,9 +280,9 @@ def results_comparison_table(across: ResultsComparison) -> Table:
     return table
 
 
-def history_table(past: Sequence[Past]) -> Table:
+def history_table(past: Sequence[HistoryEntry]) -> Table:
     """Show what was measured before, a section for each entry under the same conditions, the latest last in it."""
-    lines = group_lines(past)
+    lines = group_series(past)
     has_hosts = len({line.conditions.host for line in lines}) > 1
     table = Table(title=f"{len(past)} measured entries", title_justify="left")
     for label in ("when", "model", "entry", *(("host",) if has_hosts else ()), "clips", "threads"):
@@ -289,7 +291,7 @@ def history_table(past: Sequence[Past]) -> Table:
         table.add_column(label, justify="right")
     for line in lines:
         host = (line.conditions.host,) if has_hosts else ()
-        for one in line.past:
+        for one in line.entries:
             table.add_row(
                 f"{one.created:%Y-%m-%d %H:%M}",
                 one.model,

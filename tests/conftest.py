@@ -1,5 +1,6 @@
 """A tiny Whisper, made into a run once for all tests."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,12 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def pytest_configure() -> None:
-    """Let commands that tests start hear Ctrl-C, although a shell that runs the tests in the background ignores it."""
+    """Prepare the environment of the commands that tests start.
+
+    They import `tests.support`, and Ctrl-C ends them although a shell that runs the tests in the background ignores it.
+    """
+    paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,8 @@ class FasterWhisperEngine(ConvertingEngine):
     @staticmethod
     def converter() -> str:
         """CTranslate2's own converter."""
+        from importlib.metadata import version
+
         return f"ctranslate2-{version('ctranslate2')}"
 
     @staticmethod

@@ -136,7 +136,7 @@ class DynamicTorchEngine(TorchEngine):
     """The same with linear layers in INT8; their inputs are quantized on the fly."""
 
     name = "torch-dynamic"
-    help = "the same with linear layers in INT8, quantized on the fly"
+    help = "torch with linear layers in INT8, quantized on the fly"
     variant = "dynamic-int8"
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import time
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,8 @@ class WhisperCppEngine(ConvertingEngine):
     @staticmethod
     def converter() -> str:
         """Our converter, which uses the package gguf."""
+        from importlib.metadata import version
+
         from sottovoce.benchmark.engines.ggml_export import GGML_EXPORT
 
         return f"ggml-{GGML_EXPORT}-{version('gguf')}"

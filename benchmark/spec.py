@@ -62,7 +62,7 @@ class BenchmarkSpec:
         default=(),
     )
     engines: tuple[str, ...] = option(
-        f"Compare engines on the same clips: {list_engines(ENGINES)}, separated by commas; ENGINE:VARIANT names a variant.",
+        "Engines to compare on the same clips, separated by commas; ENGINE:VARIANT names a variant.",
         default=(),
         metavar="ENGINE,...",
     )

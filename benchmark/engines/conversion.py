@@ -15,16 +15,13 @@ from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 def convert_checkpoint(
     checkpoint: Checkpoint, engine: type[ConvertingEngine], kind: str, *, cache: Path | None = None
 ) -> Path:
-    """Convert a Hugging Face checkpoint for an engine, once.
+    """Convert a Hugging Face checkpoint for an engine, once; return a folder that the engine loads.
 
     Args:
         checkpoint: the hash of its weights and settings names the result.
         engine: whose format it is converted to.
         kind: the type of the weights, as the engine calls it.
         cache: keeps the result; the user's checkpoint cache by default.
-
-    Returns:
-        A folder that the engine loads.
 
     Raises:
         InputError: the checkpoint cannot be converted.

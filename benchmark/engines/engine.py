@@ -111,9 +111,9 @@ class Engine(ABC):
         modules: must be installed.
         extra: of sottovoce, which installs them.
         distributions: packages that only this engine uses; results record their versions.
+        default_variant: what is measured where `--engines` names the engine alone; None: the quantized one.
         needs_checkpoint: loads the run's checkpoint instead of a variant of the run.
         takes_long: transcribes recordings over 30 s.
-        takes_batches: implements `SupportsBatches`.
     """
 
     name: ClassVar[str]
@@ -121,9 +121,9 @@ class Engine(ABC):
     modules: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]
     distributions: ClassVar[tuple[str, ...]] = ()
+    default_variant: ClassVar[str | None] = None
     needs_checkpoint: ClassVar[bool] = False
     takes_long: ClassVar[bool] = False
-    takes_batches: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
@@ -147,7 +147,7 @@ class Engine(ABC):
         Raises:
             SpecError: the run has none that the engine can load.
         """
-        return (run.recipe.quantize.name,)
+        return (cls.default_variant or run.recipe.quantize.name,)
 
     @classmethod  # noqa: B027 - most engines override it
     def check_variant(cls, variant: "Variant") -> None:
@@ -185,7 +185,6 @@ class Engine(ABC):
 
     @classmethod
     def _variant_entry(cls, variant: "Variant", threads: int) -> Entry:
-        """Return the entry of a run's variant."""
         components = variant.facts.components
         return Entry(
             spec=EngineSpec(

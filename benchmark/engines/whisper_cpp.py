@@ -20,7 +20,6 @@ from sottovoce.terms import Stage
 
 if TYPE_CHECKING:
     from sottovoce.benchmark.schema.precision import Precision
-    from sottovoce.runs import Run
     from sottovoce.runtime.audio.decode import Wave
 
 FILE_NAME = "ggml-model.bin"
@@ -51,6 +50,7 @@ class WhisperCppEngine(ConvertingEngine):
     modules = ("pywhispercpp", "gguf")
     extra = "peers"
     distributions = ("pywhispercpp",)
+    default_variant = str(GgmlType.Q8_0)
     takes_long = True
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
@@ -61,11 +61,6 @@ class WhisperCppEngine(ConvertingEngine):
         self._label = folder.name.rpartition("-")[2]
         self._model = _load(folder, compute)
         self._end = int(library.whisper_token_eot(self._model._ctx))  # noqa: SLF001 - the wrapper shows no tokens
-
-    @classmethod
-    def default_variants(cls, run: "Run") -> tuple[str, ...]:  # noqa: ARG003 - the same for every run
-        """Name the INT8 type."""
-        return (str(GgmlType.Q8_0),)
 
     @classmethod
     def entry(cls, source: ModelSource, variant: str) -> Entry | None:
@@ -150,14 +145,7 @@ def _load(folder: Path, compute: ComputeSpec) -> Any:
 
 
 def _options(library: Any, model: Any, wave: "Wave", language: str | None) -> dict[str, Any]:
-    """Return the options of a greedy transcription; with timestamps for long audio, which end its windows.
-
-    Args:
-        library: pywhispercpp's bindings.
-        model: `pywhispercpp.model.Model`.
-        wave: float32, shape (n_samples,), 16 kHz.
-        language: code; one that the model does not know is detected.
-    """
+    """Return the options of a greedy transcription; with timestamps for long audio, which end its windows."""
     return {
         "language": _language(library, model._ctx, language),  # noqa: SLF001 - the wrapper shows no languages
         "no_timestamps": not is_long(wave),

@@ -13,7 +13,7 @@ from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
 from sottovoce.benchmark.schema.failures import SkippedEngine
-from sottovoce.benchmark.schema.machine import MachineRates, Noise, SelfCheck
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
 from sottovoce.benchmark.schema.output_drift import OutputDrift
 from sottovoce.benchmark.schema.results import Dataset, Method, Rejected, Results, VariantResult
 from sottovoce.benchmark.statistics.comparison import (
@@ -33,7 +33,7 @@ from sottovoce.benchmark.timing.roofline import roofline_points
 from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.audit import read_report
-from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.environment import MachineRates, library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.outcome import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
@@ -74,7 +74,7 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
     """
     plan = data.plan
     summaries = _summaries(data)
-    entrants = [(summary, data.rows[summary.name]) for summary in summaries]
+    entrants = [Entrant(summary, data.rows[summary.name]) for summary in summaries]
     self_check = _self_check(data)
     return Results(
         created=created_now(),
@@ -159,8 +159,8 @@ def _compare_all(entrants: Sequence[Entrant], plan: Plan, noise: Interval | None
 
 def _compare_peers(entrants: Sequence[Entrant], plan: Plan) -> tuple[PeerComparison, ...]:
     """Compare each of our variants except the baseline with each entry of another engine."""
-    ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
-    others = [entrant for entrant in entrants if entrant[0].engine != DEFAULT_ENGINE]
+    ours = [entrant for entrant in entrants[1:] if entrant.result.engine == DEFAULT_ENGINE]
+    others = [entrant for entrant in entrants if entrant.result.engine != DEFAULT_ENGINE]
     return tuple(
         compare_peer(subject, peer, by_speaker, rng=np.random.default_rng(plan.spec.seed))
         for subject in ours

@@ -15,7 +15,7 @@ from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 HASH_DIGITS = 12
 """Shown of a hash."""

@@ -12,10 +12,9 @@ from sottovoce.benchmark.history import add_to_history, history_path
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.failures import FailedIn
-from sottovoce.benchmark.schema.machine import MachineRates
 from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
-from sottovoce.benchmark.statistics.comparable import why_incomparable
+from sottovoce.benchmark.statistics.comparison import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, score_clips
 from sottovoce.benchmark.timing.cold_starts import measure_cold_starts
 from sottovoce.benchmark.timing.excluded import FailedPeers
@@ -26,7 +25,8 @@ from sottovoce.benchmark.timing.scaling import Scaling, measure_scaling
 from sottovoce.benchmark.timing.worker import ColdRun, Loaded
 from sottovoce.benchmark.writing import write_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.environment import MachineRates
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.speech.clips import ClipSet, filter_clips
@@ -73,7 +73,7 @@ def benchmark(
     _require_extra()
     speech = filter_clips(speech, spec.where)
     plan = make_plan(run, speech, spec, reporter)
-    with told_plainly(out), journal.output_lock():
+    with translated_os_errors(out), journal.output_lock():
         data = _measure_all(run, plan, journal, reporter, make)
         results = assemble(run, speech, data)
         with new_folder(out, force=force) as work:
@@ -86,7 +86,7 @@ def benchmark(
 def _measure_all(
     run: Run, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine | None
 ) -> BenchmarkData:
-    begun = journal.begin(settings_of(run, plan), anew=plan.spec.restart)
+    begun = journal.begin(settings_of(run, plan), restart=plan.spec.restart)
     _note_begun(begun, journal, reporter)
     failed = FailedPeers(reporter, failed_before(begun.values(), plan.failed))
     early_rates = _rates(plan, reporter)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sottovoce.benchmark.engines.registry import ENGINES, list_engines
 from sottovoce.errors import SpecError
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
 

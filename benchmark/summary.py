@@ -16,10 +16,10 @@ from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.benchmark.timing.journal import BlockRecord
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.worker import ColdRun
-from sottovoce.calibrate.coverage import estimate_snr_db
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
+from sottovoce.speech.properties import estimate_snr_db
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
 from sottovoce.terms import Stage
 

@@ -11,7 +11,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from tests.support import tiny_checkpoint, write_tone_set
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import write_tone_set
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("sottovoce")

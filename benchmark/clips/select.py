@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from sottovoce.benchmark.engines.engine import WINDOW_S
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.record import usable_clips
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
+from sottovoce.speech.properties import sha256_of_wave
 from sottovoce.storage.artifacts import canonical_sha256
 
 NO_LONG_CLIPS = "no recording is over 30 s; give longer ones, or omit --long"

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from sottovoce.statistics.accuracy import WordErrors
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Stage
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Stage
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 
 class FailedIn(StrEnum):

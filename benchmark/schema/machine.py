@@ -1,20 +1,11 @@
-"""The machine: its roofline, its noise, and the A/A check."""
+"""A variant against the roofline, the noise of the machine, and the A/A check."""
 
 from enum import StrEnum
 
 from pydantic import Field
 
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
-
-
-class MachineRates(Document):
-    """The highest rates of this machine with the threads of the benchmark."""
-
-    macs_per_s: dict[str, float] = Field(
-        description="Multiply-accumulates of a large matrix product, by type."
-    )
-    bytes_per_s: float = Field(description="Read from memory, for weights that are used once.")
+from sottovoce.storage.documents import Document
 
 
 class RooflinePart(StrEnum):

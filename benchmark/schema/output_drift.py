@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 
 class LanguageChanges(Document):

@@ -9,21 +9,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
 from sottovoce.benchmark.schema.failures import SkippedEngine
-from sottovoce.benchmark.schema.machine import MachineRates, Noise, RooflinePoint, SelfCheck
+from sottovoce.benchmark.schema.machine import Noise, RooflinePoint, SelfCheck
 from sottovoce.benchmark.schema.output_drift import OutputDrift
 from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.errors import InputError
-from sottovoce.machine.environment import Host
+from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_document, read_json_lines
 from sottovoce.terms import Stage
 
 RESULTS_NAME = "results.json"
@@ -243,16 +243,5 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     clips = path.with_name(CLIPS_NAME)
     if not clips.is_file():
         raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")
-    try:
-        results = Results.model_validate_json(path.read_bytes())
-        lines = clips.read_text(encoding="utf-8").split("\n")
-        rows = tuple(ClipRow.model_validate_json(line) for line in lines if line.strip())
-    except UnicodeDecodeError as cause:
-        raise InputError(f"{clips} is damaged: it is not UTF-8; run `sottovoce benchmark` again") from cause
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path.parent} is damaged or of another version: {where}: {first['msg']}"
-        ) from cause
-    return results, rows
+    advice = "run `sottovoce benchmark` again"
+    return read_document(path, Results, advice=advice), read_json_lines(clips, ClipRow, advice=advice)

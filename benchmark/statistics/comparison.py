@@ -1,7 +1,8 @@
 """Compare an entry with the baseline or with another engine, paired clip by clip."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,8 +36,13 @@ MIN_STRATUM_CLIPS = 2
 """A single clip has no spread and so no interval."""
 
 BlocksOf = Callable[[Sequence[ClipRow]], Blocks]
-Entrant = tuple[VariantResult, Sequence[ClipRow]]
-"""An entry's summary and its rows, in the order of the clips."""
+
+
+class Entrant(NamedTuple):
+    """An entry with its rows, in the order of the clips."""
+
+    result: VariantResult
+    rows: Sequence[ClipRow]
 
 
 def median_latency_s(row: ClipRow) -> float:
@@ -168,39 +174,32 @@ def compare(
     Raises:
         GateError: the references have no words, or no clip has times of both.
     """
-    paired = _pair(baseline[1], variant[1], blocks, rng)
+    paired = _pair(baseline.rows, variant.rows, blocks, rng)
     before, after = paired.before, paired.after
-    sizes = (baseline[0].component_size_bytes, variant[0].component_size_bytes)
+    pairs = list(zip(before, after, strict=True))
+    added_errors = [b.words.errors - a.words.errors for a, b in pairs]
+    sizes = (baseline.result.component_size_bytes, variant.result.component_size_bytes)
     return Comparison(
-        variant=variant[0].name,
+        variant=variant.result.name,
         speedup=paired.speedup,
         stage_speedup=_stage_speedups(*timed_pairs(before, after), blocks, rng),
-        size_ratio=variant[0].size_bytes / baseline[0].size_bytes,
+        size_ratio=variant.result.size_bytes / baseline.result.size_bytes,
         component_size_ratio={name: sizes[1][name] / sizes[0][name] for name in sizes[0] if name in sizes[1]},
         wer_delta=paired.wer_delta,
-        n_changed=sum(
-            a.normalized_hypothesis != b.normalized_hypothesis for a, b in zip(before, after, strict=True)
-        ),
-        n_worse=sum(b.words.errors > a.words.errors for a, b in zip(before, after, strict=True)),
-        n_better=sum(b.words.errors < a.words.errors for a, b in zip(before, after, strict=True)),
-        no_regression_rate=float(
-            np.mean([b.words.errors <= a.words.errors for a, b in zip(before, after, strict=True)])
-        ),
-        matched_pairs=matched_pairs((_mistakes(a), _mistakes(b)) for a, b in zip(before, after, strict=True)),
+        n_changed=sum(a.normalized_hypothesis != b.normalized_hypothesis for a, b in pairs),
+        n_worse=sum(added > 0 for added in added_errors),
+        n_better=sum(added < 0 for added in added_errors),
+        no_regression_rate=float(np.mean([added <= 0 for added in added_errors])),
+        matched_pairs=matched_pairs((_mistakes(a), _mistakes(b)) for a, b in pairs),
         panel=make_panel(
-            [
-                (a.reference, a.hypothesis, b.hypothesis, a.language)
-                for a, b in zip(before, after, strict=True)
-            ],
+            [(a.reference, a.hypothesis, b.hypothesis, a.language) for a, b in pairs],
             paired.cut,
             margin=margin,
             rng=rng,
         ),
         strata=tuple(_compare_strata(before, after, rng)),
         n_clips=len(before),
-        n_failed=sum(
-            a.error is not None or b.error is not None for a, b in zip(baseline[1], variant[1], strict=True)
-        ),
+        n_failed=len(baseline.rows) - len(before),
         n_blocks=paired.cut.n_blocks,
         verdict=judge(paired, margin=margin, noise=noise),
     )
@@ -236,9 +235,12 @@ def compare_peer(
     subject: Entrant, peer: Entrant, blocks: BlocksOf, *, rng: np.random.Generator
 ) -> PeerComparison:
     """Compare an entry of our engine with one of another on the clips that both transcribed; see `compare`."""
-    paired = _pair(peer[1], subject[1], blocks, rng)
+    paired = _pair(peer.rows, subject.rows, blocks, rng)
     return PeerComparison(
-        subject=subject[0].name, peer=peer[0].name, speedup=paired.speedup, wer_delta=paired.wer_delta
+        subject=subject.result.name,
+        peer=peer.result.name,
+        speedup=paired.speedup,
+        wer_delta=paired.wer_delta,
     )
 
 
@@ -327,3 +329,21 @@ def judge_speed(speedup: Interval, *, n_clips: int, noise: Interval | None = Non
     if speedup.high < slower:
         return SpeedVerdict.SLOWER
     return SpeedVerdict.UNDECIDED
+
+
+def why_incomparable(ours: Sequence[ClipRow], peer: Sequence[ClipRow]) -> str | None:
+    """Return why an entry of another engine cannot be compared; None if it can, or if the reason lies with our entry.
+
+    Both arguments have one row for each clip, in the same order.
+    """
+    shared = [a for a, b in zip(ours, peer, strict=True) if a.error is None and b.error is None]
+    timed = [a for a, b in zip(ours, peer, strict=True) if a.latency_s and b.latency_s]
+    if any(row.latency_s for row in ours) and not timed:
+        return "it transcribed no clip that counts for speed and that we transcribed"
+    if _n_words(row for row in ours if row.error is None) and not _n_words(shared):
+        return "it transcribed no clip with words that we transcribed"
+    return None
+
+
+def _n_words(rows: Iterable[ClipRow]) -> int:
+    return sum(row.words.reference_words for row in rows)

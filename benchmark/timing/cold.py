@@ -9,13 +9,13 @@ import os
 import pickle
 import signal
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, cast
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Transcribe
 from sottovoce.errors import SottovoceError
+from sottovoce.machine.resources import peak_rss_bytes
 
 STDOUT, STDERR = 1, 2
 
@@ -72,7 +72,7 @@ def _answer(request: ColdRequest) -> Answer:
         text = transcribe(np.load(request.clip, allow_pickle=False), request.language)
     except Exception as cause:  # noqa: BLE001 - the same
         return {"error": one_line(cause), "is_fatal": False}
-    return {"text": text, "peak_rss_bytes": _peak_rss_bytes()}
+    return {"text": text, "peak_rss_bytes": peak_rss_bytes()}
 
 
 def _open(request: ColdRequest) -> Transcribe:
@@ -80,15 +80,3 @@ def _open(request: ColdRequest) -> Transcribe:
         return request.engine.open_cold(request.spec)
     engine = cast("MakeEngine", request.engine)(request.spec)()
     return lambda wave, language: engine.transcribe(wave, language).text
-
-
-def _peak_rss_bytes() -> int:
-    """Return the largest resident set of this process, as `machine.peak_rss_bytes`, which imports pydantic."""
-    with suppress(OSError), Path("/proc/self/status").open(encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

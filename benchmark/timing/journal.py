@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from sottovoce.benchmark.engines.transcription import TimedTranscript
 from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.timing.noise import Disturbance
-from sottovoce.errors import InputError
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_json_lines
 from sottovoce.storage.folders import DELETED, sibling
 from sottovoce.storage.locks import lock_path, output_lock
 from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
@@ -88,19 +85,19 @@ class Journal:
         """
         return output_lock(self.folder, wait=False)
 
-    def begin(self, settings: dict[str, str], *, anew: bool) -> Blocks:
+    def begin(self, settings: dict[str, str], *, restart: bool) -> Blocks:
         """Open the journal, and return the blocks of an interrupted benchmark with the same settings.
 
         The settings of an entry of another engine that has failed are ignored: it is no longer measured.
 
         Args:
             settings: everything that affects the figures.
-            anew: discard an existing journal.
+            restart: discard an existing journal.
 
         Raises:
             InputError: the journal has other settings, or is damaged, or the folder is not a journal.
         """
-        if not self._unfinished.begin(settings, anew=anew, ignored=self._failed_settings):
+        if not self._unfinished.begin(settings, restart=restart, ignored=self._failed_settings):
             return {}
         return {record.key: record for record in self._read_blocks()}
 
@@ -136,7 +133,4 @@ class Journal:
             return []
         whole, newline, _ = path.read_bytes().rpartition(b"\n")
         path.write_bytes(whole + newline)
-        try:
-            return [BlockRecord.model_validate_json(line) for line in whole.splitlines()]
-        except ValidationError as cause:
-            raise InputError(f"{path} is damaged; start again with --restart") from cause
+        return list(read_json_lines(path, BlockRecord, advice="start again with --restart"))

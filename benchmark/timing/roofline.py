@@ -13,7 +13,8 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.benchmark.engines.probe import INT8
-from sottovoce.benchmark.schema.machine import MachineRates, RooflinePart, RooflinePoint
+from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import InferencePrecision
 

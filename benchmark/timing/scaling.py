@@ -208,7 +208,7 @@ def _in_turns(
     reporter: Reporter,
     what: str,
 ) -> dict[_Setting, float]:
-    """Do every part with every setting, in turns, and add up the seconds."""
+    """Do all parts in every setting, in turns, and add up the seconds."""
     by_name = {setting.name: setting for setting in workers}
     seconds = dict.fromkeys(workers, 0.0)
     with reporter.progress(what, n_parts * len(workers)) as advance:

@@ -39,7 +39,7 @@ from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedT
 from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.errors import StageError
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 

@@ -20,13 +20,8 @@ from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.model.layout import COMPONENT_FILES
-from sottovoce.storage.artifacts import (
-    MANIFEST_NAME,
-    canonical_sha256,
-    read_manifest,
-    sha256_of_file,
-    write_text,
-)
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, read_manifest, sha256_of_file
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Component
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 
 __all__ = [
     "Int8Count",

@@ -5,10 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from sottovoce.errors import InputError
 from sottovoce.runs import SEARCH_NAME
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_document
 
 Settings = dict[str, object]
 """Values by the path of the key that they replace in the recipe."""
@@ -122,7 +121,4 @@ def read_search(run_folder: Path) -> SearchReport | None:
     path = run_folder / SEARCH_NAME / REPORT_NAME
     if not path.is_file():
         return None
-    try:
-        return SearchReport.model_validate_json(path.read_bytes())
-    except ValueError as cause:
-        raise InputError(f"{path} is damaged; run the search again to write it anew") from cause
+    return read_document(path, SearchReport, advice="run the search again to write it anew")

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
+from sottovoce.calibrate.record import CALIBRATION_SPLIT
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.machine.cores import usable_cores
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
+from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize import pipeline
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
@@ -35,9 +34,11 @@ from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
-from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
-from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
+from sottovoce.speech.properties import sha256_of_wave
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 
@@ -101,7 +102,7 @@ def search(
         StageError: no trial worked.
     """
     space = space_of(recipe)
-    with told_plainly(out), output_lock(out, note=reporter.note):
+    with translated_os_errors(out), output_lock(out, note=reporter.note):
         return _search(model, recipe, space, speech, out, spec, force=force, reporter=reporter)
 
 

@@ -22,7 +22,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Stage
-from tests.support import write_tone_set
+from tests.support.tones import write_tone_set
 
 TEXT = "the harbor lights went out"
 

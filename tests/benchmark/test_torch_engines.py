@@ -11,7 +11,8 @@ from sottovoce.benchmark.engines.torch import DynamicTorchEngine, TorchEngine, w
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Stage
-from tests.support import TINY_MAX_TOKENS, tiny_checkpoint, tone
+from tests.support.checkpoints import TINY_MAX_TOKENS, tiny_checkpoint
+from tests.support.tones import tone
 
 ONE_THREAD = ComputeSpec(threads=1)
 

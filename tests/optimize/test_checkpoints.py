@@ -10,7 +10,7 @@ from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.resolve import HUB_IDS, check_checkpoint, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

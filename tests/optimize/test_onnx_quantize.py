@@ -32,7 +32,7 @@ from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, Scheme, Weights
-from tests.support import tone
+from tests.support.tones import tone
 
 WEIGHTED = {Component.ENCODER: 14, Component.DECODER: 21, Component.DECODER_WITH_PAST: 17}
 """Convolutions and matrix products with a weight, of two layers each; the encoder has two convolutions."""

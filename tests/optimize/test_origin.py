@@ -11,7 +11,7 @@ from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import WEIGHTS_NAME
 from sottovoce.runs import Run, read_run
 from sottovoce.storage.artifacts import Parent, sha256_of_file
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

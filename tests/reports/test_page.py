@@ -5,9 +5,10 @@ import pytest
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import PeerComparison
-from sottovoce.benchmark.schema.machine import MachineRates, RooflinePart, RooflinePoint
+from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
 from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.schema.results import ColdStart, Results
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval

@@ -24,7 +24,7 @@ from sottovoce.cli.commands.options import (
 
 
 def with_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `spec` of a command by an option for each option of `BenchmarkSpec`; list the engines."""
+    """Replace the parameter `spec` of a command by the options that `BenchmarkSpec` declares, and list the engines."""
     hints = get_type_hints(BenchmarkSpec)
     declared = [(each, hints[each.name]) for each in fields(BenchmarkSpec) if OPTION in each.metadata]
     own = inspect.signature(command)
@@ -55,14 +55,11 @@ def _parameter(declared: Field[Any], hint: Any) -> inspect.Parameter:
         min=option.minimum,
     )
     kind = (list[str] if option.is_repeated else str) | None if is_list else hint
+    default = None if is_list else declared.default
     return inspect.Parameter(
         declared.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=None
-        if is_list
-        else declared.default * option.factor
-        if option.factor != 1
-        else declared.default,
+        default=default if option.factor == 1 else default * option.factor,
         annotation=Annotated[kind, shown],
     )
 

@@ -30,7 +30,9 @@ def compare(
     *,
     as_json: Json = False,
 ) -> None:
-    """Compare a variant across benchmarks, clip by clip; results that were measured differently are refused (exit code 3).
+    """Compare a variant across benchmarks, clip by clip.
+
+    Results that were measured differently are refused (exit code 3).
 
     Examples:
 

@@ -44,7 +44,8 @@ from sottovoce.bundle.wheels import OWN, Target, download, lock, pin
 from sottovoce.errors import InputError, SpecError
 from sottovoce.machine.os_errors import told_plainly
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, check_hashes, sha256_of_file

@@ -22,7 +22,8 @@ from sottovoce.optimize.openvino.quantize import QuantizeFile
 from sottovoce.optimize.plan import Plan, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import ClipSet

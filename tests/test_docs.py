@@ -31,14 +31,8 @@ from sottovoce.calibrate.coverage import RecordedClip
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli.app import app
 from sottovoce.optimize.sensitivity.report import SensitivityReport
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    Recipe,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, Recipe
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript

@@ -7,7 +7,8 @@ from typing import Any
 
 from sottovoce.errors import SpecError
 from sottovoce.optimize.search.outcome import Settings
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,8 @@ from sottovoce.optimize.sensitivity.rule import (
 )
 from sottovoce.optimize.sensitivity.timing import MAX_ROUNDS
 from sottovoce.progress import Advance, Reporter
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision

@@ -13,7 +13,8 @@ from pathlib import Path
 import yaml
 
 from sottovoce.errors import InputError, nearest
-from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
 from sottovoce.terms import (

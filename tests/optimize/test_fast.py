@@ -16,7 +16,7 @@ from sottovoce.optimize.openvino.graph import count_int8_in_file
 from sottovoce.optimize.openvino.padding_states import Silence, hear_silence, silent_keys, speech_frames
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.audio.features import WINDOW_FRAMES
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -19,7 +19,7 @@ from sottovoce.optimize.onnx.merge import MERGED_NAME
 from sottovoce.optimize.pipeline import optimize, quantize_again
 from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe, override_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME

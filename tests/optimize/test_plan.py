@@ -9,7 +9,7 @@ from sottovoce.calibrate.record import choose_clips
 from sottovoce.errors import InputError
 from sottovoce.optimize.plan import Plan, describe, plan, settings_of
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from tests.support import tiny_checkpoint, tone, write_tone_set, write_wav

@@ -16,7 +16,7 @@ from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.optimize.pipeline import optimize
 from sottovoce.optimize.plan import Plan, plan, settings_of
 from sottovoce.progress import Advance
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import created_now

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sottovoce.optimize.search.outcome import SearchReport
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.storage.artifacts import read_manifest, write_manifest

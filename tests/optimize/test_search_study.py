@@ -10,7 +10,7 @@ from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settin
 from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
-from sottovoce.recipes.recipe import load_recipe, parse_recipe
+from sottovoce.recipes.load import load_recipe, parse_recipe
 from sottovoce.statistics.intervals import Interval
 
 ALPHA = "quantize.components.encoder.smooth_quant_alpha"

@@ -32,7 +32,8 @@ from sottovoce.optimize.sensitivity.report import (
 )
 from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
 from sottovoce.progress import Advance, Silent
-from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, load_recipe, override_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.model.layout import component_path

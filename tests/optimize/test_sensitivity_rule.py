@@ -18,14 +18,8 @@ from sottovoce.optimize.sensitivity.rule import (
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    KeepFloat,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat
 from sottovoce.terms import Component
 
 KEEP = Implication.KEEP_FLOAT

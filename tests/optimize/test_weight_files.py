@@ -10,7 +10,7 @@ from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.plan import checkpoint_sha256, plan
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import SpecError
-from sottovoce.recipes.recipe import Recipe, load_recipe, override_recipe, parse_recipe, ready_recipes
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe, ready_recipes
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.terms import BiasCorrection, Component, Scheme
 
 SCHEMA = Path(__file__).parents[1] / "configs" / "recipe.schema.json"

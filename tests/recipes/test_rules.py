@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from sottovoce.errors import SpecError
-from sottovoce.recipes.recipe import QuantizedVariant, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import QuantizedVariant, Recipe
 from sottovoce.terms import Ctranslate2Type, Format
 
 ONNX_EXPORT = {"name": "onnx-fp32", "format": "onnx"}

@@ -2,18 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from sottovoce.errors import SpecError
+from sottovoce.recipes.recipe import ComponentQuantization, FloatVariant, QuantizedVariant, Recipe
 from sottovoce.terms import Component, Format, Layout, Scheme, Weights
 
-if TYPE_CHECKING:
-    from sottovoce.recipes.recipe import ComponentQuantization, FloatVariant, Recipe
 
-
-def check_formats(recipe: "Recipe", where: str) -> None:
+def check_formats(recipe: Recipe, where: str) -> None:
     """Check that each variant can be made in its format.
 
     Args:
@@ -36,7 +33,7 @@ def check_formats(recipe: "Recipe", where: str) -> None:
     _CHECKS[recipe.quantize.format](recipe, where)
 
 
-def _check_exports(recipe: "Recipe", where: str) -> None:
+def _check_exports(recipe: Recipe, where: str) -> None:
     """Check that each float variant has a format, a layout and graphs that go together."""
     for key, variant in (("baseline", recipe.baseline), *_numbered(recipe.exports)):
         if variant.format is Format.CTRANSLATE2:
@@ -55,11 +52,11 @@ def _check_exports(recipe: "Recipe", where: str) -> None:
             )
 
 
-def _numbered(variants: Sequence["FloatVariant"]) -> Iterator[tuple[str, "FloatVariant"]]:
+def _numbered(variants: Sequence[FloatVariant]) -> Iterator[tuple[str, FloatVariant]]:
     return ((f"exports.{i}", variant) for i, variant in enumerate(variants))
 
 
-def _check_openvino(recipe: "Recipe", where: str) -> None:
+def _check_openvino(recipe: Recipe, where: str) -> None:
     """Check that there is a variant to quantize, and that the scheme of each component fits its layout."""
     components = recipe.quantize.components
     _refuse_changed(recipe, where, _ONLY_CTRANSLATE2)
@@ -95,7 +92,7 @@ def _check_openvino(recipe: "Recipe", where: str) -> None:
         )
 
 
-def _check_dynamic_activations(recipe: "Recipe", where: str) -> None:
+def _check_dynamic_activations(recipe: Recipe, where: str) -> None:
     """Check that activations which are to be quantized on the fly are."""
     if recipe.quantize.dynamic_quantization_group_size > 0:
         return
@@ -107,7 +104,7 @@ def _check_dynamic_activations(recipe: "Recipe", where: str) -> None:
             )
 
 
-def _check_silence(recipe: "Recipe", where: str) -> None:
+def _check_silence(recipe: Recipe, where: str) -> None:
     """Check that an elastic variant has centroids of silence or a tail, not both."""
     elastic = recipe.quantize.elastic
     if elastic is None or elastic.silence_centroids is None:
@@ -148,9 +145,9 @@ _NOT_IN_CTRANSLATE2 = {
 """The same for a CTranslate2 variant."""
 
 
-def _refuse_changed(recipe: "Recipe", where: str, keys: Mapping[str, str]) -> None:
+def _refuse_changed(recipe: Recipe, where: str, keys: Mapping[str, str]) -> None:
     """Refuse keys of `quantize` that do not have the value that they have when left out."""
-    default = type(recipe.quantize)(format=recipe.quantize.format)
+    default = QuantizedVariant(format=recipe.quantize.format)
     for key, why in keys.items():
         told, expected = getattr(recipe.quantize, key), getattr(default, key)
         if told != expected:
@@ -167,7 +164,7 @@ def _instead(expected: object) -> str:
     return "" if isinstance(expected, BaseModel) else f" or set it to {json.dumps(expected)}"
 
 
-def _check_onnx(recipe: "Recipe", where: str) -> None:
+def _check_onnx(recipe: Recipe, where: str) -> None:
     """Check that there is an ONNX variant to quantize, and that nothing is asked for that ONNX variants do not have."""
     _refuse_changed(recipe, where, _NOT_IN_ONNX)
     if recipe.quantize.elastic is not None and recipe.quantize.elastic.silence_centroids is not None:
@@ -186,7 +183,7 @@ def _check_onnx(recipe: "Recipe", where: str) -> None:
         )
 
 
-def _check_onnx_component(spec: "ComponentQuantization", key: str, where: str) -> None:
+def _check_onnx_component(spec: ComponentQuantization, key: str, where: str) -> None:
     if spec.scheme is Scheme.W4:
         raise SpecError(
             f"recipe {where}: {key}.scheme is w4, but ONNX variants have INT8 weights; set it to w8"
@@ -208,11 +205,11 @@ def _check_onnx_component(spec: "ComponentQuantization", key: str, where: str) -
         )
 
 
-def _check_ctranslate2(recipe: "Recipe", where: str) -> None:
+def _check_ctranslate2(recipe: Recipe, where: str) -> None:
     _refuse_changed(recipe, where, _NOT_IN_CTRANSLATE2)
 
 
-_CHECKS: Mapping[Format, Callable[["Recipe", str], None]] = {
+_CHECKS: Mapping[Format, Callable[[Recipe, str], None]] = {
     Format.OPENVINO: _check_openvino,
     Format.ONNX: _check_onnx,
     Format.CTRANSLATE2: _check_ctranslate2,

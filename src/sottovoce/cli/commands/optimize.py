@@ -40,7 +40,7 @@ def optimize(
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize import pipeline
     from sottovoce.optimize.plan import describe, plan
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj

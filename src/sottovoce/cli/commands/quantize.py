@@ -39,7 +39,7 @@ def quantize(
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize.pipeline import quantize_again
-    from sottovoce.recipes.recipe import load_recipe, override_recipe
+    from sottovoce.recipes.load import load_recipe, override_recipe
     from sottovoce.runs import read_run
 
     session: Session = context.obj

@@ -58,7 +58,7 @@ def search(
     from sottovoce.optimize.search.search import Budget, SearchSpec
     from sottovoce.optimize.search.search import search as find
     from sottovoce.optimize.search.workers import parse_workers
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj

@@ -1,20 +1,18 @@
 """The manifests of a run and of its variants, written when their folders are complete."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from sottovoce import __version__
 from sottovoce.machine.environment import library_versions, read_host
-from sottovoce.optimize.checks.fidelity import Fidelity
-from sottovoce.optimize.checks.parity import Parity
 from sottovoce.optimize.ctranslate2.export import component_bytes, count_ctranslate2
 from sottovoce.optimize.onnx.graph import count_int8, size_bytes
 from sottovoce.optimize.openvino.graph import Int8Count, count_int8_in_file
 from sottovoce.recipes.recipe import Recipe
-from sottovoce.runs import RECIPE_NAME, VariantFacts
+from sottovoce.runs import RECIPE_NAME, ComponentFacts, Fidelity, Parity, VariantFacts
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of
 from sottovoce.storage.artifacts import (
@@ -77,35 +75,31 @@ def write_variant_manifest(folder: Path, recipe: Recipe, made: BuildInfo) -> Non
 
 
 def _facts(folder: Path, made: BuildInfo) -> VariantFacts:
-    facts = {
-        "format": format_of(folder),
-        "ctranslate2_type": made.ctranslate2_type,
-        "layout": layout_of(folder),
-        "weights": made.weights,
-        "inference_precision": made.compute.precision,
-        "dynamic_quantization_group_size": made.compute.dynamic_quantization_group_size,
-        "kv_cache_precision": made.compute.kv_cache_precision,
-        "is_multilingual": made.is_multilingual,
-        "components": {
-            str(component): _component_facts(folder, component, made) for component in components_of(folder)
-        },
-        "parity": None if made.parity is None else asdict(made.parity),
-    }
-    return VariantFacts.model_validate(facts, strict=False)
+    return VariantFacts(
+        format=format_of(folder),
+        ctranslate2_type=made.ctranslate2_type,
+        layout=layout_of(folder),
+        weights=made.weights,
+        inference_precision=made.compute.precision,
+        dynamic_quantization_group_size=made.compute.dynamic_quantization_group_size,
+        kv_cache_precision=made.compute.kv_cache_precision,
+        is_multilingual=made.is_multilingual,
+        components={part: _component_facts(folder, part, made) for part in components_of(folder)},
+        parity=made.parity,
+    )
 
 
-def _component_facts(folder: Path, component: Component, made: BuildInfo) -> dict[str, object]:
+def _component_facts(folder: Path, component: Component, made: BuildInfo) -> ComponentFacts:
     n_bytes, count = _measured(folder, component)
-    fidelity = made.fidelities.get(component)
-    return {
-        "scheme": made.schemes.get(component, Scheme.FLOAT),
-        "size_bytes": n_bytes,
-        "int8_weights": count.weights,
-        "int4_weights": count.int4_weights,
-        "int8_activations": count.activations,
-        "weighted_nodes": count.weighted,
-        "fidelity": None if fidelity is None else asdict(fidelity),
-    }
+    return ComponentFacts(
+        scheme=made.schemes.get(component, Scheme.FLOAT),
+        size_bytes=n_bytes,
+        int8_weights=count.weights,
+        int4_weights=count.int4_weights,
+        int8_activations=count.activations,
+        weighted_nodes=count.weighted,
+        fidelity=made.fidelities.get(component),
+    )
 
 
 def _measured(folder: Path, component: Component) -> tuple[int, Int8Count]:

@@ -5,7 +5,6 @@ its other values a single level, or none (docs/lab-notes.md has such a case in w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.recipes.recipe import ComponentQuantization
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 
@@ -29,22 +29,6 @@ N_CALLS = 48
 
 Run = Callable[[Call], NDArray[np.float32]]
 """Runs a component on a call and returns its first output."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How near a quantized component's first output is to the float one's on recorded calls.
-
-    Attributes:
-        n_calls: calls compared, spread over the record.
-        relative_error: mean absolute error by mean absolute value, over all calls.
-        token_agreement: share of calls whose last position has the same largest output; of a
-            decoder, the next token.
-    """
-
-    n_calls: int
-    relative_error: float
-    token_agreement: float
 
 
 def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeSpec) -> Fidelity:

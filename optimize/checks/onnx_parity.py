@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sottovoce.errors import ParityError
-from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Parity, Reference, relative_difference
+from sottovoce.optimize.checks.parity import MAX_ENCODER_DIFFERENCE, Reference, relative_difference
+from sottovoce.runs import Parity
 from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, prefill
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer

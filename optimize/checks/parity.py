@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread, quiet_libraries
+from sottovoce.runs import Parity
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.tokenizer import Tokens
@@ -51,15 +52,6 @@ class Reference:
     features: Features
     encoder_states: NDArray[np.float32]
     tokens: Tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """How far an exported variant is from PyTorch."""
-
-    n_clips: int
-    encoder_max_difference: float
-    identical_tokens: bool
 
 
 def compute_references(model: Any, processor: Any, clips: Sequence[ParityClip]) -> tuple[Reference, ...]:

@@ -17,10 +17,11 @@ from sottovoce.calibrate.store import CalibrationStore, Call
 from sottovoce.errors import InputError, MissingExtraError, ParityError
 from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, list_variables
 from sottovoce.optimize.checkpoint.identity import Identity
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import check_fidelity, compare_outputs
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import load_encoder_graph

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, Run, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import Run, check_fidelity, compare_outputs
 from sottovoce.optimize.onnx.graph import (
     LARGE_ELEMENTS,
     Graph,
@@ -42,6 +42,7 @@ from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path
 from sottovoce.runtime.model.onnx.session import open_session

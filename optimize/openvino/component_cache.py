@@ -14,11 +14,11 @@ from pydantic import TypeAdapter
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import OutputExistsError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity
 from sottovoce.optimize.openvino.quantize import quantize_file
 from sottovoce.optimize.openvino.tensor_names import settle_names
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,

@@ -8,17 +8,17 @@ PyTorch on real features and against the checkpoint's settings before it counts 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
 from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import Parity, ParityClip, Reference, check_parity, compute_references
+from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, compute_references
 from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states
 from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Parity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.storage.artifacts import MANIFEST_NAME
@@ -146,5 +146,5 @@ def check_variant(
     check_identity(folder, identity)
     check = check_onnx_parity if variant.format is Format.ONNX else check_parity
     found = check(folder, references, compute)
-    logger.info("%s: %s", variant.name, asdict(found))
+    logger.info("%s: %s", variant.name, found)
     return found

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
@@ -16,6 +16,7 @@ from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, qua
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, ElasticSection, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of

@@ -34,12 +34,15 @@ SEARCH_NAME = "search"
 SENSITIVITY_NAME = "sensitivity"
 
 
-class FidelityFacts(Document):
-    """How near a quantized component is to the float one on recorded calls."""
+class Fidelity(Document):
+    """How near a quantized component's first output is to the float one's on recorded calls."""
 
     n_calls: int
+    """Calls compared, spread over the record."""
     relative_error: float
+    """Mean absolute error divided by mean absolute value, over all calls."""
     token_agreement: float
+    """Share of calls whose last position has the same largest output; for a decoder, the next token."""
 
 
 class ComponentFacts(Document):
@@ -51,14 +54,15 @@ class ComponentFacts(Document):
     int4_weights: int = 0
     int8_activations: int
     weighted_nodes: int
-    fidelity: FidelityFacts | None = None
+    fidelity: Fidelity | None = None
 
 
-class ParityFacts(Document):
-    """How far an exported variant was from PyTorch when it was made."""
+class Parity(Document):
+    """How far an exported variant is from PyTorch when it is made."""
 
     n_clips: int
     encoder_max_difference: float
+    """Largest absolute difference of encoder outputs, divided by the largest output."""
     identical_tokens: bool
 
 
@@ -74,7 +78,7 @@ class VariantFacts(Document):
     kv_cache_precision: KvPrecision | None = None
     is_multilingual: bool
     components: dict[Component, ComponentFacts]
-    parity: ParityFacts | None = None
+    parity: Parity | None = None
 
     @property
     def compute(self) -> ComputeSpec:

@@ -9,7 +9,7 @@ from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBias
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
+from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.openvino.quantize import check_count, check_size
 from sottovoce.optimize.openvino.quantize_graph import (
@@ -20,7 +20,7 @@ from sottovoce.optimize.openvino.quantize_graph import (
 )
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from sottovoce.runs import read_run
+from sottovoce.runs import Fidelity, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, InstructionSet, Scheme

@@ -37,7 +37,6 @@ from sottovoce.optimize.onnx.weights import (
 from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.optimize.openvino.padding_states import silence_of
-from sottovoce.optimize.openvino.quantize import elastic_spec
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
@@ -99,7 +98,7 @@ def quantize_onnx_variant(
         save_graph(graph, onnx_path(into, component))
         fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), silence_of(baseline, store))
+        add_silence_states(into, variant.elastic, silence_of(baseline, store))
     return fidelities
 
 
@@ -118,7 +117,7 @@ def _copy(source: Path, into: Path, component: Component, weights: Weights) -> N
 def _calls(store: CalibrationStore, component: Component, variant: QuantizedVariant, baseline: Path) -> Calls:
     calls = store.calls(component, baseline)
     if component is Component.ENCODER and variant.elastic is not None:
-        return elastic_calls(calls, elastic_spec(variant.elastic))
+        return elastic_calls(calls, variant.elastic)
     return calls
 
 

@@ -26,10 +26,10 @@ from sottovoce.runtime.audio.features import HOP_SAMPLES, Features
 from sottovoce.runtime.model.elastic import (
     NO_POSITION,
     WINDOW_POSITIONS,
-    ElasticSpec,
     SilenceStates,
     plan_window,
 )
+from sottovoce.terms import ElasticSpec
 
 TABLE_RANK = 3
 """Of the position embedding: (1, 1500, d_model)."""

@@ -14,13 +14,12 @@ from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cr
 from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import ComponentQuantization, ElasticSection, QuantizedVariant
+from sottovoce.recipes.recipe import ComponentQuantization, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import ElasticSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
-from sottovoce.terms import Component, Layout, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Layout, Scheme, Weights
 
 SIZE_SLACK = 1.05
 """On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""
@@ -79,7 +78,7 @@ def quantize_variant(
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), silence_of(source, store))
+        add_silence_states(into, variant.elastic, silence_of(source, store))
     return fidelities
 
 
@@ -94,11 +93,6 @@ def quantized_compute(variant: QuantizedVariant) -> ComputeSpec:
 
 def _is_elastic(component: Component, variant: QuantizedVariant) -> bool:
     return component is Component.ENCODER and variant.elastic is not None
-
-
-def elastic_spec(section: ElasticSection) -> ElasticSpec:
-    """Take a recipe's word for the runtime's."""
-    return ElasticSpec(**section.model_dump())
 
 
 def _hand_over_int8_keys(folder: Path) -> None:
@@ -173,7 +167,7 @@ def quantize_file(
     return fidelity
 
 
-def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSection) -> SilentKeys | None:
+def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSpec) -> SilentKeys | None:
     """Return the keys of silence that a recipe asks for; None where it asks for none."""
     if elastic.silence_centroids is None:
         return None
@@ -193,7 +187,7 @@ def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVa
         return store.prefixes()
     calls = store.calls(component, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        return elastic_calls(calls, elastic_spec(variant.elastic))
+        return elastic_calls(calls, variant.elastic)
     return calls
 
 

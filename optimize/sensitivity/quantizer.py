@@ -11,7 +11,7 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import silence_of
-from sottovoce.optimize.openvino.quantize import calls_of, elastic_spec, silent_keys
+from sottovoce.optimize.openvino.quantize import calls_of, silent_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.parts import Parts
@@ -102,9 +102,7 @@ class BlockQuantizer:
         path = folder / f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(graph, path, compress_to_fp16=False)
         if component is Component.ENCODER and self.variant.elastic is not None:
-            add_silence_states(
-                folder, elastic_spec(self.variant.elastic), silence_of(self.source, self.store)
-            )
+            add_silence_states(folder, self.variant.elastic, silence_of(self.source, self.store))
         return path
 
     def _write_decoders(self, graph: Any, component: Component, folder: Path) -> tuple[Path, ...]:

@@ -1,9 +1,12 @@
-"""The field's terms as enumerations: what recipes, manifests and the runtime call things.
+"""The field's terms, and settings that recipes, manifests and the runtime share.
 
-Nothing else is in here, so that a device can import it in no time.
+It imports nothing but small parts of the standard library, so that a device loads it quickly.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Any
 
 
 class Component(StrEnum):
@@ -134,3 +137,38 @@ class InferencePrecision(StrEnum):
     F32 = "f32"
     BF16 = "bf16"
     F16 = "f16"
+
+
+class _Bounds:
+    """Bounds that pydantic checks where a recipe holds the field; the runtime itself does not load pydantic."""
+
+    def __init__(self, **bounds: float) -> None:
+        self._bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> Any:
+        return {**handler(source), **self._bounds}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticSpec:
+    """How an elastic encoder cuts a window: encode the speech, append the states that padding would give.
+
+    OpenVINO compiles kernels for each length that it meets and keeps them, 5 to 10 MB each; the buckets keep the
+    number of lengths small.
+    """
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012 - of pydantic
+
+    margin_s: Annotated[float, _Bounds(ge=0, le=30)] = 0.5
+    """Padding that is encoded behind the speech, in seconds."""
+    tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 10.0
+    """Least length of the padding states that are appended to a window decoded alone, in seconds of audio."""
+    batch_tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 5.0
+    """The same where several windows are decoded together, as in long audio."""
+    bucket_s: Annotated[float, _Bounds(gt=0, le=30)] = 1.0
+    """Encoded lengths are rounded up to a multiple of this, above 10 s to a multiple of twice this."""
+    states_bucket_s: Annotated[float, _Bounds(gt=0, le=30)] = 5.0
+    """The number of states for the decoder is rounded up to a multiple of this, with further padding states."""
+    silence_centroids: Annotated[int, _Bounds(ge=1, le=255)] | None = None
+    """Keys in each of the encoder's layers, and states for the decoder, that stand for all padding that was cut off:
+    the decoder attends to all 30 s, and there are no tails. Needs the stateful layout; null gives tails."""

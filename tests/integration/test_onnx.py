@@ -16,7 +16,7 @@ from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, ElasticSection, QuantizedVariant
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
@@ -27,7 +27,7 @@ from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
-from sottovoce.terms import Component, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def int8(tiny_run: Path, fp32: Path) -> Path:
     """The encoder calibrated and elastic, the decoders with INT8 weights."""
     folder = fp32.with_name("int8")
     variant = QuantizedVariant(
-        elastic=ElasticSection(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
+        elastic=ElasticSpec(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
     )
     store = CalibrationStore(tiny_run / "calibration")
     quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")

@@ -23,7 +23,6 @@ from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import (
     ComponentQuantization,
     ComponentSpecs,
-    ElasticSection,
     KeepFloat,
     QuantizedVariant,
 )
@@ -31,7 +30,7 @@ from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
 from sottovoce.runtime.model.layout import onnx_path
-from sottovoce.terms import Component, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 from tests.support import tone
 
 WEIGHTED = {Component.ENCODER: 14, Component.DECODER: 21, Component.DECODER_WITH_PAST: 17}
@@ -215,7 +214,7 @@ def test_an_int8_variant_is_made_loads_and_hears(
     into = tmp_path / "int8"
     spec = ComponentQuantization(scheme=scheme)
     variant = QuantizedVariant(
-        elastic=ElasticSection(), components=ComponentSpecs(encoder=spec, decoder=W8, decoder_with_past=W8)
+        elastic=ElasticSpec(), components=ComponentSpecs(encoder=spec, decoder=W8, decoder_with_past=W8)
     )
     found = quantize_onnx_variant(
         tiny_onnx, CalibrationStore(record), variant, into, Silent(), baseline=baseline

@@ -120,7 +120,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _explain(error: Any) -> str:
     location = tuple(error["loc"])
     path = ".".join(map(str, location))
-    if error["type"] == "extra_forbidden":
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         known = _known_keys(location[:-1])
         return f"unknown key {path}{nearest(str(location[-1]), known)}"
     if error["type"] == "missing":

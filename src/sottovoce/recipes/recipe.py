@@ -17,6 +17,7 @@ from sottovoce.terms import (
     BiasCorrection,
     Component,
     Ctranslate2Type,
+    ElasticSpec,
     Format,
     InferencePrecision,
     InstructionSet,
@@ -187,24 +188,6 @@ class CalibrationSpec(Spec):
     """Which clips of the set are chosen."""
 
 
-class ElasticSection(Spec):
-    """How an elastic encoder cuts a window: encode the speech, append what silence would have given."""
-
-    margin_s: float = Field(default=0.5, ge=0, le=30)
-    """Padding that is encoded behind the speech, in seconds."""
-    tail_s: float = Field(default=10.0, ge=0, le=30)
-    """States of silence that are appended at least, in seconds of audio."""
-    batch_tail_s: float = Field(default=5.0, ge=0, le=30)
-    """The same where several windows are decoded together, as in long audio."""
-    bucket_s: float = Field(default=1.0, gt=0, le=30)
-    """Encoded lengths are rounded up to a multiple, above 10 s to one of twice as much: each takes memory."""
-    states_bucket_s: float = Field(default=5.0, gt=0, le=30)
-    """As much silence more is appended as makes a multiple: each number of states takes memory."""
-    silence_centroids: int | None = Field(default=None, ge=1, le=255)
-    """Keys of silence in each of the encoder's layers, and states for the decoder, that stand for all that was cut off:
-    all 30 s are heard, and there are no tails. Needs the stateful layout; null gives tails."""
-
-
 class QuantizedVariant(Spec):
     """The variant that the recipe is about."""
 
@@ -215,7 +198,7 @@ class QuantizedVariant(Spec):
     """Of a CTranslate2 variant: what its weights are on disk."""
     layout: Layout = Layout.STATELESS
     """stateless, as the baseline; stateful needs a stateful export with fp32 weights."""
-    elastic: ElasticSection | None = None
+    elastic: ElasticSpec | None = None
     """Encode the speech of a window only; null encodes 30 s. Needs the runtime of sottovoce."""
     components: ComponentSpecs = ComponentSpecs()
     weights: Weights = Weights.FP16

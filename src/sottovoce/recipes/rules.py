@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from sottovoce.errors import SpecError
 from sottovoce.recipes.recipe import ComponentQuantization, FloatVariant, QuantizedVariant, Recipe
-from sottovoce.terms import Component, Format, Layout, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Format, Layout, Scheme, Weights
 
 
 def check_formats(recipe: Recipe, where: str) -> None:
@@ -111,7 +111,7 @@ def _check_silence(recipe: Recipe, where: str) -> None:
         return
     for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
         told = getattr(elastic, key)
-        if told != type(elastic).model_fields[key].default:
+        if told != getattr(ElasticSpec(), key):
             raise SpecError(
                 f"recipe {where}: quantize.elastic.{key} is {told:g}, but there are no tails with silence_centroids; "
                 "leave out one of them"

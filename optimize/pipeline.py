@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sottovoce.calibrate.record import choose_clips, record
+from sottovoce.calibrate.record import load_calibration, record, select_calibration
 from sottovoce.errors import InputError
 from sottovoce.machine.os_errors import told_plainly
 from sottovoce.optimize.checkpoint.origin import find_checkpoint
@@ -157,9 +157,10 @@ def _make(
 
 def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporter) -> Manifest:
     """Record a run's baseline again and replace its calibration record."""
-    clips = choose_clips(
-        speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual, reporter=reporter
+    selection = select_calibration(
+        speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual
     )
+    clips = load_calibration(selection, reporter)
     with _locked_run(run, reporter) as now:
         with new_folder(now.folder / CALIBRATION_NAME, force=True) as work:
             manifest = record(

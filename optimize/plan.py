@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned, plan_clips
+from sottovoce.calibrate.record import (
+    CALIBRATION_SPLIT,
+    CalibrationSelection,
+    describe_forecast,
+    forecast_planned,
+    select_calibration,
+)
 from sottovoce.errors import SpecError
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
@@ -43,8 +49,7 @@ class Plan:
     identity: Identity
     recipe: Recipe
     speech: ClipSet
-    clips: tuple[Clip, ...]
-    """Of the speech, those to record."""
+    calibration: CalibrationSelection
     out: Path
     weight_bytes: int
     """Of the checkpoint in float32."""
@@ -73,14 +78,14 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         require_converter()
     checkpoint = resolve_checkpoint(model)
     identity = read_identity(checkpoint.folder)
-    clips = plan_clips(speech, recipe.calibration, english_only=not identity.is_multilingual)
+    calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
     planned = Plan(
         checkpoint=checkpoint,
         identity=identity,
         recipe=recipe,
         speech=speech,
-        clips=clips,
+        calibration=calibration,
         out=out,
         weight_bytes=weight_bytes,
         memory_bytes=EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes,
@@ -135,7 +140,7 @@ def _speech_sha256(planned: Plan) -> str:
         (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
         for clip in planned.speech.clips
     ]
-    return canonical_sha256([told, [_audio_sha256(clip) for clip in planned.clips]])
+    return canonical_sha256([told, [_audio_sha256(clip) for clip in planned.calibration.expected]])
 
 
 def _audio_sha256(clip: Clip) -> str:
@@ -183,7 +188,9 @@ def describe(planned: Plan) -> list[str]:
     """Tell in lines what a plan would do."""
     recipe, identity = planned.recipe, planned.identity
     recording = forecast_planned(
-        planned.checkpoint.folder, planned.clips, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
+        planned.checkpoint.folder,
+        planned.calibration.expected,
+        weight_bytes=int(TWO_DECODERS * planned.weight_bytes),
     )
     n_calibration = len(planned.speech.of_split(CALIBRATION_SPLIT))
     return [
@@ -194,7 +201,7 @@ def describe(planned: Plan) -> list[str]:
         ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(map(_described, recipe.float_variants))}",
-        f"record: {len(planned.clips)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"record: {len(planned.calibration.expected)} of {n_calibration} calibration clips of {planned.speech.name}",
         f"recording: forecast {describe_forecast(recording)}",
         f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
         f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sottovoce.calibrate.audit import read_report
-from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
+from sottovoce.calibrate.record import CalibrationClips, load_calibration, record
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint
@@ -40,12 +40,7 @@ class Sources:
     @cached_property
     def clips(self) -> CalibrationClips:
         """The clips that are recorded, decoded."""
-        return choose_clips(
-            self.planned.speech,
-            self.planned.recipe.calibration,
-            english_only=not self.planned.identity.is_multilingual,
-            reporter=self.reporter,
-        )
+        return load_calibration(self.planned.calibration, self.reporter)
 
     @cached_property
     def whisper(self) -> TorchWhisper:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.calibrate.record import choose_clips
+from sottovoce.calibrate.record import load_calibration
 from sottovoce.errors import InputError
 from sottovoce.optimize.plan import Plan, describe, plan, settings_of
 from sottovoce.progress import Silent
@@ -48,10 +48,9 @@ def planned(model: Path, speech: ClipSet, out: Path) -> Plan:
 
 def test_what_is_planned_is_what_is_recorded(english: Path, mixed: ClipSet, tmp_path: Path) -> None:
     made = planned(english, mixed, tmp_path / "run")
-    spec = made.recipe.calibration
-    recorded = choose_clips(mixed, spec, english_only=True, reporter=Silent()).loaded.loaded
-    assert made.clips == tuple(clip.clip for clip in recorded)
-    assert len(made.clips) == N_CLIPS
+    recorded = load_calibration(made.calibration, Silent()).loaded.loaded
+    assert made.calibration.expected == tuple(clip.clip for clip in recorded)
+    assert len(made.calibration.expected) == N_CLIPS
     assert f"record: {N_CLIPS} of 24 calibration clips of mixed" in describe(made)
 
 
@@ -59,7 +58,7 @@ def test_other_audio_of_a_clip_that_is_recorded_is_another_plan(
     english: Path, mixed: ClipSet, tmp_path: Path
 ) -> None:
     before = planned(english, mixed, tmp_path / "run")
-    told, last = settings_of(before)["speech"], before.clips[-1].audio
+    told, last = settings_of(before)["speech"], before.calibration.expected[-1].audio
     assert isinstance(last, Path)
     write_wav(last, tone(1.0, pitch_hz=999))
     assert settings_of(planned(english, mixed, tmp_path / "run"))["speech"] != told

@@ -21,7 +21,7 @@ RECIPE_SUFFIX = ".yaml"
 
 
 def ready_recipes() -> dict[str, str]:
-    """Return the text of each recipe that comes with sottovoce, by name."""
+    """Return the text of each recipe that sottovoce ships, by name."""
     return {
         entry.name.removesuffix(RECIPE_SUFFIX): entry.read_text(encoding="utf-8")
         for entry in files("sottovoce").joinpath("configs").iterdir()
@@ -33,11 +33,11 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or from a file, with single keys replaced.
 
     Args:
-        name_or_path: a ready recipe (`int8`) or the path of a YAML file.
+        name_or_path: name of a ready recipe (`int8`) or path of a YAML file.
         overrides: `key.path=value`, the value in YAML; the last one wins.
 
     Raises:
-        SpecError: unknown recipe, YAML that cannot be read, or a key that means nothing.
+        SpecError: unknown recipe, a file that is not YAML, or an invalid key or value.
     """
     text, where = _recipe_text(name_or_path)
     try:
@@ -56,7 +56,7 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """Return a recipe with single keys replaced (`key.path=value`, the value in YAML).
 
     Raises:
-        SpecError: a key that means nothing, or a value that does not fit.
+        SpecError: an invalid key or value.
     """
     raw = recipe.resolved()
     for override in overrides:
@@ -65,16 +65,16 @@ def override_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
 
 
 def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
-    """Check what a recipe file says.
+    """Validate a recipe.
 
     Raises:
-        SpecError: an unknown key, a wrong type or a bad choice; all of them in one message.
+        SpecError: unknown keys, wrong types or bad choices, all in one message; or keys that contradict each other.
     """
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as cause:
-        told = "; ".join(_explain(error) for error in cause.errors())
-        raise SpecError(f"recipe {where}: {told}") from cause
+        message = "; ".join(map(_explain, cause.errors()))
+        raise SpecError(f"recipe {where}: {message}") from cause
     names = [variant.name for variant in recipe.float_variants] + [recipe.quantize.name]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -130,12 +130,12 @@ def _explain(error: Any) -> str:
         return (
             f"{path} is {error['input']}, want {' or '.join(choices)}{nearest(str(error['input']), choices)}"
         )
-    told = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a ")
-    return f"{path} is {json.dumps(error['input'], default=str)}, want {told}"
+    wanted = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a ")
+    return f"{path} is {json.dumps(error['input'], default=str)}, want {wanted}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Name the keys that the schema allows at a place of the recipe."""
+    """List the keys that the schema allows at a location of the recipe."""
     schema = Recipe.model_json_schema()
     node: dict[str, Any] = schema
     for step in location:

@@ -1,8 +1,6 @@
-"""Recipes: what a person writes to say how a model is made small.
+"""The keys of a recipe: a YAML file that says how a model is exported, calibrated and quantized.
 
-A recipe is a YAML file, read into `Recipe`. Unknown keys, wrong types and bad choices are errors
-that name the file, the path of the key and the nearest valid name. Ready recipes are in
-`configs/`, with the JSON schema that editors use.
+Ready recipes are in `configs/`, with the JSON schema that editors use.
 """
 
 import json
@@ -31,13 +29,13 @@ from sottovoce.terms import (
 
 
 class Spec(BaseModel):
-    """Base of what a person writes: frozen, unknown keys refused."""
+    """Base of the sections of a recipe: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class KeepFloat(Spec):
-    """Nodes that stay float, and why."""
+    """Nodes that stay float, and the reason."""
 
     reason: str
     """Why these nodes are not quantized."""
@@ -55,7 +53,7 @@ class KeepFloat(Spec):
         return self
 
     def fits(self, name: str, type_name: str) -> bool:
-        """Tell whether a node is one of these, by its friendly name and its operation type."""
+        """Return whether a node is one of these, by its friendly name and its operation type."""
         return (
             name in self.names
             or type_name in self.types
@@ -73,7 +71,7 @@ SCHEMES_OF_KEYS: Mapping[str, tuple[Scheme, ...]] = {
     "awq": (Scheme.W4,),
     "scale_estimation": (Scheme.W4,),
 }
-"""Keys that mean something in these schemes only. Those of w8a8 may stand where a component is float for a while."""
+"""Keys that are allowed in these schemes only. Keys of w8a8 may stay where `scheme` is set to float."""
 
 
 class ComponentQuantization(Spec):
@@ -86,27 +84,27 @@ class ComponentQuantization(Spec):
     smooth_quant_alpha: float | None = Field(default=0.5, ge=0, le=1)
     """SmoothQuant's migration strength for matrix products; null turns SmoothQuant off."""
     bias_correction: BiasCorrection = BiasCorrection.FAST
-    """Of a w8a8 component: fast corrects biases from layer-wise statistics, accurate by running the model."""
+    """For w8a8. fast corrects biases from layer-wise statistics, accurate by running the model."""
     activation_range: RangeEstimator = RangeEstimator.DEFAULT
-    """Of a w8a8 component: how the ranges of activations are estimated."""
+    """For w8a8: how the ranges of activations are estimated."""
     weight_range: RangeEstimator = RangeEstimator.DEFAULT
-    """Of a w8a8 component: how the ranges of weights are estimated."""
+    """For w8a8: how the ranges of weights are estimated."""
     symmetric: bool = True
-    """Of a w8 or w4 component: weights without a zero point."""
+    """For w8 and w4: weights without a zero point."""
     group_size: int = Field(default=128, ge=-1, le=4096)
-    """Of a w4 component: weights that share a scale; -1: all of a channel."""
+    """For w4: number of weights that share a scale; -1: all of a channel."""
     ratio: float = Field(default=1.0, ge=0, le=1)
-    """Of a w4 component: share of the weights that become INT4, the least sensitive ones; the rest is INT8."""
+    """For w4: share of the weights that become INT4, the least sensitive ones; the rest is INT8."""
     awq: bool = False
-    """Of a w4 component: scale channels by their activations first (activation-aware quantization)."""
+    """For w4: scale channels by their activations first (activation-aware quantization)."""
     scale_estimation: bool = False
-    """Of a w4 component: choose scales that keep the outputs of recorded calls."""
+    """For w4: choose scales that keep the outputs of recorded calls."""
     keep_float: tuple[KeepFloat, ...] = ()
     """Nodes that stay float."""
     int8_activations: tuple[str, ...] = ()
-    """Of a w8 component: regular expressions over friendly names, of nodes whose activations are INT8 too."""
+    """For w8: regular expressions over friendly names of nodes whose activations are INT8 too."""
     dynamic_activations: tuple[str, ...] = ()
-    """Of a w8a8 component: the same, of nodes whose activations are quantized on the fly, not by recorded ranges."""
+    """For w8a8: the same, for nodes whose activations are quantized on the fly, not by recorded ranges."""
 
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
@@ -115,14 +113,14 @@ class ComponentQuantization(Spec):
         if self.dynamic_activations and self.scheme in WEIGHT_ONLY:
             raise ValueError("dynamic_activations only where scheme is w8a8")
         if self.keep_float and self.scheme in WEIGHT_ONLY:
-            raise ValueError(f"keep_float only where scheme is w8a8; of {self.scheme} no weight stays float")
+            raise ValueError(f"keep_float only where scheme is w8a8; {self.scheme} leaves no weight float")
         for key, schemes in SCHEMES_OF_KEYS.items():
             if self.scheme not in schemes and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} only where scheme is {' or '.join(schemes)}")
         return self
 
     def has_recorded_range(self, name: str, type_name: str) -> bool:
-        """Tell whether what a node takes is quantized by a recorded range: not float, and not on the fly."""
+        """Return whether the input of a node is quantized by a recorded range: not float, not on the fly."""
         return (
             self.scheme is Scheme.W8A8
             and not any(keep.fits(name, type_name) for keep in self.keep_float)
@@ -131,25 +129,22 @@ class ComponentQuantization(Spec):
 
 
 class ComponentSpecs(Spec):
-    """How each component of the INT8 variant is quantized."""
+    """How each component of the quantized variant is quantized."""
 
     encoder: ComponentQuantization = ComponentQuantization()
     decoder: ComponentQuantization = ComponentQuantization()
     """The first pass over the prompt. The classic recipe leaves it float."""
     decoder_with_past: ComponentQuantization = ComponentQuantization()
-    """Every later step: one token each."""
+    """Each later step: one token."""
 
     def of(self, component: Component) -> ComponentQuantization:
-        """Return the specification of a component."""
-        return {
-            Component.ENCODER: self.encoder,
-            Component.DECODER: self.decoder,
-            Component.DECODER_WITH_PAST: self.decoder_with_past,
-        }[component]
+        """Return the section of a component."""
+        spec: ComponentQuantization = getattr(self, component)
+        return spec
 
 
 RESERVED_NAMES = frozenset({"calibration", "search", "sensitivity", "recipe.yaml", "manifest.json"})
-"""What else stands in a run folder beside its variants."""
+"""Other entries of a run folder, which no variant may be named after."""
 
 
 def _not_reserved(name: str) -> str:
@@ -162,7 +157,7 @@ VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$"), AfterVali
 
 
 class FloatVariant(Spec):
-    """A variant that is exported as it is."""
+    """A variant that is exported and not quantized."""
 
     name: VariantName
     format: Format = Format.OPENVINO
@@ -170,74 +165,74 @@ class FloatVariant(Spec):
     weights: Weights = Weights.FP32
     layout: Layout = Layout.STATELESS
     merged: bool = False
-    """Of an ONNX variant: write both decoders as one graph as well, which transformers.js wants."""
+    """For ONNX: also write both decoders as one graph, which transformers.js needs."""
 
-    def can_be_quantized_as(self, kind: Format) -> bool:
-        """Tell whether an INT8 variant of a format can be made of it."""
-        return self.format is kind and self.weights is Weights.FP32
+    def can_be_quantized_as(self, format_: Format) -> bool:
+        """Return whether an INT8 variant of a format can be made from it."""
+        return self.format is format_ and self.weights is Weights.FP32
 
 
 class CalibrationSpec(Spec):
-    """What is recorded for the ranges of activations."""
+    """What is recorded to estimate the ranges of activations."""
 
     n_clips: int = Field(default=64, ge=1, le=10_000)
-    """Clips recorded; each gives one call of the encoder and one of the decoder for each token."""
+    """Clips to record; each gives one call of the encoder and one decoder call for each token."""
     max_clip_s: float = Field(default=30.0, gt=0, le=30)
     """Longer clips are left out: Whisper's window is 30 s."""
     seed: int = 0
-    """Which clips of the set are chosen."""
+    """Seed of the choice of clips."""
 
 
 class QuantizedVariant(Spec):
-    """The variant that the recipe is about."""
+    """The quantized variant."""
 
     name: VariantName = "int8"
     format: Format = Format.OPENVINO
-    """openvino; onnx: made of the ONNX export with fp32 weights; ctranslate2: made of the checkpoint, components left out."""
+    """openvino; onnx: made from the ONNX export with fp32 weights; ctranslate2: made from the checkpoint, without `components`."""
     ctranslate2_type: Ctranslate2Type = Ctranslate2Type.INT8
-    """Of a CTranslate2 variant: what its weights are on disk."""
+    """For CTranslate2: type of the weights on disk."""
     layout: Layout = Layout.STATELESS
-    """stateless, as the baseline; stateful needs a stateful export with fp32 weights."""
+    """stateless, like the baseline; stateful needs a stateful export with fp32 weights."""
     elastic: ElasticSpec | None = None
-    """Encode the speech of a window only; null encodes 30 s. Needs the runtime of sottovoce."""
+    """Encode only the speech of a window; null encodes 30 s. Needs the runtime of sottovoce."""
     components: ComponentSpecs = ComponentSpecs()
     weights: Weights = Weights.FP16
     """The type on disk of the weights that stay float inside quantized components."""
     inference_precision: InferencePrecision = InferencePrecision.F32
     """What the nodes that stay float compute in; f32 where the CPU cannot compute in bf16 or f16."""
     dynamic_quantization_group_size: int = Field(default=0, ge=0, le=65_536)
-    """Activations before INT8 weights are quantized on the fly, in groups of so many; 0: they stay float."""
+    """Activations before INT8 weights are quantized on the fly, in groups of this many; 0: they stay float."""
     kv_cache_precision: KvPrecision | None = None
-    """What a stateful decoder keeps self-attention's keys and values in; null: as float nodes compute."""
+    """Type of self-attention's keys and values in a stateful decoder; null: the type that float nodes compute in."""
     instruction_set: InstructionSet = InstructionSet.VNNI
-    """Of the CPU that it is for; avx2 gives weights 7 bits, so that INT8 products do not saturate there."""
+    """Of the target CPU; avx2 gives weights 7 bits, so that INT8 products do not saturate there."""
     int8_cross_keys: bool = True
-    """Quantize the keys of cross-attention once a clip, in the first decoder pass, not in each step; OpenVINO only,
+    """Quantize the keys of cross-attention once for each clip, in the first decoder pass, not in each step. OpenVINO only;
     false by default in other formats."""
 
     @model_validator(mode="before")
     @classmethod
-    def _keeps_cross_keys_float_in_other_formats(cls, told: Any) -> Any:
-        if isinstance(told, dict) and told.get("format", Format.OPENVINO) != Format.OPENVINO:
-            return {"int8_cross_keys": False, **told}
-        return told
+    def _keeps_cross_keys_float_in_other_formats(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("format", Format.OPENVINO) != Format.OPENVINO:
+            return {"int8_cross_keys": False, **raw}
+        return raw
 
 
 class SearchSection(Spec):
-    """What `sottovoce search` tries, and on how many clips it judges."""
+    """What `sottovoce search` tries, and on how many clips it compares."""
 
     choices: dict[str, tuple[object, ...]] = Field(min_length=1)
-    """Values to try beside the recipe's own, by the path of a key: `quantize.components.encoder.smooth_quant_alpha`."""
+    """Values to try in addition to the recipe's own, by the path of a key: `quantize.components.encoder.smooth_quant_alpha`."""
     judge_clips: int = Field(default=48, ge=1, le=10_000)
     """Calibration clips that were not recorded, on which the tokens of each trial are compared with the baseline's."""
     timed_clips: int = Field(default=12, ge=1, le=1_000)
-    """Of those, the clips on which each trial is timed against the baseline."""
+    """How many of those each trial is timed on against the baseline."""
     confirm_clips: int = Field(default=120, ge=1, le=10_000)
-    """Further calibration clips, held back, on which word errors are counted."""
+    """Further held-out calibration clips, on which word errors are counted."""
 
 
 class Recipe(Spec):
-    """A way to make a Whisper small."""
+    """How a Whisper is made small."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str
@@ -249,13 +244,13 @@ class Recipe(Spec):
     calibration: CalibrationSpec = CalibrationSpec()
     quantize: QuantizedVariant = QuantizedVariant()
     search: SearchSection | None = None
-    """What `sottovoce search` tries; for `search` only."""
+    """What `sottovoce search` tries; such a recipe is for `search` only."""
 
     @property
     def quantized_from(self) -> FloatVariant:
         """The float variant that is quantized: the baseline, or the stateful or ONNX export.
 
-        A CTranslate2 variant is made of the checkpoint and compared with the baseline.
+        A CTranslate2 variant is made from the checkpoint and compared with the baseline.
         """
         if self.quantize.format is Format.ONNX:
             return next(variant for variant in self.exports if variant.can_be_quantized_as(Format.ONNX))

@@ -19,7 +19,7 @@ from sottovoce.optimize.checkpoint.origin import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import QuantizeFile
-from sottovoce.optimize.plan import Plan, is_begun, settings_of
+from sottovoce.optimize.plan import RunPlan, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
@@ -42,7 +42,7 @@ Finish = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class OutputPolicy:
     """How a run is made.
 
     Attributes:
@@ -54,7 +54,7 @@ class Manner:
     restart: bool = False
 
 
-def optimize(planned: Plan, *, force: bool, reporter: Reporter, restart: bool = False) -> Run:
+def optimize(planned: RunPlan, *, force: bool, reporter: Reporter, restart: bool = False) -> Run:
     """Make a run: export, check, record, quantize; or go on with one that was interrupted.
 
     Raises:
@@ -73,10 +73,10 @@ def optimize(planned: Plan, *, force: bool, reporter: Reporter, restart: bool = 
             made.rmdir()
             quantize_into(work, made, planned.recipe, lambda: planned.checkpoint, reporter, write)
 
-    return make_run(planned, quantize, Manner(force=force, restart=restart), reporter)
+    return make_run(planned, quantize, OutputPolicy(force=force, restart=restart), reporter)
 
 
-def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) -> Run:
+def make_run(planned: RunPlan, finish: Finish, manner: OutputPolicy, reporter: Reporter) -> Run:
     """Make a run with its float variants and its record, let `finish` add to it, and let it stand.
 
     Raises:
@@ -133,7 +133,7 @@ def _remove_debris(work: Path) -> None:
 
 
 def _make(
-    planned: Plan, settings: dict[str, str], unfinished: ResumableFolder, finish: Finish, reporter: Reporter
+    planned: RunPlan, settings: dict[str, str], unfinished: ResumableFolder, finish: Finish, reporter: Reporter
 ) -> None:
     work = unfinished.folder / RUN_NAME
     try:

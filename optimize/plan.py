@@ -42,7 +42,7 @@ SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """What `optimize` would do: checked, nothing written yet."""
 
     checkpoint: Checkpoint
@@ -57,7 +57,7 @@ class Plan:
     disk_bytes: int
 
 
-def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> Plan:
+def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> RunPlan:
     """Check everything that can be checked before work begins.
 
     An output that is there is left to `make_run` where something tells that a process was writing it just now.
@@ -80,7 +80,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     identity = read_identity(checkpoint.folder)
     calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
-    planned = Plan(
+    planned = RunPlan(
         checkpoint=checkpoint,
         identity=identity,
         recipe=recipe,
@@ -107,7 +107,7 @@ def _made_bytes(out: Path) -> int:
     return sum(path.stat().st_size for path in resumable_path(out).rglob("*") if path.is_file())
 
 
-def settings_of(planned: Plan) -> dict[str, str]:
+def settings_of(planned: RunPlan) -> dict[str, str]:
     """Return what decides on a run's files, and so must be the same to go on with an unfinished one."""
     return {
         "checkpoint": checkpoint_sha256(planned.checkpoint.folder),
@@ -134,7 +134,7 @@ def checkpoint_sha256(folder: Path) -> str:
     return canonical_sha256([(path.name, sha256_of_file(path)) for path in files])
 
 
-def _speech_sha256(planned: Plan) -> str:
+def _speech_sha256(planned: RunPlan) -> str:
     """Hash what a speech set says of its clips, and the audio of those that are to be recorded."""
     told = [
         (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
@@ -184,7 +184,7 @@ def _forecast_quantized(variant: QuantizedVariant, weight_bytes: int) -> float:
     return weight_bytes * TWO_DECODERS
 
 
-def describe(planned: Plan) -> list[str]:
+def describe(planned: RunPlan) -> list[str]:
     """Tell in lines what a plan would do."""
     recipe, identity = planned.recipe, planned.identity
     recording = forecast_planned(

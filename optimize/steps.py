@@ -16,8 +16,8 @@ from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
 from sottovoce.optimize.openvino.quantize import QuantizeFile, quantize_variant, quantized_compute
-from sottovoce.optimize.openvino.tensor_names import settle_names
-from sottovoce.optimize.plan import Plan
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes
+from sottovoce.optimize.plan import RunPlan
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import FloatVariant, Recipe
 from sottovoce.runs import CALIBRATION_NAME
@@ -31,7 +31,7 @@ from sottovoce.terms import Format, Weights
 class Sources:
     """What the steps of a run work with; each is made when a step first asks for it."""
 
-    def __init__(self, planned: Plan, reporter: Reporter) -> None:
+    def __init__(self, planned: RunPlan, reporter: Reporter) -> None:
         self.planned = planned
         self.reporter = reporter
         self.compute = ComputeSpec()
@@ -181,7 +181,7 @@ def _quantize(
         fidelities = quantize_onnx_variant(source, store, asked, into, reporter, baseline=baseline)
     else:
         fidelities = quantize_variant(source, store, asked, into, reporter, write=write)
-        settle_names(into)
+        renumber_nodes(into)
     check_identity(into, identity)
     return BuildInfo(
         name=asked.name,

@@ -33,7 +33,7 @@ LogProbabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Spoken:
+class TeacherSequence:
     """What the baseline said of a clip.
 
     Attributes:
@@ -54,7 +54,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJudgement:
+class ClipComparison:
     """How a variant agrees with the baseline on one clip.
 
     Attributes:
@@ -71,10 +71,10 @@ class ClipJudgement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Comparison:
     """How a variant agrees with the baseline."""
 
-    clips: tuple[ClipJudgement, ...]
+    clips: tuple[ClipComparison, ...]
 
     @property
     def n_tokens(self) -> int:
@@ -111,7 +111,7 @@ class Candidate:
             Encoder.load(folder, compute), load_decoder(folder, compute), WhisperTokenizer.load(folder)
         )
 
-    def speak(self, clip: LoadedClip) -> Spoken:
+    def speak(self, clip: LoadedClip) -> TeacherSequence:
         """Transcribe a clip greedily without timestamps, and keep how sure each token was."""
         prompt = self._prompt(clip.clip.language)
         special = self._tokenizer.special
@@ -123,7 +123,7 @@ class Candidate:
         tokens = (*attempt.tokens, special.end)
         rows = self._rows(encoded, prompt, tokens)
         likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)
-        return Spoken(
+        return TeacherSequence(
             clip_id=clip.clip.clip_id,
             wave=clip.wave,
             prompt=prompt,
@@ -132,14 +132,14 @@ class Candidate:
             log_probabilities=np.stack(logs),
         )
 
-    def compare(self, spoken: Spoken) -> ClipJudgement:
+    def compare(self, spoken: TeacherSequence) -> ClipComparison:
         """Feed what the baseline said of a clip, and compare at each position."""
         encoded = self._encode(spoken.wave)
         n_flips, divergence = 0, 0.0
         for place, row in enumerate(self._rows(encoded, spoken.prompt, spoken.tokens)):
             n_flips += int(row.argmax()) != int(spoken.likeliest[place, 0])
-            divergence += divergence_of(row, spoken.likeliest[place], spoken.log_probabilities[place])
-        return ClipJudgement(
+            divergence += kl_divergence(row, spoken.likeliest[place], spoken.log_probabilities[place])
+        return ClipComparison(
             clip_id=spoken.clip_id, n_tokens=len(spoken.tokens), n_flips=n_flips, divergence=divergence
         )
 
@@ -178,7 +178,7 @@ def _likeliest(row: Row) -> tuple[NDArray[np.int64], LogProbabilities]:
     return top.astype(np.int64), (row[top] - log_sum_exp(row)).astype(np.float32)
 
 
-def divergence_of(row: Row, likeliest: NDArray[np.int64], log_probabilities: LogProbabilities) -> float:
+def kl_divergence(row: Row, likeliest: NDArray[np.int64], log_probabilities: LogProbabilities) -> float:
     """Return the divergence of a baseline's distribution from a variant's at one position.
 
     Args:
@@ -207,7 +207,7 @@ SMALLEST_REST = 1e-7
 
 def score(
     baseline: Candidate, clips: Sequence[LoadedClip], advance: Callable[[], None]
-) -> tuple[Spoken, ...]:
+) -> tuple[TeacherSequence, ...]:
     """Let the baseline speak.
 
     Args:
@@ -222,6 +222,6 @@ def score(
     return tuple(spoken)
 
 
-def judge(subject: Candidate, spoken: Iterable[Spoken]) -> Judgement:
+def judge(subject: Candidate, spoken: Iterable[TeacherSequence]) -> Comparison:
     """Compare a variant with what the baseline said."""
-    return Judgement(clips=tuple(subject.compare(each) for each in spoken))
+    return Comparison(clips=tuple(subject.compare(each) for each in spoken))

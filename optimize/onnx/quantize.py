@@ -34,9 +34,9 @@ from sottovoce.optimize.onnx.weights import (
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls
+from sottovoce.optimize.openvino.elastic import save_padding_states, elastic_calls
 from sottovoce.optimize.openvino.graph import Int8Count
-from sottovoce.optimize.openvino.padding_states import silence_of
+from sottovoce.optimize.openvino.padding_states import padding_of
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
@@ -98,7 +98,7 @@ def quantize_onnx_variant(
         save_graph(graph, onnx_path(into, component))
         fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
     if variant.elastic is not None:
-        add_silence_states(into, variant.elastic, silence_of(baseline, store))
+        save_padding_states(into, variant.elastic, padding_of(baseline, store))
     return fidelities
 
 

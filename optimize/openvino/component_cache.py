@@ -13,7 +13,7 @@ from pathlib import Path
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import OutputExistsError, StageError
 from sottovoce.optimize.openvino.quantize import quantize_file
-from sottovoce.optimize.openvino.tensor_names import settle_names
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runs import Fidelity
@@ -74,7 +74,7 @@ class ComponentCache:
         if not made.is_dir():
             with suppress(OutputExistsError), new_folder(made) as work:  # another worker made it meanwhile
                 entry = _quantize(source, store, component, variant, work, reporter)
-                settle_names(work)
+                renumber_nodes(work)
                 write_text(work / ENTRY_NAME, entry.model_dump_json())
         entry = _Entry.model_validate_json((made / ENTRY_NAME).read_bytes())
         if entry.fidelity is None:

@@ -16,10 +16,10 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.padding_states import (
     COUNT_STEP,
     Floats,
-    Silence,
-    SilentKeys,
+    PaddingMeans,
+    PaddingKeys,
     attentions_of,
-    centroids_of,
+    cluster,
     speech_frames,
 )
 from sottovoce.runtime.audio.features import HOP_SAMPLES, Features
@@ -40,7 +40,7 @@ SILENCE_FLOOR = -0.8
 SCALE_PORT = 4
 
 
-def make_elastic(model: Any, silent: SilentKeys | None = None) -> None:
+def make_elastic(model: Any, silent: PaddingKeys | None = None) -> None:
     """Let an exported encoder take any even number of frames, in place.
 
     optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
@@ -63,11 +63,11 @@ def make_elastic(model: Any, silent: SilentKeys | None = None) -> None:
     shape = model.input("input_features").get_partial_shape()
     model.reshape({"input_features": [1 if silent else shape[0], shape[1], -1]})
     if silent is not None:
-        _attend_to_silence(model, silent)
+        _attend_to_padding(model, silent)
     model.validate_nodes_and_infer_types()
 
 
-def _attend_to_silence(model: Any, silent: SilentKeys) -> None:
+def _attend_to_padding(model: Any, silent: PaddingKeys) -> None:
     """Put keys and values of silence behind those of each layer; each counts for the positions of its kind."""
     from openvino import opset13 as ops
 
@@ -186,7 +186,7 @@ def _cut(features: Features, spec: ElasticSpec) -> Features:
     return np.ascontiguousarray(features[:, :, : plan.n_frames])
 
 
-def add_silence_states(folder: Path, spec: ElasticSpec, silence: Silence) -> None:
+def save_padding_states(folder: Path, spec: ElasticSpec, silence: PaddingMeans) -> None:
     """Write what the decoder is to hear behind the speech into the variant's folder.
 
     Args:
@@ -197,5 +197,5 @@ def add_silence_states(folder: Path, spec: ElasticSpec, silence: Silence) -> Non
     if spec.silence_centroids is None:
         SilenceStates.save(folder, spec, silence.states.astype(np.float16))
         return
-    found = centroids_of(silence.states, spec.silence_centroids)
+    found = cluster(silence.states, spec.silence_centroids)
     SilenceStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)

@@ -15,7 +15,7 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
 from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
 from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, compute_references
-from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes, sort_states
 from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Parity
@@ -80,7 +80,7 @@ def export_variant(whisper: TorchWhisper, variant: FloatVariant, into: Path, *, 
         export_fp32(whisper, variant.layout, source)
         save_fp16(source, into)
         shutil.rmtree(source)
-    settle_names(into)
+    renumber_nodes(into)
 
 
 def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
@@ -103,7 +103,7 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
         whisper.model.generation_config.save_pretrained(folder)
         export_tokenizer(whisper.processor.tokenizer, folder)
         if layout is Layout.STATEFUL:
-            settle_states(component_path(folder, Component.DECODER))
+            sort_states(component_path(folder, Component.DECODER))
     wanted = 2 if layout is Layout.STATEFUL else len(COMPONENT_FILES)
     if len(components_of(folder)) != wanted or not (folder / "openvino_tokenizer.xml").is_file():
         raise StageError(

@@ -52,7 +52,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class PaddingMeans:
     """What an encoder computes for each position behind the speech, means over clips.
 
     Attributes:
@@ -67,7 +67,7 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SilentKeys:
+class PaddingKeys:
     """Keys that the heads of an encoder keep for what lies behind the speech.
 
     Attributes:
@@ -83,7 +83,7 @@ class SilentKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Centroids:
+class Clusters:
     """What stands for many vectors, and for which.
 
     Attributes:
@@ -110,7 +110,7 @@ class Centroids:
         return means
 
 
-def centroids_of(vectors: Floats, n: int) -> Centroids:
+def cluster(vectors: Floats, n: int) -> Clusters:
     """Divide vectors into kinds that are alike.
 
     Args:
@@ -121,14 +121,14 @@ def centroids_of(vectors: Floats, n: int) -> Centroids:
     return min(tries, key=lambda tried: float(np.square(vectors - tried.means(vectors)[tried.kinds]).sum()))
 
 
-def _divided(vectors: NDArray[np.float64], n: int, seed: int) -> Centroids:
+def _divided(vectors: NDArray[np.float64], n: int, seed: int) -> Clusters:
     random = np.random.default_rng(seed)
     _, kinds = kmeans2(vectors, n, iter=N_ITERATIONS, minit="++", rng=random, missing="warn")
-    return Centroids(kinds=kinds.astype(np.uint8), n=n)
+    return Clusters(kinds=kinds.astype(np.uint8), n=n)
 
 
 @lru_cache(maxsize=1)
-def silence_of(source: Path, store: CalibrationStore) -> Silence:
+def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
     """Return what a float32 encoder computes behind the speech of a record's clips.
 
     The last answer is kept: the trials of a search and the blocks of a sensitivity study ask for the same.
@@ -140,11 +140,11 @@ def silence_of(source: Path, store: CalibrationStore) -> Silence:
     import openvino
 
     encoder = openvino.Core().read_model(component_path(source, Component.ENCODER))
-    return hear_silence(encoder, store.calls(Component.ENCODER, source))
+    return measure_padding(encoder, store.calls(Component.ENCODER, source))
 
 
 @lru_cache(maxsize=1)
-def silent_keys_of(source: Path, store: CalibrationStore, n: int) -> SilentKeys:
+def padding_keys_of(source: Path, store: CalibrationStore, n: int) -> PaddingKeys:
     """Return the keys of silence that an elastic encoder keeps; the last answer is kept.
 
     Args:
@@ -152,20 +152,20 @@ def silent_keys_of(source: Path, store: CalibrationStore, n: int) -> SilentKeys:
         store: the calibration record.
         n: keys for each head, at most 255.
     """
-    return silent_keys(silence_of(source, store), n)
+    return padding_keys(padding_of(source, store), n)
 
 
-def silent_keys(silence: Silence, n: int) -> SilentKeys:
+def padding_keys(silence: PaddingMeans, n: int) -> PaddingKeys:
     """Let a few keys stand for all of them, head by head."""
-    divided = [[centroids_of(head, n) for head in layer] for layer in silence.keys]
-    return SilentKeys(
+    divided = [[cluster(head, n) for head in layer] for layer in silence.keys]
+    return PaddingKeys(
         keys=_means_of_heads(divided, silence.keys),
         values=_means_of_heads(divided, silence.values),
         counts=np.stack([[counts_behind(head.kinds, n) for head in layer] for layer in divided]),
     )
 
 
-def _means_of_heads(divided: Sequence[Sequence[Centroids]], vectors: Floats) -> Floats:
+def _means_of_heads(divided: Sequence[Sequence[Clusters]], vectors: Floats) -> Floats:
     return np.stack(
         [
             [head.means(each) for head, each in zip(heads, layer, strict=True)]
@@ -174,7 +174,7 @@ def _means_of_heads(divided: Sequence[Sequence[Centroids]], vectors: Floats) -> 
     )
 
 
-def hear_silence(encoder: Any, calls: Calls) -> Silence:
+def measure_padding(encoder: Any, calls: Calls) -> PaddingMeans:
     """Run an encoder on clips and take the means of what it computes behind their speech.
 
     Args:
@@ -201,7 +201,7 @@ def hear_silence(encoder: Any, calls: Calls) -> Silence:
             total[..., first:, :] += each[..., first:, :]
         counts[first:] += 1
     states, *attended = [_means(total, counts) for total in sums]
-    return Silence(states=states, keys=np.stack(attended[::2]), values=np.stack(attended[1::2]))
+    return PaddingMeans(states=states, keys=np.stack(attended[::2]), values=np.stack(attended[1::2]))
 
 
 def attentions_of(model: Any) -> list[Any]:

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
-from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
+from sottovoce.optimize.openvino.elastic import save_padding_states, elastic_calls, make_elastic
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
+from sottovoce.optimize.openvino.padding_states import PaddingKeys, padding_of, padding_keys_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, QuantizedVariant
@@ -78,7 +78,7 @@ def quantize_variant(
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
         _hand_over_int8_keys(into)
     if variant.elastic is not None:
-        add_silence_states(into, variant.elastic, silence_of(source, store))
+        save_padding_states(into, variant.elastic, padding_of(source, store))
     return fidelities
 
 
@@ -148,7 +148,7 @@ def quantize_file(
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
         with reporter.progress("encode what lies behind speech", 1) as advance:
-            make_elastic(model, silent_keys(source, store, variant.elastic))
+            make_elastic(model, padding_keys(source, store, variant.elastic))
             advance()
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
@@ -167,11 +167,11 @@ def quantize_file(
     return fidelity
 
 
-def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSpec) -> SilentKeys | None:
+def padding_keys(source: Path, store: CalibrationStore, elastic: ElasticSpec) -> PaddingKeys | None:
     """Return the keys of silence that a recipe asks for; None where it asks for none."""
     if elastic.silence_centroids is None:
         return None
-    return silent_keys_of(source, store, elastic.silence_centroids)
+    return padding_keys_of(source, store, elastic.silence_centroids)
 
 
 def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path) -> Calls:

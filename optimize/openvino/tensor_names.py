@@ -18,18 +18,18 @@ PYTORCH = "::"
 MODEL_NAME = re.compile(r'(<net name="Model)\d+(")')
 
 
-def settle_names(folder: Path) -> None:
+def renumber_nodes(folder: Path) -> None:
     """Number the nodes of a variant's graphs in the order in which they stand in each file."""
     for path in sorted(folder.glob("*.xml")):
         told = path.read_text(encoding="utf-8")
-        settled = settled_names(told)
+        settled = renumbered(told)
         if settled != told:
             written = path.with_name(f"settled-{path.name}")
             written.write_text(settled, encoding="utf-8")
             written.replace(path)  # not in place: other variants may share the file
 
 
-def settled_names(xml: str) -> str:
+def renumbered(xml: str) -> str:
     """Return a graph's text with its nodes numbered from 0; doing so again changes nothing."""
     numbers: dict[str, int] = {}
 
@@ -44,7 +44,7 @@ def settled_names(xml: str) -> str:
     return NAMES.sub(settle, MODEL_NAME.sub(r"\g<1>0\2", xml))
 
 
-def settle_states(path: Path) -> None:
+def sort_states(path: Path) -> None:
     """Write a stateful graph anew with its states in the order of their names."""
     import openvino
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SottovoceError
-from sottovoce.optimize.checks.teacher_forcing import Candidate, Judgement, Spoken, judge, score
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison, TeacherSequence, judge, score
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import quantize_variant, quantized_compute
-from sottovoce.optimize.search.outcome import Outcome
+from sottovoce.optimize.search.outcome import TrialOutcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME
@@ -95,7 +95,7 @@ class TrialBench:
         """Of the baseline on the held-back clips, a fraction."""
         return float(sum(self._baseline_errors) / max(1.0, self._words.sum()))
 
-    def try_recipe(self, recipe: Recipe, worst_divergence: float | None = None) -> Outcome:
+    def try_recipe(self, recipe: Recipe, worst_divergence: float | None = None) -> TrialOutcome:
         """Try one recipe.
 
         Args:
@@ -109,7 +109,7 @@ class TrialBench:
                 compute = quantized_compute(recipe.quantize)
                 return self._measure(folder, compute, worst_divergence, clock)
         except SottovoceError as cause:
-            return Outcome(failure=str(cause), seconds=clock.seconds)
+            return TrialOutcome(failure=str(cause), seconds=clock.seconds)
 
     @contextmanager
     def _quantized(self, recipe: Recipe, clock: "_Clock") -> Iterator[Path]:
@@ -132,7 +132,7 @@ class TrialBench:
 
     def _measure(
         self, folder: Path, compute: ComputeSpec, worst_divergence: float | None, clock: "_Clock"
-    ) -> Outcome:
+    ) -> TrialOutcome:
         with clock.time("judge"):
             judged, is_pruned = judge_until(Candidate.load(folder, compute), self._spoken, worst_divergence)
         transcriber = Transcriber.load(folder, compute=compute)
@@ -140,7 +140,7 @@ class TrialBench:
             increase = None if is_pruned else self._wer_increase(transcriber)
         with clock.time("time"):
             speedup = self._speedup(transcriber)
-        return Outcome(
+        return TrialOutcome(
             speedup=speedup,
             flips=judged.flips,
             divergence=judged.divergence,
@@ -179,8 +179,8 @@ TRIAL_PREFIX = "trial-"
 
 
 def judge_until(
-    subject: Candidate, spoken: Sequence[Spoken], worst_divergence: float | None
-) -> tuple[Judgement, bool]:
+    subject: Candidate, spoken: Sequence[TeacherSequence], worst_divergence: float | None
+) -> tuple[Comparison, bool]:
     """Judge a variant, and give it up after a quarter of the clips where it parts too much from the baseline.
 
     Returns:
@@ -190,7 +190,7 @@ def judge_until(
     first = judge(subject, spoken[:n_first])
     if worst_divergence is not None and first.divergence > worst_divergence:
         return first, True
-    return Judgement(clips=first.clips + judge(subject, spoken[n_first:]).clips), False
+    return Comparison(clips=first.clips + judge(subject, spoken[n_first:]).clips), False
 
 
 def _transcribe(transcriber: Transcriber, clip: LoadedClip) -> str:

@@ -8,7 +8,7 @@ own count and that estimate are.
 
 from collections.abc import Sequence
 
-from sottovoce.optimize.search.outcome import Outcome, Trial
+from sottovoce.optimize.search.outcome import TrialOutcome, Trial
 
 SPEED_TOLERANCE = 0.05
 """Trials this near the fastest are as fast: two timings of one variant differ by as much."""
@@ -16,7 +16,7 @@ SPEED_TOLERANCE = 0.05
 MIN_TRIALS_FOR_SLOPE = 4
 
 
-def is_finished(outcome: Outcome) -> bool:
+def is_finished(outcome: TrialOutcome) -> bool:
     """Tell whether a trial was judged in full and its word errors were counted."""
     return outcome.failure is None and not outcome.is_pruned and outcome.wer_increase is not None
 

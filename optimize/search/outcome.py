@@ -55,7 +55,7 @@ def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-class Outcome(Document):
+class TrialOutcome(Document):
     """What a trial gave."""
 
     failure: str | None = Field(default=None, description="Why it gave nothing; the figures are then empty.")
@@ -85,7 +85,7 @@ class Trial(Document):
 
     number: int
     settings: Settings
-    outcome: Outcome
+    outcome: TrialOutcome
 
 
 class SearchReport(Document):

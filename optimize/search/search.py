@@ -23,7 +23,7 @@ from sottovoce.optimize.search.choose import choose, is_finished, is_within, par
 from sottovoce.optimize.search.judged_clips import write_judged_clips
 from sottovoce.optimize.search.outcome import (
     REPORT_NAME,
-    Outcome,
+    TrialOutcome,
     SearchReport,
     Settings,
     Trial,
@@ -31,7 +31,7 @@ from sottovoce.optimize.search.outcome import (
 )
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study
-from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, Task, Workers
+from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, PendingTrial, Workers
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
@@ -139,7 +139,7 @@ def _run(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool,
         ResumableFolder(resumable_path(out), "run").remove()
         return read_run(out)
     planned = plan(model, recipe, speech, out, force=force)
-    manner = pipeline.Manner(force=force)
+    manner = pipeline.OutputPolicy(force=force)
     return pipeline.make_run(
         planned, lambda work: (work / SEARCH_NAME).mkdir(exist_ok=True), manner, reporter
     )
@@ -271,10 +271,10 @@ class _Sitting:
         try:
             recipe = self._space.with_settings(settings)
         except SpecError as cause:  # values that are good each, but not together
-            self._study.tell(number, Outcome(failure=str(cause)))
+            self._study.tell(number, TrialOutcome(failure=str(cause)))
             return
         limit = worst_divergence(self._study.trials())
-        self._workers.submit(Task(number=number, recipe=recipe, worst_divergence=limit))
+        self._workers.submit(PendingTrial(number=number, recipe=recipe, worst_divergence=limit))
         self._n_under_way += 1
 
     def _may_begin(self) -> bool:
@@ -318,7 +318,7 @@ def describe_trial(space: Space, trial: Trial) -> str:
     return f"trial {trial.number} ({changed}): {describe_outcome(trial.outcome)}"
 
 
-def describe_outcome(outcome: Outcome) -> str:
+def describe_outcome(outcome: TrialOutcome) -> str:
     """Tell in one line what a trial gave."""
     if outcome.failure is not None or outcome.speedup is None:
         return f"failed: {outcome.failure}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.optimize.search.outcome import Outcome, Settings, Trial
+from sottovoce.optimize.search.outcome import TrialOutcome, Settings, Trial
 from sottovoce.optimize.search.space import Space, label
 
 STUDY_NAME = "study.db"
@@ -137,7 +137,7 @@ class Study:
             self._repeat(trial.number, known.get(key))
         return None
 
-    def tell(self, number: int, outcome: Outcome) -> None:
+    def tell(self, number: int, outcome: TrialOutcome) -> None:
         """Keep what a trial gave that was asked for."""
         self._asked.pop(number).set_user_attr(OUTCOME_KEY, outcome.model_dump(mode="json"))
         if outcome.failure is None:
@@ -151,13 +151,13 @@ class Study:
             Trial(
                 number=trial.number,
                 settings=self._settings(trial.params),
-                outcome=Outcome.model_validate(trial.user_attrs[OUTCOME_KEY], strict=False),
+                outcome=TrialOutcome.model_validate(trial.user_attrs[OUTCOME_KEY], strict=False),
             )
             for trial in self._study.get_trials(deepcopy=False)
             if OUTCOME_KEY in trial.user_attrs
         )
 
-    def _repeat(self, number: int, outcome: Outcome | None) -> None:
+    def _repeat(self, number: int, outcome: TrialOutcome | None) -> None:
         """Answer a draw of what was tried already with what it gave, without keeping it twice."""
         if outcome is None or outcome.failure is not None:
             self._study.tell(number, state=self._state.FAIL)

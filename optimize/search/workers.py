@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from sottovoce.errors import MissingExtraError, SpecError
 from sottovoce.optimize.search.bench import BenchSpec, TrialBench
-from sottovoce.optimize.search.outcome import Outcome
+from sottovoce.optimize.search.outcome import TrialOutcome
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe
 
@@ -15,7 +15,7 @@ LOCAL, RAY = "local", "ray"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class PendingTrial:
     """A trial to try.
 
     Attributes:
@@ -36,10 +36,10 @@ class Workers(Protocol):
     baseline_wer: float
     """Of the baseline on the held-back clips, a fraction."""
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: PendingTrial) -> None:
         """Begin a task, as soon as a worker is free."""
 
-    def next_done(self) -> tuple[Task, Outcome]:
+    def next_done(self) -> tuple[PendingTrial, TrialOutcome]:
         """Wait for any task that was submitted."""
 
     def close(self) -> None:
@@ -70,14 +70,14 @@ class LocalWorker(_Closing):
 
     def __init__(self, spec: BenchSpec, reporter: Reporter) -> None:
         self._bench = TrialBench(spec, reporter)
-        self._tasks: deque[Task] = deque()
+        self._tasks: deque[PendingTrial] = deque()
         self.baseline_wer = self._bench.baseline_wer
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: PendingTrial) -> None:
         """Keep a task until it is asked for."""
         self._tasks.append(task)
 
-    def next_done(self) -> tuple[Task, Outcome]:
+    def next_done(self) -> tuple[PendingTrial, TrialOutcome]:
         """Try the task that was submitted first."""
         task = self._tasks.popleft()
         return task, self._bench.try_recipe(task.recipe, task.worst_divergence)
@@ -109,8 +109,8 @@ class RayWorkers(_Closing):
         if self._is_ours:
             ray.init(logging_level="ERROR", log_to_driver=False, include_dashboard=False)
         self._idle: deque[Any] = deque()
-        self._waiting: deque[Task] = deque()
-        self._running: dict[Any, tuple[Task, Any]] = {}
+        self._waiting: deque[PendingTrial] = deque()
+        self._running: dict[Any, tuple[PendingTrial, Any]] = {}
         try:
             self.n_workers = count_workers(self._cores(), spec.threads, n_workers)
             bench = ray.remote(num_cpus=spec.threads)(RemoteBench)
@@ -122,12 +122,12 @@ class RayWorkers(_Closing):
             self.close()
             raise
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: PendingTrial) -> None:
         """Begin a task, as soon as a worker is free."""
         self._waiting.append(task)
         self._start()
 
-    def next_done(self) -> tuple[Task, Outcome]:
+    def next_done(self) -> tuple[PendingTrial, TrialOutcome]:
         """Wait for any task that was submitted."""
         while (ready := self._next_ready()) in self._beginning:
             self._welcome(ready)
@@ -135,7 +135,7 @@ class RayWorkers(_Closing):
         task, worker = self._running.pop(ready)
         self._idle.append(worker)
         self._start()
-        return task, Outcome.model_validate_json(self._ray.get(ready))
+        return task, TrialOutcome.model_validate_json(self._ray.get(ready))
 
     def close(self) -> None:
         """Leave the cluster."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from sottovoce.errors import StageError
-from sottovoce.optimize.checks.teacher_forcing import Candidate, Judgement, Spoken, judge, score
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison, TeacherSequence, judge, score
 from sottovoce.optimize.sensitivity.parts import (
-    Parts,
-    RememberingEncoder,
+    ModelFiles,
+    CachingEncoder,
     both,
     decoding,
     encoding,
@@ -28,7 +28,7 @@ N_TIMED_CLIPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Computes:
+class ComputeSpecs:
     """What is computed in.
 
     Attributes:
@@ -45,21 +45,21 @@ class BlockBench:
 
     def __init__(
         self,
-        reference: Parts,
+        reference: ModelFiles,
         tokenizer: WhisperTokenizer,
         clips: Sequence[LoadedClip],
-        computes: Computes,
+        computes: ComputeSpecs,
         reporter: Reporter,
     ) -> None:
         """Load everything float and let it speak."""
         self._reference = reference
         self._tokenizer = tokenizer
         self._computes = computes
-        self._encoder = RememberingEncoder.load(reference.encoder, computes.judging)
+        self._encoder = CachingEncoder.load(reference.encoder, computes.judging)
         self._decoder = reference.load_decoder(computes.judging)
         subject = Candidate(self._encoder, self._decoder, tokenizer)
         with reporter.progress("let the float model speak", len(clips)) as advance:
-            self._spoken: tuple[Spoken, ...] = score(subject, clips, advance)
+            self._spoken: tuple[TeacherSequence, ...] = score(subject, clips, advance)
         self._timed = self._spoken[:N_TIMED_CLIPS]
         self._timed_encoder = reference.load_encoder(computes.timing)
         self._timed_decoder = reference.load_decoder(computes.timing)
@@ -81,7 +81,7 @@ class BlockBench:
         times = (time_in_turns(work, work).float_s for work in (encoder, decoder))
         return next(times), next(times)
 
-    def judge(self, parts: Parts, compute: ComputeSpec | None = None) -> tuple[Judgement, float | None]:
+    def judge(self, parts: ModelFiles, compute: ComputeSpec | None = None) -> tuple[Comparison, float | None]:
         """Compare a model with everything float.
 
         Args:
@@ -106,7 +106,7 @@ class BlockBench:
             )
         return judged, error
 
-    def time(self, parts: Parts) -> Saving:
+    def time(self, parts: ModelFiles) -> Saving:
         """Time what differs from everything float against it; everything, where nothing differs."""
         changes_encoder = parts.encoder != self._reference.encoder
         changes_decoder = parts.decoders != self._reference.decoders
@@ -124,12 +124,12 @@ class BlockBench:
             self._work(encoder, decoder)[part],
         )
 
-    def _loaded(self, parts: Parts, compute: ComputeSpec) -> tuple[Encoder, Decoder]:
+    def _loaded(self, parts: ModelFiles, compute: ComputeSpec) -> tuple[Encoder, Decoder]:
         """Load what differs from everything float; the rest is there."""
         encoder: Encoder = self._encoder
         decoder = self._decoder
         if parts.encoder != self._reference.encoder:
-            encoder = RememberingEncoder.load(parts.encoder, compute)
+            encoder = CachingEncoder.load(parts.encoder, compute)
         if parts.decoders != self._reference.decoders:
             decoder = parts.load_decoder(compute)
         return encoder, decoder
@@ -138,7 +138,7 @@ class BlockBench:
         return encoding(encoder, self._timed), decoding(decoder, self._encoder, self._timed)
 
 
-def figures_of(judged: Judgement, error: float | None, saving: Saving) -> Figures:
+def figures_of(judged: Comparison, error: float | None, saving: Saving) -> Figures:
     """Put together what was measured of a model."""
     return Figures(
         flips=judged.flips,
@@ -151,7 +151,7 @@ def figures_of(judged: Judgement, error: float | None, saving: Saving) -> Figure
     )
 
 
-def divergence_error(judged: Judgement) -> float:
+def divergence_error(judged: Comparison) -> float:
     """Return the standard error of a mean divergence over clips of different lengths; 0 of a single clip.
 
     Source: the linearized variance of a ratio estimator (Cochran 1977, section 6.4).

@@ -27,7 +27,7 @@ OUTPUT_PATTERN = r".*[.](proj_out|embed_tokens|embed_positions)/.*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class ModelBlock:
     """A part of a component that is quantized alone.
 
     Attributes:
@@ -45,7 +45,7 @@ class Block:
     weights: frozenset[str]
 
 
-def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[Block, ...]:
+def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[ModelBlock, ...]:
     """Find the blocks of a component that a recipe quantizes, in the order in which they run.
 
     Args:
@@ -59,7 +59,7 @@ def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -
     names = frozenset(quantizable_names(model))
     weights = _weight_names(model) - kept_names(model, spec)
     found = [
-        Block(
+        ModelBlock(
             component=component,
             kind=kind,
             layer=layer,
@@ -108,7 +108,7 @@ def _fitting(patterns: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if _matching(pattern, names))
 
 
-def alone(model: Any, block: Block, spec: ComponentQuantization) -> ComponentQuantization:
+def alone(model: Any, block: ModelBlock, spec: ComponentQuantization) -> ComponentQuantization:
     """Return how a recipe quantizes a component, with every other block kept float.
 
     Of a w4 component, the output layer alone is INT8, as it is in the whole; a ratio below 1 is a share of the
@@ -130,7 +130,7 @@ def alone(model: Any, block: Block, spec: ComponentQuantization) -> ComponentQua
     return spec.model_copy(update=changed)
 
 
-def check_alone(block: Block, quantized: Any) -> None:
+def check_alone(block: ModelBlock, quantized: Any) -> None:
     """Check that the block's weights are quantized, and no others.
 
     Raises:

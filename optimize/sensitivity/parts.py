@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sottovoce.optimize.checks.teacher_forcing import Spoken
+from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
 from sottovoce.optimize.sensitivity.timing import Work
 from sottovoce.runtime.audio.features import Features, log_mel
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -19,7 +19,7 @@ from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.terms import Component
 
 
-class RememberingEncoder(Encoder):
+class CachingEncoder(Encoder):
     """An encoder that encodes the same features once: the clips are the same for each block."""
 
     def __init__(self, graph: EncoderGraph, silence: SilenceStates | None) -> None:
@@ -35,7 +35,7 @@ class RememberingEncoder(Encoder):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class ModelFiles:
     """Where the parts of a model lie.
 
     Attributes:
@@ -47,7 +47,7 @@ class Parts:
     decoders: tuple[Path, ...]
 
     @classmethod
-    def of(cls, folder: Path) -> "Parts":
+    def of(cls, folder: Path) -> "ModelFiles":
         """Name the parts of a variant."""
         decoders = [part for part in components_of(folder) if part is not Component.ENCODER]
         return cls(encoder=folder, decoders=tuple(component_path(folder, part) for part in decoders))
@@ -62,12 +62,12 @@ class Parts:
         return StatefulDecoder(files[0], compute) if len(files) == 1 else StatelessDecoder(files, compute)
 
 
-def encoding(encoder: Encoder, clips: Sequence[Spoken]) -> list[Work]:
+def encoding(encoder: Encoder, clips: Sequence[TeacherSequence]) -> list[Work]:
     """Make the work of encoding each clip."""
     return [_encode_one(encoder, *_window(encoder, clip)) for clip in clips]
 
 
-def decoding(decoder: Decoder, encoder: Encoder, clips: Sequence[Spoken]) -> list[Work]:
+def decoding(decoder: Decoder, encoder: Encoder, clips: Sequence[TeacherSequence]) -> list[Work]:
     """Make the work of feeding each clip's tokens one by one, as decoding does, behind states of an encoder."""
     return [_decode_one(decoder, encoder.encode(*_window(encoder, clip)), clip) for clip in clips]
 
@@ -85,7 +85,7 @@ def _one_after_another(first: Work, second: Work) -> Work:
     return work
 
 
-def _window(encoder: Encoder, clip: Spoken) -> tuple[Features, ElasticPlan]:
+def _window(encoder: Encoder, clip: TeacherSequence) -> tuple[Features, ElasticPlan]:
     plan = encoder.plan(len(clip.wave))
     return log_mel(clip.wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan
 
@@ -94,7 +94,7 @@ def _encode_one(encoder: Encoder, features: Features, plan: ElasticPlan) -> Work
     return lambda: encoder.encode(features, plan)
 
 
-def _decode_one(decoder: Decoder, encoded: Encoded, clip: Spoken) -> Work:
+def _decode_one(decoder: Decoder, encoded: Encoded, clip: TeacherSequence) -> Work:
     steps = [np.array([clip.prompt], dtype=np.int64)]
     steps += [np.array([[token]], dtype=np.int64) for token in clip.tokens[:-1]]
 
@@ -106,7 +106,7 @@ def _decode_one(decoder: Decoder, encoded: Encoded, clip: Spoken) -> Work:
     return work
 
 
-def output_error(reference: Encoder, encoder: Encoder, clips: Sequence[Spoken]) -> float:
+def output_error(reference: Encoder, encoder: Encoder, clips: Sequence[TeacherSequence]) -> float:
     """Compare what two encoders give for the speech of clips, the states of silence behind it left out.
 
     Returns:

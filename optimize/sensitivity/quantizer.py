@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
+from sottovoce.optimize.openvino.elastic import save_padding_states, make_elastic
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import silence_of
-from sottovoce.optimize.openvino.quantize import calls_of, silent_keys
+from sottovoce.optimize.openvino.padding_states import padding_of
+from sottovoce.optimize.openvino.quantize import calls_of, padding_keys
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
-from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
-from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
+from sottovoce.optimize.sensitivity.parts import ModelFiles
 from sottovoce.progress import Advance
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
@@ -41,7 +41,7 @@ class BlockQuantizer:
     work: Path
     compute: ComputeSpec
 
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ModelBlock, ...]:
         """Find the blocks that the recipe quantizes.
 
         Raises:
@@ -54,9 +54,9 @@ class BlockQuantizer:
             for block in find_blocks(self._read(component), component, self.variant.components.of(component))
         )
 
-    def reference(self) -> Parts:
+    def reference(self) -> ModelFiles:
         """Return everything float, which encodes as much of a window as the recipe says."""
-        parts = Parts.of(self.source)
+        parts = ModelFiles.of(self.source)
         if self.variant.elastic is None:
             return parts
         folder = self.work / "reference"
@@ -65,7 +65,7 @@ class BlockQuantizer:
         return replace(parts, encoder=folder)
 
     @contextmanager
-    def quantized(self, block: Block, reference: Parts, advance: Advance) -> Iterator[Parts]:
+    def quantized(self, block: ModelBlock, reference: ModelFiles, advance: Advance) -> Iterator[ModelFiles]:
         """Yield a model with one block quantized, which lies on disk as long as the block of code runs.
 
         Raises:
@@ -79,7 +79,7 @@ class BlockQuantizer:
             else:
                 yield replace(reference, decoders=self._write_decoders(graph, block.component, Path(folder)))
 
-    def _quantize(self, block: Block, advance: Advance) -> Any:
+    def _quantize(self, block: ModelBlock, advance: Advance) -> Any:
         model = self._read(block.component)
         spec = alone(model, block, self.variant.components.of(block.component))
         calls = calls_of(self.store, block.component, self.variant, self.source)
@@ -93,7 +93,7 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, silent_keys(self.source, self.store, self.variant.elastic))
+            make_elastic(model, padding_keys(self.source, self.store, self.variant.elastic))
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:
@@ -102,7 +102,7 @@ class BlockQuantizer:
         path = folder / f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(graph, path, compress_to_fp16=False)
         if component is Component.ENCODER and self.variant.elastic is not None:
-            add_silence_states(folder, self.variant.elastic, silence_of(self.source, self.store))
+            save_padding_states(folder, self.variant.elastic, padding_of(self.source, self.store))
         return path
 
     def _write_decoders(self, graph: Any, component: Component, folder: Path) -> tuple[Path, ...]:

@@ -26,7 +26,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Assessment:
     """A block's part in what all blocks cost and save, and what that implies.
 
     Attributes:
@@ -40,7 +40,7 @@ class Verdict:
     implies: Implication
 
 
-def imply(costs: Sequence[Cost]) -> tuple[Verdict, ...]:
+def imply(costs: Sequence[Cost]) -> tuple[Assessment, ...]:
     """Say of each block what it implies.
 
     A block is to stay float where it causes at least 5 % of the divergence of all blocks together and at
@@ -60,8 +60,8 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else 0.0
 
 
-def _judge(cost: Cost, divergence_share: float, saving_share: float) -> Verdict:
-    return Verdict(
+def _judge(cost: Cost, divergence_share: float, saving_share: float) -> Assessment:
+    return Assessment(
         divergence_share=divergence_share,
         saving_share=saving_share,
         implies=_implication(cost, divergence_share, saving_share),

@@ -13,10 +13,10 @@ from sottovoce.machine.cores import usable_cores
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.openvino.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.advice import advise
-from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
-from sottovoce.optimize.sensitivity.blocks import Block
+from sottovoce.optimize.sensitivity.bench import BlockBench, ComputeSpecs, figures_of
+from sottovoce.optimize.sensitivity.blocks import ModelBlock
 from sottovoce.optimize.sensitivity.clips import JudgeClips, choose_judge_clips
-from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.optimize.sensitivity.parts import ModelFiles
 from sottovoce.optimize.sensitivity.quantizer import BlockQuantizer
 from sottovoce.optimize.sensitivity.report import (
     REPORT_NAME,
@@ -96,7 +96,7 @@ def study(run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter) 
         work = folder / "work"
         work.mkdir()
         threads = spec.threads or usable_cores()
-        computes = Computes(
+        computes = ComputeSpecs(
             judging=ComputeSpec(threads=threads),
             timing=_usable(replace(quantized_compute(recipe.quantize), threads=threads)),
         )
@@ -149,7 +149,7 @@ def _measure(
     variant: Variant,
     speech: ClipSet,
     clips: JudgeClips,
-    computes: Computes,
+    computes: ComputeSpecs,
     reporter: Reporter,
 ) -> SensitivityReport:
     blocks = quantizer.blocks()
@@ -159,7 +159,7 @@ def _measure(
     with reporter.progress(f"quantize {len(blocks)} blocks alone", N_STEPS * len(blocks)) as advance:
         figures = [_measure_block(block, quantizer, reference, bench, advance) for block in blocks]
     with reporter.progress("quantize nothing and everything", None):
-        wholes = _measure_wholes(bench, reference, Parts.of(variant.folder), computes)
+        wholes = _measure_wholes(bench, reference, ModelFiles.of(variant.folder), computes)
         encoder_s, decoder_s = bench.float_s()
     results = _results(blocks, figures)
     advice, notes = advise(results, quantizer.variant.components)
@@ -187,7 +187,7 @@ def _measure(
 
 
 def _measure_block(
-    block: Block, quantizer: BlockQuantizer, reference: Parts, bench: BlockBench, advance: Advance
+    block: ModelBlock, quantizer: BlockQuantizer, reference: ModelFiles, bench: BlockBench, advance: Advance
 ) -> Figures:
     try:
         with quantizer.quantized(block, reference, _nothing) as parts:
@@ -209,7 +209,7 @@ def _nothing() -> None:
 
 
 def _measure_wholes(
-    bench: BlockBench, reference: Parts, quantized: Parts, computes: Computes
+    bench: BlockBench, reference: ModelFiles, quantized: ModelFiles, computes: ComputeSpecs
 ) -> tuple[WholeResult, ...]:
     none = figures_of(*bench.judge(reference), bench.time(reference))
     saving = bench.time(quantized)
@@ -219,7 +219,7 @@ def _measure_wholes(
     return tuple(WholeResult(extent=extent, **figures.model_dump()) for extent, figures in wholes)
 
 
-def _results(blocks: Sequence[Block], figures: Sequence[Figures]) -> tuple[BlockResult, ...]:
+def _results(blocks: Sequence[ModelBlock], figures: Sequence[Figures]) -> tuple[BlockResult, ...]:
     verdicts = imply([Cost(divergence=each.divergence, saved_s=each.saved_s) for each in figures])
     return tuple(
         BlockResult(

@@ -13,7 +13,7 @@ from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.openvino.elastic import make_elastic
 from sottovoce.optimize.openvino.graph import count_int8_in_file
-from sottovoce.optimize.openvino.padding_states import Silence, hear_silence, silent_keys, speech_frames
+from sottovoce.optimize.openvino.padding_states import PaddingMeans, measure_padding, padding_keys, speech_frames
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
@@ -69,11 +69,11 @@ def padded(n_speech: int, seed: int = 0) -> Any:
     return whole
 
 
-def heard_by(encoder: Any, *lengths: int) -> Silence:
+def heard_by(encoder: Any, *lengths: int) -> PaddingMeans:
     def make() -> Iterator[Call]:
         return ({"input_features": padded(n, seed)} for seed, n in enumerate(lengths, 1))
 
-    return hear_silence(encoder, Calls(length=len(lengths), make=make))
+    return measure_padding(encoder, Calls(length=len(lengths), make=make))
 
 
 @pytest.mark.parametrize("n_centroids", [None, 12])
@@ -83,7 +83,7 @@ def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
     elastic = graph(path)
-    make_elastic(elastic, silent_keys(heard_by(graph(path), 600), n_centroids) if n_centroids else None)
+    make_elastic(elastic, padding_keys(heard_by(graph(path), 600), n_centroids) if n_centroids else None)
     whole = features(WINDOW_FRAMES)
     expected = core.compile_model(path, "CPU", compute)(whole)[0]
     found = core.compile_model(elastic, "CPU", compute)(whole)[0]
@@ -101,7 +101,7 @@ def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baselin
     errors = []
     for n_centroids in (48, None):
         elastic = graph(path)
-        make_elastic(elastic, silent_keys(silence, n_centroids) if n_centroids else None)
+        make_elastic(elastic, padding_keys(silence, n_centroids) if n_centroids else None)
         found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, :350]
         errors.append(float(np.abs(found - expected).mean()))
     assert errors[0] < 0.35 * errors[1]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.optimize.openvino.padding_states import centroids_of, counts_behind, speech_frames
+from sottovoce.optimize.openvino.padding_states import cluster, counts_behind, speech_frames
 
 
 def clouds(n_each: int, n_clouds: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -19,7 +19,7 @@ def clouds(n_each: int, n_clouds: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 @pytest.mark.parametrize("n_clouds", [1, 2, 5])
 def test_what_is_alike_shares_a_centroid_wherever_it_lies(n_clouds: int) -> None:
     points = clouds(60, n_clouds)
-    found = centroids_of(points, n_clouds)
+    found = cluster(points, n_clouds)
     for start in range(n_clouds):
         assert len(set(found.kinds[start::n_clouds].tolist())) == 1
     assert len(set(found.kinds.tolist())) == n_clouds
@@ -29,12 +29,12 @@ def test_what_is_alike_shares_a_centroid_wherever_it_lies(n_clouds: int) -> None
 
 def test_the_same_vectors_give_the_same_centroids() -> None:
     points = clouds(40, 7)
-    np.testing.assert_array_equal(centroids_of(points, 5).kinds, centroids_of(points, 5).kinds)
+    np.testing.assert_array_equal(cluster(points, 5).kinds, cluster(points, 5).kinds)
 
 
 def test_the_mean_of_all_is_kept() -> None:
     points = np.random.default_rng(1).standard_normal((1500, 16)).astype(np.float32)
-    found = centroids_of(points, 24)
+    found = cluster(points, 24)
     counts = np.bincount(found.kinds, minlength=24)
     np.testing.assert_allclose(counts @ found.means(points) / 1500, points.mean(axis=0), atol=1e-5)
 

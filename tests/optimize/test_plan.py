@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.calibrate.record import load_calibration
 from sottovoce.errors import InputError
-from sottovoce.optimize.plan import Plan, describe, plan, settings_of
+from sottovoce.optimize.plan import RunPlan, describe, plan, settings_of
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.clips import Clip, ClipSet
@@ -41,7 +41,7 @@ def changed(clip: Clip, place: int) -> Clip:
             return clip
 
 
-def planned(model: Path, speech: ClipSet, out: Path) -> Plan:
+def planned(model: Path, speech: ClipSet, out: Path) -> RunPlan:
     recipe = load_recipe("int8", [f"calibration.n_clips={N_CLIPS}"])
     return plan(str(model), recipe, speech, out, force=False)
 

@@ -14,7 +14,7 @@ import pytest
 
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.optimize.pipeline import optimize
-from sottovoce.optimize.plan import Plan, plan, settings_of
+from sottovoce.optimize.plan import RunPlan, plan, settings_of
 from sottovoce.progress import Advance
 from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
@@ -46,21 +46,21 @@ class Listener:
 
 
 @pytest.fixture
-def planned(tiny: Path, tones: Path, tmp_path: Path) -> Plan:
+def planned(tiny: Path, tones: Path, tmp_path: Path) -> RunPlan:
     return make_plan(tiny, tones, tmp_path / "run")
 
 
-def make_plan(tiny: Path, tones: Path, out: Path, *overrides: str) -> Plan:
+def make_plan(tiny: Path, tones: Path, out: Path, *overrides: str) -> RunPlan:
     return plan(str(tiny), load_recipe("int8", overrides), read_speech(str(tones)), out, force=False)
 
 
-def interrupt(planned: Plan, step: str) -> None:
+def interrupt(planned: RunPlan, step: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         optimize(planned, force=False, reporter=Listener(step))
 
 
 def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
-    planned: Plan, tiny_run: Path
+    planned: RunPlan, tiny_run: Path
 ) -> None:
     interrupt(planned, "quantize decoder_with_past")
     assert left_over(planned.out) == ["run.unfinished"]
@@ -72,7 +72,7 @@ def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
     assert left_over(planned.out) == []
 
 
-def test_an_export_that_was_interrupted_is_done_again(planned: Plan, tiny_run: Path) -> None:
+def test_an_export_that_was_interrupted_is_done_again(planned: RunPlan, tiny_run: Path) -> None:
     interrupt(planned, "parity of fp32-stateful with PyTorch")
     listener = Listener()
     optimize(planned, force=False, reporter=listener)
@@ -81,12 +81,12 @@ def test_an_export_that_was_interrupted_is_done_again(planned: Plan, tiny_run: P
     assert model_files(planned.out) == model_files(tiny_run)
 
 
-def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: Plan) -> None:
+def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: RunPlan) -> None:
     interrupt(planned, "parity of fp32 with PyTorch")
     assert list(planned.out.parent.iterdir()) == []
 
 
-def test_other_settings_are_refused_until_a_restart(planned: Plan, tiny: Path, tones: Path) -> None:
+def test_other_settings_are_refused_until_a_restart(planned: RunPlan, tiny: Path, tones: Path) -> None:
     unfinished = ResumableFolder(resumable_path(planned.out), "run")
     unfinished.begin(settings_of(planned), anew=False)
     other = make_plan(tiny, tones, planned.out, "calibration.n_clips=2")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.optimize.search.choose import choose, is_within, pareto_front, wer_per_nat
-from sottovoce.optimize.search.outcome import Outcome, Trial
+from sottovoce.optimize.search.outcome import TrialOutcome, Trial
 from sottovoce.optimize.search.search import worst_divergence
 from sottovoce.statistics.intervals import Interval
 
@@ -23,9 +23,9 @@ def trial(
     number: int, speedup: float, divergence: float, wer_increase: float = 0.0, kind: str = "good"
 ) -> Trial:
     if kind == "failed":
-        return Trial(number=number, settings={}, outcome=Outcome(failure="destroyed"))
+        return Trial(number=number, settings={}, outcome=TrialOutcome(failure="destroyed"))
     interval = Interval(value=wer_increase, low=wer_increase - 0.01, high=wer_increase + 0.01)
-    outcome = Outcome(
+    outcome = TrialOutcome(
         speedup=speedup,
         flips=divergence,
         divergence=divergence,

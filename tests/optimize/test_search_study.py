@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settings
+from sottovoce.optimize.search.outcome import TrialOutcome, Settings, describe_settings
 from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
@@ -28,8 +28,8 @@ def small() -> Space:
     return space({ALPHA: [0.6, 0.7], MARGIN: [0.5, 1.0, 1.5]})
 
 
-def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
-    return Outcome(
+def outcome(speedup: float = 2.0, divergence: float = 0.01) -> TrialOutcome:
+    return TrialOutcome(
         speedup=speedup,
         flips=0.01,
         divergence=divergence,
@@ -105,7 +105,7 @@ def test_a_failed_trial_is_kept_with_its_reason_and_not_tried_again(small: Space
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
     asked = study.ask()
     assert asked is not None
-    study.tell(asked[0], Outcome(failure="destroyed"))
+    study.tell(asked[0], TrialOutcome(failure="destroyed"))
     (kept,) = Study(tmp_path, small, purpose=PURPOSE, seed=0).trials()
     assert kept.outcome.failure == "destroyed"
     again = study.ask()

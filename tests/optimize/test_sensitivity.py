@@ -16,12 +16,12 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.inspection import inspect_run
 from sottovoce.cli.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.optimize.checks.teacher_forcing import ClipJudgement, Judgement
+from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.optimize.openvino.graph import count_int8, quantized_weight_names
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantize_graph
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.optimize.sensitivity.bench import divergence_error
-from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
+from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.report import (
     BlockKind,
     Extent,
@@ -90,7 +90,7 @@ def graph(folder: Path, component: Component) -> Any:
     return openvino.Core().read_model(component_path(folder, component))
 
 
-def label(block: Block) -> str:
+def label(block: ModelBlock) -> str:
     return f"{block.kind}" if block.layer is None else f"{block.layer} {block.kind}"
 
 
@@ -322,10 +322,10 @@ def test_no_variant_may_be_named_as_the_study() -> None:
 
 
 def test_the_error_of_a_divergence_is_that_of_its_mean_over_clips() -> None:
-    def judged(*divergences: float) -> Judgement:
-        return Judgement(
+    def judged(*divergences: float) -> Comparison:
+        return Comparison(
             clips=tuple(
-                ClipJudgement(clip_id=str(i), n_tokens=10, n_flips=0, divergence=each)
+                ClipComparison(clip_id=str(i), n_tokens=10, n_flips=0, divergence=each)
                 for i, each in enumerate(divergences)
             )
         )

@@ -14,7 +14,7 @@ from sottovoce.optimize.sensitivity.rule import (
     MIN_COST_RATIO,
     MIN_DIVERGENCE_SHARE,
     Cost,
-    Verdict,
+    Assessment,
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns
@@ -55,7 +55,7 @@ def test_where_nothing_diverges_nothing_is_to_stay_float() -> None:
     assert implications((0.0, 0.1), (0.0, -0.1)) == [Implication.HARMLESS, Implication.NO_GAIN]
 
 
-def kept(verdicts: tuple[Verdict, ...]) -> list[int]:
+def kept(verdicts: tuple[Assessment, ...]) -> list[int]:
     return [place for place, verdict in enumerate(verdicts) if verdict.implies is KEEP]
 
 

@@ -14,9 +14,9 @@ from scipy.stats import entropy
 
 from sottovoce.optimize.checks.teacher_forcing import (
     Candidate,
-    Judgement,
-    Spoken,
-    divergence_of,
+    Comparison,
+    TeacherSequence,
+    kl_divergence,
     judge,
     score,
 )
@@ -37,19 +37,19 @@ def clips(tones: Path) -> tuple[LoadedClip, ...]:
 
 
 @pytest.fixture(scope="module")
-def spoken(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[Spoken, ...]:
+def spoken(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[TeacherSequence, ...]:
     n_told = []
     told = score(Candidate.load(baseline, ComputeSpec()), clips, lambda: n_told.append(1))
     assert len(n_told) == len(clips)
     return told
 
 
-def judged(folder: Path, spoken: tuple[Spoken, ...]) -> Judgement:
+def judged(folder: Path, spoken: tuple[TeacherSequence, ...]) -> Comparison:
     return judge(Candidate.load(folder, ComputeSpec()), spoken)
 
 
 def test_the_baseline_says_what_it_transcribes(
-    baseline: Path, clips: tuple[LoadedClip, ...], spoken: tuple[Spoken, ...]
+    baseline: Path, clips: tuple[LoadedClip, ...], spoken: tuple[TeacherSequence, ...]
 ) -> None:
     transcriber = Transcriber.load(baseline)
     options = TranscribeOptions(
@@ -68,21 +68,21 @@ def test_the_baseline_says_what_it_transcribes(
         assert [int(token) for token in said.likeliest[:-1, 0]] == list(said.tokens[:-1])
 
 
-def test_a_variant_agrees_with_itself(baseline: Path, spoken: tuple[Spoken, ...]) -> None:
+def test_a_variant_agrees_with_itself(baseline: Path, spoken: tuple[TeacherSequence, ...]) -> None:
     same = judged(baseline, spoken)
     assert same.flips == 0
     assert same.divergence == pytest.approx(0, abs=1e-5)
     assert same.n_tokens == sum(len(said.tokens) for said in spoken)
 
 
-def test_the_layout_makes_no_difference(tiny_run: Path, spoken: tuple[Spoken, ...]) -> None:
+def test_the_layout_makes_no_difference(tiny_run: Path, spoken: tuple[TeacherSequence, ...]) -> None:
     """One is fed token by token, the other all tokens at once."""
     stateful = judged(tiny_run / "fp32-stateful", spoken)
     assert stateful.flips == 0
     assert stateful.divergence == pytest.approx(0, abs=1e-4)
 
 
-def test_damage_is_seen(tiny_run: Path, spoken: tuple[Spoken, ...], tmp_path: Path) -> None:
+def test_damage_is_seen(tiny_run: Path, spoken: tuple[TeacherSequence, ...], tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_run / "fp32-stateful", damaged)
     path = component_path(damaged, Component.ENCODER)
@@ -107,7 +107,7 @@ def test_the_divergence_is_that_of_scipy_where_all_tokens_are_compared(
     base: np.ndarray[tuple[int], np.dtype[np.float32]], other: np.ndarray[tuple[int], np.dtype[np.float32]]
 ) -> None:
     order = np.argsort(-base)
-    found = divergence_of(other, order, log_softmax(base.astype(np.float64))[order].astype(np.float32))
+    found = kl_divergence(other, order, log_softmax(base.astype(np.float64))[order].astype(np.float32))
     expected = entropy(softmax(base.astype(np.float64)), softmax(other.astype(np.float64)))
     assert found == pytest.approx(expected, abs=2e-5)
 
@@ -120,6 +120,6 @@ def test_comparing_fewer_tokens_never_finds_more(
 ) -> None:
     order = np.argsort(-base)
     logs = log_softmax(base.astype(np.float64))[order].astype(np.float32)
-    everything = divergence_of(other, order, logs)
-    some = divergence_of(other, order[:n_compared], logs[:n_compared])
+    everything = kl_divergence(other, order, logs)
+    some = kl_divergence(other, order[:n_compared], logs[:n_compared])
     assert -2e-5 <= some <= everything + 2e-5

@@ -133,7 +133,11 @@ def _remove_debris(work: Path) -> None:
 
 
 def _make(
-    planned: RunPlan, settings: dict[str, str], unfinished: ResumableFolder, finish: Finish, reporter: Reporter
+    planned: RunPlan,
+    settings: dict[str, str],
+    unfinished: ResumableFolder,
+    finish: Finish,
+    reporter: Reporter,
 ) -> None:
     work = unfinished.folder / RUN_NAME
     try:

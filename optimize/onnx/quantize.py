@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import Run, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import RunComponent, check_fidelity, compare_outputs
 from sottovoce.optimize.onnx.graph import (
     LARGE_ELEMENTS,
     Graph,
@@ -34,7 +34,7 @@ from sottovoce.optimize.onnx.weights import (
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.openvino.elastic import save_padding_states, elastic_calls
+from sottovoce.optimize.openvino.elastic import elastic_calls, save_padding_states
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.optimize.openvino.padding_states import padding_of
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
@@ -267,7 +267,7 @@ def measure_onnx_fidelity(source: Path, quantized: Path, calls: Calls) -> Fideli
     return compare_outputs(_run(source, compute), _run(quantized, compute), calls)
 
 
-def _run(path: Path, compute: ComputeSpec) -> Run:
+def _run(path: Path, compute: ComputeSpec) -> RunComponent:
     session = open_session(path, compute)
     names = {value.name for value in session.get_inputs()}
     first = session.get_outputs()[0].name

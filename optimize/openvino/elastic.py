@@ -16,8 +16,8 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.padding_states import (
     COUNT_STEP,
     Floats,
-    PaddingMeans,
     PaddingKeys,
+    PaddingMeans,
     attentions_of,
     cluster,
     speech_frames,

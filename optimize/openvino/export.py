@@ -13,8 +13,13 @@ from typing import Any
 
 from sottovoce.errors import StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, compute_references
+from sottovoce.optimize.checks.parity import (
+    ParityClip,
+    Reference,
+    check_onnx_parity,
+    check_parity,
+    compute_references,
+)
 from sottovoce.optimize.openvino.tensor_names import renumber_nodes, sort_states
 from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output

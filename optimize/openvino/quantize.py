@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
-from sottovoce.optimize.openvino.elastic import save_padding_states, elastic_calls, make_elastic
+from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states
 from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import PaddingKeys, padding_of, padding_keys_of
+from sottovoce.optimize.openvino.padding_states import PaddingKeys, padding_keys_of, padding_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, QuantizedVariant

@@ -8,7 +8,7 @@ own count and that estimate are.
 
 from collections.abc import Sequence
 
-from sottovoce.optimize.search.outcome import TrialOutcome, Trial
+from sottovoce.optimize.search.outcome import Trial, TrialOutcome
 
 SPEED_TOLERANCE = 0.05
 """Trials this near the fastest are as fast: two timings of one variant differ by as much."""

@@ -23,15 +23,15 @@ from sottovoce.optimize.search.choose import choose, is_finished, is_within, par
 from sottovoce.optimize.search.judged_clips import write_judged_clips
 from sottovoce.optimize.search.outcome import (
     REPORT_NAME,
-    TrialOutcome,
     SearchReport,
     Settings,
     Trial,
+    TrialOutcome,
     describe_settings,
 )
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study
-from sottovoce.optimize.search.workers import RAY, LocalWorker, RayWorkers, PendingTrial, Workers
+from sottovoce.optimize.search.workers import RAY, LocalWorker, PendingTrial, RayWorkers, Workers
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.optimize.search.outcome import TrialOutcome, Settings, Trial
+from sottovoce.optimize.search.outcome import Settings, Trial, TrialOutcome
 from sottovoce.optimize.search.space import Space, label
 
 STUDY_NAME = "study.db"

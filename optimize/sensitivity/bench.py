@@ -7,8 +7,8 @@ from math import isfinite, sqrt
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison, TeacherSequence, judge, score
 from sottovoce.optimize.sensitivity.parts import (
-    ModelFiles,
     CachingEncoder,
+    ModelFiles,
     both,
     decoding,
     encoding,

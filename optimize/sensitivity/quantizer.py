@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.openvino.elastic import save_padding_states, make_elastic
+from sottovoce.optimize.openvino.elastic import make_elastic, save_padding_states
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import padding_of
 from sottovoce.optimize.openvino.quantize import calls_of, padding_keys

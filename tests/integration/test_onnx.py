@@ -9,8 +9,7 @@ import pytest
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip
+from sottovoce.optimize.checks.parity import ParityClip, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant

@@ -13,7 +13,12 @@ from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.openvino.elastic import make_elastic
 from sottovoce.optimize.openvino.graph import count_int8_in_file
-from sottovoce.optimize.openvino.padding_states import PaddingMeans, measure_padding, padding_keys, speech_frames
+from sottovoce.optimize.openvino.padding_states import (
+    PaddingMeans,
+    measure_padding,
+    padding_keys,
+    speech_frames,
+)
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe

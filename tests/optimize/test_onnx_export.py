@@ -10,8 +10,7 @@ import onnxruntime
 import pytest
 
 from sottovoce.errors import ParityError, StageError
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip, Reference
+from sottovoce.optimize.checks.parity import ParityClip, Reference, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_component, export_onnx
 from sottovoce.optimize.onnx.graph import EXTERNAL_SUFFIX, save_graph, size_bytes
 from sottovoce.optimize.onnx.merge import MERGED_NAME, merge_decoders

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.optimize.search.choose import choose, is_within, pareto_front, wer_per_nat
-from sottovoce.optimize.search.outcome import TrialOutcome, Trial
+from sottovoce.optimize.search.outcome import Trial, TrialOutcome
 from sottovoce.optimize.search.search import worst_divergence
 from sottovoce.statistics.intervals import Interval
 

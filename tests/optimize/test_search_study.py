@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.optimize.search.outcome import TrialOutcome, Settings, describe_settings
+from sottovoce.optimize.search.outcome import Settings, TrialOutcome, describe_settings
 from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings

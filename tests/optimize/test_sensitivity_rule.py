@@ -13,8 +13,8 @@ from sottovoce.optimize.sensitivity.report import BlockKind, BlockResult, Implic
 from sottovoce.optimize.sensitivity.rule import (
     MIN_COST_RATIO,
     MIN_DIVERGENCE_SHARE,
-    Cost,
     Assessment,
+    Cost,
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.optimize.openvino.tensor_names import renumber_nodes, sort_states, renumbered
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes, renumbered, sort_states
 
 GRAPH = """<net name="Model{0}" version="11">
 <layer id="0" name="Constant_{1}" type="Const">

@@ -9,7 +9,7 @@ import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.optimize.search.choose import choose, pareto_front
-from sottovoce.optimize.search.outcome import TrialOutcome, SearchReport, Trial
+from sottovoce.optimize.search.outcome import SearchReport, Trial, TrialOutcome
 from sottovoce.reports.charts.chart import ScatterChart
 from sottovoce.reports.charts.drawing import draw
 from sottovoce.reports.formats.html import render_report
@@ -47,7 +47,9 @@ def build_search(*, max_wer_increase: float = 0.002, setting: object = None) -> 
     trials = [build_trial(n, chance, setting or 0.5 + n / 50) for n in range(20)]
     trials.append(
         Trial(
-            number=20, settings={KEY: "0.99"}, outcome=TrialOutcome(failure="quantization destroyed the encoder")
+            number=20,
+            settings={KEY: "0.99"},
+            outcome=TrialOutcome(failure="quantization destroyed the encoder"),
         )
     )
     chosen = choose(trials, max_wer_increase)

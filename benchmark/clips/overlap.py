@@ -6,7 +6,7 @@ from pathlib import Path
 from sottovoce.calibrate.audit import read_recorded_clips
 from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.search.judged_clips import read_judged_clips
+from sottovoce.optimize.search.report import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
 from sottovoce.speech.loading import LoadedClip, LoadedClips

@@ -21,7 +21,7 @@ from sottovoce.benchmark.statistics.panel import PanelRow
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.errors import InputError
 from sottovoce.machine.environment import Host
-from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval

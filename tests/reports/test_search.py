@@ -9,7 +9,7 @@ import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.optimize.search.choose import choose, pareto_front
-from sottovoce.optimize.search.outcome import SearchReport, Trial, TrialOutcome
+from sottovoce.optimize.search.report import SearchReport, Trial, TrialOutcome
 from sottovoce.reports.charts.chart import ScatterChart
 from sottovoce.reports.charts.drawing import draw
 from sottovoce.reports.formats.html import render_report

@@ -312,7 +312,7 @@ def describe_outcome(outcome: TrialOutcome) -> str:
         return f"failed: {outcome.failure}"
     figures = f"{outcome.speedup:.2f} times the baseline, {100 * (outcome.flips or 0):.1f} % of tokens change"
     if outcome.is_pruned or outcome.wer_increase is None:
-        return f"{figures}; stopped early"
+        return f"{figures}; given up"
     return f"{figures}, WER {100 * outcome.wer_increase.value:+.2f} points"
 
 

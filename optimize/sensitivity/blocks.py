@@ -23,18 +23,18 @@ IN_LAYERS = {
 }
 
 OUTPUT_PATTERN = r".*[.](proj_out|embed_tokens|embed_positions)/.*"
-"""The output layer with the embeddings: it shares its weights with that of the tokens."""
+"""The output layer with the embeddings; it shares its weights with the token embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelBlock:
-    """A part of a component that is quantized alone.
+    """A block of a component, which is quantized alone.
 
     Attributes:
         layer: from 0; None outside the layers.
-        pattern: regular expression, matched from the start of friendly names, that fits its nodes only.
-        names: of its nodes that NNCF could quantize.
-        weights: of those, the convolutions and matrix products with a weight that the recipe quantizes.
+        pattern: regular expression that matches the start of its nodes' friendly names and of no others.
+        names: friendly names of its nodes that NNCF can quantize.
+        weights: names of its convolutions and matrix products with a weight that the recipe quantizes.
     """
 
     component: Component
@@ -46,12 +46,12 @@ class ModelBlock:
 
 
 def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[ModelBlock, ...]:
-    """Find the blocks of a component that a recipe quantizes, in the order in which they run.
+    """Find the blocks of a component that a recipe quantizes, in the order of execution.
 
     Args:
         model: `openvino.Model` in float32, of either layout.
-        component: which it is.
-        spec: how the recipe quantizes it.
+        component: the component that the model is.
+        spec: of the recipe.
 
     Raises:
         StageError: a weight belongs to no block.
@@ -111,13 +111,8 @@ def _fitting(patterns: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
 def alone(model: Any, block: ModelBlock, spec: ComponentQuantization) -> ComponentQuantization:
     """Return how a recipe quantizes a component, with every other block kept float.
 
-    Of a w4 component, the output layer alone is INT8, as it is in the whole; a ratio below 1 is a share of the
-    block's own weights.
-
-    Args:
-        model: `openvino.Model` in float32.
-        block: of that model.
-        spec: of the recipe.
+    In a w4 component the output layer becomes INT8, as in the whole model; a ratio below 1 is a share of the block's
+    own weights.
     """
     others = tuple(name for name in quantizable_names(model) if name not in block.names)
     changed: dict[str, object] = {
@@ -131,7 +126,7 @@ def alone(model: Any, block: ModelBlock, spec: ComponentQuantization) -> Compone
 
 
 def check_alone(block: ModelBlock, quantized: Any) -> None:
-    """Check that the block's weights are quantized, and no others.
+    """Check that exactly the block's weights are quantized.
 
     Raises:
         StageError: a weight is quantized that should not be, or the other way round.

@@ -8,13 +8,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.report import BlockKind, BlockResult, Implication
 from sottovoce.optimize.sensitivity.rule import (
     MIN_COST_RATIO,
     MIN_DIVERGENCE_SHARE,
     Assessment,
     Cost,
+    advise,
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns

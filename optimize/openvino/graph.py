@@ -22,13 +22,13 @@ INT4_TYPES = ("i4", "u4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8Count:
-    """What is INT8, or less, in a graph.
+    """Numbers and sizes of the INT8 and INT4 parts of a graph.
 
     Attributes:
         weights: convolutions and matrix products whose weight is an INT8 constant.
         activations: `FakeQuantize` nodes on activations.
-        weighted: convolutions and matrix products that have a constant weight at all.
-        float_bytes_fp16: bytes of float constants, if stored as float16.
+        weighted: convolutions and matrix products with a constant weight.
+        float_bytes_fp16: bytes of the float constants if stored as float16.
         int8_bytes: bytes of INT8 constants.
         int4_weights: convolutions and matrix products whose weight is an INT4 constant.
         int4_bytes: bytes of INT4 constants, two weights in each.

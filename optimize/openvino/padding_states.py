@@ -142,15 +142,15 @@ def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
 
 
 @lru_cache(maxsize=1)
-def padding_keys_of(source: Path, store: CalibrationStore, n: int) -> PaddingKeys:
+def padding_keys_of(source: Path, store: CalibrationStore, n: int | None) -> PaddingKeys | None:
     """Return the padding keys of an elastic encoder; the last result is cached.
 
     Args:
         source: folder of a float32 variant in OpenVINO.
         store: the calibration record.
-        n: keys for each head, at most 255.
+        n: keys for each head, at most 255; None gives no padding keys.
     """
-    return padding_keys(padding_of(source, store), n)
+    return None if n is None else padding_keys(padding_of(source, store), n)
 
 
 def padding_keys(padding: PaddingMeans, n: int) -> PaddingKeys:

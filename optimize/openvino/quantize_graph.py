@@ -1,4 +1,4 @@
-"""Quantize one graph with NNCF, as a recipe says of its component.
+"""Quantize one graph with NNCF by the recipe's section of its component.
 
 Source: NNCF post-training quantization (`nncf.quantize`) with SmoothQuant (Xiao et al. 2022) and
 fast bias correction (Nagel et al. 2019), and NNCF weight compression (`nncf.compress_weights`).
@@ -15,23 +15,23 @@ from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0
-"""NNCF takes a negative alpha for none; zero would be an alpha."""
+"""NNCF turns SmoothQuant off by a negative alpha; zero is an alpha."""
 
 QUANTIZABLE_OPERATIONS = frozenset(
     {"Add", "Convolution", "Gather", "MatMul", "Multiply", "ScaledDotProductAttention"}
 )
-"""Of a Whisper decoder: those whose inputs NNCF quantizes."""
+"""Operations of a Whisper whose inputs NNCF quantizes."""
 
 
 def n_passes(spec: ComponentQuantization) -> int:
-    """Return how often NNCF goes through the calls."""
+    """Return how many times NNCF runs all calls."""
     return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
 
 
 def quantize_graph(
     model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
-    """Quantize one component (`openvino.Model`) as its scheme says; see what each scheme calls."""
+    """Quantize one component (`openvino.Model`) by its scheme."""
     match spec.scheme:
         case Scheme.FLOAT:
             return model
@@ -44,7 +44,7 @@ def quantize_graph(
 def _quantize_activations(
     model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
-    """Quantize weights and activations, of some nodes the weights alone: their activations are quantized as they come."""
+    """Quantize weights and activations; those of `dynamic_activations` are quantized on the fly."""
     import nncf
 
     if not spec.dynamic_activations:
@@ -74,13 +74,13 @@ def quantize_component(
 
     Args:
         model: `openvino.Model` in float32; it is not changed.
-        calls: every recorded call; NNCF's `subset_size` counts calls, so it is their number.
+        calls: all recorded calls; NNCF's `subset_size` is their number.
         spec: preset, SmoothQuant, ranges, bias correction, nodes that stay float.
-        advance: called for each call that NNCF runs, in each of its passes.
-        instruction_set: of the CPU that it is for.
+        advance: called for each call in each pass of NNCF.
+        instruction_set: of the target CPU.
 
     Raises:
-        SpecError: `keep_float` names nodes that the graph does not have.
+        SpecError: `keep_float` names nodes that are not in the graph.
     """
     import nncf
 
@@ -100,8 +100,8 @@ def quantize_component(
             advanced_parameters=_advanced_parameters(spec, instruction_set),
         )
     except nncf.ValidationError as cause:
-        told = " ".join(str(cause).split())
-        raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
+        reason = " ".join(str(cause).split())
+        raise SpecError(f"keep_float of this component does not fit the graph: {reason}") from cause
 
 
 def _advanced_parameters(spec: ComponentQuantization, instruction_set: InstructionSet) -> Any:
@@ -130,16 +130,16 @@ def _range_estimator(estimator: RangeEstimator) -> Any:
 
 
 def compress_component(model: Any, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Any:
-    """Turn the weights of one component into INT8 or INT4, and the activations of some nodes into INT8.
+    """Quantize the weights of one component to INT8 or INT4, and the activations of some nodes to INT8.
 
     Args:
-        model: `openvino.Model` in float32; it is changed where no activations are INT8.
-        calls: recorded calls, for the ranges of those activations and for scales that fit them.
-        spec: how weights become INT8 or INT4, which nodes have INT8 activations, and which stay float.
+        model: `openvino.Model` in float32; changed unless some activations become INT8.
+        calls: recorded calls, for the ranges of those activations and for scale estimation.
+        spec: of a w8 or w4 component.
         advance: called for each call that NNCF runs.
 
     Raises:
-        SpecError: `int8_activations` fits no node that may be quantized.
+        SpecError: `int8_activations` matches no node that may be quantized.
 
     Source: NNCF weight compression (`nncf.compress_weights`); AWQ is Lin et al. 2023.
     """
@@ -184,12 +184,12 @@ def _compress_to_int4(
             ignored_scope=ignored,
         )
     except (nncf.ValidationError, nncf.InvalidGroupSizeError) as cause:
-        told = " ".join(str(cause).split())
-        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {told}") from cause
+        reason = " ".join(str(cause).split())
+        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {reason}") from cause
 
 
 def quantizable_names(model: Any) -> tuple[str, ...]:
-    """Name the nodes that NNCF could quantize, in the order of the graph."""
+    """Name the nodes that NNCF can quantize, in the order of the graph."""
     return tuple(
         operation.get_friendly_name()
         for operation in model.get_ops()
@@ -200,11 +200,11 @@ def quantizable_names(model: Any) -> tuple[str, ...]:
 def _names_of_others(
     model: Any, patterns: Sequence[str], kept: frozenset[str], *, key: str
 ) -> tuple[str, ...]:
-    """Name the nodes that NNCF could quantize and the patterns do not fit, or that are kept float."""
+    """Name the nodes that NNCF can quantize and that no pattern matches, or that are kept float."""
     names = quantizable_names(model)
     chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)} - kept
     if not chosen:
-        raise SpecError(f"{key} fits no node of the graph: {', '.join(patterns)}")
+        raise SpecError(f"{key} matches no node of the graph: {', '.join(patterns)}")
     return tuple(name for name in names if name not in chosen)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.openvino.elastic import make_elastic, save_padding_states
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import padding_of
-from sottovoce.optimize.openvino.quantize import calls_of, padding_keys
+from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
+from sottovoce.optimize.openvino.quantize import calls_of
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.model_files import ModelFiles
@@ -89,7 +89,8 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, padding_keys(self.source, self.store, self.variant.elastic))
+            n_keys = self.variant.elastic.silence_centroids
+            make_elastic(model, padding_keys_of(self.source, self.store, n_keys))
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:

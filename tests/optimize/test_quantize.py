@@ -133,7 +133,7 @@ def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, re
 def test_dynamic_activations_that_fit_no_node_are_an_error(baseline: Path, record: Path) -> None:
     spec = ComponentQuantization(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
-    with pytest.raises(SpecError, match="dynamic_activations fits no node of the graph: no_such_node"):
+    with pytest.raises(SpecError, match="dynamic_activations matches no node of the graph: no_such_node"):
         quantize_graph(graph(baseline, Component.ENCODER), calls, spec, InstructionSet.VNNI, lambda: None)
 
 

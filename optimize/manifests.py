@@ -1,4 +1,4 @@
-"""The manifests of a run and of its variants, written when their folders are complete."""
+"""Write the manifests of a run and of its variants, when their folders are complete."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,13 +32,13 @@ from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildInfo:
-    """What is known of a variant that its files do not tell.
+    """Facts of a variant that cannot be read from its files.
 
     Attributes:
-        weights: float ones on disk; None of a CTranslate2 variant.
-        parents: what it was made of.
-        compute: what it is to compute in.
-        schemes: of its components; float where none is named.
+        weights: type of float weights on disk; None for a CTranslate2 variant.
+        parents: artifacts that it was made from.
+        compute: precisions that it computes in.
+        schemes: of its components; a missing one is float.
         fidelities: of its quantized components.
         parity: of an export.
     """
@@ -55,7 +55,7 @@ class BuildInfo:
 
 
 def write_variant_manifest(folder: Path, recipe: Recipe, made: BuildInfo) -> None:
-    """Write the manifest of a variant beside its files."""
+    """Write the manifest of a variant into its folder."""
     write_manifest(
         folder,
         Manifest(
@@ -90,7 +90,7 @@ def _facts(folder: Path, made: BuildInfo) -> VariantFacts:
 
 
 def _component_facts(folder: Path, component: Component, made: BuildInfo) -> ComponentFacts:
-    n_bytes, count = _measured(folder, component)
+    n_bytes, count = _size_and_count(folder, component)
     return ComponentFacts(
         scheme=made.schemes.get(component, Scheme.FLOAT),
         size_bytes=n_bytes,
@@ -102,8 +102,8 @@ def _component_facts(folder: Path, component: Component, made: BuildInfo) -> Com
     )
 
 
-def _measured(folder: Path, component: Component) -> tuple[int, Int8Count]:
-    """Return the bytes of a component, and what is INT8 in it."""
+def _size_and_count(folder: Path, component: Component) -> tuple[int, Int8Count]:
+    """Return the size of a component in bytes, and its INT8 counts."""
     path = component_path(folder, component)
     match format_of(folder):
         case Format.OPENVINO:
@@ -126,10 +126,10 @@ def write_run_manifest(
 
     Args:
         work: the run's folder.
-        recipe: what it was made with.
+        recipe: of the run.
         name: of the checkpoint.
         origin: the checkpoint.
-        plan: hash of what decided on the run's files; None once a part was replaced.
+        plan: hash of everything that the run's files depend on; None after a part was replaced.
     """
     write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
     children = sorted(path.parent for path in work.glob(f"[!.]*/{MANIFEST_NAME}"))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 
 class Component(StrEnum):
-    """The parts of a Whisper that are exported, quantized and timed apart."""
+    """The parts of a Whisper that are exported, quantized and timed separately."""
 
     ENCODER = "encoder"
     DECODER = "decoder"
@@ -18,10 +18,10 @@ class Component(StrEnum):
 
 
 class Layout(StrEnum):
-    """How the decoder keeps what it has computed.
+    """How the decoder keeps keys and values.
 
     stateless: two decoders, the second takes and returns the keys and values.
-    stateful: one decoder that keeps them inside; what openvino-genai wants.
+    stateful: one decoder that keeps them inside, which openvino-genai needs.
     """
 
     STATELESS = "stateless"
@@ -29,7 +29,7 @@ class Layout(StrEnum):
 
 
 class Format(StrEnum):
-    """The files that a variant's graphs are.
+    """The file format of a variant.
 
     openvino: OpenVINO IR.
     onnx: ONNX, run by onnxruntime; stateless only.
@@ -42,10 +42,10 @@ class Format(StrEnum):
 
 
 class Ctranslate2Type(StrEnum):
-    """What CTranslate2 stores weights in.
+    """The types that CTranslate2 stores weights in.
 
-    int8: weights in INT8, what stays float as the checkpoint has it; int8_float32: in float32.
-    int16: weights in INT16, what stays float in float32.
+    int8: weights in INT8, others as in the checkpoint; int8_float32: others in float32.
+    int16: weights in INT16, others in float32.
     float16, bfloat16, float32: all weights. A CPU that cannot compute in a type computes in another (docs/how-to).
     """
 
@@ -87,7 +87,7 @@ class Preset(StrEnum):
 
 
 class BiasCorrection(StrEnum):
-    """How the shift that quantization gives a layer's output is taken back.
+    """How the bias is corrected that quantization adds to a layer's output.
 
     fast: from statistics of each layer alone (Nagel et al. 2019).
     accurate: by running the quantized model layer after layer, which is slow.
@@ -100,7 +100,7 @@ class BiasCorrection(StrEnum):
 
 
 class RangeEstimator(StrEnum):
-    """How a range is taken from recorded values (`nncf.quantization.range_estimator`)."""
+    """How a range is estimated from recorded values (`nncf.quantization.range_estimator`)."""
 
     DEFAULT = "default"
     MINMAX = "minmax"
@@ -112,10 +112,10 @@ class RangeEstimator(StrEnum):
 
 
 class InstructionSet(StrEnum):
-    """What the target CPU multiplies INT8 with.
+    """INT8 instructions of the target CPU.
 
     vnni: AVX-VNNI, AVX512-VNNI or AMX; exact.
-    avx2: without them products of two are added in 16 bits and saturate: weights take 7 bits.
+    avx2: sums of two products saturate in 16 bits, so weights take 7 bits.
     """
 
     VNNI = "vnni"
@@ -123,7 +123,7 @@ class InstructionSet(StrEnum):
 
 
 class KvPrecision(StrEnum):
-    """What a stateful decoder keeps self-attention's keys and values in (`KV_CACHE_PRECISION`)."""
+    """Type of self-attention's keys and values in a stateful decoder (`KV_CACHE_PRECISION`)."""
 
     F32 = "f32"
     BF16 = "bf16"
@@ -132,7 +132,7 @@ class KvPrecision(StrEnum):
 
 
 class InferencePrecision(StrEnum):
-    """What float nodes compute in (`INFERENCE_PRECISION_HINT`)."""
+    """Precision of float nodes (`INFERENCE_PRECISION_HINT`)."""
 
     F32 = "f32"
     BF16 = "bf16"

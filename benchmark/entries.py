@@ -8,8 +8,8 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
 from sottovoce.benchmark.engines.ggml_export import GgmlType
 from sottovoce.benchmark.engines.registry import ENGINES, engine_kind
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import weight_files
+from sottovoce.optimize.checkpoint.files import weight_files
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import SILENCE_NAME

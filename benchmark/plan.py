@@ -135,7 +135,7 @@ class _Conversions:
             SpecError: the checkpoint is not found, or another than the run's.
         """
         from sottovoce.benchmark.engines.conversion import convert_checkpoint
-        from sottovoce.optimize.checkpoint.origin import find_checkpoint
+        from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)
         with self.reporter.progress(f"convert for {engine}", 1) as advance:

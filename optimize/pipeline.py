@@ -15,7 +15,7 @@ from pathlib import Path
 from sottovoce.calibrate.record import load_calibration, record, select_calibration
 from sottovoce.errors import InputError
 from sottovoce.machine.os_errors import told_plainly
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import QuantizeFile

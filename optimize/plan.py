@@ -14,9 +14,9 @@ from sottovoce.calibrate.record import (
 )
 from sottovoce.errors import SpecError
 from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.speech.clips import Clip, ClipSet

@@ -11,8 +11,8 @@ from pathlib import Path
 from sottovoce.benchmark.engines.ggml_export import GGML_EXPORT, GgmlType, export_ggml
 from sottovoce.benchmark.engines.whisper_cpp_model import FILE_NAME
 from sottovoce.benchmark.entries import WHISPER_CPP
+from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, default_cache
-from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.optimize.ctranslate2.export import export_ctranslate2
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.terms import Ctranslate2Type

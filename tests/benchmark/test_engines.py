@@ -14,8 +14,7 @@ from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
 from sottovoce.benchmark.schema.results import Stage
 from sottovoce.benchmark.timing.cold import OPENERS
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
-from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from tests.support import tone

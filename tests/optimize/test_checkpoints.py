@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.optimize.checkpoint.resolve import HUB_IDS, check_checkpoint, published_id, resolve_checkpoint
+from sottovoce.optimize.checkpoint.files import check_checkpoint
+from sottovoce.optimize.checkpoint.resolve import HUB_IDS, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent
 from tests.support import tiny_checkpoint
@@ -56,7 +57,7 @@ def test_a_short_name_is_not_taken_for_a_folder_of_that_name(tiny: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["nobody/nothing", "distil-large-v3", "nobody/nothing@v1"])
+@pytest.mark.parametrize("name", ["no-owner/nothing", "distil-large-v3", "no-owner/nothing@v1"])
 def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
     with pytest.raises(InputError, match="connect, or give a folder that holds the checkpoint"):
         resolve_checkpoint(name)
@@ -107,8 +108,8 @@ def test_other_settings_beside_the_same_weights_are_another_checkpoint(
 ) -> None:
     folder = Path(shutil.copytree(ctranslate2, tmp_path / "mine"))
     before = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(told | {"suppress_ids": [5]}), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"suppress_ids": [5]}), encoding="utf-8")
     after = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
     settings = json.loads((after.folder / "generation_config.json").read_text(encoding="utf-8"))
     assert settings["suppress_tokens"] == [5]
@@ -143,21 +144,21 @@ def test_a_missing_file_is_named(tiny: Path, tmp_path: Path, file: str, expected
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "keys"),
     [
         (("is_multilingual", "lang_to_id", "task_to_id"), "is_multilingual"),
         (("lang_to_id",), "lang_to_id"),
-        (("lang_to_id", "task_to_id"), "lang_to_id and task_to_id"),
+        (("lang_to_id", "task_to_id"), "lang_to_id and no task_to_id"),
     ],
 )
 def test_settings_of_an_old_fine_tune_are_refused(
-    tiny: Path, tmp_path: Path, missing: tuple[str, ...], told: str
+    tiny: Path, tmp_path: Path, missing: tuple[str, ...], keys: str
 ) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
     path = folder / "generation_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({key: settings[key] for key in settings if key not in missing}))
-    with pytest.raises(InputError, match=rf"does not tell {told}, .*; copy it from the Whisper"):
+    with pytest.raises(InputError, match=rf"has no {keys}: .*; copy the file from the Whisper"):
         resolve_checkpoint(str(folder))
 
 

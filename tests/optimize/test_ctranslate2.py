@@ -105,11 +105,11 @@ def test_timestamps_that_a_tokenizer_leaves_out_are_added(
     source.mkdir()
     for file in ("model.bin", "config.json"):
         (source / file).write_bytes((converted["float16"] / file).read_bytes())
-    told = json.loads((converted["float16"] / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((converted["float16"] / "tokenizer.json").read_text(encoding="utf-8"))
     stamp = "<|0.00|>"
-    first = next(token["id"] for token in told["added_tokens"] if token["content"] == stamp)
-    told["added_tokens"] = [token for token in told["added_tokens"] if token["id"] < first]
-    (source / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    first = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == stamp)
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["id"] < first]
+    (source / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     write_huggingface_checkpoint(find_files(source), tmp_path / "back")
     with quiet_libraries():
         before, after = (

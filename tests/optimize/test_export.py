@@ -68,7 +68,7 @@ def test_float16_halves_the_weights(tiny_run: Path) -> None:
         assert 0.49 < ratio < 0.52
 
 
-def test_a_layout_is_told_by_its_files(tiny_run: Path) -> None:
+def test_a_layout_is_recognized_by_its_files(tiny_run: Path) -> None:
     assert layout_of(tiny_run / "fp32") is Layout.STATELESS
     assert layout_of(tiny_run / "fp32-stateful") is Layout.STATEFUL
 
@@ -76,8 +76,8 @@ def test_a_layout_is_told_by_its_files(tiny_run: Path) -> None:
 def test_the_stateful_variant_loads_in_openvino_genai(tiny_run: Path) -> None:
     genai = pytest.importorskip("openvino_genai", reason="comes with the extra peers")
     pipeline = genai.WhisperPipeline(str(tiny_run / "fp32-stateful"), "CPU")
-    told = pipeline.generate(tone(2.0).tolist(), max_new_tokens=5, language="<|en|>", task="transcribe")
-    assert len(told.texts) == 1
+    transcript = pipeline.generate(tone(2.0).tolist(), max_new_tokens=5, language="<|en|>", task="transcribe")
+    assert len(transcript.texts) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_distilled_english_model_with_128_mel_bins_is_exported(tmp_path: Path)
     assert found.n_clips == 3
 
 
-def test_a_run_tells_its_parity(tiny_run: Path) -> None:
+def test_a_run_records_its_parity(tiny_run: Path) -> None:
     parities = {variant.name: variant.facts.parity for variant in read_run(tiny_run).variants}
     assert {name for name, parity in parities.items() if parity is not None} == {
         "fp32",

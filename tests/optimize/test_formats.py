@@ -64,7 +64,7 @@ def both_run(onnx_run: Run, english: Path, tmp_path_factory: pytest.TempPathFact
     return run
 
 
-def test_the_plan_tells_formats(english: Path, tones: Path, tmp_path: Path) -> None:
+def test_the_plan_shows_formats(english: Path, tones: Path, tmp_path: Path) -> None:
     recipe = load_recipe("onnx-int8", [EXPORTS])
     planned = plan(str(english), recipe, read_speech(str(tones)), tmp_path / "run", force=False)
     lines = describe(planned)
@@ -139,7 +139,7 @@ def test_ctranslate2_variants_are_made_of_the_checkpoint(both_run: Run) -> None:
     assert [part.int8_weights for part in facts["bfloat16"].components.values()] == [0, 0]
 
 
-def test_inspect_tells_the_format_of_each_variant(both_run: Run) -> None:
+def test_inspect_shows_the_format_of_each_variant(both_run: Run) -> None:
     from rich.console import Console
 
     console = Console(width=160)
@@ -149,7 +149,7 @@ def test_inspect_tells_the_format_of_each_variant(both_run: Run) -> None:
         assert label in captured.get()
 
 
-def test_manifests_that_tell_no_format_are_openvino() -> None:
+def test_manifests_without_a_format_are_openvino() -> None:
     facts = VariantFacts.model_validate(
         {
             "layout": "stateful",

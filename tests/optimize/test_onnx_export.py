@@ -107,7 +107,7 @@ def test_a_graph_is_valid_and_of_an_opset_that_others_read(tiny_onnx: Path, name
 
 
 @pytest.mark.parametrize("name", list(NAMES))
-def test_a_graph_tells_nothing_of_the_machine_that_made_it(tiny_onnx: Path, name: str) -> None:
+def test_a_graph_contains_nothing_of_the_machine_that_made_it(tiny_onnx: Path, name: str) -> None:
     stored = (tiny_onnx / name).read_bytes()
     assert b".py" not in stored
     assert str(Path.home()).encode() + b"/" not in stored
@@ -286,7 +286,7 @@ def test_a_graph_within_the_limit_is_one_file(tiny_onnx: Path) -> None:
 
 def test_a_graph_that_is_not_valid_is_not_accepted(tiny_onnx: Path, tmp_path: Path) -> None:
     graph = onnx.load(tiny_onnx / "encoder_model.onnx")
-    graph.graph.node[3].input[0] = "nobody"
+    graph.graph.node[3].input[0] = "missing"
     with pytest.raises(StageError, match=r"broken\.onnx is no valid ONNX graph"):
         save_graph(graph, tmp_path / "broken.onnx")
 

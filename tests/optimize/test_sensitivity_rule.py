@@ -139,9 +139,9 @@ def ffn(layer: int, implies: Implication = KEEP, component: Component = Componen
 def test_the_advice_can_be_put_into_a_recipe_and_on_the_command_line(name: str) -> None:
     recipe = load_recipe(name)
     (advice,), notes = advise((ffn(3), ffn(1), ffn(2, Implication.HARMLESS)), recipe.quantize.components)
-    told = yaml.safe_load(advice.recipe)["quantize"]["components"]["encoder"]
+    section = yaml.safe_load(advice.recipe)["quantize"]["components"]["encoder"]
     raw = recipe.resolved()
-    raw["quantize"]["components"]["encoder"] |= told
+    raw["quantize"]["components"]["encoder"] |= section
     pasted = parse_recipe(raw, "with the advice")
     assert pasted == override_recipe(recipe, [advice.override])
     keeps = pasted.quantize.components.encoder.keep_float

@@ -35,8 +35,8 @@ def test_every_graph_of_a_run_is_settled(tiny_run: Path) -> None:
     graphs = list(tiny_run.glob("*/*.xml"))
     assert graphs
     for path in graphs:
-        told = path.read_text(encoding="utf-8")
-        assert renumbered(told) == told, path
+        text = path.read_text(encoding="utf-8")
+        assert renumbered(text) == text, path
 
 
 def test_the_states_of_a_decoder_stand_in_the_order_of_their_names(tiny_run: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def optimize(
     *,
     restart: Annotated[
         bool,
-        typer.Option("--restart", help="Throw away what an interrupted command left, instead of going on."),
+        typer.Option("--restart", help="Delete what an interrupted command left, instead of resuming."),
     ] = False,
     force: Force = False,
     dry_run: Annotated[
@@ -28,7 +28,7 @@ def optimize(
 ) -> None:
     """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
 
-    Interrupted, the same command goes on where it was.
+    After an interruption the same command resumes.
 
     Examples:
 

@@ -19,7 +19,7 @@ def quantize(
         typer.Option(
             "--checkpoint",
             metavar="MODEL",
-            help="What RUN was made of, for a CTranslate2 variant; looked for in the cache by default.",
+            help="Checkpoint of RUN, for a CTranslate2 variant; by default it is looked for in the cache.",
             show_default=False,
         ),
     ] = None,

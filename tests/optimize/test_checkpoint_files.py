@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
+from sottovoce.optimize.checkpoint.files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.plan import checkpoint_sha256, plan
 from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.sets import read_speech
@@ -18,8 +18,8 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 
 def write_index(folder: Path, *names: str) -> None:
-    told = {"weight_map": {f"tensor.{place}": name for place, name in enumerate(names)}}
-    (folder / INDEX_NAME).write_text(json.dumps(told), encoding="utf-8")
+    index = {"weight_map": {f"tensor.{place}": name for place, name in enumerate(names)}}
+    (folder / INDEX_NAME).write_text(json.dumps(index), encoding="utf-8")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_other_safetensors_are_no_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 3, "b": 4}}'])
 def test_a_damaged_index_is_named(tmp_path: Path, damage: str) -> None:
     (tmp_path / INDEX_NAME).write_text(damage, encoding="utf-8")
-    with pytest.raises(InputError, match=r"index\.json is no index of weights .*copy it again"):
+    with pytest.raises(InputError, match=r"index\.json is not an index of weights .*copy it again"):
         weight_files(tmp_path)
 
 
@@ -71,7 +71,7 @@ def test_an_index_that_names_something_else_is_refused(tmp_path: Path, name: str
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / WEIGHTS_NAME).write_bytes(b"outside")
     write_index(folder, name)
-    with pytest.raises(InputError, match="which is no safetensors beside it"):
+    with pytest.raises(InputError, match="which is not a safetensors file in the same folder"):
         weight_files(folder)
 
 

@@ -36,11 +36,7 @@ class BuildInfo:
 
     Attributes:
         weights: type of float weights on disk; None for a CTranslate2 variant.
-        parents: artifacts that it was made from.
-        compute: precisions that it computes in.
         schemes: of its components; a missing one is float.
-        fidelities: of its quantized components.
-        parity: of an export.
     """
 
     name: str
@@ -125,10 +121,6 @@ def write_run_manifest(
     """Write the resolved recipe and the manifest of a run whose variants are complete.
 
     Args:
-        work: the run's folder.
-        recipe: of the run.
-        name: of the checkpoint.
-        origin: the checkpoint.
         plan: hash of everything that the run's files depend on; None after a part was replaced.
     """
     write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))

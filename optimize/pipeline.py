@@ -197,9 +197,7 @@ def quantize_again(
     """Quantize a run again from its calibration record, with the settings of a recipe.
 
     Args:
-        run: a finished run.
         recipe: with the run's baseline; of its other keys only `quantize` is used.
-        reporter: of progress.
         checkpoint: of the run, for a CTranslate2 variant; None looks for it in the cache.
         write: writes a quantized component of an OpenVINO variant; None quantizes it.
 

@@ -44,11 +44,7 @@ _Getter = Callable[[str], "NDArray[np.generic]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVariable:
-    """A variable of a `model.bin` as it is stored; bfloat16 and float16 differ only by type id.
-
-    Attributes:
-        raw: its bytes; not copied.
-    """
+    """A variable of a `model.bin` as it is stored; bfloat16 and float16 differ only by type id."""
 
     name: str
     shape: tuple[int, ...]
@@ -98,10 +94,6 @@ class _Reader:
 
 def read_model(data: bytes, path: "Path") -> CTranslate2Model:
     """Parse a CTranslate2 `model.bin`.
-
-    Args:
-        data: the bytes of the file.
-        path: of the file, for messages.
 
     Raises:
         InputError: cut off, of an unknown version, or of another type than float16 or float32.

@@ -143,7 +143,6 @@ def find_checkpoint(run: Run, name: str | None, *, cache: Path | None = None) ->
     """Find the checkpoint that a run was made from.
 
     Args:
-        run: its manifest names the checkpoint.
         name: as in `resolve_checkpoint`; None looks in the cache and on the hub.
         cache: folder of converted checkpoints; the user's cache folder by default.
 

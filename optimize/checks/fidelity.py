@@ -36,7 +36,6 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
 
     Args:
         model: `openvino.Model` in float32.
-        calls: every recorded call of the component.
         compute: precision that the quantized model runs in; the float one runs in f32.
     """
     import openvino
@@ -59,13 +58,7 @@ def _run(compiled: Any) -> RunComponent:
 
 
 def compare_outputs(run_float: RunComponent, run_quantized: RunComponent, calls: Calls) -> Fidelity:
-    """Compare the first outputs of two ways to run a component, on calls spread over the record.
-
-    Args:
-        run_float: runs the float component.
-        run_quantized: runs the quantized one.
-        calls: every recorded call of the component.
-    """
+    """Compare the first outputs of two ways to run a component, on calls spread over the record."""
     stride = max(1, len(calls) // N_CALLS)
     pairs = [(run_float(call), run_quantized(call)) for call in islice(calls, 0, None, stride)]
     error = sum(float(np.abs(found - expected).mean()) for expected, found in pairs)

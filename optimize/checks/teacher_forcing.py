@@ -56,7 +56,6 @@ class ClipComparison:
     """How a variant agrees with the baseline on one clip.
 
     Attributes:
-        n_tokens: positions compared.
         n_disagreements: positions where the variant's likeliest token is another.
         kl_divergence: sum over the positions, in nats.
     """

@@ -57,11 +57,6 @@ def require_converter() -> None:
 def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> None:
     """Convert a Hugging Face checkpoint, with tokenizer and feature extractor.
 
-    Args:
-        checkpoint: folder with safetensors.
-        into: created if missing.
-        kind: type of the weights on disk.
-
     Raises:
         InputError: CTranslate2 cannot convert it.
         MissingExtraError: CTranslate2 or faster-whisper is not installed.
@@ -87,10 +82,7 @@ def check_ctranslate2(
     The decoder is not compared, since CTranslate2 returns logits only after its logit filters.
 
     Args:
-        folder: of the variant.
-        store: the calibration record.
         baseline: folder of the OpenVINO variant that was recorded.
-        identity: of the checkpoint.
 
     Raises:
         ParityError: a setting differs; the message names it.

@@ -66,10 +66,6 @@ def export_onnx(
     """Write a variant in ONNX: three graphs, the settings and the tokenizer.
 
     Args:
-        whisper: the checkpoint.
-        folder: created if missing.
-        reporter: of progress.
-        weights: type of the constants on disk.
         merged: also write both decoders as one graph, which transformers.js needs.
 
     Raises:
@@ -105,7 +101,6 @@ def export_component(model: Any, component: Component) -> Graph:
 
     Args:
         model: `WhisperForConditionalGeneration` in float32; its attention is restored afterwards.
-        component: to export.
 
     Returns:
         `onnx.ModelProto`. Tied weights are one constant; nodes are named after their modules, such as `encoder.layers.0.fc1/MatMul`.

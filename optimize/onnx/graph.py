@@ -164,7 +164,6 @@ def save_graph(graph: Graph, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES
 
     Args:
         graph: its weights may be moved out to the second file.
-        path: of the `.onnx` file.
         max_file_bytes: limit of one file.
 
     Raises:

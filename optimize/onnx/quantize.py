@@ -71,9 +71,7 @@ def quantize_onnx_variant(
     Args:
         source: folder of the float32 variant in ONNX.
         store: the calibration record; components of scheme w8 are only compared on it.
-        variant: section of the recipe.
         into: a folder that does not exist yet.
-        reporter: of progress.
         baseline: folder of the recorded OpenVINO variant, which rebuilds the calls of the decoder with past.
 
     Raises:
@@ -145,7 +143,6 @@ def quantize_graph(graph: Graph, calls: Calls, spec: ComponentQuantization, adva
     Args:
         graph: `onnx.ModelProto` in float32; it is not changed.
         calls: all recorded calls; inputs that the graph does not have are left out.
-        spec: preset, SmoothQuant, nodes that stay float.
         advance: called for each call in each pass of NNCF.
 
     Raises:
@@ -216,7 +213,6 @@ def check_onnx_count(
 
     Args:
         graph: quantized, with the node names of the float one.
-        count: of the graph.
 
     Raises:
         StageError: fewer or more than the recipe implies.
@@ -247,13 +243,7 @@ def _checked_fidelity(
 
 
 def measure_onnx_fidelity(source: Path, quantized: Path, calls: Calls) -> Fidelity:
-    """Run both graphs on calls spread over the record.
-
-    Args:
-        source: the float graph.
-        quantized: the quantized one.
-        calls: all recorded calls of the component.
-    """
+    """Run both graphs on calls spread over the record."""
     compute = ComputeSpec()
     return compare_outputs(_run(source, compute), _run(quantized, compute), calls)
 

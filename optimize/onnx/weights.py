@@ -48,10 +48,6 @@ def compress_graph(graph: Graph, component: Component) -> None:
 
     A table that the output layer shares with the token embedding stays shared.
 
-    Args:
-        graph: `onnx.ModelProto` in float32.
-        component: that the graph is.
-
     Raises:
         StageError: the number of inputs of a weight is not a multiple of 16.
     """
@@ -79,7 +75,6 @@ def compress_tables(graph: Graph, names: Sequence[str]) -> None:
 
     Args:
         graph: `onnx.ModelProto`; the products' weights are float32.
-        names: of the products.
     """
     from onnx import numpy_helper
 
@@ -96,7 +91,6 @@ def turn_tables(graph: Graph, names: Sequence[str]) -> None:
 
     Args:
         graph: `onnx.ModelProto`; the products' weights are float32.
-        names: of the products.
     """
     from onnx import numpy_helper
 

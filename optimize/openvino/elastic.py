@@ -186,13 +186,7 @@ def _cut(features: Features, spec: ElasticSpec) -> Features:
 
 
 def save_padding_states(folder: Path, spec: ElasticSpec, padding: PaddingMeans) -> None:
-    """Write the states that the decoder attends to after the speech into the folder of a variant.
-
-    Args:
-        folder: of the variant, in OpenVINO or ONNX.
-        spec: stored with the states.
-        padding: what the float32 encoder computes for padding.
-    """
+    """Write the states that the decoder attends to after the speech into the folder of a variant."""
     if spec.silence_centroids is None:
         SilenceStates.save(folder, spec, padding.states.astype(np.float16))
         return

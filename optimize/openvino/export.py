@@ -68,9 +68,6 @@ def export_variant(whisper: TorchWhisper, variant: FloatVariant, into: Path, *, 
     """Write an OpenVINO variant; the same checkpoint gives the same bytes.
 
     Args:
-        whisper: the checkpoint.
-        variant: to write.
-        into: created if missing.
         same: the float32 variant with the same graphs, if there is one.
 
     Raises:
@@ -139,11 +136,7 @@ def check_variant(
     """Check the settings of an exported variant, and its encoder and greedy tokens against PyTorch.
 
     Args:
-        folder: of the variant.
-        variant: section of the recipe.
-        identity: of the checkpoint.
         references: from PyTorch, with weights of the variant's type.
-        compute: precision and threads of the check.
 
     Raises:
         ParityError: the variant differs from the checkpoint.

@@ -86,7 +86,6 @@ class Clusters:
 
     Attributes:
         labels: the cluster of each vector, uint8, shape (n_vectors,).
-        n: number of clusters.
     """
 
     labels: NDArray[np.uint8]
@@ -133,7 +132,6 @@ def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
 
     Args:
         source: folder of a float32 variant in OpenVINO.
-        store: the calibration record.
     """
     import openvino
 
@@ -147,7 +145,6 @@ def padding_keys_of(source: Path, store: CalibrationStore, n: int | None) -> Pad
 
     Args:
         source: folder of a float32 variant in OpenVINO.
-        store: the calibration record.
         n: keys for each head, at most 255; None gives no padding keys.
     """
     return None if n is None else padding_keys(padding_of(source, store), n)
@@ -259,7 +256,6 @@ def counts_after(labels: NDArray[np.uint8], n: int) -> Floats:
 
     Args:
         labels: the cluster of each position of a window, shape (1500,).
-        n: number of clusters.
 
     Returns:
         float32, shape (61, n): after 0, 25, ... 1500 positions of speech.

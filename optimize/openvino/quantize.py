@@ -54,9 +54,7 @@ def quantize_variant(
     Args:
         source: folder of the float32 variant in the same layout; the baseline where that is stateless.
         store: the calibration record of the baseline.
-        variant: section of the recipe.
         into: a folder that does not exist yet.
-        reporter: of progress.
         write: writes a component that is not copied; by default `quantize_file`.
 
     Raises:
@@ -128,12 +126,7 @@ def quantize_file(
     """Quantize one component of a variant and write its files.
 
     Args:
-        source: folder of the float32 variant.
-        store: the calibration record.
-        component: to quantize.
-        variant: section of the recipe.
         into: the variant's folder, which exists.
-        reporter: of progress.
 
     Raises:
         StageError: the component has other INT8 nodes or bytes than the recipe implies, or differs too much from the
@@ -167,14 +160,7 @@ def quantize_file(
 
 
 def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path) -> Calls:
-    """Return the recorded calls that a component of the variant receives.
-
-    Args:
-        store: the calibration record.
-        component: that receives the calls.
-        variant: section of the recipe: layout, elastic encoder.
-        source: folder of the float32 variant.
-    """
+    """Return the recorded calls that a component of the variant receives."""
     if component is Component.DECODER and variant.layout is Layout.STATEFUL:
         return store.prefixes()
     calls = store.calls(component, source)

@@ -77,7 +77,6 @@ def quantize_component(
         calls: all recorded calls; NNCF's `subset_size` is their number.
         spec: preset, SmoothQuant, ranges, bias correction, nodes that stay float.
         advance: called for each call in each pass of NNCF.
-        instruction_set: of the target CPU.
 
     Raises:
         SpecError: `keep_float` names nodes that are not in the graph.
@@ -135,8 +134,6 @@ def compress_component(model: Any, calls: Calls, spec: ComponentQuantization, ad
     Args:
         model: `openvino.Model` in float32; changed unless some activations become INT8.
         calls: recorded calls, for the ranges of those activations and for scale estimation.
-        spec: of a w8 or w4 component.
-        advance: called for each call that NNCF runs.
 
     Raises:
         SpecError: `int8_activations` matches no node that may be quantized.

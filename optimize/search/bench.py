@@ -50,12 +50,9 @@ class BenchSpec:
 
     Attributes:
         run: folder with the float variants and the calibration record.
-        baseline: name of the float32 variant.
-        work: folder for what trials write.
         judge_clips: clips on which tokens are compared.
         n_timed: how many of those are timed, the first ones.
         confirm_clips: clips on which word errors are counted.
-        threads: of inference.
     """
 
     run: Path
@@ -71,12 +68,7 @@ class TrialBench:
     """Measures recipes against the baseline of one run."""
 
     def __init__(self, spec: BenchSpec, reporter: Reporter | None = None) -> None:
-        """Transcribe all clips with the baseline.
-
-        Args:
-            spec: the run and the clips.
-            reporter: of the baseline's progress; trials report none.
-        """
+        """Transcribe all clips with the baseline."""
         self._spec = spec
         self._store = CalibrationStore(spec.run / CALIBRATION_NAME)
         self._write = ComponentCache(spec.work / COMPONENTS_NAME)
@@ -104,7 +96,6 @@ class TrialBench:
         """Quantize by a recipe, and measure the variant.
 
         Args:
-            recipe: with the run's baseline and exports.
             worst_divergence: a trial that diverges more on a quarter of the clips is stopped; None stops none.
         """
         clock = _Clock()

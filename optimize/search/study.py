@@ -34,10 +34,7 @@ class Study:
         Trials that were running when a process died are drawn again.
 
         Args:
-            folder: created if missing.
-            space: what may change.
             purpose: everything that figures depend on, such as recipe and clips; JSON.
-            seed: of the sampler.
 
         Raises:
             InputError: the study in the folder has another purpose, or is damaged.

@@ -79,7 +79,6 @@ class BlockBench:
         """Compare a model with the float one.
 
         Args:
-            files: the model.
             compute: None computes in f32.
 
         Returns:

@@ -50,8 +50,6 @@ def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -
 
     Args:
         model: `openvino.Model` in float32, of either layout.
-        component: the component that the model is.
-        spec: of the recipe.
 
     Raises:
         StageError: a weight belongs to no block.

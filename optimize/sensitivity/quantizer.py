@@ -27,8 +27,6 @@ class BlockQuantizer:
 
     Attributes:
         source: folder of the float32 variant that the recipe quantizes.
-        variant: section of the recipe.
-        store: the calibration record, or a part of it.
         work: folder for graphs, one block at a time.
     """
 

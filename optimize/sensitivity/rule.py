@@ -87,10 +87,6 @@ def advise(
 ) -> tuple[tuple[Advice, ...], tuple[str, ...]]:
     """Advise what a recipe should keep float, component by component.
 
-    Args:
-        blocks: assessed.
-        specs: of the recipe that was measured.
-
     Returns:
         The advice, and a note for each component whose scheme keeps no weight float.
     """

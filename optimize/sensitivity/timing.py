@@ -51,10 +51,6 @@ def time_in_turns(
 
     So other load on the machine slows both ways alike. A first round that does not count compiles the kernels for each
     shape. Nine rounds count, fewer where they take over 15 s, but at least three.
-
-    Args:
-        floats: pieces of work, the first way.
-        others: the same pieces, the second way.
     """
     _do_round(floats, others, 0, clock)
     began = clock()

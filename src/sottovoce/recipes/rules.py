@@ -16,10 +16,6 @@ Problems = Iterator[str]
 def check_formats(recipe: Recipe, where: str) -> None:
     """Check that each variant can be made in its format.
 
-    Args:
-        recipe: its keys are valid one by one.
-        where: name of the recipe for messages.
-
     Raises:
         SpecError: keys contradict each other; the message gives the first problem.
     """

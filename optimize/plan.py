@@ -1,6 +1,7 @@
 """The plan of a run: everything that can be checked before work begins."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,10 +159,7 @@ def _weight_bytes(folder: Path) -> int:
     for path in weight_files(folder):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
-                count = 1
-                for size in file.get_slice(name).get_shape():
-                    count *= size
-                total += 4 * count
+                total += 4 * math.prod(file.get_slice(name).get_shape())
     return total
 
 

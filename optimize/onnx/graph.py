@@ -1,5 +1,6 @@
 """Read, change, count and save ONNX graphs (`onnx.ModelProto`)."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,4 @@ def _is_float(tensor: Any) -> bool:
 
 
 def _elements(tensor: Any) -> int:
-    count = 1
-    for size in tensor.dims:
-        count *= int(size)
-    return count
+    return math.prod(tensor.dims)

@@ -5,7 +5,6 @@ Activations become unsigned: its x86 kernels multiply u8 by s8, and signed activ
 times as long. Convolutions stay float: no kernel has INT8 inputs and a float output.
 """
 
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,10 +31,11 @@ from sottovoce.optimize.onnx.weights import (
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.openvino.elastic import elastic_calls, save_padding_states
+from sottovoce.optimize.openvino.elastic import save_padding_states
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.optimize.openvino.padding_states import padding_of
-from sottovoce.optimize.openvino.quantize_graph import quantize_component
+from sottovoce.optimize.openvino.quantize import calls_of
+from sottovoce.optimize.openvino.quantize_graph import n_passes, quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
@@ -44,8 +44,6 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path
 from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.terms import Component, Scheme, Weights
-
-logger = logging.getLogger(__name__)
 
 SIGNED_TO_UNSIGNED = 128
 """Added to an int8 zero point to make the quantization unsigned with the same scale."""
@@ -85,12 +83,14 @@ def quantize_onnx_variant(
         if spec.scheme is Scheme.FLOAT:
             _copy(source, into, component, variant.weights)
             continue
-        calls = _calls(store, component, variant, baseline)
+        calls = calls_of(store, component, variant, baseline)
         graph = _quantized(_load(onnx_path(source, component)), component, calls, spec, reporter)
         check_onnx_count(component, graph, count_int8(graph), spec)
         store_float_weights(graph, variant.weights, min_elements=LARGE_ELEMENTS)
         save_graph(graph, onnx_path(into, component))
-        fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
+        fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
+        check_fidelity(component, fidelity, spec)
+        fidelities[component] = fidelity
     if variant.elastic is not None:
         save_padding_states(into, variant.elastic, padding_of(baseline, store))
     return fidelities
@@ -108,13 +108,6 @@ def _copy(source: Path, into: Path, component: Component, weights: Weights) -> N
     save_graph(graph, onnx_path(into, component))
 
 
-def _calls(store: CalibrationStore, component: Component, variant: QuantizedVariant, baseline: Path) -> Calls:
-    calls = store.calls(component, baseline)
-    if component is Component.ENCODER and variant.elastic is not None:
-        return elastic_calls(calls, variant.elastic)
-    return calls
-
-
 def _quantized(
     graph: Graph, component: Component, calls: Calls, spec: ComponentQuantization, reporter: Reporter
 ) -> Graph:
@@ -126,9 +119,8 @@ def _quantized(
             )
         compress_graph(graph, component)
         return graph
-    passes = 1 if spec.smooth_quant_alpha is None else 2
     with (
-        reporter.progress(f"quantize {component}", passes * len(calls)) as advance,
+        reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),
         quiet_output(),
     ):
@@ -231,15 +223,6 @@ def check_onnx_count(
 
 def _keeps(spec: ComponentQuantization, name: str, type_name: str) -> bool:
     return any(keep.fits(name, type_name) for keep in spec.keep_float)
-
-
-def _checked_fidelity(
-    source: Path, into: Path, component: Component, calls: Calls, spec: ComponentQuantization
-) -> Fidelity:
-    fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
-    logger.info("%s: %s", component, fidelity)
-    check_fidelity(component, fidelity, spec)
-    return fidelity
 
 
 def measure_onnx_fidelity(source: Path, quantized: Path, calls: Calls) -> Fidelity:

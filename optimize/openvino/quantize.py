@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
+from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states
-from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8, n_elements
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
@@ -237,9 +238,7 @@ LARGE_ELEMENTS = 16_384
 
 
 def _is_large_float(operation: Any) -> bool:
-    if operation.get_type_name() != "Constant" or operation.get_element_type().get_type_name() != "f32":
-        return False
-    elements = 1
-    for size in operation.get_output_shape(0):
-        elements *= int(size)
-    return elements >= LARGE_ELEMENTS
+    is_float = (
+        operation.get_type_name() == "Constant" and operation.get_element_type().get_type_name() == "f32"
+    )
+    return is_float and n_elements(operation) >= LARGE_ELEMENTS

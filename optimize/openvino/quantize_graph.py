@@ -12,7 +12,7 @@ from sottovoce.calibrate.store import Calls
 from sottovoce.errors import SpecError
 from sottovoce.progress import Advance
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
-from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
+from sottovoce.terms import BiasCorrection, InstructionSet, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0
 """NNCF turns SmoothQuant off by a negative alpha; zero is an alpha."""
@@ -83,15 +83,11 @@ def quantize_component(
     """
     import nncf
 
-    def transform(call: Any) -> Any:
-        advance()
-        return call
-
     try:
         return nncf.quantize(
             model,
-            nncf.Dataset(calls, transform),
-            preset=_preset(spec.preset),
+            _dataset(calls, advance),
+            preset=nncf.QuantizationPreset[spec.preset.name],
             subset_size=len(calls),
             fast_bias_correction=spec.bias_correction is not BiasCorrection.ACCURATE,
             model_type=nncf.ModelType.TRANSFORMER,
@@ -105,10 +101,11 @@ def quantize_component(
 
 def _advanced_parameters(spec: ComponentQuantization, instruction_set: InstructionSet) -> Any:
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     is_exact = instruction_set is InstructionSet.VNNI
     ranges = {
-        f"{of}_range_estimator_params": _range_estimator(estimator)
+        f"{of}_range_estimator_params": getattr(RangeEstimatorParametersSet, estimator.name)
         for of, estimator in (("activations", spec.activation_range), ("weights", spec.weight_range))
         if estimator is not RangeEstimator.DEFAULT
     }
@@ -120,12 +117,6 @@ def _advanced_parameters(spec: ComponentQuantization, instruction_set: Instructi
         ),
         **ranges,
     )
-
-
-def _range_estimator(estimator: RangeEstimator) -> Any:
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    return getattr(RangeEstimatorParametersSet, estimator.name)
 
 
 def compress_component(model: Any, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Any:
@@ -162,10 +153,6 @@ def _compress_to_int4(
 ) -> Any:
     import nncf
 
-    def transform(call: Any) -> Any:
-        advance()
-        return call
-
     modes = nncf.CompressWeightsMode
     needs_calls = spec.awq or spec.scale_estimation
     try:
@@ -176,7 +163,7 @@ def _compress_to_int4(
             group_size=spec.group_size,
             awq=spec.awq,
             scale_estimation=spec.scale_estimation,
-            dataset=nncf.Dataset(calls, transform) if needs_calls else None,
+            dataset=_dataset(calls, advance) if needs_calls else None,
             subset_size=len(calls),
             ignored_scope=ignored,
         )
@@ -205,10 +192,14 @@ def _names_of_others(
     return tuple(name for name in names if name not in chosen)
 
 
-def _preset(preset: Preset) -> Any:
+def _dataset(calls: Calls, advance: Advance) -> Any:
     import nncf
 
-    return nncf.QuantizationPreset.MIXED if preset is Preset.MIXED else nncf.QuantizationPreset.PERFORMANCE
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    return nncf.Dataset(calls, transform)
 
 
 def _ignored_scope(spec: ComponentQuantization) -> Any:

@@ -100,33 +100,21 @@ def search(
     """
     space = space_of(recipe)
     with told_plainly(out), output_lock(out, note=reporter.note):
-        return _search(model, recipe, space, speech, out, spec, force=force, reporter=reporter)
-
-
-def _search(
-    model: str,
-    recipe: Recipe,
-    space: Space,
-    speech: ClipSet,
-    out: Path,
-    spec: SearchSpec,
-    *,
-    force: bool,
-    reporter: Reporter,
-) -> SearchReport:
-    started = time.monotonic()
-    run = _run(model, space.recipe, speech, out, force=force, reporter=reporter)
-    folder = run.folder / SEARCH_NAME
-    bench = _bench(run, recipe, speech, spec, folder, reporter)
-    _remove_debris(folder)
-    study = Study(folder, space, purpose=_purpose(model, recipe, bench), seed=spec.seed)
-    write_judged_clips((*bench.judge_clips, *bench.confirm_clips), folder)
-    with _workers(bench, spec, reporter) as workers:
-        _SearchLoop(study, space, workers, spec.budget, started, reporter).run()
-        report = _report(recipe, study, bench, spec.budget, workers.baseline_wer)
-    _keep_best(run, space, report, folder, reporter)
-    write_text(folder / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
-    shutil.rmtree(folder / COMPONENTS_NAME, ignore_errors=True)
+        started = time.monotonic()
+        run = _run(model, space.recipe, speech, out, force=force, reporter=reporter)
+        folder = run.folder / SEARCH_NAME
+        bench = _bench(run, recipe, speech, spec, folder, reporter)
+        for unfinished in folder.glob(f"{TRIAL_PREFIX}*"):  # of a killed process
+            shutil.rmtree(unfinished, ignore_errors=True)
+        study = Study(folder, space, purpose=_purpose(model, recipe, bench), seed=spec.seed)
+        write_judged_clips((*bench.judge_clips, *bench.confirm_clips), folder)
+        is_ray = spec.workers == RAY
+        with RayWorkers(bench, spec.n_workers) if is_ray else LocalWorker(bench, reporter) as workers:
+            _SearchLoop(study, space, workers, spec.budget, started, reporter).run()
+            report = _report(recipe, study, bench, spec.budget, workers.baseline_wer)
+        _keep_best(run, space, report, folder, reporter)
+        write_text(folder / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
+        shutil.rmtree(folder / COMPONENTS_NAME, ignore_errors=True)
     return report
 
 
@@ -186,12 +174,6 @@ def divide(clips: Sequence[_Clip], section: SearchSection) -> tuple[tuple[_Clip,
     return tuple(clips[:n_judging]), tuple(clips[-section.confirm_clips :])
 
 
-def _remove_debris(folder: Path) -> None:
-    """Remove the unfinished trials of a killed process."""
-    for path in folder.glob(f"{TRIAL_PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _purpose(model: str, recipe: Recipe, bench: BenchSpec) -> dict[str, str]:
     """Return everything that must be the same for the figures of trials to be comparable."""
     clips = [
@@ -206,12 +188,6 @@ def _purpose(model: str, recipe: Recipe, bench: BenchSpec) -> dict[str, str]:
         "number of threads": str(bench.threads),
         **machine_settings(),
     }
-
-
-def _workers(bench: BenchSpec, spec: SearchSpec, reporter: Reporter) -> Workers:
-    if spec.workers == RAY:
-        return RayWorkers(bench, spec.n_workers)
-    return LocalWorker(bench, reporter)
 
 
 class _SearchLoop:
@@ -289,7 +265,8 @@ class _SearchLoop:
         this = next(trial for trial in trials if trial.number == done.number)
         best = choose(trials, self._budget.max_wer_increase)
         so_far = "none worked yet" if best is None else f"best so far: trial {best.number}"
-        self._reporter.note(f"{describe_trial(self._space, this)}; {so_far}")
+        changed = describe_settings(this.settings, self._space.own)
+        self._reporter.note(f"trial {this.number} ({changed}): {describe_outcome(this.outcome)}; {so_far}")
 
 
 def worst_divergence(trials: Sequence[Trial]) -> float | None:
@@ -298,12 +275,6 @@ def worst_divergence(trials: Sequence[Trial]) -> float | None:
         t.outcome.divergence for t in trials if is_finished(t.outcome) and t.outcome.divergence is not None
     ]
     return PRUNE_FACTOR * statistics.median(known) if len(known) >= MIN_TRIALS_TO_PRUNE else None
-
-
-def describe_trial(space: Space, trial: Trial) -> str:
-    """Describe in one line what a trial changed, and its outcome."""
-    changed = describe_settings(trial.settings, space.own)
-    return f"trial {trial.number} ({changed}): {describe_outcome(trial.outcome)}"
 
 
 def describe_outcome(outcome: TrialOutcome) -> str:

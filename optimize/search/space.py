@@ -1,6 +1,7 @@
 """The search space: values to try, by the path of a recipe's key."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,7 @@ class Space:
     @property
     def n_combinations(self) -> int:
         """Number of combinations, valid or not."""
-        n = 1
-        for values in self.choices.values():
-            n *= len(values)
-        return n
+        return math.prod(map(len, self.choices.values()))
 
     @property
     def own(self) -> Settings:

@@ -1,9 +1,10 @@
 """The workers that run the trials of a search: this process, or those of a Ray cluster."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from sottovoce.errors import MissingExtraError, SpecError
 from sottovoce.optimize.search.bench import BenchSpec, TrialBench
@@ -23,41 +24,30 @@ class PendingTrial:
     worst_divergence: float | None
 
 
-class Workers(Protocol):
+class Workers(ABC):
     """Runs trials, several at once where there are several workers."""
 
     n_workers: int
     baseline_wer: float
     """Of the baseline on the held-out clips, a fraction."""
 
+    @abstractmethod
     def submit(self, trial: PendingTrial) -> None:
         """Start a trial as soon as a worker is free."""
 
+    @abstractmethod
     def next_done(self) -> tuple[PendingTrial, TrialOutcome]:
         """Wait for any submitted trial."""
-
-    def close(self) -> None:
-        """Release the workers."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *raised: object) -> None: ...
-
-
-class _Closing:
-    """Releases the workers at the end of a `with` block."""
-
-    def close(self) -> None:
-        """Release the workers."""
 
     def __enter__(self) -> Self:
         return self
 
+    @abstractmethod
     def __exit__(self, *raised: object) -> None:
-        self.close()
+        """Release the workers."""
 
 
-class LocalWorker(_Closing):
+class LocalWorker(Workers):
     """One trial at a time, in this process."""
 
     n_workers = 1
@@ -76,8 +66,11 @@ class LocalWorker(_Closing):
         trial = self._waiting.popleft()
         return trial, self._bench.try_recipe(trial.recipe, trial.worst_divergence)
 
+    def __exit__(self, *raised: object) -> None:
+        """Release nothing."""
 
-class RayWorkers(_Closing):
+
+class RayWorkers(Workers):
     """One bench in each worker of a Ray cluster; all workers need access to the run's folder.
 
     Speed-ups are measured within one worker, so that workers may differ; they should not share cores.
@@ -113,7 +106,7 @@ class RayWorkers(_Closing):
             self._starting = {worker.baseline_wer.remote(): worker for worker in started}
             self.baseline_wer = self._welcome(self._next_ready())
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def submit(self, trial: PendingTrial) -> None:
@@ -131,7 +124,7 @@ class RayWorkers(_Closing):
         self._start()
         return trial, TrialOutcome.model_validate_json(self._ray.get(ready))
 
-    def close(self) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Leave the cluster."""
         if self._is_ours:
             self._ray.shutdown()

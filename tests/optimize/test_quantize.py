@@ -8,9 +8,10 @@ import pytest
 from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
 from sottovoce.calibrate.store import CalibrationStore
+from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
-from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8
 from sottovoce.optimize.openvino.quantize import check_count, check_size
 from sottovoce.optimize.openvino.quantize_graph import (
     compress_component,

@@ -83,7 +83,7 @@ def test_an_unknown_recipe_lists_the_ready_ones_and_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("raw", "expected"),
     [
         ({"calibraton": {}}, "unknown key calibraton; did you mean calibration?"),
         ({"calibration": {"nclips": 3}}, "unknown key calibration.nclips; did you mean n_clips?"),
@@ -156,7 +156,7 @@ def test_yaml_runs_no_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "raw",
     [
         {"exports": [{"name": "fp32"}]},
         {"exports": [{"name": "int8", "weights": "fp16"}]},
@@ -271,7 +271,7 @@ def test_the_schema_for_editors_is_current() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("raw", "error"),
     [
         (
             {"components": {"encoder": {"scheme": "w8", "group_size": 64}}},

@@ -92,7 +92,7 @@ def make_run(planned: RunPlan, finish: Finish, policy: OutputPolicy, reporter: R
         unfinished = ResumableFolder(resumable_path(out), "run")
         recover_interrupted_write(unfinished.folder)
         settings = settings_of(planned)
-        # Another process has made it meanwhile, or was killed when it stood and only its debris was left to remove.
+        # Another process may have made the run while this one waited, or was killed after it had moved the run here.
         may_stand = waited or (was_begun and (not policy.force or is_artifact(unfinished.folder / RUN_NAME)))
         if may_stand and _is_made(out, settings):
             reporter.note(f"{out} was finished by an earlier command of the same settings")
@@ -218,10 +218,7 @@ def quantize_again(
 
 def _merged(run: Run, recipe: Recipe) -> Recipe:
     """Return the run's recipe with the `quantize` section of another."""
-    if run.calibration is None:
-        raise InputError(
-            f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
-        )
+    _ = run.calibration_folder  # raises where there is none
     if recipe.baseline != run.recipe.baseline:
         raise InputError(
             f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"

@@ -15,7 +15,6 @@ from sottovoce.optimize.checkpoint.ctranslate2_reader import (
 from sottovoce.optimize.checkpoint.files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -80,6 +79,7 @@ def write_huggingface_checkpoint(files: CTranslate2Files, into: "Path") -> None:
     Raises:
         InputError: the files are damaged, quantized, or not those of a Whisper.
     """
+    import numpy as np
     from safetensors.numpy import save_file
     from transformers import WhisperFeatureExtractor
 
@@ -102,17 +102,11 @@ def write_huggingface_checkpoint(files: CTranslate2Files, into: "Path") -> None:
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(into)
     _save_tokenizer(tokenizer, into)
     save_file(
-        {name: _contiguous(value) for name, value in weights.items()},
+        {name: np.ascontiguousarray(value) for name, value in weights.items()},
         into / "model.safetensors",
         {"format": "pt"},
     )
     logger.info("wrote %d tensors of %s as a Hugging Face checkpoint", len(weights), path)
-
-
-def _contiguous(value: Any) -> Any:
-    import numpy as np
-
-    return np.ascontiguousarray(value)
 
 
 def _complete_tokenizer(path: "Path", vocab_size: int) -> "Tokenizer":
@@ -202,7 +196,7 @@ def generation_config(
         {"lang_to_id": special.languages, "task_to_id": special.tasks} if multilingual else {}
     )
     return GenerationConfig(
-        alignment_heads=_heads(settings.get("alignment_heads", [])),
+        alignment_heads=[[int(layer), int(head)] for layer, head in settings.get("alignment_heads", [])],
         suppress_tokens=settings.get("suppress_ids", []),
         begin_suppress_tokens=settings.get("suppress_ids_begin", []),
         is_multilingual=multilingual,
@@ -217,10 +211,6 @@ def generation_config(
         return_timestamps=False,
         **by_language,
     )
-
-
-def _heads(pairs: "Sequence[Sequence[int]]") -> list[list[int]]:
-    return [[int(layer), int(head)] for layer, head in pairs]
 
 
 def _save_tokenizer(tokenizer: "Tokenizer", into: "Path") -> None:

@@ -103,7 +103,8 @@ def export_component(model: Any, component: Component) -> Graph:
         model: `WhisperForConditionalGeneration` in float32; its attention is restored afterwards.
 
     Returns:
-        `onnx.ModelProto`. Tied weights are one constant; nodes are named after their modules, such as `encoder.layers.0.fc1/MatMul`.
+        `onnx.ModelProto`. Tied weights are one constant; nodes are named after their modules:
+        `encoder.layers.0.fc1/MatMul`.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.

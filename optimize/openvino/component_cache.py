@@ -72,7 +72,10 @@ class ComponentCache:
         """
         made = self._folder / key_of(source, store, component, variant)
         if not made.is_dir():
-            with suppress(OutputExistsError), new_folder(made) as work:  # another worker made it meanwhile
+            with (
+                suppress(OutputExistsError),
+                new_folder(made) as work,
+            ):  # another worker may make it at the same time
                 entry = _quantize(source, store, component, variant, work, reporter)
                 renumber_nodes(work)
                 write_text(work / ENTRY_NAME, entry.model_dump_json())
@@ -112,7 +115,7 @@ def key_of(source: Path, store: CalibrationStore, component: Component, variant:
 
 
 def keys_of(component: Component, variant: QuantizedVariant) -> dict[str, object]:
-    """Return the keys of a recipe that a component depends on: all but those known to leave it as it is."""
+    """Return the keys of a recipe that a component depends on: all but the ignored ones."""
     keys: dict[str, object] = variant.model_dump(
         mode="json", exclude={*IGNORED_KEYS, "components", "elastic"}
     )

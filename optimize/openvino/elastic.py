@@ -57,7 +57,7 @@ def make_elastic(model: Any, padding: PaddingKeys | None = None) -> None:
     sliced = sum(_slice_positions(operation) for operation in model.get_ops())
     if sliced != 1 or reshaped == 0:
         raise StageError(
-            f"encoder: found {sliced} position embeddings and {reshaped} fixed reshapes, want 1 and some; "
+            f"encoder: found {sliced} position embeddings and {reshaped} fixed reshapes, want 1 and at least 1; "
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()

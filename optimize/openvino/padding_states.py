@@ -36,12 +36,12 @@ MARGIN_POSITIONS = 25
 """Padding next to the speech that is encoded and not replaced."""
 
 MIN_PADDING_POSITIONS = 250
-"""Padding that a clip needs to count; a longer clip is cut."""
+"""Least padding of a window; the second half of one with less is replaced by padding."""
 
 N_ITERATIONS = 30
 
 N_TRIES = 4
-"""Runs of k-means, of which the tightest counts: some miss a cluster that the decoder attends to."""
+"""Runs of k-means, of which the tightest is used: some miss a cluster that the decoder attends to."""
 
 FLOOR_TOLERANCE = 1e-6
 

@@ -27,7 +27,7 @@ def pareto_front(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     Failed and stopped trials are not among them.
     """
     front: list[Trial] = []
-    for trial in sorted(_finished(trials), key=_by_speed_then_divergence):
+    for trial in sorted(_finished(trials), key=lambda trial: (-_speedup(trial), _divergence(trial))):
         if not front or _divergence(trial) < _divergence(front[-1]):
             front.append(trial)
     return tuple(front)
@@ -96,7 +96,3 @@ def _speedup(trial: Trial) -> float:
 def _divergence(trial: Trial) -> float:
     divergence = trial.outcome.divergence
     return float("inf") if divergence is None else divergence
-
-
-def _by_speed_then_divergence(trial: Trial) -> tuple[float, float]:
-    return -_speedup(trial), _divergence(trial)

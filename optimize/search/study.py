@@ -119,7 +119,7 @@ class Study:
         Returns:
             Number and settings of the trial; None where nothing new is left to try.
         """
-        known = {self._key(trial.settings): trial.outcome for trial in self.trials()}
+        known = {label(trial.settings): trial.outcome for trial in self.trials()}
         under_way = self._under_way()
         for _ in range(MAX_REPEATS):
             trial = self._study.ask()
@@ -127,7 +127,7 @@ class Study:
                 path: trial.suggest_categorical(path, list(values)) for path, values in self._labels.items()
             }
             settings = self._settings(labels)
-            key = self._key(settings)
+            key = label(settings)
             if key not in known and key not in under_way:
                 self._drawn[trial.number] = trial
                 return trial.number, settings
@@ -160,13 +160,10 @@ class Study:
 
     def _under_way(self) -> set[str]:
         running = self._study.get_trials(deepcopy=False, states=(self._state.RUNNING,))
-        return {self._key(self._settings(trial.params)) for trial in running if trial.params}
+        return {label(self._settings(trial.params)) for trial in running if trial.params}
 
     def _settings(self, labels: Mapping[str, str]) -> Settings:
         return {path: self._labels[path][labels[path]] for path in self._labels}
-
-    def _key(self, settings: Settings) -> str:
-        return label(settings)
 
 
 def first_settings(space: Space) -> Iterator[Settings]:

@@ -25,8 +25,8 @@ class Cost:
     """What a block costs and saves when it alone is quantized.
 
     Attributes:
-        divergence: nats a token, finite, not below 0.
-        saved_s: seconds a clip; below 0 where it takes longer.
+        divergence: nats per token, finite, not below 0.
+        saved_s: seconds per clip; below 0 where it takes longer.
     """
 
     divergence: float

@@ -1,4 +1,4 @@
-"""The stage `sensitivity`: a run and speech in; what each block costs when it alone is quantized out."""
+"""The stage `sensitivity`: a run and speech in, a report on what each block costs when it alone is quantized out."""
 
 import logging
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sottovoce import __version__
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.errors import SpecError, StageError
 from sottovoce.machine.cores import usable_cores
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checks.held_out import ComparisonClips, choose_comparison_clips
@@ -92,15 +92,16 @@ def measure_sensitivity(
     """
     variant = run.variant(spec.variant or run.recipe.quantize.name)
     recipe = _recipe_of(variant)
-    store = _store(run)
+    store = CalibrationStore(run.calibration_folder)
     clips = choose_comparison_clips(run, speech, store, spec.n_clips, reporter)
     with new_folder(run.folder / SENSITIVITY_NAME, force=True) as folder:
         work = folder / "work"
         work.mkdir()
         threads = spec.threads or usable_cores()
+        compute = quantized_compute(recipe.quantize)
         computes = ComputeSpecs(
             comparing=ComputeSpec(threads=threads),
-            timing=_usable(replace(quantized_compute(recipe.quantize), threads=threads)),
+            timing=replace(compute, precision=usable_precision(compute.precision), threads=threads),
         )
         quantizer = BlockQuantizer(
             source=run.variant(recipe.quantized_from.name).folder,
@@ -131,18 +132,6 @@ def _recipe_of(variant: Variant) -> Recipe:
             f"variant {variant.name} is {format_of(variant.folder)}; sensitivity is measured for openvino variants"
         )
     return parse_recipe(raw, f"of variant {variant.name}")
-
-
-def _store(run: Run) -> CalibrationStore:
-    if run.calibration is None:
-        raise InputError(
-            f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
-        )
-    return CalibrationStore(run.folder / CALIBRATION_NAME)
-
-
-def _usable(compute: ComputeSpec) -> ComputeSpec:
-    return replace(compute, precision=usable_precision(compute.precision))
 
 
 def _measure(

@@ -115,6 +115,19 @@ class Run:
         """The float32 variant that others are compared with."""
         return self.variant(self.recipe.baseline.name)
 
+    @property
+    def calibration_folder(self) -> Path:
+        """The folder of the calibration record.
+
+        Raises:
+            InputError: the run has no record.
+        """
+        if self.calibration is None:
+            raise InputError(
+                f"{self.folder} has no calibration record; run `sottovoce calibrate {self.folder} --data SPEECH` first"
+            )
+        return self.folder / CALIBRATION_NAME
+
     def variant(self, name: str) -> Variant:
         """Return a variant by name.
 

@@ -87,7 +87,7 @@ class Preset(StrEnum):
 
 
 class BiasCorrection(StrEnum):
-    """How the bias is corrected that quantization adds to a layer's output.
+    """How the error is corrected that quantization adds to the mean of a layer's output.
 
     fast: from statistics of each layer alone (Nagel et al. 2019).
     accurate: by running the quantized model layer after layer, which is slow.
@@ -160,7 +160,7 @@ class ElasticSpec:
     __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012 - of pydantic
 
     margin_s: Annotated[float, _Bounds(ge=0, le=30)] = 0.5
-    """Padding that is encoded behind the speech, in seconds."""
+    """Padding after the speech that is encoded with it, in seconds."""
     tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 10.0
     """Least length of the padding states that are appended to a window decoded alone, in seconds of audio."""
     batch_tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 5.0

@@ -163,7 +163,7 @@ def test_manifests_without_a_format_are_openvino() -> None:
     assert (facts.format, facts.ctranslate2_type) == (Format.OPENVINO, None)
 
 
-def test_a_checkpoint_that_is_nowhere_is_asked_for(onnx_run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_found_must_be_named(onnx_run: Run, tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
     folder = Path(shutil.copytree(onnx_run.folder, tmp_path / "run"))
     with pytest.raises(SpecError, match=r"this needs the checkpoint .*--checkpoint"):

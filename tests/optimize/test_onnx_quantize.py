@@ -208,7 +208,7 @@ def test_a_weight_that_no_block_fits_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("scheme", [Scheme.W8, Scheme.W8A8])
-def test_an_int8_variant_is_made_loads_and_hears(
+def test_an_int8_variant_is_made_and_transcribes(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, scheme: Scheme
 ) -> None:
     into = tmp_path / "int8"

@@ -69,7 +69,7 @@ def int8(tiny_run: Path, fp32: Path) -> Path:
     return folder
 
 
-def test_the_variant_says_what_pytorch_says(
+def test_the_variant_generates_the_tokens_of_pytorch(
     whisper: TorchWhisper, fp32: Path, clips: list[tuple[Clip, Wave]]
 ) -> None:
     chosen = [ParityClip(clip_id=clip.clip_id, wave=wave, language=None) for clip, wave in clips[:3]]

@@ -30,7 +30,7 @@ def sharded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_weights_that_lie_there_twice_count_once(tiny: Path, tones: Path, tmp_path: Path) -> None:
+def test_a_second_copy_of_the_weights_is_ignored(tiny: Path, tones: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "tiny"))
     speech, recipe = read_speech(str(tones)), load_recipe("int8")
     once = plan(str(folder), recipe, speech, tmp_path / "run", force=False)
@@ -43,7 +43,7 @@ def test_weights_that_lie_there_twice_count_once(tiny: Path, tones: Path, tmp_pa
     assert checkpoint_sha256(folder) == before
 
 
-def test_shards_are_weights_where_there_is_no_whole_file(sharded: Path) -> None:
+def test_shards_are_weights_if_there_is_no_single_file(sharded: Path) -> None:
     shards = [sharded / name for name in SHARDS]
     assert weight_files(sharded) == tuple(shards)
     assert weights_sha256(sharded) == canonical_sha256([sha256_of_file(shard) for shard in shards])

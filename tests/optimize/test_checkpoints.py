@@ -34,14 +34,14 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_folder_is_taken_where_it_lies(tiny: Path, tmp_path: Path) -> None:
+def test_a_folder_is_read_in_place(tiny: Path, tmp_path: Path) -> None:
     found = resolve_checkpoint(str(tiny), cache=tmp_path / "cache")
     assert (found.name, found.folder) == ("tiny", tiny)
     assert (found.origin.role, found.origin.name) == ("checkpoint", "tiny")
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_folder_is_named_without_its_place(
+def test_a_folder_is_named_without_its_path(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny)
@@ -58,7 +58,7 @@ def test_a_short_name_is_not_taken_for_a_folder_of_that_name(tiny: Path, tmp_pat
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", ["no-owner/nothing", "distil-large-v3", "no-owner/nothing@v1"])
-def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
+def test_a_hub_id_that_cannot_be_fetched_is_an_error_with_advice(name: str) -> None:
     with pytest.raises(InputError, match="connect, or give a folder that holds the checkpoint"):
         resolve_checkpoint(name)
 
@@ -67,12 +67,12 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"]
 )
-def test_a_mistyped_path_is_no_hub_id(name: str) -> None:
+def test_a_mistyped_path_is_not_a_hub_id(name: str) -> None:
     with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
         resolve_checkpoint(name)
 
 
-def test_what_nothing_loads_is_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_files_are_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = pytest.importorskip("huggingface_hub")
     of_large_v3 = ["config.json", "model.fp32-00001-of-00002.safetensors", "model.safetensors", "README.md"]
     fetched: list[str] = []
@@ -116,9 +116,7 @@ def test_other_settings_beside_the_same_weights_are_another_checkpoint(
     assert after.folder != before.folder
 
 
-def test_a_conversion_that_fails_leaves_nothing_that_looks_converted(
-    ctranslate2: Path, tmp_path: Path
-) -> None:
+def test_a_failed_conversion_leaves_no_folder(ctranslate2: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ctranslate2, tmp_path / "cut"))
     (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:-9])
     with pytest.raises(InputError, match="cut off"):

@@ -1,4 +1,4 @@
-"""What is exported computes what PyTorch computes, and what does not is found."""
+"""Exported variants compute the same as PyTorch, and errors are found."""
 
 import shutil
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def references(tiny: Path) -> tuple[Reference, ...]:
     return TorchWhisper(tiny).references(clips("fr"), Weights.FP32)
 
 
-def test_the_tiny_model_says_different_things_of_different_tones(references: Sequence[Reference]) -> None:
+def test_the_tiny_model_transcribes_different_tones_differently(references: Sequence[Reference]) -> None:
     assert len({reference.tokens for reference in references}) == 3
     assert all(len(set(reference.tokens)) > 1 for reference in references)
 

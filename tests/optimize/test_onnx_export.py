@@ -1,4 +1,4 @@
-"""ONNX graphs of the tiny model: their names, that they are valid, and what they compute."""
+"""ONNX graphs of the tiny model: names, validity, outputs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def caches(prefix: str, *parts: str) -> list[str]:
-    """Name keys and values as optimum's ORTModelForSpeechSeq2Seq and transformers.js look for them."""
+    """Return the names of keys and values in optimum's ORTModelForSpeechSeq2Seq and transformers.js."""
     return [
         f"{prefix}.{i}.{part}.{kind}" for i in range(LAYERS) for part in parts for kind in ("key", "value")
     ]
@@ -125,7 +125,9 @@ def test_a_folder_with_an_onnx_encoder_is_a_stateless_variant(tiny_onnx: Path, b
     assert format_of(baseline) is Format.OPENVINO
 
 
-def test_the_variant_says_what_pytorch_says(tiny_onnx: Path, references: tuple[Reference, ...]) -> None:
+def test_the_variant_generates_the_tokens_of_pytorch(
+    tiny_onnx: Path, references: tuple[Reference, ...]
+) -> None:
     assert len({reference.tokens for reference in references}) == 3
     parity = check_onnx_parity(tiny_onnx, references, ComputeSpec())
     assert parity.n_clips == 3

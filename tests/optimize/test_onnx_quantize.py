@@ -1,4 +1,4 @@
-"""What quantization makes of the tiny model's ONNX graphs."""
+"""Quantized ONNX graphs of the tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def test_nncf_makes_every_product_int8_and_leaves_convolutions_float(
 
 
 @pytest.mark.parametrize("component", list(Component))
-def test_what_nncf_quantized_computes_nearly_the_same(
+def test_the_quantized_graph_computes_nearly_the_same(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, component: Component
 ) -> None:
     path = tmp_path / "quantized.onnx"
@@ -190,7 +190,7 @@ def test_products_that_share_an_activation_quantize_it_once(tiny_onnx: Path) -> 
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (5, 384), (2, 96), (1, 16)])
-def test_blocks_give_the_weight_back_to_half_a_step(shape: tuple[int, int]) -> None:
+def test_blocks_restore_the_weight_to_half_a_step(shape: tuple[int, int]) -> None:
     rows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     rows[0, :16] = 0
     codes, scales = quantize_blocks(rows)

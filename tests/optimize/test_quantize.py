@@ -1,4 +1,4 @@
-"""What quantization makes of the tiny model, in golden numbers."""
+"""Golden numbers of the quantized tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, re
     assert count_int8(model).weights == GOLDEN[Component.ENCODER][0]
 
 
-def test_dynamic_activations_that_fit_no_node_are_an_error(baseline: Path, record: Path) -> None:
+def test_dynamic_activations_that_match_no_node_are_an_error(baseline: Path, record: Path) -> None:
     spec = ComponentQuantization(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     with pytest.raises(SpecError, match="dynamic_activations matches no node of the graph: no_such_node"):
@@ -206,7 +206,7 @@ def test_a_group_that_does_not_divide_the_channels_is_an_error(baseline: Path, r
 
 
 def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: Path) -> None:
-    """Two products of u8 and 7-bit weights fit the 16 bits that AVX2 adds them in."""
+    """The sum of two products of u8 and 7-bit weights fits the 16 bits of AVX2."""
     model, calls = (
         graph(baseline, Component.ENCODER),
         CalibrationStore(record).calls(Component.ENCODER, baseline),
@@ -223,9 +223,7 @@ def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: 
 
 
 @pytest.mark.parametrize("changed", [{"activation_range": "histogram"}, {"weight_range": "mean_quantile"}])
-def test_ranges_are_estimated_as_the_recipe_says(
-    baseline: Path, record: Path, changed: dict[str, object]
-) -> None:
+def test_ranges_are_estimated_by_the_recipe(baseline: Path, record: Path, changed: dict[str, object]) -> None:
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     plain = quantized(baseline, record, Component.ENCODER)
     other = quantized(baseline, record, Component.ENCODER, **changed)

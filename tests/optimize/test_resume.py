@@ -59,9 +59,7 @@ def interrupt(planned: RunPlan, step: str) -> None:
         optimize(planned, force=False, reporter=Recorder(step))
 
 
-def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
-    planned: RunPlan, tiny_run: Path
-) -> None:
+def test_finished_steps_are_not_repeated_and_the_files_are_the_same(planned: RunPlan, tiny_run: Path) -> None:
     interrupt(planned, "quantize decoder_with_past")
     assert left_over(planned.out) == ["run.unfinished"]
     recorder = Recorder()
@@ -72,7 +70,7 @@ def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
     assert left_over(planned.out) == []
 
 
-def test_an_export_that_was_interrupted_is_done_again(planned: RunPlan, tiny_run: Path) -> None:
+def test_an_interrupted_export_is_repeated(planned: RunPlan, tiny_run: Path) -> None:
     interrupt(planned, "parity of fp32-stateful with PyTorch")
     recorder = Recorder()
     optimize(planned, force=False, reporter=recorder)
@@ -97,7 +95,7 @@ def test_other_settings_are_refused_until_a_restart(planned: RunPlan, tiny: Path
     assert list(planned.out.parent.iterdir()) == []
 
 
-def test_a_run_that_stood_when_its_process_was_killed_is_taken(
+def test_a_run_that_was_complete_when_its_process_was_killed_is_used(
     tiny_run: Path, tiny: Path, tones: Path
 ) -> None:
     out = tiny_run
@@ -115,9 +113,7 @@ def test_a_run_that_stood_when_its_process_was_killed_is_taken(
 
 
 @pytest.mark.parametrize("left", [".{}.unfinished.gone", ".{}.lock"])
-def test_a_kill_while_debris_is_removed_is_put_right(
-    left: str, tiny_run: Path, tiny: Path, tones: Path
-) -> None:
+def test_a_kill_during_the_cleanup_is_repaired(left: str, tiny_run: Path, tiny: Path, tones: Path) -> None:
     debris = tiny_run.with_name(left.format(tiny_run.name))
     debris.mkdir() if left.endswith("gone") else debris.touch()
     recorder = Recorder()

@@ -52,7 +52,7 @@ def test_the_fastest_within_the_budget_is_chosen() -> None:
     assert chosen.number == 1
 
 
-def test_of_trials_that_are_as_fast_the_one_that_diverges_least_is_chosen() -> None:
+def test_among_equally_fast_trials_the_least_divergent_is_chosen() -> None:
     trials = [trial(0, 3.00, 0.020), trial(1, 2.95, 0.010), trial(2, 2.0, 0.001)]
     chosen = choose(trials, 0.002)
     assert chosen is not None

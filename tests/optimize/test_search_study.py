@@ -39,7 +39,7 @@ def outcome(speedup: float = 2.0, divergence: float = 0.01) -> TrialOutcome:
     )
 
 
-def test_the_own_value_comes_first_and_none_comes_twice(small: Space) -> None:
+def test_the_recipes_own_value_is_first_and_values_are_distinct(small: Space) -> None:
     assert small.choices[ALPHA] == (0.8, 0.6, 0.7)
     assert small.choices[MARGIN] == (0.5, 1.0, 1.5)
     assert small.n_combinations == 9
@@ -82,7 +82,7 @@ def test_a_recipe_without_choices_is_refused() -> None:
         space_of(load_recipe("int8-fast"))
 
 
-def test_each_choice_is_tried_alone_first(small: Space) -> None:
+def test_each_choice_alone_is_tried_first(small: Space) -> None:
     first = list(first_settings(small))
     assert first[0] == small.own
     alone = [{path for path in settings if settings[path] != small.own[path]} for settings in first[1:]]
@@ -130,7 +130,7 @@ def test_a_study_that_was_interrupted_draws_the_running_trial_again(small: Space
     assert interrupted[1] in [each[1] for each in drawn_again if each is not None]
 
 
-def test_two_workers_are_not_given_the_same(small: Space, tmp_path: Path) -> None:
+def test_two_workers_get_different_settings(small: Space, tmp_path: Path) -> None:
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
     drawn = [study.draw() for _ in range(6)]
     assert len({str(each[1]) for each in drawn if each is not None}) == 6

@@ -1,4 +1,4 @@
-"""The rule: which blocks cost more than they save, and what a recipe then says."""
+"""The rule which blocks cost more than they save, and the keys of a recipe that follow."""
 
 from dataclasses import replace
 from itertools import count
@@ -43,7 +43,7 @@ def test_a_block_that_costs_much_and_saves_little_is_to_stay_float() -> None:
     ]
 
 
-def test_a_block_that_costs_most_is_worth_it_where_it_saves_most() -> None:
+def test_a_block_that_costs_most_is_worth_it_if_it_saves_most() -> None:
     assert implications((0.9, 0.9), (0.1, 0.1)) == [Implication.WORTH_IT, Implication.WORTH_IT]
 
 
@@ -60,7 +60,7 @@ def kept(verdicts: tuple[Assessment, ...]) -> list[int]:
 
 
 @given(studies)
-def test_what_stays_float_costs_much_and_gives_up_at_most_a_third_of_the_time(costs: list[Cost]) -> None:
+def test_blocks_that_stay_float_cost_much_and_give_up_at_most_a_third_of_the_time(costs: list[Cost]) -> None:
     verdicts = imply(costs)
     assert len(verdicts) == len(costs)
     for place in kept(verdicts):

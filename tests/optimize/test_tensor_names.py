@@ -1,4 +1,4 @@
-"""The same graph has the same text, whatever numbers the process gave its nodes."""
+"""The same graph has the same text, independent of the numbers that the process gave its nodes."""
 
 from pathlib import Path
 

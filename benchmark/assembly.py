@@ -20,7 +20,6 @@ from sottovoce.benchmark.schema.results import (
     ClipRow,
     Comparison,
     Dataset,
-    MachineRates,
     Method,
     Noise,
     PeerComparison,
@@ -43,7 +42,7 @@ from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
 from sottovoce.benchmark.timing.roofline import ceilings_of
 from sottovoce.benchmark.timing.scaling import Scaling
 from sottovoce.calibrate.audit import read_report
-from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.environment import MachineRates, library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.report import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity

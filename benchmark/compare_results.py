@@ -14,7 +14,7 @@ from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.benchmark.statistics.comparison import by_speaker, pair_clips
 from sottovoce.errors import GateError, InputError
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 DIGITS = 12
 """Of a hash: enough to tell two apart, few enough to read."""

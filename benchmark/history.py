@@ -21,7 +21,7 @@ from sottovoce.benchmark.compare_results import host_of
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.errors import InputError
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, format_validation_error
 
 HISTORY_NAME = "history.sqlite"
 HISTORY_VARIABLE = "SOTTOVOCE_HISTORY"
@@ -130,9 +130,8 @@ def _read(row: tuple[str, str, bytes], note: Callable[[str], None]) -> Results |
     try:
         return Results.model_validate_json(text)
     except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        note(f"left out: the result of {created} of {model} cannot be read ({where}: {first['msg']})")
+        problem = format_validation_error(cause)
+        note(f"left out: the result of {created} of {model} cannot be read ({problem})")
         return None
 
 

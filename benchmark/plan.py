@@ -18,8 +18,8 @@ from sottovoce.benchmark.timing.blocks import choose_timing_clips
 from sottovoce.benchmark.timing.cold import one_line
 from sottovoce.benchmark.timing.excluded import failed_peer, failure_note
 from sottovoce.benchmark.timing.journal import peer_setting
-from sottovoce.machine.cores import usable_cores
 from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.resources import usable_cores
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ

@@ -12,13 +12,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.entries import Entry
 from sottovoce.benchmark.history import history_path, keep
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    FailedIn,
-    MachineRates,
-    Results,
-    read_results,
-)
+from sottovoce.benchmark.schema.results import ClipRow, FailedIn, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
 from sottovoce.benchmark.statistics.comparable import why_incomparable
 from sottovoce.benchmark.summary import check_float_precision, clip_rows
@@ -31,13 +25,12 @@ from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_sca
 from sottovoce.benchmark.timing.worker import Loaded
 from sottovoce.benchmark.writing import write_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.environment import MachineRates
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.speech.clips import ClipSet
-from sottovoce.storage.artifacts import (
-    MANIFEST_NAME,
-)
+from sottovoce.storage.artifacts import MANIFEST_NAME
 from sottovoce.storage.folders import check_output, new_folder, recover_interrupted_write
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import resumable_path
@@ -79,7 +72,7 @@ def benchmark(
     check_spec(spec)
     _require_extra()
     plan = make_plan(run, speech, spec, reporter)
-    with told_plainly(out), journal.output_lock():
+    with translated_os_errors(out), journal.output_lock():
         gathered = _gather(run, spec, plan, journal, reporter, make)
         results = assemble(run, speech, plan.procedure, gathered)
         with new_folder(out, force=force) as work:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sottovoce.benchmark.clips.select import ClipChoice
 from sottovoce.errors import SpecError
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
 

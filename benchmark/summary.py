@@ -23,11 +23,10 @@ from sottovoce.benchmark.statistics.strata import group_by_stratum
 from sottovoce.benchmark.timing.measure import VariantMeasurement
 from sottovoce.benchmark.timing.pass_runner import Measured
 from sottovoce.benchmark.timing.worker import ColdRun
-from sottovoce.calibrate.coverage import estimate_snr_db
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.properties import estimate_snr_db, sha256_of_wave
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
 from sottovoce.storage.artifacts import canonical_sha256
 

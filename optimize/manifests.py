@@ -25,8 +25,8 @@ from sottovoce.storage.artifacts import (
     read_manifest,
     sha256_of_file,
     write_manifest,
-    write_text,
 )
+from sottovoce.storage.documents import write_text
 from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sottovoce.calibrate.record import load_calibration, record, select_calibration
 from sottovoce.errors import InputError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
@@ -88,7 +88,7 @@ def make_run(planned: RunPlan, finish: Finish, policy: OutputPolicy, reporter: R
     """
     out = planned.out
     was_begun = is_begun(out)
-    with told_plainly(out), output_lock(out, note=reporter.note) as waited:
+    with translated_os_errors(out), output_lock(out, note=reporter.note) as waited:
         unfinished = ResumableFolder(resumable_path(out), "run")
         recover_interrupted_write(unfinished.folder)
         settings = settings_of(planned)
@@ -114,7 +114,7 @@ def _begin_or_resume(
     unfinished: ResumableFolder, settings: dict[str, str], reporter: Reporter, *, restart: bool
 ) -> None:
     work = unfinished.folder / RUN_NAME
-    if unfinished.begin(settings, anew=restart):
+    if unfinished.begin(settings, restart=restart):
         done = sorted(path.name for path in work.glob("[!.]*") if is_artifact(path))
         reporter.note(
             f"goes on with an interrupted run ({unfinished.folder}), finished so far: {', '.join(done) or 'nothing'}"
@@ -182,7 +182,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
 @contextmanager
 def _locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
     """Lock a run, and yield its current state."""
-    with told_plainly(run.folder), output_lock(run.folder, note=reporter.note) as waited:
+    with translated_os_errors(run.folder), output_lock(run.folder, note=reporter.note) as waited:
         yield read_run(run.folder) if waited else run
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import SpecError
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime import batching as together
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
 from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES

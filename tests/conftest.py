@@ -12,7 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from tests.characterization.frozen import Golden
-from tests.support import tiny_checkpoint, write_tone_set
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import write_tone_set
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("sottovoce")

@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sottovoce.calibrate.audit import read_recorded_clips
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.search.report import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
 from sottovoce.speech.loading import LoadedClip, LoadedClips
+from sottovoce.speech.properties import sha256_of_wave
 from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file
 
 ADVICE = "Give the set a split, or other speech"

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.engines.engine import WINDOW_S
-from sottovoce.calibrate.record import usable_clips
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClips, load_clips
 
 NO_LONG_CLIPS = "no recording is over 30 s; give longer ones, or leave --long away"

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from sottovoce.benchmark.engines.engine import Detail, Spoken
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 QUANTILES = (0.05, 0.95)
 

@@ -6,13 +6,12 @@ alone in our own engine, else `ENGINE:VARIANT`. Times are seconds, sizes bytes, 
 5 %), intervals 95 % unless `confidence` says otherwise.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sottovoce.benchmark.schema.output_drift import SideEffects
 from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
@@ -20,12 +19,12 @@ from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.benchmark.statistics.panel import PanelRow
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.errors import InputError
-from sottovoce.machine.environment import Host
+from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_document, read_json_lines
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"
@@ -138,15 +137,6 @@ class Ceiling(Document):
     ceiling_s: float = Field(description="Of arithmetic or memory traffic alone, at the measured rates.")
     achieved_s: float = Field(description="Median of several calls.")
     share: float = Field(description="Ceiling by achieved: 1 leaves nothing to gain.")
-
-
-class MachineRates(Document):
-    """What this machine reaches at most with the threads of the run."""
-
-    macs_per_s: dict[str, float] = Field(
-        description="Multiply-accumulates of a large matrix product by type."
-    )
-    bytes_per_s: float = Field(description="Read from memory, of weights used once.")
 
 
 class Throughput(Document):
@@ -499,19 +489,5 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     clips = path.with_name(CLIPS_NAME)
     if not clips.is_file():
         raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")
-    try:
-        results = Results.model_validate_json(path.read_bytes())
-        rows = tuple(_read_rows(clips.read_text(encoding="utf-8").split("\n")))
-    except UnicodeDecodeError as cause:
-        raise InputError(f"{clips} is damaged: it is not UTF-8; run `sottovoce benchmark` again") from cause
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path.parent} is damaged or of another version: {where}: {first['msg']}"
-        ) from cause
-    return results, rows
-
-
-def _read_rows(lines: Iterable[str]) -> Iterable[ClipRow]:
-    return (ClipRow.model_validate_json(line) for line in lines if line.strip())
+    advice = "run `sottovoce benchmark` again"
+    return read_document(path, Results, advice=advice), read_json_lines(clips, ClipRow, advice=advice)

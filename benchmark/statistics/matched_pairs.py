@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 N_BOUNDING_WORDS = 2
 """Right in both transcripts, between two segments: what `sc_stats` takes."""

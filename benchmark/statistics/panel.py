@@ -9,7 +9,7 @@ from pydantic import Field
 from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy
 from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
 from sottovoce.statistics.intervals import Blocks, Interval, rate_delta_interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 
 class Normalizer(StrEnum):

@@ -4,13 +4,10 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from sottovoce.benchmark.engines.engine import Timed
 from sottovoce.benchmark.schema.results import SkippedEngine, Stage
 from sottovoce.benchmark.timing.noise import Disturbance
-from sottovoce.errors import InputError
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_json_lines
 from sottovoce.storage.folders import DELETED, sibling
 from sottovoce.storage.locks import lock_path, output_lock
 from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
@@ -129,7 +126,7 @@ class Journal:
         Raises:
             InputError: what is there has other settings, or is damaged, or is not a journal.
         """
-        if not self._unfinished.begin(settings, anew=anew, ignored=self._waived):
+        if not self._unfinished.begin(settings, restart=anew, ignored=self._waived):
             return {}
         return {record.key: record for record in self._read_blocks()}
 
@@ -165,7 +162,4 @@ class Journal:
             return []
         whole, newline, _ = path.read_bytes().rpartition(b"\n")
         path.write_bytes(whole + newline)
-        try:
-            return [BlockRecord.model_validate_json(line) for line in whole.splitlines()]
-        except ValidationError as cause:
-            raise InputError(f"{path} is damaged; start anew with --restart") from cause
+        return list(read_json_lines(path, BlockRecord, advice="start anew with --restart"))

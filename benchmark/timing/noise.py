@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from sottovoce.machine.cores import usable_cpus
+from sottovoce.machine.resources import usable_cpus
 
 MAX_STEAL_SHARE = 0.05
 MAX_FOREIGN_SHARE = 0.05

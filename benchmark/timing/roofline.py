@@ -14,7 +14,8 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.benchmark.engines.probe import INT8
-from sottovoce.benchmark.schema.results import Ceiling, CeilingPart, MachineRates
+from sottovoce.benchmark.schema.results import Ceiling, CeilingPart
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import InferencePrecision
 

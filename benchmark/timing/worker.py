@@ -41,7 +41,7 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.schema.results import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.errors import StageError
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 

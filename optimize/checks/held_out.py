@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sottovoce.calibrate.audit import read_recorded_clips
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, usable_clips
+from sottovoce.calibrate.record import CALIBRATION_SPLIT
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.speech.clips import Clip, ClipSet, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.properties import sha256_of_wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

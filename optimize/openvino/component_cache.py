@@ -18,14 +18,8 @@ from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.layout import COMPONENT_FILES
-from sottovoce.storage.artifacts import (
-    MANIFEST_NAME,
-    Document,
-    canonical_sha256,
-    read_manifest,
-    sha256_of_file,
-    write_text,
-)
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, read_manifest, sha256_of_file
+from sottovoce.storage.documents import Document, write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Component
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 
 INT8_TYPES = ("i8", "u8")
 

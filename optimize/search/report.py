@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sottovoce.calibrate.leaks import sha256_of_wave
-from sottovoce.errors import InputError
 from sottovoce.runs import SEARCH_NAME
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.properties import sha256_of_wave
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document, write_text
+from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines
 
 Settings = dict[str, object]
 """Values by the path of the recipe's key that they replace."""
@@ -120,10 +119,7 @@ def read_search(run_folder: Path) -> SearchReport | None:
     path = run_folder / SEARCH_NAME / REPORT_NAME
     if not path.is_file():
         return None
-    try:
-        return SearchReport.model_validate_json(path.read_bytes())
-    except ValueError as cause:
-        raise InputError(f"{path} is damaged; run the search again to write it anew") from cause
+    return read_document(path, SearchReport, advice="run the search again to write it anew")
 
 
 class JudgedClip(Document):
@@ -139,7 +135,7 @@ def write_judged_clips(clips: Iterable[LoadedClip], folder: Path) -> None:
         clip.clip.clip_id: JudgedClip(clip_id=clip.clip.clip_id, audio_sha256=sha256_of_wave(clip.wave))
         for clip in clips
     }
-    write_text(folder / JUDGED_NAME, "".join(clip.model_dump_json() + "\n" for clip in judged.values()))
+    write_json_lines(folder / JUDGED_NAME, judged.values())
 
 
 def read_judged_clips(run_folder: Path) -> tuple[JudgedClip, ...]:
@@ -151,8 +147,4 @@ def read_judged_clips(run_folder: Path) -> tuple[JudgedClip, ...]:
     path = run_folder / SEARCH_NAME / JUDGED_NAME
     if not path.is_file():
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(JudgedClip.model_validate_json(line) for line in lines if line)
-    except (UnicodeDecodeError, ValidationError) as cause:
-        raise InputError(f"{path} is damaged; run the search again to write it anew") from cause
+    return read_json_lines(path, JudgedClip, advice="run the search again to write it anew")

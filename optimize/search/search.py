@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.machine.cores import usable_cores
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
+from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize import pipeline
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checks.held_out import calibration_clips, load_for_comparison
@@ -36,7 +35,9 @@ from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import Recipe, SearchSection
 from sottovoce.runs import CALIBRATION_NAME, SEARCH_NAME, Run, read_run
 from sottovoce.speech.clips import ClipSet, select_clips
-from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file, write_text
+from sottovoce.speech.properties import sha256_of_wave
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, sha256_of_file
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 
@@ -99,7 +100,7 @@ def search(
         StageError: no trial worked.
     """
     space = space_of(recipe)
-    with told_plainly(out), output_lock(out, note=reporter.note):
+    with translated_os_errors(out), output_lock(out, note=reporter.note):
         started = time.monotonic()
         run = _run(model, space.recipe, speech, out, force=force, reporter=reporter)
         folder = run.folder / SEARCH_NAME

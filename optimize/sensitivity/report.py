@@ -5,11 +5,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sottovoce.errors import InputError
 from sottovoce.runs import SENSITIVITY_NAME
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, read_manifest, sha256_of_file
+from sottovoce.storage.artifacts import MANIFEST_NAME, read_manifest, sha256_of_file
+from sottovoce.storage.documents import Document, read_document
 from sottovoce.terms import Component, InferencePrecision
 
 REPORT_NAME = "sensitivity.json"
@@ -163,13 +163,9 @@ def read_sensitivity(run_folder: Path) -> SensitivityReport | None:
     path = run_folder / SENSITIVITY_NAME / REPORT_NAME
     if not path.is_file():
         return None
-    try:
-        return SensitivityReport.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        reason = " ".join(str(cause).split())[:120]
-        raise InputError(
-            f"{path} is damaged or of another version ({reason}); run `sottovoce sensitivity RUN --data SPEECH` again"
-        ) from cause
+    return read_document(
+        path, SensitivityReport, advice="run `sottovoce sensitivity RUN --data SPEECH` again"
+    )
 
 
 def is_current(run_folder: Path) -> bool:

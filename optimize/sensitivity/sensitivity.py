@@ -9,8 +9,8 @@ from pathlib import Path
 from sottovoce import __version__
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SpecError, StageError
-from sottovoce.machine.cores import usable_cores
 from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checks.held_out import ComparisonClips, choose_comparison_clips
 from sottovoce.optimize.openvino.quantize import quantized_compute
 from sottovoce.optimize.sensitivity.bench import BlockBench, ComputeSpecs, figures_of
@@ -49,8 +49,8 @@ from sottovoce.storage.artifacts import (
     list_files,
     sha256_of_file,
     write_manifest,
-    write_text,
 )
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Format
 

@@ -16,7 +16,8 @@ from sottovoce.errors import InputError, nearest
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, is_artifact, read_manifest
+from sottovoce.storage.documents import Document
 from sottovoce.terms import (
     Component,
     Ctranslate2Type,

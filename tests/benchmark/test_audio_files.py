@@ -10,7 +10,7 @@ from sottovoce.benchmark.clips.sounds import Sound, make_sounds
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from tests.support import tone
+from tests.support.tones import tone
 
 
 def test_a_clip_sounds_the_same_and_its_name_is_a_number(tmp_path: Path) -> None:

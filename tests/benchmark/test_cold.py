@@ -16,7 +16,8 @@ from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_col
 from sottovoce.errors import StageError
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines, tone
+from tests.support.engines import FakeEngines
+from tests.support.tones import tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
 
@@ -31,7 +32,7 @@ print(used.ru_maxrss, time.perf_counter() - started, file=sys.stderr)
 
 CHATTY = """
 import os
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 def make(spec):
     os.write(1, b"hello")
@@ -117,7 +118,7 @@ def test_a_clip_that_fails_is_told_in_one_line(baseline: Path) -> None:
 
 def test_an_error_that_is_not_ours_is_told_with_its_type() -> None:
     make = FakeEngines(fails_on={"int8": frozenset({32_000})})
-    with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+    with pytest.raises(ClipError, match=r"^RuntimeError: cannot transcribe 32000 samples$"):
         start_cold(spec(Path("int8")), tone(2.0), "en", make)
 
 

@@ -17,7 +17,7 @@ from sottovoce.errors import SpecError
 from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import tone
+from tests.support.tones import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
 LABELS = dict.fromkeys(FASTER_WHISPER, "int8_float32") | {"torch-dynamic": "int8+f32"}
@@ -110,7 +110,7 @@ import sottovoce.benchmark.timing.worker
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import tone
+from tests.support.tones import tone
 folder = pathlib.Path({str(engine_spec.folder)!r})
 spec = EngineSpec(engine={engine_spec.engine!r}, variant="x", folder=folder, compute=ComputeSpec(threads=1))
 engine = make_engine(spec)()
@@ -136,7 +136,7 @@ def test_the_checkpoint_of_a_run_is_found_by_name(tiny_run: Path, tiny: Path) ->
 
 
 def test_another_checkpoint_than_the_run_s_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    from tests.support import tiny_checkpoint
+    from tests.support.checkpoints import tiny_checkpoint
 
     other = tiny_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(SpecError, match="is not the checkpoint of"):

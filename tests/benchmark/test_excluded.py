@@ -30,8 +30,9 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set
+from tests.support.engines import FakeEngine, FakeEngines
 from tests.support.pages import Page
+from tests.support.tones import tone, write_tone_set
 
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"
@@ -107,7 +108,7 @@ def assert_whole(found: Measurement, *names: str) -> None:
         (
             FakeEngines(fails_on={PEER: samples(1.0, 2.0, 4.0)}),
             FailedIn.CLIPS,
-            "failed on 3 of 4 clips, first with: RuntimeError: cannot hear 16000 samples",
+            "failed on 3 of 4 clips, first with: RuntimeError: cannot transcribe 16000 samples",
         ),
     ],
     ids=["does not load", "dies while warming up", "dies on a clip", "fails on most clips"],

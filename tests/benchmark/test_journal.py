@@ -25,7 +25,7 @@ def block(number: int, clip_id: str, foreign_s: float = 0.0) -> BlockRecord:
         number=number,
         clip_id=clip_id,
         timed={},
-        errors={"int8": "cannot hear"},
+        errors={"int8": "cannot transcribe"},
         peak_rss_bytes={"int8": 5},
         cpu_s=2.0,
         steal_s=0.0,
@@ -97,7 +97,7 @@ def test_a_folder_of_somebody_else_is_never_thrown_away(tmp_path: Path) -> None:
     theirs.mkdir()
     (theirs / "thesis.txt").write_text("years of work", encoding="utf-8")
     for anew in (False, True):
-        with pytest.raises(InputError, match="is in the way"):
+        with pytest.raises(InputError, match="is not an unfinished benchmark"):
             Journal(theirs).begin(SETTINGS, anew=anew)
     assert (theirs / "thesis.txt").exists()
 

@@ -22,7 +22,8 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from tests.support import FakeEngines, fake_precision, tone
+from tests.support.engines import FakeEngines, fake_precision
+from tests.support.tones import tone
 
 
 def spec(variant: str, engine: str = DEFAULT_ENGINE) -> EngineSpec:
@@ -113,7 +114,7 @@ def test_a_clip_that_fails_once_is_kept_with_its_error(tmp_path: Path) -> None:
     found = run(make, Journal(tmp_path / "journal"), MeasureSpec(passes=2, warm_up_clips=0))
     failed = found.entries[1].clips[1]
     assert failed.passes == ()
-    assert failed.error == "RuntimeError: cannot hear 32000 samples"
+    assert failed.error == "RuntimeError: cannot transcribe 32000 samples"
     assert all(clip.error is None for clip in found.entries[0].clips)
 
 
@@ -126,7 +127,7 @@ def test_a_worker_keeps_on_after_a_clip_that_fails_and_names_its_variant_when_it
         assert loaded.precision == fake_precision()
         assert loaded.load_s >= 0
         assert worker.transcribe(tone(1.0), "fr").text == "fr"
-        with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+        with pytest.raises(ClipError, match=r"^RuntimeError: cannot transcribe 32000 samples$"):
             worker.transcribe(tone(2.0), "fr")
         assert worker.transcribe(tone(1.0), None).latency_s == 0.5
         assert worker.peak_rss_bytes() > 10 << 20
@@ -209,7 +210,7 @@ from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.timing.worker import Worker
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 worker = Worker(
     EngineSpec(engine="sottovoce", variant="int8", folder=Path("int8"), compute=ComputeSpec()), FakeEngines()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sottovoce.benchmark.timing.noise import Disturbance, Reading, between, read_cpu
-from sottovoce.machine.cores import usable_cpus
+from sottovoce.machine.resources import usable_cpus
 
 BEFORE = Reading(total_s=100, steal_s=1, busy_s=40, own_s=10, throttled=5)
 BUSY = "import time; end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"

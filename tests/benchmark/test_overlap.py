@@ -16,8 +16,8 @@ from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest, write_manifest
-from tests.support import tone
 from tests.support.notes import Notes
+from tests.support.tones import tone
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def notes_of(run: Path, *clips: LoadedClip, measured: tuple[str, ...] = ("fp32",
     notes = Notes()
     folders = {run / name for name in measured}
     note_overlap(read_run(run), LoadedClips(loaded=clips, rejected=()), folders, notes)
-    return notes.told
+    return notes.texts
 
 
 def other(clip_id: str) -> LoadedClip:

@@ -20,7 +20,8 @@ from sottovoce.reports.sections.comparison import peers_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set, write_wav
+from tests.support.engines import FakeEngine, FakeEngines
+from tests.support.tones import tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
 LONG_S = (31.0, 33.0)

@@ -24,7 +24,8 @@ from sottovoce.runs import check_files, read_run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
-from tests.support import FakeEngines, tone, write_tone_set, write_wav
+from tests.support.engines import FakeEngines
+from tests.support.tones import tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"
 """With what Python, but not JSON lines, takes for the end of a line."""

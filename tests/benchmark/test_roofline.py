@@ -6,11 +6,13 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import CeilingPart, MachineRates
+from sottovoce.benchmark.schema.results import CeilingPart
 from sottovoce.benchmark.timing.roofline import RateSpec, best_rates, ceilings_of, measure_rates
 from sottovoce.benchmark.timing.worker import Worker
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN, FakeEngines
+from tests.support.checkpoints import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN
+from tests.support.engines import FakeEngines
 
 SMALL = RateSpec(rows=64, size=128, depth=2, gemv_size=256)
 POSITIONS = 1500

@@ -32,7 +32,8 @@ from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.intervals import Interval, make_blocks
 from sottovoce.terms import Component
-from tests.support import FakeEngine, fake_precision, tone
+from tests.support.engines import FakeEngine, fake_precision
+from tests.support.tones import tone
 
 Summary = tuple[VariantResult, tuple[ClipRow, ...]]
 BOUNDS = st.floats(-1, 3)
@@ -71,7 +72,7 @@ def measured(
         warm_up_s=(9.0,),
         peak_rss_bytes=1000,
         clips=tuple(
-            Measured(passes=(), error="cannot hear")
+            Measured(passes=(), error="cannot transcribe")
             if i in failed
             else Measured(passes=(engine.transcribe(clip.wave, "en"),) * 3)
             for i, clip in enumerate(loaded)
@@ -119,7 +120,7 @@ def test_a_step_of_the_decoder_is_timed_per_token() -> None:
 
 def test_a_failed_clip_is_kept_and_not_scored_as_empty() -> None:
     result, rows = summary("fp32", clips(), factor=0.1, failed=frozenset({1}))
-    assert rows[1].error == "cannot hear"
+    assert rows[1].error == "cannot transcribe"
     assert (result.wer, result.words.reference_words) == (0, 4)
     assert {stratum.n_clips for stratum in result.strata} == {2}
 

@@ -12,7 +12,8 @@ from sottovoce.benchmark.engines.torch_whisper import TorchEngine
 from sottovoce.benchmark.schema.results import Stage
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import TINY_MAX_TOKENS, tiny_checkpoint, tone
+from tests.support.checkpoints import TINY_MAX_TOKENS, tiny_checkpoint
+from tests.support.tones import tone
 
 ONE_THREAD = ComputeSpec(threads=1)
 

@@ -121,7 +121,7 @@ def test_time_is_forecast_before_recording_and_measured(run: Path, tones: Path) 
     assert forecast_s > 0
     assert float(str(facts["recording_s"])) > 0
     assert float(str(facts["examination_s"])) > 0
-    (note,) = [told for told in notes.told if told.startswith("recording 4 clips: forecast")]
+    (note,) = [text for text in notes.texts if text.startswith("recording 4 clips: forecast")]
     assert minutes(forecast_s) in note
 
 
@@ -212,6 +212,6 @@ def test_a_benchmark_finds_calibration_clips_under_other_names(
         reporter=notes,
     )
     assert any(
-        told.startswith("1 of 1 clips, renamed first, were recorded for calibration") for told in notes.told
+        text.startswith("1 of 1 clips, renamed first, were recorded for calibration") for text in notes.texts
     )
     assert results.doctor == read_report(tiny_run / "calibration")

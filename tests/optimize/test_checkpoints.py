@@ -11,7 +11,7 @@ from sottovoce.optimize.checkpoint.files import check_checkpoint
 from sottovoce.optimize.checkpoint.resolve import HUB_IDS, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

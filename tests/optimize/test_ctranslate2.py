@@ -13,7 +13,7 @@ from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.ctranslate2_import import find_files, write_huggingface_checkpoint
 from sottovoce.optimize.checkpoint.ctranslate2_reader import huggingface_weights, read_model
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 comes with the extra peers")
 

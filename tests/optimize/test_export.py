@@ -17,7 +17,8 @@ from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of
 from sottovoce.terms import Layout, Weights
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 
 def clips(language: str | None) -> tuple[ParityClip, ...]:

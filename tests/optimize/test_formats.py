@@ -26,7 +26,8 @@ from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 EXPORTS = (
     "exports=[{name: onnx-fp32, format: onnx, merged: true}, {name: onnx-fp16, format: onnx, weights: fp16}]"

@@ -19,7 +19,8 @@ from sottovoce.progress import Silent
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of, layout_of, onnx_path
 from sottovoce.terms import Component, Format, Layout, Weights
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 LAYERS, HEADS, WIDTH, HEAD = 2, 2, 64, 32
 

@@ -20,18 +20,13 @@ from sottovoce.optimize.onnx.quantize import (
 )
 from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    KeepFloat,
-    QuantizedVariant,
-)
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
-from tests.support import tone
+from tests.support.tones import tone
 
 WEIGHTED = {Component.ENCODER: 14, Component.DECODER: 21, Component.DECODER_WITH_PAST: 17}
 """Convolutions and matrix products with a weight, of two layers each; the encoder has two convolutions."""

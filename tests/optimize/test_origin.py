@@ -10,7 +10,7 @@ from sottovoce.optimize.checkpoint.files import WEIGHTS_NAME
 from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import Run, read_run
 from sottovoce.storage.artifacts import Parent, sha256_of_file
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
-from tests.support import tiny_checkpoint, tone, write_tone_set, write_wav
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone, write_tone_set, write_wav
 
 N_CLIPS = 4
 

@@ -86,7 +86,7 @@ def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: Run
 
 def test_other_settings_are_refused_until_a_restart(planned: RunPlan, tiny: Path, tones: Path) -> None:
     unfinished = ResumableFolder(resumable_path(planned.out), "run")
-    unfinished.begin(settings_of(planned), anew=False)
+    unfinished.begin(settings_of(planned), restart=False)
     other = make_plan(tiny, tones, planned.out, "calibration.n_clips=2")
     with pytest.raises(InputError, match=r"unfinished run with other settings \(recipe: .*--restart"):
         optimize(other, force=False, reporter=Recorder())
@@ -104,7 +104,7 @@ def test_a_run_that_was_complete_when_its_process_was_killed_is_used(
     resumable_path(out).mkdir()
     planned = make_plan(tiny, tones, out)
     resumable_path(out).rmdir()
-    ResumableFolder(resumable_path(out), "run").begin(settings_of(planned), anew=False)
+    ResumableFolder(resumable_path(out), "run").begin(settings_of(planned), restart=False)
     recorder = Recorder()
     assert optimize(planned, force=False, reporter=recorder).manifest == read_run(out).manifest
     assert recorder.steps == []

@@ -20,7 +20,7 @@ from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.storage.artifacts import read_manifest, write_manifest
-from tests.support import tone, write_wav
+from tests.support.tones import tone, write_wav
 from tests.support.torture import left_over
 
 TIMEOUT_S = 600

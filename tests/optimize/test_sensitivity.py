@@ -40,7 +40,7 @@ from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component, InstructionSet
-from tests.support import write_tone_set
+from tests.support.tones import write_tone_set
 
 SPEC = SensitivitySpec(n_clips=2, n_calibration_clips=2, threads=1)
 

@@ -8,11 +8,11 @@ from sottovoce.benchmark.schema.results import (
     CeilingPart,
     ClipRow,
     ColdStart,
-    MachineRates,
     PeerComparison,
     Precision,
     Results,
 )
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval

@@ -28,7 +28,7 @@ from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray, load_de
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import Component
-from tests.support import tone
+from tests.support.tones import tone
 
 N_TEXT = 5
 END = N_TEXT

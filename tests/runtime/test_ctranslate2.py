@@ -17,7 +17,8 @@ from sottovoce.runtime import Task, TranscribeOptions, Transcriber
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcript import Phase
 from sottovoce.terms import Component, Ctranslate2Type
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
 
@@ -134,7 +135,7 @@ def test_it_loads_no_torch_and_says_nothing(converted: dict[Ctranslate2Type, Pat
     code = """
 import sys
 from sottovoce.runtime import Transcriber
-from tests.support import tone
+from tests.support.tones import tone
 Transcriber.load(sys.argv[1]).transcribe(tone(1.0))
 print(sorted({"torch", "transformers", "onnx"} & set(sys.modules)))
 """

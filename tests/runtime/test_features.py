@@ -17,7 +17,7 @@ from sottovoce.runtime.audio.features import (
     Features,
     log_mel,
 )
-from tests.support import tone
+from tests.support.tones import tone
 
 TOLERANCE = 1e-4
 REACH_FRAMES = 3

@@ -32,7 +32,7 @@ def die(one, other):
 
 out, moment = Path(sys.argv[1]), sys.argv[2]
 with folders.output_lock(out):
-    folders.heal(out)
+    folders.recover_interrupted_write(out)
     work = folders.sibling(out, folders.NEW) / out.name
     work.mkdir(parents=True)
     (work / "a.txt").write_text("new")
@@ -144,7 +144,7 @@ def in_another_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
+def test_a_second_writer_waits_and_says_so(tmp_path: Path) -> None:
     out, notes, waited = tmp_path / "run", list[str](), list[bool]()
 
     def second() -> None:
@@ -162,7 +162,7 @@ def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_writer_that_does_not_wait_is_told_why(tmp_path: Path) -> None:
+def test_a_writer_that_does_not_wait_gets_an_error(tmp_path: Path) -> None:
     caught: list[str] = []
 
     def second() -> None:

@@ -1,4 +1,4 @@
-"""The sample results with everything that a benchmark can be asked for, and tones to listen to."""
+"""The sample results with every optional part of a benchmark, and tones as audio."""
 
 from collections.abc import Sequence
 from fractions import Fraction

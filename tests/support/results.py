@@ -49,7 +49,7 @@ SLIPS = {
     "fp16": {3: ("north", "nor")},
     BASELINE: {0: ("coast", "ghost"), 2: ("rung", "wrong"), 3: ("north", "nor")},
 }
-"""What a variant hears instead, by sentence."""
+"""The transcript of a variant with errors, by sentence."""
 STAGE_SHARE = {
     Stage.FEATURES: 0.05,
     Stage.ENCODER: 0.42,

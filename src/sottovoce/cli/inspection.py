@@ -7,7 +7,8 @@ from pydantic import Field
 from sottovoce.calibrate.audit import DoctorReport, read_report
 from sottovoce.optimize.sensitivity.report import SensitivityReport, is_current, read_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Fidelity, Parity, Run, Variant
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, Parent, sha256_of_file
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme, Weights
 
 

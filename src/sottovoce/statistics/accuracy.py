@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 CHARACTER_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Written without spaces: a character counts as a word, so that WER is CER (Radford et al., 4.2)."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 N_RESAMPLES = 4_000
 CONFIDENCE = 0.95

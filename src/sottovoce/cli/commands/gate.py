@@ -54,7 +54,7 @@ def gate(
 
     from sottovoce.benchmark import gates
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.storage.artifacts import write_text
+    from sottovoce.storage.documents import write_text
 
     session: Session = context.obj
     conditions = gates.with_failures([gates.parse_condition(text) for text in fail_if])

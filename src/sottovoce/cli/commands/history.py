@@ -42,7 +42,7 @@ def history(
     from sottovoce.benchmark.history import HISTORY_VARIABLE, group_lines, history_path, read_past
     from sottovoce.cli.result_tables import history_table
     from sottovoce.errors import InputError, nearest
-    from sottovoce.storage.artifacts import write_text
+    from sottovoce.storage.documents import write_text
     from sottovoce.storage.folders import check_output_file
 
     session: Session = context.obj

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.calibrate.store import CalibrationStore, Calls
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states

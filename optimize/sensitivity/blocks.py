@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.graph import quantized_weight_names
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantizable_names

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sottovoce.calibrate.weighted_operations import constant_weight
+from sottovoce.calibrate.extremes import constant_weight
 from sottovoce.optimize.openvino.graph import count_int8, count_int8_in_file
 
 openvino = pytest.importorskip("openvino", reason="the graphs are OpenVINO's")

@@ -7,8 +7,8 @@ from unittest.mock import patch
 import pytest
 from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.graph import Int8Count, count_int8

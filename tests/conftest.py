@@ -113,7 +113,7 @@ def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) 
     from sottovoce.optimize.pipeline import optimize
     from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

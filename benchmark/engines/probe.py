@@ -16,9 +16,10 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.model.base import Decoder, Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.model.layout import component_path, layout_of
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.terms import Component, InferencePrecision, Layout
 
 N_ENCODER_CALLS = 10

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.features import FRAMES_PER_S, HOP_SAMPLES, WINDOW_FRAMES
-from sottovoce.runtime.model.decoder import Encoded, States
+from sottovoce.runtime.model.base import Encoded, States
 from sottovoce.terms import ElasticSpec
 
 SILENCE_NAME = "silence_states.safetensors"

@@ -10,7 +10,7 @@ from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.storage.documents import write_text
 
 STDIN = "-"

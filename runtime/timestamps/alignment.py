@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.features import HOP_SAMPLES
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Encoded, mask_of
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, mask_of
 from sottovoce.runtime.model.elastic import FRAMES_PER_POSITION
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
@@ -48,20 +49,56 @@ LOWEST = np.finfo(np.float32).tiny
 """Divides what is 0 everywhere without a warning."""
 
 
-class Aligner:
-    """Finds when the words of a known text are spoken.
+class AlignmentGraph:
+    """A variant's decoder, compiled down to its alignment heads when it is first needed; shared between threads.
 
-    The first `align` compiles the decoder once more, down to its last alignment head, without its output layer and its table of
-    tokens. That takes a second copy of these weights; measured in private memory: whisper-tiny.en 50 MB in INT8, whisper-base 59 MB.
+    Without its output layer and its table of tokens it is a second copy of these weights; measured in private memory:
+    whisper-tiny.en 50 MB in INT8, whisper-base 59 MB.
     """
 
-    def __init__(
-        self, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer, heads: Heads | None
-    ) -> None:
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._folder = folder
         self._compute = compute
+        self._lock = Lock()
+
+    @cached_property
+    def heads(self) -> Heads | None:
+        """The heads that align: layer and number.
+
+        Raises:
+            InputError: the variant's generation settings are missing or damaged.
+        """
+        return _alignment_heads(self._folder)
+
+    @cached_property
+    def file(self) -> GraphFile:
+        """The decoder on disk."""
+        return GraphFile(component_path(self._folder, Component.DECODER))
+
+    def compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        """Return the graph (`openvino.CompiledModel`), and the table of tokens where it is taken out of it.
+
+        Raises:
+            InputError: the decoder or its alignment heads are not Whisper's.
+        """
+        with self._lock:
+            return self._compiled
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        import openvino
+
+        model = attention_model(self.file.read(), self.heads)
+        embedding = take_out_embedding(model)
+        return openvino.Core().compile_model(model, "CPU", self._compute.properties()), embedding
+
+
+class Aligner:
+    """Finds when the words of a known text are spoken; for one thread at a time."""
+
+    def __init__(self, graph: AlignmentGraph, tokenizer: WhisperTokenizer) -> None:
+        self._graph = graph
         self._tokenizer = tokenizer
-        self._heads = heads
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer | None = None) -> "Aligner":
@@ -75,7 +112,9 @@ class Aligner:
         Raises:
             InputError: the variant's tokenizer or generation settings are missing or damaged.
         """
-        return cls(folder, compute, tokenizer or WhisperTokenizer.load(folder), _alignment_heads(folder))
+        graph = AlignmentGraph(folder, compute)
+        _ = graph.heads  # refused here where they are damaged
+        return cls(graph, tokenizer or WhisperTokenizer.load(folder))
 
     def align(
         self,
@@ -177,22 +216,14 @@ class Aligner:
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
-        self._file.give_back()
+        self._graph.file.give_back()
         weights: Weights = request.get_output_tensor().data[0]
         return weights
 
     @cached_property
     def _request(self) -> tuple[Any, TokenEmbedding | None]:
-        import openvino
-
-        model = attention_model(self._file.read(), self._heads)
-        embedding = take_out_embedding(model)
-        compiled = openvino.Core().compile_model(model, "CPU", self._compute.properties())
+        compiled, embedding = self._graph.compiled()
         return compiled.create_infer_request(), embedding
-
-    @cached_property
-    def _file(self) -> GraphFile:
-        return GraphFile(component_path(self._folder, Component.DECODER))
 
     @cached_property
     def _tensor(self) -> Any:

@@ -20,7 +20,7 @@ import webvtt
 
 from sottovoce.cli.demo import demo_speech
 from sottovoce.reference_pipeline import OptimumPipeline
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, Transcriber, load
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.timestamps.sentences import LONGEST_S
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
+PLAIN = TranscribeOptions(without_timestamps=True, temperature=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, command: 
 
 @pytest.fixture(scope="module")
 def fast(fast_run: Path) -> Transcriber:
-    return Transcriber.load(fast_run)
+    return load(fast_run)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
     tiny_run: Path, demo_clips: list[tuple[Clip, Wave]], name: str
 ) -> None:
     expected = OptimumPipeline.load(tiny_run / "fp32", ComputeSpec())
-    found = Transcriber.load(tiny_run / name)
+    found = load(tiny_run / name)
     for clip, wave in demo_clips:
         tokens = found.transcribe(wave, PLAIN).segments[0].tokens
         assert tokens == expected.generate(expected.features(wave), None), clip.clip_id
@@ -80,7 +80,7 @@ def test_the_elastic_variant_hears_what_fp32_hears(
     tiny_run: Path, fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
 ) -> None:
     references = [clip.text or "" for clip, _ in demo_clips]
-    reference = Transcriber.load(tiny_run / "fp32")
+    reference = load(tiny_run / "fp32")
     rates = [
         wer(references, [engine.transcribe(wave, PLAIN).text for _, wave in demo_clips])
         for engine in (reference, fast)
@@ -251,8 +251,8 @@ def test_standard_input_is_transcribed(fast_run: Path, spoken: tuple[str, Wave],
 
 PEAK = """
 import resource, sys
-from sottovoce.runtime import Transcriber
-transcript = Transcriber.load(sys.argv[1]).transcribe(sys.argv[2])
+from sottovoce.runtime import load
+transcript = load(sys.argv[1]).transcribe(sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, len(transcript.segments))
 """
 

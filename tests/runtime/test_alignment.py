@@ -18,8 +18,8 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.timestamps.alignment import (

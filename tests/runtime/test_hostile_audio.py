@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, stated_duration_s, stream_audio
 from tests.support.hostile_audio import (
     HOSTILE_AUDIO,
@@ -96,7 +96,7 @@ def test_the_length_that_a_user_allows_holds_for_a_transcription(baseline: Path)
     header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data" + len(
         wave
     ).to_bytes(4, "little")
-    transcriber = Transcriber.load(baseline)
+    transcriber = load(baseline)
     with pytest.raises(InputError, match=r"is longer than 1\.5 s; cut it into pieces, or allow"):
         transcriber.transcribe(header + wave, TranscribeOptions(max_duration_s=1.5))
 

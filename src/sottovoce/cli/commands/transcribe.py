@@ -76,16 +76,23 @@ def transcribe(
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Place each word (json; splits long subtitles).")
     ] = False,
-    sequential: Annotated[
+    condition_on_previous_text: Annotated[
         bool,
-        typer.Option("--sequential", help="Long audio window by window, each told the text before it."),
+        typer.Option(
+            "--condition-on-previous-text",
+            help="Long audio window by window, with the text before each as its prompt.",
+        ),
     ] = False,
-    voice_activity: Annotated[
+    vad_filter: Annotated[
         bool | None,
         typer.Option(
-            "--voice-activity/--no-voice-activity",
+            "--vad-filter/--no-vad-filter",
             help="Look for speech first; by default in long audio and where a text is doubtful.",
         ),
+    ] = None,
+    sequential: Annotated[bool, typer.Option("--sequential", hidden=True)] = False,
+    voice_activity: Annotated[
+        bool | None, typer.Option("--voice-activity/--no-voice-activity", hidden=True)
     ] = None,
     force: Force = False,
 ) -> None:
@@ -102,11 +109,15 @@ def transcribe(
         ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
     """
     from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.runtime.loading import load
     from sottovoce.runtime.options import TranscribeOptions
     from sottovoce.runtime.output.files import plan_files, transcribe_files
-    from sottovoce.runtime.transcriber import Transcriber
 
     session: Session = context.obj
+    if sequential:
+        session.terminal.note("--sequential is deprecated; use --condition-on-previous-text")
+    if voice_activity is not None:
+        session.terminal.note("--[no-]voice-activity is deprecated; use --[no-]vad-filter")
     options = TranscribeOptions(
         language=language,
         task=task,
@@ -114,15 +125,15 @@ def transcribe(
         beam_size=beam_size,
         initial_prompt=initial_prompt,
         hotwords=hotwords,
-        condition_on_previous_text=sequential,
-        vad_filter=voice_activity,
+        condition_on_previous_text=condition_on_previous_text or sequential,
+        vad_filter=voice_activity if vad_filter is None else vad_filter,
         batch_size=batch_size,
         max_duration_s=None if max_hours is None else 3600 * max_hours,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
     with open_model(model) as folder:
         n_failed = transcribe_files(
-            Transcriber.load(folder, threads=threads),
+            load(folder, threads=threads),
             planned,
             options,
             kind,

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import groupby
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.transcript import Segment, Timings, Transcript
 from sottovoce.runtime.vad.segmenter import AudioWindow

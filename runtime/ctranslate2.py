@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.model.compute import ComputeSpec

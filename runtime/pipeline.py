@@ -6,9 +6,9 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from sottovoce.runtime import batching
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.audio.stream import checked
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
+from sottovoce.runtime.audio.stream import check_wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
@@ -18,7 +18,7 @@ from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.protocol import DEFAULT_OPTIONS, SegmentStream
 from sottovoce.runtime.session import Session
 from sottovoce.runtime.timestamps.segment_maker import SegmentMaker
-from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_done, timed_tokens
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_to_advance, with_timestamp_tokens
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
 from sottovoce.runtime.vad.segmenter import (
     AudioWindow,
@@ -79,9 +79,9 @@ class InferencePipeline:
         if len(first) <= WINDOW_SAMPLES and options.vad_filter is not True:
             yield from self._transcribe_short(first, stream)
         elif options.condition_on_previous_text:
-            yield from self._transcribe_in_sequence(Reader(stream.audio.again_with(first)), stream)
+            yield from self._transcribe_in_sequence(Reader(stream.audio.prepend(first)), stream)
         else:
-            yield from self._transcribe_long(stream.audio.again_with(first), stream)
+            yield from self._transcribe_long(stream.audio.prepend(first), stream)
 
     def transcribe_batch(self, waves: Sequence[Wave], options: TranscribeOptions) -> tuple[Transcript, ...]:
         """Transcribe clips in batches; see `Transcriber`. Clips of a batch are of one language and similar lengths.
@@ -90,7 +90,9 @@ class InferencePipeline:
         timings of each transcript are those of all clips together.
         """
         clock = PhaseClock()
-        clips = batching.assign_slots([checked(wave, f"wave {number}") for number, wave in enumerate(waves)])
+        clips = batching.assign_slots(
+            [check_wave(wave, f"wave {number}") for number, wave in enumerate(waves)]
+        )
         contexts = {
             clip.start_s: self._prepare_context(clip, options, clock)[0] for clip in batching.audible(clips)
         }
@@ -135,7 +137,7 @@ class InferencePipeline:
         if options.vad_filter is False:
             return FixedSegmenter()
         longest_s = LONGEST_ELASTIC_S if self._is_elastic else WINDOW_S
-        return SpeechSegmenter(self._recovery.activity.another(), longest_s=longest_s)
+        return SpeechSegmenter(self._recovery.activity.new_stream(), longest_s=longest_s)
 
     def _with_aligned_times(self, context: DecodingContext) -> DecodingContext:
         """Take the times of segments from the alignment, where there is one: with timestamp tokens Whisper skips speech.
@@ -214,7 +216,7 @@ class InferencePipeline:
                 pieces, n_done = self._complete_pieces(window, result)
                 yield from self._segment_maker.segments(window, pieces, result, context)
                 is_sure = result.attempt.temperature <= MAX_PROMPT_TEMPERATURE
-                previous = before + timed_tokens(pieces, self._tokenizer.special) if is_sure else ()
+                previous = before + with_timestamp_tokens(pieces, self._tokenizer.special) if is_sure else ()
             reader.advance(n_done)
             stream.report(reader.position_s)
 
@@ -224,7 +226,7 @@ class InferencePipeline:
         """Return what of a window's text ends before the next window starts, and the samples until then."""
         pieces = () if result.is_silent else self._segment_maker.split(window, result)
         ends_open = self._tokenizer.special.ends_in_pair(result.attempt.tokens)
-        n_done = samples_done(pieces, len(window.wave), ends_open=ends_open)
+        n_done = samples_to_advance(pieces, len(window.wave), ends_open=ends_open)
         return tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1), n_done
 
     def _prepare_context(

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.stream import BlockStream, blocks_of
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.stream import BlockStream, read_blocks
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.options import TranscribeOptions
@@ -51,7 +52,7 @@ class SegmentStream(Iterator[Segment]):
         """
         self.options = options
         self.clock = PhaseClock()
-        self.audio = BlockStream(blocks_of(audio, name, max_s=options.max_duration_s), self.clock)
+        self.audio = BlockStream(read_blocks(audio, name, max_s=options.max_duration_s), self.clock)
         self.detected = DetectedLanguage(language=options.language or "en", probability=0.0)
         self._progress = progress
         self._segments = transcribe(self)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.progress import Reporter
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.attempt import prefill, token_limit
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp

@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity
+from sottovoce.runtime.vad.load import load_voice_activity
 from sottovoce.runtime.vad.segmenter import AudioWindow
-from sottovoce.runtime.vad.voice_activity import (
-    Probabilities,
-    SpeechSpan,
-    VoiceActivity,
-    load_voice_activity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.vad.speech_spans import SpeechSpan, pack_windows, speech_spans
 
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
@@ -51,7 +47,7 @@ class GapRecovery:
 
     @cached_property
     def activity(self) -> VoiceActivity:
-        """Voice activity, to be used through `another()`: one for each stream."""
+        """Voice activity, used through `new_stream()`, one for each stream."""
         return self._given or load_voice_activity()
 
     def has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
@@ -112,7 +108,7 @@ class GapRecovery:
 
     def _probabilities(self, wave: Wave, clock: PhaseClock) -> Probabilities:
         with clock.time(Phase.VOICE_ACTIVITY):
-            return self.activity.another().probabilities(wave, is_last=True)
+            return self.activity.new_stream().probabilities(wave, is_last=True)
 
 
 def _part(window: AudioWindow, begin_s: float, end_s: float) -> AudioWindow:

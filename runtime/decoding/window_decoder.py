@@ -6,7 +6,8 @@ from itertools import count
 
 import numpy as np
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_POSITIONS
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.attempt import Attempt, compression_ratio, prefill, token_limit
@@ -15,7 +16,7 @@ from sottovoce.runtime.decoding.logit_filters import LogitFilters, log_sum_exp
 from sottovoce.runtime.decoding.strategies import DecodingStrategy, strategies
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.model.base import Decoder, Encoded, States, stacked
-from sottovoce.runtime.model.elastic import FULL_WINDOW, WINDOW_POSITIONS, ElasticPlan
+from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.openvino.huge_pages import start_moving
 from sottovoce.runtime.options import TranscribeOptions

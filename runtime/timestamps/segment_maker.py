@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.timestamps.alignment import Aligner
-from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_pieces
-from sottovoce.runtime.timestamps.sentences import cut_into_sentences
-from sottovoce.runtime.timestamps.words import as_word
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_by_timestamps
+from sottovoce.runtime.timestamps.sentences import split_into_sentences
+from sottovoce.runtime.timestamps.words import to_word
 from sottovoce.runtime.transcript import Phase, Segment, Task, Word
 from sottovoce.runtime.vad.segmenter import AudioWindow
 
@@ -31,7 +31,7 @@ class SegmentMaker:
     def split(self, window: AudioWindow, result: DecodingResult) -> tuple[TimestampedTokens, ...]:
         """Split a window's tokens at their timestamps."""
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        return split_pieces(result.attempt.tokens, self._tokenizer.special, window_s)
+        return split_by_timestamps(result.attempt.tokens, self._tokenizer.special, window_s)
 
     def segments(
         self,
@@ -83,7 +83,7 @@ class SegmentMaker:
     ) -> list[Segment]:
         """Give the words of a text without timestamps their times, and cut it into sentences."""
         with context.clock.time(Phase.ALIGNMENT):
-            spans = aligner.spans(
+            spans = aligner.word_timings(
                 result.encoded,
                 self._plain_prompt(context),
                 tokens,
@@ -95,14 +95,14 @@ class SegmentMaker:
         return [
             self._segment(
                 result,
-                tokens[sentence[0].first : sentence[-1].behind],
+                tokens[sentence[0].first_token : sentence[-1].end_token],
                 window.start_s + sentence[0].start_s,
                 window.start_s + sentence[-1].end_s,
-                tuple(_moved(as_word(span, probabilities), window.start_s) for span in sentence)
+                tuple(_moved(to_word(span, probabilities), window.start_s) for span in sentence)
                 if has_words
                 else (),
             )
-            for sentence in cut_into_sentences(spans)
+            for sentence in split_into_sentences(spans)
         ]
 
     def _with_words(

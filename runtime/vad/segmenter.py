@@ -11,16 +11,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.vad.voice_activity import (
-    BLOCK_SAMPLES,
-    FRAME_SAMPLES,
-    Probabilities,
-    VoiceActivity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
+from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
 
 STRETCH_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Cut into windows at once: enough of them for a batch, and 15 MB."""

@@ -17,8 +17,9 @@ from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, load
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
+from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import onnx_path

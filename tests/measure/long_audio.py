@@ -18,8 +18,8 @@ import jiwer
 import numpy as np
 
 from sottovoce.runtime import TranscribeOptions
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.loading import load_model
 from sottovoce.runtime.pipeline import InferencePipeline

@@ -11,7 +11,8 @@ import pytest
 
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import Segment, Task, TranscribeOptions, Transcriber, Transcript, load
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.transcript import Phase
 from sottovoce.terms import Component, Format
 from tests.support.tones import tone

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Probabilities
 from sottovoce.runtime.vad.segmenter import (
     STRETCH_SAMPLES,
     AudioWindow,
@@ -17,7 +19,6 @@ from sottovoce.runtime.vad.segmenter import (
     SpeechSegmenter,
     windows_of,
 )
-from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Probabilities
 
 
 class Loud:
@@ -38,7 +39,7 @@ class Loud:
     def reset(self) -> None:
         self._framer.reset()
 
-    def another(self) -> "Loud":
+    def new_stream(self) -> "Loud":
         return Loud()
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber, load
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.attempt import Attempt, prefill
 from sottovoce.runtime.decoding.context import DecodingContext

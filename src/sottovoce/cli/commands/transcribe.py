@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.cli.commands.options import (
-    Force,
-    Session,
-)
-from sottovoce.runtime.output.subtitles import TranscriptFormat
+from sottovoce.cli.commands.options import Force, Session
+from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
 
 EXIT_SOME_FAILED = 1
@@ -22,7 +19,7 @@ def transcribe(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="Folder of a run, of one of its variants or of a bundle; a bundle as .tar.gz.",
+            help="Folder of a run, a variant or a bundle; or a bundle as .tar.gz.",
             show_default=False,
         ),
     ],
@@ -30,7 +27,7 @@ def transcribe(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Audio, or video with audio, in any format; - reads standard input.",
+            help="Audio or video files in any format; - reads standard input.",
             show_default=False,
         ),
     ],
@@ -52,13 +49,16 @@ def transcribe(
     beam_size: Annotated[int, typer.Option("--beam-size", min=1, max=16, help="Beams; 1 is greedy.")] = 1,
     initial_prompt: Annotated[
         str | None,
-        typer.Option("--initial-prompt", metavar="TEXT", help="Text before the first: names, style."),
+        typer.Option(
+            "--initial-prompt", metavar="TEXT", help="Text before the first window: names, spelling, style."
+        ),
     ] = None,
     hotwords: Annotated[
-        str | None, typer.Option("--hotwords", metavar="TEXT", help="Words to look out for.")
+        str | None,
+        typer.Option("--hotwords", metavar="TEXT", help="Words that the audio is likely to contain."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio decoded together.")
+        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio per batch.")
     ] = 12,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
@@ -68,13 +68,13 @@ def transcribe(
         typer.Option(
             "--max-hours",
             min=0,
-            help="Refuse longer audio; by default 24, fewer where so few bytes cannot hold so much speech.",
+            help="Refuse longer audio; by default 24, or less if the file is too small for so much speech.",
             show_default=False,
         ),
     ] = None,
     *,
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Place each word (json; splits long subtitles).")
+        bool, typer.Option("--word-timestamps", help="Times of words (json; splits long subtitles).")
     ] = False,
     condition_on_previous_text: Annotated[
         bool,
@@ -96,7 +96,7 @@ def transcribe(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Transcribe audio of any length with a variant; needs no torch.
+    """Transcribe audio of any length with a variant, without torch.
 
     Examples:
 
@@ -137,9 +137,9 @@ def transcribe(
             planned,
             options,
             kind,
-            show=lambda text: typer.echo(text, nl=False),
+            print_text=lambda text: typer.echo(text, nl=False),
+            print_error=session.terminal.error,
             reporter=session.terminal,
-            complain=session.terminal.error,
         )
     if n_failed:
         raise typer.Exit(EXIT_SOME_FAILED)

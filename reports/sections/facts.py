@@ -1,9 +1,11 @@
-"""What was measured, on what and how: labels with their values, and the terms of the report."""
+"""Facts about the speech, the method and the host, the terms of the report, and the command that repeats it."""
 
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.text.units import count, duration, gibibytes
 
@@ -24,6 +26,15 @@ class FactSheet:
     facts: tuple[Fact, ...]
 
 
+def describe_setting(results: Results, *, name: Callable[[str], str] = str) -> str:
+    """Describe speech, machine and threads in a few words; `name` formats names."""
+    dataset = results.dataset
+    return (
+        f"{count(dataset.n_clips, 'clip')}, {duration(dataset.audio_s)} of {name(dataset.name)}, "
+        f"on {name(results.host.cpu)} with {count(results.method.threads, 'thread')}"
+    )
+
+
 def fact_sheets(results: Results) -> tuple[FactSheet, ...]:
     """Gather speech, method, host, versions and calibration; sheets without facts are left out."""
     sheets = (
@@ -37,22 +48,22 @@ def fact_sheets(results: Results) -> tuple[FactSheet, ...]:
 
 
 def glossary(results: Results) -> tuple[Fact, ...]:
-    """Explain the few terms that the report uses."""
+    """Explain the terms of the report."""
     confidence = f"{100 * results.method.confidence:g}"
     terms = {
         "Baseline": f"The variant that the others are compared with, clip by clip: {results.baseline}.",
-        "RTFx": "Seconds of audio per second of work. Higher is faster; below 1 it cannot keep up.",
+        "RTFx": "Seconds of audio per second of work. Higher is faster; below 1 it is slower than real time.",
         "Speed-up": "The baseline's total time divided by the variant's. Below 1 the variant is slower.",
         "Latency": "From waveform to text, per clip; a clip counts with its median over the passes.",
         "Decoder, first pass": "The prompt through the decoder, once for a clip.",
-        "Decoder with past": "All later steps: one token each, reusing what is kept of the earlier ones.",
-        "WER": "Word error rate: S + D + I by the number of reference words, under Whisper's normalizer. "
-        "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts as they are.",
+        "Decoder with past": "All later steps: one token each, with the cached keys and values of the earlier ones.",
+        "WER": "Word error rate: (S + D + I) divided by the number of reference words, under Whisper's normalizer. "
+        "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts without normalization.",
         "S, D, I": "Words substituted, deleted (missing) and inserted (invented).",
         "Points": "A difference of two percentages: from 5 % to 6 % is one point.",
-        "Interval": f"Where the figure lies with {confidence} % confidence, by resampling the clips.",
+        "Interval": f"The figure lies in it with {confidence} % confidence, by resampling the clips.",
         "Margin": "The largest increase in WER that was declared tolerable before measuring.",
-        "Effective precision": "What the compiled model computes in; its file may hold another.",
+        "Effective precision": "The precision that the compiled model computes in; its file may be stored in another.",
         "Peak memory": "The largest resident set of the process. 1 MB is a million bytes.",
     }
     if any(variant.cold_start for variant in results.variants):
@@ -61,16 +72,16 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         )
     if results.self_check is not None:
         terms["A/A check"] = (
-            "An entry against itself: the true ratio is 1, so what is measured is the noise of the machine."
+            "An entry against itself: the true ratio is 1, so the measured one shows the noise of the machine."
         )
     if results.noise is not None:
         terms["Block"] = (
-            "One clip in every entry, in turn. It is disturbed where others took more of the CPU than a limit."
+            "One clip in every entry, in turn. It is disturbed if others took more of the CPU than a limit."
         )
     if results.machine is not None:
-        terms["Ceiling"] = (
+        terms["Roofline"] = (
             "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
-            "at the highest rate that this machine reached."
+            "at the highest rate that this machine reached. Efficiency is this time divided by the achieved one."
         )
     return tuple(Fact(label=label, value=value) for label, value in terms.items())
 
@@ -112,7 +123,7 @@ def _method_facts(results: Results) -> dict[str, str]:
 
 
 def _timed(n_clips: int) -> str:
-    return f"{count(n_clips, 'clip')}; the others were heard once, for accuracy"
+    return f"{count(n_clips, 'clip')}; the others were transcribed once, for accuracy"
 
 
 def _host_facts(results: Results) -> dict[str, str]:
@@ -154,3 +165,63 @@ def _spell(value: object) -> str:
             return ", ".join(map(_spell, value)) or "none"
         case _:  # an empty mapping, or nothing
             return "none" if not value else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def repeat_command(results: Results) -> str:
+    """Write the command that measures the same again; RUN and SPEECH stand for the paths, which results do not hold."""
+    words = ("sottovoce", "benchmark", "RUN", "--data", "SPEECH")
+    return shlex.join(
+        (
+            *words,
+            *_clip_options(results),
+            *_entry_options(results),
+            *_method_options(results),
+            *_extra_options(results),
+        )
+    )
+
+
+def _clip_options(results: Results) -> Iterator[str]:
+    if results.dataset.split:
+        yield from ("--split", results.dataset.split)
+    yield from ("--limit", f"{results.dataset.n_clips}")
+    if results.method.long:
+        yield "--long"
+
+
+def _entry_options(results: Results) -> Iterator[str]:
+    ours = [v.name for v in results.variants if v.engine == DEFAULT_ENGINE and v.name != results.baseline]
+    others = [v.name for v in results.variants if v.engine != DEFAULT_ENGINE]
+    if ours:
+        yield from ("--variants", ",".join(ours))
+    if others:
+        yield from ("--engines", ",".join((DEFAULT_ENGINE, *others)))
+
+
+def _method_options(results: Results) -> Iterator[str]:
+    method = results.method
+    yield from ("--passes", f"{method.passes}", "--threads", f"{method.threads}", "--seed", f"{method.seed}")
+    if method.timing_clips is not None:
+        yield from ("--timing-clips", f"{len(method.timing_clips)}")
+    for comparison in results.comparisons[:1]:  # the margin is the same for all
+        yield from ("--margin", f"{100 * comparison.verdict.margin:g}")
+
+
+def _extra_options(results: Results) -> Iterator[str]:
+    starts = {len(v.cold_start.seconds) for v in results.variants if v.cold_start is not None}
+    batches = {point.batch_size for variant in results.variants for point in variant.throughput}
+    threads = {point.threads for variant in results.variants for point in variant.thread_sweep}
+    if starts:
+        yield from ("--cold-starts", f"{max(starts)}")
+    if results.machine is not None:
+        yield "--ceilings"
+    if batches:
+        yield from ("--batch-sizes", _with_commas(batches))
+    if threads:
+        yield from ("--thread-sweep", _with_commas(threads))
+    if results.self_check is not None:
+        yield "--self-check"
+
+
+def _with_commas(numbers: set[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))

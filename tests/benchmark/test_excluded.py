@@ -18,7 +18,7 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.excluded import failed_peer
 from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
-from sottovoce.cli.result_tables import results_table
+from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Silent
 from sottovoce.reports.formats.comment import render_comment

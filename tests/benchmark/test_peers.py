@@ -13,7 +13,7 @@ from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.cli.result_tables import results_table
+from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.reports.sections.comparison import peers_table

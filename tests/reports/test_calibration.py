@@ -12,8 +12,8 @@ from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import InputExtremes, describe_convergence, measure_convergence
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps, summarize_coverage
 from sottovoce.calibrate.leaks import Leaks, Pair
-from sottovoce.reports.charts.chart import CurveChart, GroupChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.chart import CurveChart, GroupedBarChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.sections.calibration import calibration_view
@@ -96,7 +96,7 @@ def test_charts_say_in_words_what_they_show(examined: Results) -> None:
     view = calibration_view(examined)
     assert view is not None
     coverage, convergence = view.charts
-    assert isinstance(coverage, GroupChart)
+    assert isinstance(coverage, GroupedBarChart)
     assert isinstance(convergence, CurveChart)
     for chart, said in (
         (coverage, "Length, s: 0 to 3 1, 3 to 6 3"),
@@ -123,7 +123,7 @@ def test_bars_count_every_clip_once_in_each_group(examined: Results) -> None:
     view = calibration_view(examined)
     assert view is not None
     chart = view.charts[0]
-    assert isinstance(chart, GroupChart)
+    assert isinstance(chart, GroupedBarChart)
     assert [sum(bar.value for bar in group.bars) for group in chart.groups] == [8.0] * 5
 
 

@@ -4,8 +4,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.charts.chart import Chart, ChartText, Dot, DotChart, ScatterChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.chart import Chart, ChartText, ErrorBar, ErrorBarChart, ScatterChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.sections.figures import build_charts
 from tests.support.detailed_results import build_detailed_sample
 
@@ -30,10 +30,10 @@ def relative_luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def hostile_chart(label: str) -> DotChart:
-    dot = Dot(label=label, value=1.0, low=0.9, high=1.1, text=label, series=1)
+def hostile_chart(label: str) -> ErrorBarChart:
+    dot = ErrorBar(label=label, value=1.0, low=0.9, high=1.1, text=label, series=1)
     text = ChartText(name="hostile", title=label, description=label, axis=label)
-    return DotChart(text=text, dots=(dot,), reference=1.0)
+    return ErrorBarChart(text=text, error_bars=(dot,), reference=1.0)
 
 
 def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart, ...]) -> None:

@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.cli.app import app
 from sottovoce.reports.formats.comment import render_comment
-from sottovoce.reports.formats.kind import ReportFormat
+from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.markdown import code, code_block
 from sottovoce.reports.formats.model_card import render_model_card
-from sottovoce.reports.formats.repeat import repeat_command
+from sottovoce.reports.sections.facts import repeat_command
 from sottovoce.reports.report import make_report, write_report
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.results import Sample

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.charts.chart import ChartText, Dot, DotChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.chart import ChartText, ErrorBar, ErrorBarChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.formats.markdown import one_line
@@ -225,9 +225,9 @@ def shape(value: Any) -> Any:
 
 def test_labels_of_a_chart_are_text() -> None:
     def tags(labels: tuple[str, ...]) -> list[str]:
-        dots = tuple(Dot(label=x, value=1.0, low=0.9, high=1.1, text=x, series=1) for x in labels)
+        dots = tuple(ErrorBar(label=x, value=1.0, low=0.9, high=1.1, text=x, series=1) for x in labels)
         text = ChartText(name="hostile", title=labels[0], description=" ".join(labels), axis=labels[1])
-        drawing = draw(DotChart(text=text, dots=dots, reference=1.0))
+        drawing = draw(ErrorBarChart(text=text, error_bars=dots, reference=1.0))
         return [element.tag for element in ET.fromstring(drawing).iter()]  # noqa: S314 our own
 
     assert tags(PAYLOADS) == tags(tuple(map(harmless, PAYLOADS)))

@@ -11,7 +11,7 @@ from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.optimize.search.choose import choose, pareto_front
 from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
 from sottovoce.reports.charts.chart import ScatterChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
 from sottovoce.reports.sections.search import search_view

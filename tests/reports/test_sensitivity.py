@@ -16,8 +16,8 @@ from sottovoce.optimize.sensitivity.report import (
     WholeResult,
 )
 from sottovoce.optimize.sensitivity.rule import Cost, imply
-from sottovoce.reports.charts.chart import PairChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.chart import PairedBarChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import legend, render_report
 from sottovoce.reports.sections.sensitivity import N_BLOCKS_SHOWN, sensitivity_view
 from sottovoce.reports.view import build_view
@@ -171,14 +171,14 @@ def test_charts_say_in_words_what_they_show_and_share_their_scales(studied: Resu
     view = sensitivity_view(studied)
     assert view is not None
     for chart in view.charts:
-        assert isinstance(chart, PairChart)
+        assert isinstance(chart, PairedBarChart)
         root = ET.fromstring(draw(chart))  # noqa: S314 our own
         told = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
         assert told["title"] == chart.text.title
         assert all(f"{pair.label}: {pair.left_text} mnat" in told["desc"] for pair in chart.pairs)
     encoder, decoder = view.charts
-    assert isinstance(encoder, PairChart)
-    assert isinstance(decoder, PairChart)
+    assert isinstance(encoder, PairedBarChart)
+    assert isinstance(decoder, PairedBarChart)
     assert (encoder.left_limit, encoder.right_limits) == (decoder.left_limit, decoder.right_limits)
     assert encoder.right_limits[0] < 0 < encoder.right_limits[1]
 
@@ -198,7 +198,7 @@ def test_charts_of_a_large_model_show_the_worst_blocks_only(results: Results) ->
     report = build_report(n_layers=32)
     view = sensitivity_view(results.model_copy(update={"sensitivity": report}))
     assert view is not None
-    drawn = [chart for chart in view.charts if isinstance(chart, PairChart)]
+    drawn = [chart for chart in view.charts if isinstance(chart, PairedBarChart)]
     assert sum(len(chart.pairs) for chart in drawn) == N_BLOCKS_SHOWN
     assert any(pair.label == "3 FFN" for pair in drawn[0].pairs)
     assert len(view.blocks.groups[0].rows) == len(report.blocks)

@@ -163,7 +163,7 @@ def benchmark(
     """
     from sottovoce.benchmark.run import benchmark as measure
     from sottovoce.benchmark.spec import BenchmarkSpec
-    from sottovoce.cli.result_tables import results_table
+    from sottovoce.cli.tables import results_table
     from sottovoce.runs import read_run
     from sottovoce.speech.clips import filter_clips
     from sottovoce.speech.sets import read_speech

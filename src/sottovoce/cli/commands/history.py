@@ -40,7 +40,7 @@ def history(
     import json
 
     from sottovoce.benchmark.history import HISTORY_VARIABLE, group_lines, history_path, read_past
-    from sottovoce.cli.result_tables import history_table
+    from sottovoce.cli.tables import history_table
     from sottovoce.errors import InputError, nearest
     from sottovoce.storage.artifacts import write_text
     from sottovoce.storage.folders import check_output_file
@@ -59,7 +59,7 @@ def history(
             f"{nearest(model or '', known)} (models: {', '.join(known) or 'none; sottovoce benchmark adds what it measures'})"
         )
     if plot is not None:
-        from sottovoce.reports.history import draw_history
+        from sottovoce.reports.charts.history import draw_history
 
         check_output_file(plot, force=force)
         write_text(plot, draw_history(past))

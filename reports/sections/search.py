@@ -109,7 +109,7 @@ def _notes(report: SearchReport) -> Iterator[str]:
         f"Tokens were compared on {count(report.n_judge_clips, 'clip')} and word errors counted on "
         f"{report.n_confirm_clips}, none of them of the evaluation split; fp32 has {fixed(100 * report.baseline_wer, 2)} % WER there."
     )
-    yield "A trial in a hollow circle was given up after a quarter of the clips."
+    yield "Hollow circles in the chart: trials given up after a quarter of the clips."
     if report.wer_per_nat is not None:
         yield (
             f"Over all trials a thousandth of a nat costs {fixed(100 * report.wer_per_nat / MNAT_PER_NAT, 3)} points of WER; a trial is "

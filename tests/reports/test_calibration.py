@@ -86,7 +86,7 @@ def test_warnings_tables_and_charts_are_on_the_page(examined: Results, rows: tup
     for part in (
         "The recorded clips",
         "Ranges of activations that settled last",
-        "What 20 clips of split eval share",
+        "Leaks of calibration into 20 clips of split eval",
     ):
         assert f"<caption>{part}" in page
     assert page.count("<svg") == 9 + 2
@@ -103,9 +103,9 @@ def test_charts_say_in_words_what_they_show(examined: Results) -> None:
         (convergence, "Encoder: all after 8 of 8 clips"),
     ):
         root = ET.fromstring(draw(chart))  # noqa: S314 our own
-        told = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
-        assert told["title"] == chart.text.title
-        assert said in told["desc"]
+        texts = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
+        assert texts["title"] == chart.text.title
+        assert said in texts["desc"]
 
 
 def test_the_curves_are_those_that_were_measured(examined: Results) -> None:

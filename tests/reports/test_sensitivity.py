@@ -173,9 +173,9 @@ def test_charts_say_in_words_what_they_show_and_share_their_scales(studied: Resu
     for chart in view.charts:
         assert isinstance(chart, PairedBarChart)
         root = ET.fromstring(draw(chart))  # noqa: S314 our own
-        told = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
-        assert told["title"] == chart.text.title
-        assert all(f"{pair.label}: {pair.left_text} mnat" in told["desc"] for pair in chart.pairs)
+        texts = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
+        assert texts["title"] == chart.text.title
+        assert all(f"{pair.label}: {pair.left_text} mnat" in texts["desc"] for pair in chart.pairs)
     encoder, decoder = view.charts
     assert isinstance(encoder, PairedBarChart)
     assert isinstance(decoder, PairedBarChart)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import yaml
 
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
-from sottovoce.reports.charts.chart import Chart
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.accuracy import (
     describe_disagreement,
     failures_table,
@@ -15,7 +15,7 @@ from sottovoce.reports.sections.accuracy import (
     speakers_table,
     strata_table,
 )
-from sottovoce.reports.sections.calibration import CalibrationView, calibration_view
+from sottovoce.reports.sections.calibration import calibration_section
 from sottovoce.reports.sections.comparison import (
     comparison_table,
     describe_errors,
@@ -25,11 +25,11 @@ from sottovoce.reports.sections.comparison import (
 from sottovoce.reports.sections.compute import precision_table, roofline_table, stage_table
 from sottovoce.reports.sections.facts import Fact, FactSheet, describe_setting, fact_sheets, glossary
 from sottovoce.reports.sections.figures import build_charts
-from sottovoce.reports.sections.noise import NoiseView, noise_view
-from sottovoce.reports.sections.output_drift import OutputDriftView, output_drift_view
-from sottovoce.reports.sections.scaling import ScalingView, scaling_view
-from sottovoce.reports.sections.search import SearchView, search_view
-from sottovoce.reports.sections.sensitivity import SensitivityView, sensitivity_view
+from sottovoce.reports.sections.noise import noise_section
+from sottovoce.reports.sections.output_drift import output_drift_section
+from sottovoce.reports.sections.scaling import scaling_section
+from sottovoce.reports.sections.search import search_section
+from sottovoce.reports.sections.sensitivity import sensitivity_section
 from sottovoce.reports.sections.verdicts import Badge, Notice, describe_verdict, find_notices, verdict_badges
 from sottovoce.reports.text.tables import Table, span
 from sottovoce.reports.text.units import fixed, megabytes, percent, signed_points
@@ -65,26 +65,9 @@ class ReportView:
     opening: str | None
     notices: tuple[Notice, ...]
     verdicts: tuple[VerdictView, ...]
-    comparison: Table
-    peers: Table | None
-    skipped: Table | None
-    charts: tuple[Chart, ...]
-    stages: Table
-    roofline: Table | None
-    scaling: ScalingView | None
-    strata: Table | None
-    speakers: Table | None
-    panel: Table | None
-    disagreement: str | None
+    comparison: tuple[Section, ...]
     explorer: Explorer
-    output_drift: OutputDriftView | None
-    left_out: Table | None
-    failures: Table | None
-    calibration: CalibrationView | None
-    search: SearchView | None
-    sensitivity: SensitivityView | None
-    precision: Table
-    noise: NoiseView | None
+    background: tuple[Section, ...]
     facts: tuple[FactSheet, ...]
     recipe: str
     recipe_sha256: str
@@ -109,26 +92,17 @@ def build_view(
         opening=None if results.comparisons else f"Only {results.baseline} was measured: nothing to compare.",
         notices=find_notices(results, rows),
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
-        comparison=comparison_table(results),
-        peers=peers_table(results),
-        skipped=skipped_table(results),
-        charts=build_charts(results, rows),
-        stages=stage_table(results),
-        roofline=roofline_table(results),
-        scaling=scaling_view(results),
-        strata=strata_table(results),
-        speakers=speakers_table(results),
-        panel=panel_table(results),
-        disagreement=describe_disagreement(results),
+        comparison=_comparison_sections(results, rows),
         explorer=build_explorer(results, rows, read_audio),
-        output_drift=output_drift_view(results),
-        left_out=left_out_table(results),
-        failures=failures_table(rows),
-        calibration=calibration_view(results),
-        search=search_view(results),
-        sensitivity=sensitivity_view(results),
-        precision=precision_table(results),
-        noise=noise_view(results, rows),
+        background=present(
+            output_drift_section(results),
+            _tables_section("Clips without a score", failures_table(rows), left_out_table(results)),
+            calibration_section(results),
+            search_section(results),
+            sensitivity_section(results),
+            Section(heading="Precision", tables=(precision_table(results),)),
+            noise_section(results, rows),
+        ),
         facts=fact_sheets(results),
         recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
         recipe_sha256=results.recipe_sha256,
@@ -136,6 +110,28 @@ def build_view(
         created=results.created.isoformat(sep=" ", timespec="minutes"),
         made_by=f"sottovoce {results.versions.get('sottovoce', '(version not recorded)')}",
     )
+
+
+def _comparison_sections(results: Results, rows: Sequence[ClipRow]) -> tuple[Section, ...]:
+    return present(
+        Section(heading="Comparison", tables=(comparison_table(results),)),
+        _tables_section("Against other engines", peers_table(results), skipped_table(results)),
+        Section(heading="Charts", charts=build_charts(results, rows)),
+        Section(heading="Stages", tables=(stage_table(results),)),
+        _tables_section("Roofline", roofline_table(results)),
+        scaling_section(results),
+        _tables_section("Parts of the clips", strata_table(results), folded=speakers_table(results)),
+        _tables_section("Normalizers", panel_table(results), sentence=describe_disagreement(results)),
+    )
+
+
+def _tables_section(
+    heading: str, *tables: Table | None, sentence: str | None = None, folded: Table | None = None
+) -> Section | None:
+    found = present(*tables)
+    if not found:
+        return None
+    return Section(heading=heading, sentences=present(sentence), tables=found, folded=folded)
 
 
 def _verdict_view(comparison: Comparison, results: Results) -> VerdictView:

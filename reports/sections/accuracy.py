@@ -141,7 +141,9 @@ def left_out_table(results: Results) -> Table | None:
     if not results.dataset.left_out:
         return None
     rows = (make_row(clip.clip_id, clip.reason) for clip in results.dataset.left_out)
-    return flat_table("Clips left out before measuring", "Clip", text_columns("Reason"), rows)
+    return flat_table(
+        "Clips left out before measuring", "Clip", text_columns("Reason"), rows, is_compact=True
+    )
 
 
 def failures_table(rows: Sequence[ClipRow]) -> Table | None:

@@ -1,7 +1,6 @@
 """Calibration: the recorded clips, whether more of them would change the ranges, and leaks into the evaluation."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
@@ -9,6 +8,7 @@ from sottovoce.calibrate.convergence import INT8_LEVELS, TOLERANCE, Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.charts.chart import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupedBarChart
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Column, RowGroup, Table, flat_table, make_row, text_columns
 from sottovoce.reports.text.units import count, duration, fixed
 from sottovoce.terms import Component
@@ -23,52 +23,42 @@ N_RANGES_SHOWN = 5
 """Inputs of each component whose ranges settled last."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationView:
-    """The section on calibration, in reading order."""
-
-    opening: str
-    warnings: tuple[str, ...]
-    coverage: Table
-    ranges: Table
-    leaks: Table | None
-    charts: tuple[Chart, ...]
-    notes: tuple[str, ...]
-
-
-def calibration_view(results: Results) -> CalibrationView | None:
-    """Format what the doctor found; None if the record has no report."""
-    return None if results.doctor is None else audit_view(results.doctor)
-
-
-def audit_view(report: DoctorReport) -> CalibrationView:
-    """Format a report of the calibration doctor."""
-    return CalibrationView(
-        opening=_describe(report),
+def calibration_section(results: Results) -> Section | None:
+    """Format the report of the calibration doctor; None if the record has none."""
+    report = results.doctor
+    if report is None:
+        return None
+    return Section(
+        heading="Calibration",
+        opening=describe_audit(report),
         warnings=tuple(f"{finding.text[:1].upper()}{finding.text[1:]}." for finding in report.findings),
-        coverage=_coverage_table(report.coverage),
-        ranges=_ranges_table(report.convergence),
-        leaks=None if report.leaks is None else _leaks_table(report.leaks),
         charts=(_coverage_chart(report.coverage), _convergence_chart(report.convergence)),
-        notes=(
-            *(() if report.leaks else ("The speech set has no split eval to search for leaks.",)),
-            "SNR is an estimate from the levels of a clip's frames.",
-            "A range is the mean over clips, SmoothQuant applied, of the smallest and of the largest value.",
-            f"It has settled when neither end changes by more than {100 * TOLERANCE:g} % of its size any more.",
-        ),
+        tables=audit_tables(report),
     )
 
 
-def _describe(report: DoctorReport) -> str:
+def audit_tables(report: DoctorReport) -> tuple[Table, ...]:
+    """Return the tables of coverage, of ranges and of leaks if there was an evaluation split."""
+    return present(
+        _coverage_table(report.coverage),
+        _ranges_table(report.convergence),
+        None if report.leaks is None else _leaks_table(report.leaks),
+    )
+
+
+def describe_audit(report: DoctorReport) -> str:
+    """Describe the record and the number of warnings in a sentence."""
     coverage = report.coverage
     languages = ", ".join(f"{name} {number:,}" for name, number in coverage.languages.items())
     recorded = (
         f"{count(coverage.n_clips, 'clip')}, {duration(coverage.audio_s)}, recorded ({languages}; "
         f"{count(coverage.n_speakers, 'known speaker')})"
     )
-    if not report.findings:
-        return f"{recorded}; the doctor found nothing to warn of."
-    return f"{recorded}; {count(len(report.findings), 'warning')}."
+    warnings = (
+        count(len(report.findings), "warning") if report.findings else "the doctor found nothing to warn of"
+    )
+    leaks = "" if report.leaks else " The speech set has no split eval to search for leaks."
+    return f"{recorded}; {warnings}.{leaks}"
 
 
 def _coverage_table(coverage: Coverage) -> Table:
@@ -88,6 +78,7 @@ def _coverage_table(coverage: Coverage) -> Table:
             )
             for label, found in _quantities(coverage)
         ),
+        notes=("SNR is an estimate from the levels of a clip's frames.",),
     )
 
 
@@ -133,6 +124,10 @@ def _ranges_table(components: Sequence[Convergence]) -> Table:
             )
             for found in components
         ),
+        notes=(
+            "A range is the mean over clips, SmoothQuant applied, of the smallest and of the largest value.",
+            f"It has settled when neither end changes by more than {100 * TOLERANCE:g} % of its size any more.",
+        ),
     )
 
 
@@ -150,6 +145,7 @@ def _leaks_table(leaks: Leaks) -> Table:
         "The same",
         (Column("Clips"), *text_columns("First pair")),
         (make_row(label, f"{len(pairs):,}", _first(pairs)) for label, pairs in kinds),
+        is_compact=True,
     )
 
 

@@ -88,6 +88,7 @@ def skipped_table(results: Results) -> Table | None:
         "Engine",
         text_columns("Why"),
         (make_row(skipped.name, _reason(skipped)) for skipped in results.absent),
+        is_compact=True,
     )
 
 

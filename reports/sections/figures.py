@@ -2,24 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, VariantResult
 from sottovoce.reports.charts.chart import (
-    Bar,
-    BarGroup,
     Chart,
     ChartText,
     ErrorBar,
     ErrorBarChart,
-    GroupedBarChart,
     Point,
     ScatterChart,
     StackedBar,
     StackedBarChart,
 )
+from sottovoce.reports.sections import present
 from sottovoce.reports.sections.comparison import comparison_of, series_of
 from sottovoce.reports.sections.compute import STAGE_LABELS
-from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart
+from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart, times_chart
 from sottovoce.reports.text.units import (
     BYTES_PER_MB,
     MS_PER_S,
@@ -33,7 +32,7 @@ from sottovoce.reports.text.units import (
 
 def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]:
     """Choose the charts; one whose figures are missing is left out."""
-    charts = (
+    return present(
         _trade_chart(results),
         _speedup_chart(results),
         _wer_chart(results),
@@ -44,7 +43,6 @@ def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]
         _call_time_chart(results),
         _size_chart(results),
     )
-    return tuple(chart for chart in charts if chart is not None)
 
 
 def _trade_chart(results: Results) -> Chart | None:
@@ -154,79 +152,64 @@ def _clip_time_chart(results: Results) -> Chart:
     stages = [
         stage for stage in STAGE_LABELS if any(stage in variant.stage_s for variant in results.variants)
     ]
-    bars = tuple(
-        StackedBar(
-            label=variant.name,
-            parts=tuple(variant.stage_s.get(stage, 0.0) * MS_PER_S for stage in stages),
-            text=f"{milliseconds(sum(variant.stage_s.values()))} ms",
-        )
-        for variant in results.variants
-    )
-    return StackedBarChart(
-        text=ChartText(
+    return _stacked_chart(
+        ChartText(
             name="clip-time",
             title="Where the time of a clip goes",
-            description="Mean milliseconds per clip by stage. "
-            + join_figures((bar.label, bar.text) for bar in bars),
+            description="Mean milliseconds per clip by stage. ",
             axis="ms per clip",
         ),
-        part_names=tuple(STAGE_LABELS[stage].removesuffix(", per token") for stage in stages),
-        bars=bars,
-    )
-
-
-def _call_time_chart(results: Results) -> Chart:
-    groups = tuple(
-        BarGroup(
-            label=label,
-            bars=tuple(
-                Bar(
-                    label=variant.name,
-                    value=variant.call_s[stage] * MS_PER_S,
-                    text=milliseconds(variant.call_s[stage]),
-                    series=series_of(results, variant.name),
-                )
-                for variant in results.variants
-                if stage in variant.call_s
-            ),
-        )
-        for stage, label in STAGE_LABELS.items()
-        if any(stage in variant.call_s for variant in results.variants)
-    )
-    return GroupedBarChart(
-        text=ChartText(
-            name="call-time",
-            title="Time of one call",
-            description="Mean milliseconds per call of each stage. "
-            + join_figures(
-                (f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars
-            ),
-            axis="ms per call",
-        ),
-        groups=groups,
+        [STAGE_LABELS[stage].removesuffix(", per token") for stage in stages],
+        [
+            StackedBar(
+                label=variant.name,
+                parts=tuple(variant.stage_s.get(stage, 0.0) * MS_PER_S for stage in stages),
+                text=f"{milliseconds(sum(variant.stage_s.values()))} ms",
+            )
+            for variant in results.variants
+        ],
     )
 
 
 def _size_chart(results: Results) -> Chart:
-    components = list(
-        dict.fromkeys(name for variant in results.variants for name in variant.component_size_bytes)
-    )
-    bars = tuple(
-        StackedBar(
-            label=variant.name,
-            parts=tuple(variant.component_size_bytes.get(name, 0) / BYTES_PER_MB for name in components),
-            text=f"{megabytes(sum(variant.component_size_bytes.values()))} MB",
-        )
-        for variant in results.variants
-    )
-    return StackedBarChart(
-        text=ChartText(
+    components = dict.fromkeys(name for variant in results.variants for name in variant.component_size_bytes)
+    return _stacked_chart(
+        ChartText(
             name="size",
             title="Size by component",
-            description="Graph and weights on disk in MB. "
-            + join_figures((bar.label, bar.text) for bar in bars),
+            description="Graph and weights on disk in MB. ",
             axis="MB on disk",
         ),
-        part_names=tuple(components),
-        bars=bars,
+        list(components),
+        [
+            StackedBar(
+                label=variant.name,
+                parts=tuple(variant.component_size_bytes.get(name, 0) / BYTES_PER_MB for name in components),
+                text=f"{megabytes(sum(variant.component_size_bytes.values()))} MB",
+            )
+            for variant in results.variants
+        ],
+    )
+
+
+def _stacked_chart(text: ChartText, part_names: Sequence[str], bars: Sequence[StackedBar]) -> Chart:
+    description = text.description + join_figures((bar.label, bar.text) for bar in bars)
+    return StackedBarChart(
+        text=replace(text, description=description), part_names=tuple(part_names), bars=tuple(bars)
+    )
+
+
+def _call_time_chart(results: Results) -> Chart:
+    return times_chart(
+        results,
+        ChartText(
+            name="call-time",
+            title="Time of one call",
+            description="Mean milliseconds per call of each stage. ",
+            axis="ms per call",
+        ),
+        {
+            label: [variant.call_s.get(stage) for variant in results.variants]
+            for stage, label in STAGE_LABELS.items()
+        },
     )

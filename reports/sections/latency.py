@@ -1,6 +1,7 @@
 """Charts of latency: over clips, at percentiles, by length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean, median, quantiles
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
@@ -78,41 +79,51 @@ def _percentiles_ms(rows: Sequence[ClipRow], variant: str) -> tuple[tuple[float,
 
 def percentiles_chart(results: Results) -> Chart:
     """Draw p50, p90 and p99 of every entry; p99 where it was measured."""
-    labelled = (
-        ("Half of the clips within (p50)", [variant.latency_s.p50 for variant in results.variants]),
-        ("Nine of ten within (p90)", [variant.latency_s.p90 for variant in results.variants]),
-        ("99 of 100 within (p99)", [variant.latency_s.p99 for variant in results.variants]),
-    )
-    groups = tuple(
-        group for label, seconds in labelled if (group := _percentile_bars(results, label, seconds)).bars
-    )
-    return GroupedBarChart(
-        text=ChartText(
+    latencies = [variant.latency_s for variant in results.variants]
+    return times_chart(
+        results,
+        ChartText(
             name="latency-percentiles",
             title="Latency at percentiles",
-            description="Milliseconds from waveform to text. "
-            + join_figures(
-                (f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars
-            ),
+            description="Milliseconds from waveform to text. ",
             axis="ms from waveform to text",
         ),
-        groups=groups,
+        {
+            "Half of the clips within (p50)": [latency.p50 for latency in latencies],
+            "Nine of ten within (p90)": [latency.p90 for latency in latencies],
+            "99 of 100 within (p99)": [latency.p99 for latency in latencies],
+        },
     )
 
 
-def _percentile_bars(results: Results, label: str, seconds: Sequence[float | None]) -> BarGroup:
-    return BarGroup(
-        label=label,
-        bars=tuple(
-            Bar(
-                label=variant.name,
-                value=value * MS_PER_S,
-                text=milliseconds(value),
-                series=series_of(results, variant.name),
-            )
-            for variant, value in zip(results.variants, seconds, strict=True)
-            if value is not None
-        ),
+def times_chart(results: Results, text: ChartText, seconds: Mapping[str, Sequence[float | None]]) -> Chart:
+    """Draw times of every entry under headings; a time that was not measured is left out.
+
+    Args:
+        results: have the entries.
+        text: its description ends with the figures.
+        seconds: by heading, one for each entry.
+    """
+    groups = tuple(
+        BarGroup(
+            label=label,
+            bars=tuple(
+                Bar(
+                    label=variant.name,
+                    value=value * MS_PER_S,
+                    text=milliseconds(value),
+                    series=series_of(results, variant.name),
+                )
+                for variant, value in zip(results.variants, values, strict=True)
+                if value is not None
+            ),
+        )
+        for label, values in seconds.items()
+        if any(value is not None for value in values)
+    )
+    figures = ((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars)
+    return GroupedBarChart(
+        text=replace(text, description=text.description + join_figures(figures)), groups=groups
     )
 
 

@@ -1,9 +1,9 @@
 """Noise of the machine: the load that others put on it, and the speed of an entry against itself (A/A check)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import ClipRow, Noise, Results, SelfCheck
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Row, Table, flat_table, make_row, span
 from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
 
@@ -11,23 +11,16 @@ MAX_MARKED_SHARE = 0.05
 """Largest share of disturbed blocks on a quiet machine; beyond it a notice stands before the figures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseView:
-    """The section on noise, in reading order."""
-
-    sentences: tuple[str, ...]
-    noise: Table | None
-    disturbed: Table | None
-
-
-def noise_view(results: Results, rows: Sequence[ClipRow]) -> NoiseView | None:
+def noise_section(results: Results, rows: Sequence[ClipRow]) -> Section | None:
     """Format noise and the A/A check; None in results that have neither."""
     if results.noise is None and results.self_check is None:
         return None
-    return NoiseView(
+    return Section(
+        heading="Noise of the machine",
         sentences=tuple(describe_noise(results)),
-        noise=None if results.noise is None else noise_table(results.noise),
-        disturbed=_disturbed_table(results, rows),
+        tables=present(
+            None if results.noise is None else noise_table(results.noise), _disturbed_table(results, rows)
+        ),
     )
 
 

@@ -1,7 +1,6 @@
 """Output drift: how quantization changes the output, apart from word errors."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TypeVar
 
 from sottovoce.benchmark.schema.output_drift import (
@@ -11,6 +10,7 @@ from sottovoce.benchmark.schema.output_drift import (
     TimestampDrift,
 )
 from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Table, flat_table, make_row, text_columns
 from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 
@@ -20,28 +20,15 @@ MAX_SENTENCES = 3
 """Results of more variants have the table alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputDriftView:
-    """The section on output drift, in reading order."""
-
-    sentences: tuple[str, ...]
-    drift: Table
-    sounds: Table | None
-    texts: Table | None
-    notes: tuple[str, ...]
-
-
-def output_drift_view(results: Results) -> OutputDriftView | None:
+def output_drift_section(results: Results) -> Section | None:
     """Format the output drift; None if it was not measured."""
     found = results.side_effects
-    drift = drift_table(results)
-    if drift is None:
+    if not found:
         return None
-    return OutputDriftView(
+    return Section(
+        heading="Output drift",
         sentences=tuple(map(describe_drift, found)) if len(found) <= MAX_SENTENCES else (),
-        drift=drift,
-        sounds=_sounds_table(results),
-        texts=_texts_table(results),
+        tables=present(drift_table(results), _sounds_table(results), _texts_table(results)),
         notes=(
             f"Each against {results.baseline}, outside the timed passes.",
             "Token agreement: 1 - edit distance by the baseline's tokens.",
@@ -158,7 +145,7 @@ def _sound_words(drift: SideEffects) -> Cell | str:
 
 def _sounds_table(results: Results) -> Table | None:
     """Put the sounds without speech in rows, the words of each variant in columns; None without sounds."""
-    found: Sequence[SideEffects] = [drift for drift in results.side_effects if drift.hallucinations]
+    found = [drift for drift in results.side_effects if drift.hallucinations]
     if not found:
         return None
     words = [{sound.sound: f"{sound.variant_words:,}" for sound in drift.hallucinations} for drift in found]
@@ -192,4 +179,4 @@ def _texts_table(results: Results) -> Table | None:
     ]
     if not rows:
         return None
-    return flat_table("Their transcripts", "Sound", text_columns("Variant", "Text"), rows)
+    return flat_table("Their transcripts", "Sound", text_columns("Variant", "Text"), rows, is_compact=True)

@@ -1,10 +1,11 @@
 """Scaling: offline throughput by batch size, and speed by number of threads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts.chart import Chart, ChartText, Curve, CurveChart
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.comparison import series_of
 from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row
 from sottovoce.reports.text.units import NOT_MEASURED, fixed, join_figures, megabytes, three_figures
@@ -12,34 +13,24 @@ from sottovoce.reports.text.units import NOT_MEASURED, fixed, join_figures, mega
 Points = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScalingView:
-    """The section on scaling, in reading order."""
-
-    charts: tuple[Chart, ...]
-    batches: Table | None
-    threads: Table | None
-    notes: tuple[str, ...]
-
-
-def scaling_view(results: Results) -> ScalingView | None:
+def scaling_section(results: Results) -> Section | None:
     """Format offline throughput and the sweep over threads; None if neither was measured."""
     batches, threads = batches_table(results), threads_table(results)
     if batches is None and threads is None:
         return None
-    charts = (
-        _chart(results, _BATCHES, lambda v: tuple((p.batch_size, p.rtfx) for p in v.throughput)),
-        _chart(results, _THREADS, lambda v: tuple((p.threads, p.rtfx) for p in v.thread_sweep)),
-    )
-    notes = {
-        "Clips decoded in batches: offline throughput, where latency does not matter.": batches,
-        "One clip after the other, on fewer clips than the comparison.": threads,
-    }
-    return ScalingView(
-        charts=tuple(chart for chart in charts if chart is not None),
-        batches=batches,
-        threads=threads,
-        notes=tuple(note for note, table in notes.items() if table is not None),
+    return Section(
+        heading="Scaling",
+        charts=present(
+            _chart(results, _BATCHES, lambda v: tuple((p.batch_size, p.rtfx) for p in v.throughput)),
+            _chart(results, _THREADS, lambda v: tuple((p.threads, p.rtfx) for p in v.thread_sweep)),
+        ),
+        tables=present(batches, threads),
+        notes=present(
+            None
+            if batches is None
+            else "Clips decoded in batches: offline throughput, where latency does not matter.",
+            None if threads is None else "One clip after the other, on fewer clips than the comparison.",
+        ),
     )
 
 
@@ -64,11 +55,8 @@ def _chart(results: Results, text: ChartText, read: Callable[[VariantResult], Po
         return None
     figures = ((f"{curve.label} with {x:g}", three_figures(y)) for curve in curves for x, y in curve.points)
     return CurveChart(
-        text=ChartText(
-            name=text.name,
-            title=text.title,
-            description=f"Seconds of audio per second of work, by {text.axis}. {join_figures(figures)}",
-            axis=text.axis,
+        text=replace(
+            text, description=f"Seconds of audio per second of work, by {text.axis}. {join_figures(figures)}"
         ),
         y_axis="s of audio per s",
         curves=curves,

@@ -1,11 +1,11 @@
 """The search: its trials, those that no other beats, and the reason of the choice."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.search.outcome import SearchReport, Trial, describe_settings
-from sottovoce.reports.charts.chart import Chart, ChartText, Point, ScatterChart
+from sottovoce.reports.charts.chart import ChartText, Point, ScatterChart
+from sottovoce.reports.sections import Section
 from sottovoce.reports.text.tables import (
     Cell,
     Column,
@@ -26,24 +26,16 @@ OTHERS, FRONT, CHOSEN = 0, 1, 2
 KINDS = ((CHOSEN, "Chosen"), (FRONT, "No trial beats it"), (OTHERS, "Others"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchView:
-    """The section on a search, in reading order."""
-
-    opening: str
-    charts: tuple[Chart, ...]
-    trials: Table
-
-
-def search_view(results: Results) -> SearchView | None:
+def search_section(results: Results) -> Section | None:
     """Format a search; None if the run comes from none."""
     report = results.search
     if report is None:
         return None
-    return SearchView(
+    return Section(
+        heading="Search",
         opening=describe_search(report),
         charts=(_divergence_chart(report), _wer_chart(report)),
-        trials=trials_table(report, n_shown=N_TRIALS_SHOWN),
+        tables=(trials_table(report, n_shown=N_TRIALS_SHOWN),),
     )
 
 

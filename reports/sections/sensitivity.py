@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.sensitivity.report import (
@@ -16,6 +15,7 @@ from sottovoce.optimize.sensitivity.report import (
     SensitivityReport,
 )
 from sottovoce.reports.charts.chart import BarPair, Chart, ChartText, PairedBarChart
+from sottovoce.reports.sections import Listing, Section
 from sottovoce.reports.text.tables import Cell, Column, Row, RowGroup, Table, make_row, optional, text_columns
 from sottovoce.reports.text.units import MS_PER_S, count, fixed, percent
 from sottovoce.terms import Component
@@ -36,35 +36,17 @@ MNAT_PER_NAT = 1e3
 _SERIES = {kind: index for index, kind in enumerate(KIND_LABELS, start=1)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdviceView:
-    """Nodes to keep float, for a recipe and for the command line."""
-
-    title: str
-    recipe: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensitivityView:
-    """The section on sensitivity, in reading order."""
-
-    opening: str
-    charts: tuple[Chart, ...]
-    blocks: Table
-    advice: tuple[AdviceView, ...]
-
-
-def sensitivity_view(results: Results) -> SensitivityView | None:
+def sensitivity_section(results: Results) -> Section | None:
     """Format a study; None if there was none."""
     report = results.sensitivity
     if report is None:
         return None
-    return SensitivityView(
+    return Section(
+        heading="Sensitivity",
         opening=_describe(report),
         charts=_charts(report),
-        blocks=blocks_table(report),
-        advice=advice_views(report),
+        tables=(blocks_table(report),),
+        listings=advice_listings(report),
     )
 
 
@@ -109,13 +91,12 @@ def _notes(report: SensitivityReport) -> tuple[str, ...]:
     )
 
 
-def advice_views(report: SensitivityReport) -> tuple[AdviceView, ...]:
-    """Format the nodes to keep float of each component."""
+def advice_listings(report: SensitivityReport) -> tuple[Listing, ...]:
+    """List the nodes to keep float of each component, for a recipe and for the command line."""
     return tuple(
-        AdviceView(
+        Listing(
             title=f"{COMPONENT_LABELS[advice.component]}: keep {', '.join(advice.blocks)} float",
-            recipe=advice.recipe,
-            command=f"--set {shlex.quote(advice.override)}",
+            blocks=(advice.recipe, f"--set {shlex.quote(advice.override)}"),
         )
         for advice in report.advice
     )

@@ -46,13 +46,20 @@ class RowGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. `corner` heads the column of the row labels; `notes` are sentences below the table."""
+    """A table.
+
+    Attributes:
+        corner: heads the column of the row labels.
+        notes: sentences below the table.
+        is_compact: words break anywhere on the page, to fit long texts of clips and errors.
+    """
 
     caption: str
     corner: str
     columns: tuple[Column, ...]
     groups: tuple[RowGroup, ...]
     notes: tuple[str, ...] = ()
+    is_compact: bool = False
 
 
 def flat_table(
@@ -62,6 +69,7 @@ def flat_table(
     rows: Iterable[Row],
     *,
     notes: Iterable[str] = (),
+    is_compact: bool = False,
 ) -> Table:
     """Make a table of a single group."""
     return Table(
@@ -70,6 +78,7 @@ def flat_table(
         columns=tuple(columns),
         groups=(RowGroup(label=None, rows=tuple(rows)),),
         notes=tuple(notes),
+        is_compact=is_compact,
     )
 
 

@@ -20,6 +20,7 @@ from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.formats.markdown import one_line
 from sottovoce.reports.formats.model_card import render_model_card
+from sottovoce.reports.sections import Section
 from sottovoce.reports.transcripts.explorer import Audio, read_audio
 from sottovoce.reports.view import build_view
 from tests.support.detailed_results import build_detailed_sample
@@ -151,7 +152,14 @@ def capitals(number: int, width: int) -> str:
 def render(sample: Sample) -> str:
     audio = Audio(files={str(sample.rows[0].audio): b"ID3"})
     view = build_view(sample.results, sample.rows, lambda _: audio)
-    return render_report(replace(view, charts=(), scaling=None))
+    return render_report(
+        replace(view, comparison=without_charts(view.comparison), background=without_charts(view.background))
+    )
+
+
+def without_charts(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Leave out the drawings, which take long."""
+    return tuple(replace(section, charts=()) for section in sections)
 
 
 def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:

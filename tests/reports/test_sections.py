@@ -6,6 +6,7 @@ import pytest
 
 from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.formats.html import render_report
+from sottovoce.reports.sections import Section
 from sottovoce.reports.view import ReportView, build_view
 from sottovoce.statistics.intervals import Interval
 from tests.support.detailed_results import build_detailed_sample
@@ -29,6 +30,10 @@ def view_with(sample: Sample, **changes: Any) -> ReportView:
     return build_view(sample.results.model_copy(update=changes), sample.rows)
 
 
+def section_of(view: ReportView, heading: str) -> Section:
+    return next(section for section in (*view.comparison, *view.background) if section.heading == heading)
+
+
 def test_output_drift_is_described(words: str) -> None:
     assert "int8: 96.20 % of its tokens are those of the baseline" in words
     assert "it detects another language for 1 of 12 clips" in words
@@ -43,9 +48,8 @@ def test_an_english_only_model_has_no_columns_on_languages(sample: Sample) -> No
     drift = tuple(
         found.model_copy(update={"language": None, "drift": None}) for found in sample.results.side_effects
     )
-    section = view_with(sample, side_effects=drift).output_drift
-    assert section is not None
-    assert [column.label for column in section.drift.columns] == [
+    section = section_of(view_with(sample, side_effects=drift), "Output drift")
+    assert [column.label for column in section.tables[0].columns] == [
         "Token agreement",
         "Clips with the same tokens",
         "Length by baseline",
@@ -64,8 +68,7 @@ def test_the_check_of_an_entry_against_itself_is_described(words: str) -> None:
 def test_a_quiet_machine_is_called_quiet(sample: Sample) -> None:
     assert sample.results.noise is not None
     quiet = sample.results.noise.model_copy(update={"n_marked": 0})
-    section = view_with(sample, noise=quiet).noise
-    assert section is not None
+    section = section_of(view_with(sample, noise=quiet), "Noise of the machine")
     assert "None of 36 blocks stayed beyond a limit, after 3 repeats." in section.sentences[1]
 
 

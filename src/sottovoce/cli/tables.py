@@ -13,7 +13,7 @@ from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all
 from sottovoce.reports.sections import measurements
-from sottovoce.reports.sections.calibration import audit_view
+from sottovoce.reports.sections.calibration import audit_tables, describe_audit
 from sottovoce.reports.sections.comparison import comparison_table, peers_table, skipped_table
 from sottovoce.reports.sections.compute import roofline_table, stage_table
 from sottovoce.reports.sections.facts import describe_setting
@@ -21,7 +21,7 @@ from sottovoce.reports.sections.noise import describe_noise, noise_table
 from sottovoce.reports.sections.output_drift import drift_table
 from sottovoce.reports.sections.scaling import batches_table, threads_table
 from sottovoce.reports.sections.search import describe_search, trials_table
-from sottovoce.reports.sections.sensitivity import advice_views, blocks_table
+from sottovoce.reports.sections.sensitivity import advice_listings, blocks_table
 from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row, optional, text_columns
 from sottovoce.reports.text.units import BYTES_PER_MB, fixed
 from sottovoce.terms import Format
@@ -30,7 +30,7 @@ N_TRIALS_SHOWN = 12
 
 
 def results_table(results: Results) -> Group:
-    """Show a benchmark: the comparison first, then what was measured besides."""
+    """Show a benchmark: the comparison first, then the optional measurements."""
     return draw_all(
         f"{results.model}: {describe_setting(results)}",
         comparison_table(results),
@@ -52,15 +52,14 @@ def results_comparison_table(comparison: ResultsComparison) -> Group:
 
 
 def history_table(past: Sequence[Past]) -> Group:
-    """Show what was measured before."""
+    """Show the history of measurements."""
     return draw_all(measurements.history_table(past))
 
 
 def doctor_table(report: DoctorReport) -> Group:
     """Show what the doctor found in a calibration record."""
-    view = audit_view(report)
     warnings = (f"warning: {finding.text}" for finding in report.findings)
-    return draw_all(view.opening, view.coverage, view.ranges, view.leaks, " ".join(view.notes), *warnings)
+    return draw_all(describe_audit(report), *audit_tables(report), *warnings)
 
 
 def search_table(report: SearchReport) -> Group:
@@ -76,10 +75,11 @@ def sensitivity_table(report: SensitivityReport) -> Group:
 def sensitivity_lines(report: SensitivityReport) -> list[str]:
     """List the nodes to keep float, as YAML and for `--set`."""
     lines = []
-    for advice in advice_views(report):
+    for advice in advice_listings(report):
+        recipe, option = advice.blocks
         lines += [f"{advice.title}; put into the recipe"]
-        lines += [f"  {line}" for line in advice.recipe.splitlines()]
-        lines += [f"or: {advice.command}"]
+        lines += [f"  {line}" for line in recipe.splitlines()]
+        lines += [f"or: {option}"]
     return [*lines, *report.notes] or ["no block costs more than it saves"]
 
 

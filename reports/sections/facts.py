@@ -168,60 +168,37 @@ def _spell(value: object) -> str:
 
 
 def repeat_command(results: Results) -> str:
-    """Write the command that measures the same again; RUN and SPEECH stand for the paths, which results do not hold."""
-    words = ("sottovoce", "benchmark", "RUN", "--data", "SPEECH")
-    return shlex.join(
-        (
-            *words,
-            *_clip_options(results),
-            *_entry_options(results),
-            *_method_options(results),
-            *_extra_options(results),
-        )
+    """Write the command that repeats the measurement; RUN and SPEECH stand for the paths, which results do not hold."""
+    values = {option: value for option, value in _options(results).items() if value}
+    words = (
+        word for option, value in values.items() for word in (option, *(() if value is True else (value,)))
     )
+    return shlex.join(("sottovoce", "benchmark", "RUN", "--data", "SPEECH", *words))
 
 
-def _clip_options(results: Results) -> Iterator[str]:
-    if results.dataset.split:
-        yield from ("--split", results.dataset.split)
-    yield from ("--limit", f"{results.dataset.n_clips}")
-    if results.method.long:
-        yield "--long"
-
-
-def _entry_options(results: Results) -> Iterator[str]:
-    ours = [v.name for v in results.variants if v.engine == DEFAULT_ENGINE and v.name != results.baseline]
-    others = [v.name for v in results.variants if v.engine != DEFAULT_ENGINE]
-    if ours:
-        yield from ("--variants", ",".join(ours))
-    if others:
-        yield from ("--engines", ",".join((DEFAULT_ENGINE, *others)))
-
-
-def _method_options(results: Results) -> Iterator[str]:
-    method = results.method
-    yield from ("--passes", f"{method.passes}", "--threads", f"{method.threads}", "--seed", f"{method.seed}")
-    if method.timing_clips is not None:
-        yield from ("--timing-clips", f"{len(method.timing_clips)}")
-    for comparison in results.comparisons[:1]:  # the margin is the same for all
-        yield from ("--margin", f"{100 * comparison.verdict.margin:g}")
-
-
-def _extra_options(results: Results) -> Iterator[str]:
-    starts = {len(v.cold_start.seconds) for v in results.variants if v.cold_start is not None}
-    batches = {point.batch_size for variant in results.variants for point in variant.throughput}
-    threads = {point.threads for variant in results.variants for point in variant.thread_sweep}
-    if starts:
-        yield from ("--cold-starts", f"{max(starts)}")
-    if results.machine is not None:
-        yield "--ceilings"
-    if batches:
-        yield from ("--batch-sizes", _with_commas(batches))
-    if threads:
-        yield from ("--thread-sweep", _with_commas(threads))
-    if results.self_check is not None:
-        yield "--self-check"
-
-
-def _with_commas(numbers: set[int]) -> str:
-    return ",".join(map(str, sorted(numbers)))
+def _options(results: Results) -> dict[str, str | bool | None]:
+    """Return the options of the measurement; an empty value leaves an option out, True is a flag."""
+    method, variants = results.method, results.variants
+    ours = [v.name for v in variants if v.engine == DEFAULT_ENGINE and v.name != results.baseline]
+    others = [v.name for v in variants if v.engine != DEFAULT_ENGINE]
+    starts = {len(variant.cold_start.seconds) for variant in variants if variant.cold_start is not None}
+    batch_sizes = {point.batch_size for variant in variants for point in variant.throughput}
+    threads = {point.threads for variant in variants for point in variant.thread_sweep}
+    margins = [f"{100 * comparison.verdict.margin:g}" for comparison in results.comparisons]
+    return {
+        "--split": results.dataset.split,
+        "--limit": f"{results.dataset.n_clips}",
+        "--long": method.long,
+        "--variants": ",".join(ours),
+        "--engines": ",".join((DEFAULT_ENGINE, *others)) if others else None,
+        "--passes": f"{method.passes}",
+        "--threads": f"{method.threads}",
+        "--seed": f"{method.seed}",
+        "--timing-clips": None if method.timing_clips is None else f"{len(method.timing_clips)}",
+        "--margin": next(iter(margins), None),  # the same for all
+        "--cold-starts": f"{max(starts)}" if starts else None,
+        "--ceilings": results.machine is not None,
+        "--batch-sizes": ",".join(map(str, sorted(batch_sizes))),
+        "--thread-sweep": ",".join(map(str, sorted(threads))),
+        "--self-check": results.self_check is not None,
+    }

@@ -150,7 +150,7 @@ def align_lines(change: Change, baseline: BaselineWords) -> tuple[TranscriptLine
     row = change.variant
     slots = compare_words(
         baseline.alignment, align_words(row.normalized_reference, row.normalized_hypothesis)
-    ).slots
+    )
     columns = [
         min(
             _MAX_COLUMNS,

@@ -49,28 +49,6 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WordDiff:
-    """A reference, and the transcripts of the baseline and the variant against it, slot by slot."""
-
-    slots: tuple[Slot, ...]
-
-    @property
-    def reference(self) -> tuple[MarkedWord, ...]:
-        """The words of the reference."""
-        return tuple(slot.reference for slot in self.slots if slot.reference is not None)
-
-    @property
-    def baseline(self) -> tuple[MarkedWord, ...]:
-        """The words of the baseline, missing ones included."""
-        return tuple(slot.baseline for slot in self.slots if slot.baseline is not None)
-
-    @property
-    def variant(self) -> tuple[MarkedWord, ...]:
-        """The words of the variant, missing ones included."""
-        return tuple(slot.variant for slot in self.slots if slot.variant is not None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
     """A transcript aligned with the n words of its reference.
 
@@ -106,7 +84,7 @@ def align_words(reference: str, hypothesis: str) -> Alignment:
     return Alignment(words=words, matched=tuple(matched), inserted=tuple(inserted))
 
 
-def compare_words(baseline: Alignment, variant: Alignment) -> WordDiff:
+def compare_words(baseline: Alignment, variant: Alignment) -> tuple[Slot, ...]:
     """Mark the words of two transcripts of one reference.
 
     Broken minus fixed is the difference of the two error counts: an inserted word counts as wrong in both
@@ -117,7 +95,7 @@ def compare_words(baseline: Alignment, variant: Alignment) -> WordDiff:
         slots += _inserted_slots(baseline.inserted[index], variant.inserted[index])
         if index < len(baseline.words):
             slots.append(_slot(baseline.words[index], baseline.matched[index], variant.matched[index]))
-    return WordDiff(slots=tuple(slots))
+    return tuple(slots)
 
 
 def _mark(*, was_right: bool, is_right: bool) -> Mark:

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,6 @@ from sottovoce.reports.transcripts.changes import describe_harm, find_changes
 from sottovoce.reports.transcripts.words import (
     Mark,
     MarkedWord,
-    WordDiff,
     WordKind,
     align_words,
     compare_words,
@@ -17,8 +17,20 @@ from sottovoce.reports.transcripts.words import (
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12).map(" ".join)
 
 
-def compare(reference: str, baseline: str, variant: str) -> WordDiff:
-    return compare_words(align_words(reference, baseline), align_words(reference, variant))
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The words of each line, without the slots where it has none."""
+
+    reference: tuple[MarkedWord, ...]
+    baseline: tuple[MarkedWord, ...]
+    variant: tuple[MarkedWord, ...]
+
+
+def compare(reference: str, baseline: str, variant: str) -> Lines:
+    slots = compare_words(align_words(reference, baseline), align_words(reference, variant))
+    lines = zip(*((slot.reference, slot.baseline, slot.variant) for slot in slots), strict=True)
+    words = [tuple(word for word in line if word is not None) for line in lines] or [()] * 3
+    return Lines(*words)
 
 
 def marked(words: tuple[MarkedWord, ...]) -> list[tuple[str, str]]:

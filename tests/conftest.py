@@ -1,5 +1,6 @@
 """A tiny Whisper, made into a run once for all tests."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.characterization.frozen import Golden
 from tests.support import tiny_checkpoint, write_tone_set
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
@@ -44,13 +46,23 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 
 
 def pytest_configure() -> None:
-    """Let commands that tests start hear Ctrl-C, although a shell that runs the tests in the background ignores it."""
+    """Prepare the environment of the commands that tests start.
+
+    They import `tests.support`, and Ctrl-C ends them although a shell that runs the tests in the background ignores it.
+    """
+    paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return ByKind(config, log)
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(accepts=request.config.getoption("--accept"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,6 +74,7 @@ def _no_history() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="rewrite golden files with what is found")
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
     parser.addoption(
         "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"

@@ -100,7 +100,7 @@ def test_memory_and_time_agree_with_what_the_system_says_of_the_process(
 def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "chatty.py").write_text(CHATTY, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     cold = start_cold(spec(tmp_path), tone(1.0), "fr", import_module("chatty").make)
     assert cold.text == "fr"
 

@@ -28,6 +28,7 @@ from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Scheme, Weights
+from tests.characterization.frozen import Golden, check_transcripts, count_operators
 
 pytestmark = pytest.mark.slow
 
@@ -128,3 +129,15 @@ def test_optimum_loads_the_int8_variant(
     features = processor(clips[0][1], sampling_rate=16_000, return_tensors="pt").input_features
     said = processor.batch_decode(model.generate(features), skip_special_tokens=True)[0]
     assert normalize(said, "en") == normalize(clips[0][0].text or "", "en")
+
+
+def test_the_int8_nodes_are_those_of_before(int8: Path, golden: Golden) -> None:
+    graphs = sorted(int8.rglob("*.onnx"))
+
+    golden.check_json("int8_nodes-onnx-int8.json", {graph.stem: count_operators(graph) for graph in graphs})
+
+
+def test_real_speech_is_transcribed_as_before(
+    int8: Path, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    check_transcripts(golden, "onnx-int8", int8, real_speech, tmp_path)

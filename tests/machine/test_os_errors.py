@@ -86,7 +86,7 @@ def test_an_error_of_ours_is_told_already(tmp_path: Path) -> None:
 
 CRASHES_WHEN_IT_LEAVES = """
 import atexit, os, signal, sys
-from sottovoce.cli.app import app as cli
+from sottovoce.cli import app as cli
 def app(**_):
     print("so far")
     raise {error}

@@ -1,6 +1,6 @@
 """Tables and lines of the commands, drawn for the terminal; those of results are the report's own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group
 
@@ -8,7 +8,7 @@ from sottovoce.benchmark.compare_results import ResultsComparison
 from sottovoce.benchmark.history import Past
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
-from sottovoce.cli.inspection import ComponentSummary, RunSummary, VariantSummary
+from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.search.outcome import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all
@@ -87,38 +87,31 @@ def run_table(summary: RunSummary) -> Group:
     """Show a run: a row for each component of each variant."""
     table = Table(
         caption=f"{summary.name}, recipe {summary.recipe['name']}",
-        corner="component",
+        corner="variant",
         columns=(
-            *text_columns("kind", "scheme"),
-            Column("size", "MB"),
-            Column("of baseline", "%"),
-            Column("INT8 weights"),
-            Column("INT8 activations"),
+            *text_columns("kind", "component", "scheme"),
+            *map(Column, ("MB", "of baseline", "INT8 weights", "INT8 activations")),
         ),
-        groups=tuple(
-            RowGroup(
-                label=f"{variant.name} (stale: its record was replaced)"
-                if variant.is_stale
-                else variant.name,
-                rows=tuple(_component_row(variant, component) for component in variant.components),
-            )
-            for variant in summary.variants
-        ),
+        groups=tuple(RowGroup(label=None, rows=tuple(_run_rows(variant))) for variant in summary.variants),
     )
     return draw_all(table)
 
 
-def _component_row(variant: VariantSummary, component: ComponentSummary) -> Row:
-    int4 = f", INT4 {component.int4_weights}" if component.int4_weights else ""
-    return make_row(
-        component.name,
-        _kind_label(variant),
-        component.scheme,
-        fixed(component.size_bytes / BYTES_PER_MB, 1),
-        optional(component.size_ratio, lambda ratio: fixed(100 * ratio, 1)),
-        f"{component.int8_weights} of {component.weighted_nodes}{int4}",
-        f"{component.int8_activations}",
-    )
+def _run_rows(variant: VariantSummary) -> Iterator[Row]:
+    """Yield a row for each component; the first one names the variant."""
+    name = f"{variant.name} (stale: its record was replaced)" if variant.is_stale else variant.name
+    for index, component in enumerate(variant.components):
+        int4 = f", INT4 {component.int4_weights}" if component.int4_weights else ""
+        yield make_row(
+            "" if index else name,
+            "" if index else _kind_label(variant),
+            component.name,
+            component.scheme,
+            fixed(component.size_bytes / BYTES_PER_MB, 1),
+            optional(component.size_ratio, lambda ratio: f"{fixed(100 * ratio, 1)} %"),
+            f"{component.int8_weights} of {component.weighted_nodes}{int4}",
+            f"{component.int8_activations}",
+        )
 
 
 def _kind_label(variant: VariantSummary) -> str:

@@ -92,7 +92,7 @@ def test_warnings_tables_and_charts_are_on_the_page(examined: Results, rows: tup
     assert page.count("<svg") == 9 + 2
 
 
-def test_charts_say_in_words_what_they_show(examined: Results) -> None:
+def test_charts_describe_their_figures(examined: Results) -> None:
     view = calibration_section(examined)
     assert view is not None
     coverage, convergence = view.charts

@@ -129,7 +129,7 @@ def test_a_model_card_has_use_loading_evaluation_and_limits(card: ModelCard) -> 
         ({"format": "of tomorrow"}, "openvino", "OVModel", "WhisperModel("),
     ],
 )
-def test_a_model_card_loads_a_variant_as_its_format_wants(
+def test_a_model_card_loads_a_variant_with_the_library_of_its_format(
     sample: Sample, quantize: dict[str, object], library: str, loads: str, does_not: str
 ) -> None:
     results = sample.results.model_copy(update={"recipe": {"quantize": quantize}})

@@ -170,25 +170,25 @@ def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
-def test_a_page_gains_no_element_attribute_or_address(sample: Sample, place: int) -> None:
-    text = render(poison(sample, PAYLOADS[place]))
-    page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[place]))))
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+def test_a_page_gains_no_element_attribute_or_address(sample: Sample, number: int) -> None:
+    text = render(poison(sample, PAYLOADS[number]))
+    page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[number]))))
     assert page.open == []
     assert structure(page) == structure(twin)
     styles = {value for tag, attributes in page.tags for name, value in attributes.items() if name == "style"}
     assert all(re.fullmatch(r"width:\d+ch", style) for style in styles)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert not set("\x00\x08\x1b\x7f\u0085\u202e\u2066") & set(text)
-    assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[place]
+    assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[number]
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
 @pytest.mark.parametrize("write", [render_comment, render_model_card])
 def test_markdown_holds_untrusted_text_as_code_only(
-    sample: Sample, place: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
+    sample: Sample, number: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
 ) -> None:
-    bad, good = poison(sample, PAYLOADS[place]), poison(sample, harmless(PAYLOADS[place]))
+    bad, good = poison(sample, PAYLOADS[number]), poison(sample, harmless(PAYLOADS[number]))
     found = list(tokens(body_of(write(bad.results, bad.rows))))
     assert [outline(token) for token in found] == [
         outline(token) for token in tokens(body_of(write(good.results, good.rows)))
@@ -211,13 +211,13 @@ def outline(token: Token) -> tuple[str, str, str]:
     return token.type, str(sorted(token.attrs.items())), "" if is_open else token.content
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
-def test_the_metadata_of_a_model_card_keep_their_shape(sample: Sample, place: int) -> None:
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+def test_the_metadata_of_a_model_card_keep_their_shape(sample: Sample, number: int) -> None:
     from huggingface_hub import ModelCard
 
-    bad = poison(sample, PAYLOADS[place])
+    bad = poison(sample, PAYLOADS[number])
     card = ModelCard(render_model_card(bad.results, bad.rows))
-    good = poison(sample, harmless(PAYLOADS[place]))
+    good = poison(sample, harmless(PAYLOADS[number]))
     twin = ModelCard(render_model_card(good.results, good.rows))
     assert card.data.model_name == one_line(bad.results.model)
     assert shape(card.data.to_dict()) == shape(twin.data.to_dict())

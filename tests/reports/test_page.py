@@ -130,7 +130,7 @@ def test_a_single_variant_makes_a_report_without_a_verdict(
     assert "Changed transcripts" not in page.words
 
 
-AS_ASKED = Precision(label="int8_float32", components={}, threads=2, streams=1)
+REQUESTED = Precision(label="int8_float32", components={}, threads=2, streams=1)
 
 
 def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
@@ -142,7 +142,7 @@ def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
         variant.model_copy(update={"cold_start": cold, "ceilings": (bound,)}) for variant in results.variants
     )
     other = variants[-1].model_copy(
-        update={"name": peer, "engine": peer.partition(":")[0], "precision": AS_ASKED}
+        update={"name": peer, "engine": peer.partition(":")[0], "precision": REQUESTED}
     )
     return results.model_copy(
         update={

@@ -93,7 +93,7 @@ def test_the_choice_the_trials_and_the_charts_are_on_the_page(
     assert "given up after a quarter of the clips" in page
 
 
-def test_a_missed_budget_is_said(results: Results) -> None:
+def test_a_missed_budget_is_stated(results: Results) -> None:
     view = search_section(results.model_copy(update={"search": build_search(max_wer_increase=0.0)}))
     assert view is not None
     assert "none is within 0.0 points of WER" in str(view.opening)

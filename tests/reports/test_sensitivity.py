@@ -128,7 +128,7 @@ def test_results_without_a_study_have_no_section(results: Results, rows: tuple[C
     assert "<h2>Sensitivity</h2>" not in render_report(build_view(results, rows))
 
 
-def test_the_section_says_what_costs_most_and_what_to_keep_float(
+def test_the_section_names_the_worst_block_and_the_nodes_to_keep_float(
     studied: Results, rows: tuple[ClipRow, ...]
 ) -> None:
     page = " ".join(render_report(build_view(studied, rows)).split())
@@ -167,7 +167,7 @@ def test_a_study_without_anything_to_keep_float_says_so(studied: Results) -> Non
     assert view.listings == ()
 
 
-def test_charts_say_in_words_what_they_show_and_share_their_scales(studied: Results) -> None:
+def test_charts_describe_their_figures_and_share_their_scales(studied: Results) -> None:
     view = sensitivity_section(studied)
     assert view is not None
     for chart in view.charts:

@@ -12,8 +12,8 @@ from sottovoce.reports.text.units import MINUS, NO_BREAK_SPACE, NOT_MEASURED, pr
 
 _PLAIN = str.maketrans({MINUS: "-", NOT_MEASURED: "-", NO_BREAK_SPACE: " "})
 """Signs that can be typed: a figure in the terminal can be searched for and pasted."""
-_MIN_WIDTH = 28
-"""Largest width of the headings of groups, unless a row has a longer one; in characters."""
+_GROUP_WIDTH = 28
+"""In characters: a longer heading of a group is wrapped, unless a row has a longer one."""
 
 
 def draw_all(*parts: Table | str | None) -> Group:
@@ -28,7 +28,10 @@ def draw_all(*parts: Table | str | None) -> Group:
 
 
 def draw_table(table: Table) -> RichTable:
-    """Draw a table: a group has a line above it and its heading in bold; a cell's note follows its text in brackets."""
+    """Draw a table: a group has a line above it and its heading in bold; a cell's note follows its text in brackets.
+
+    A narrow terminal wraps cells and folds long words: no figure is cut off.
+    """
     drawn = RichTable(
         title=plain_text(table.caption),
         title_justify="left",
@@ -36,10 +39,14 @@ def draw_table(table: Table) -> RichTable:
         caption_justify="left",
     )
     labels = [_with_unit(row.label, row.unit) for group in table.groups for row in group.rows]
-    drawn.add_column(plain_text(table.corner), max_width=max((_MIN_WIDTH, *map(len, labels))))
+    drawn.add_column(
+        plain_text(table.corner),
+        max_width=max((_GROUP_WIDTH, *map(len, labels))),
+        overflow="fold",
+    )
     for column in table.columns:
         heading = plain_text(_with_unit(_broken(column.label), column.unit))
-        drawn.add_column(heading, justify="right" if column.is_numeric else "left")
+        drawn.add_column(heading, justify="right" if column.is_numeric else "left", overflow="fold")
     for group in table.groups:
         if group.label is not None:
             drawn.add_row(plain_text(group.label, "bold"))

@@ -1,6 +1,7 @@
 """Benchmarks of several engines, which are faked: peers, long recordings, cold starts."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.machine import Noise
 from sottovoce.benchmark.schema.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.cli.result_tables import results_table
+from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.reports.sections.comparison import peers_table
@@ -102,9 +103,9 @@ def test_the_terminal_shows_peers_and_cold_starts(written: tuple[Path, Results])
     with console.capture() as captured:
         console.print(results_table(written[1]))
     shown = captured.get()
-    assert "against other engines" in shown
-    assert "3.00x" in shown
-    assert "cold start, s" in shown
+    assert "Our variants against other engines" in shown
+    assert "3.00 (" in shown
+    assert "Cold start, s" in shown
 
 
 def test_results_of_the_first_schema_can_still_be_read(written: tuple[Path, Results], tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_impossible_batch_sizes_are_refused_at_once(
         measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
 
 
-def test_the_terminal_shows_noise_batches_and_absent_engines(
+def test_the_terminal_shows_noise_batches_threads_and_skipped_engines(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
@@ -281,15 +282,14 @@ def test_the_terminal_shows_noise_batches_and_absent_engines(
     with console.capture() as captured:
         console.print(results_table(results.model_copy(update={"noise": noise})))
     shown = captured.get()
-    assert "int8 against itself (A/A): 1." in shown
-    assert (
-        "1.2 % of the CPU time taken by its host, 30.0 % by other processes; of 3 blocks 2 repeated, 1 still"
-        in shown
-    )
-    assert "RTFx, 2 clips together" in shown
-    assert "RTFx, 1 thread " in shown
-    assert "not measured: torch: no_such_module is not installed" in shown
-    assert "side effects" not in shown
+    assert "int8 against itself, in a second process (A/A check): 1." in shown
+    assert re.search(r"Taken by the host for others \(steal\), % of CPU time +│ +1.20 │", shown)
+    assert re.search(r"Used by other processes, % of CPU time +│ +30.00 │", shown)
+    assert "1 of 3 blocks stayed beyond a limit after 2 repeats" in shown
+    assert re.search(r"Offline throughput.*Clips together .*│ int8 +│ +│.*│ 2 +│", shown, re.DOTALL)
+    assert re.search(r"Speed by number of threads.*│ int8 +│ +│.*│ 1 +│", shown, re.DOTALL)
+    assert re.search(r"│ torch +│ no_such_module is not installed", shown)
+    assert "Output drift" not in shown
 
 
 class _NoBatches(FakeEngine):

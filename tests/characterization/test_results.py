@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import read_results
-from sottovoce.cli.result_tables import results_table
-from sottovoce.cli.tables import doctor_table, search_table, sensitivity_lines, sensitivity_table
+from sottovoce.cli.tables import (
+    doctor_table,
+    results_table,
+    search_table,
+    sensitivity_lines,
+    sensitivity_table,
+)
 from tests.characterization.frozen import (
     MADE_BEFORE,
     Golden,

@@ -9,6 +9,7 @@ from typing import Any
 
 import openvino
 import pytest
+from rich.console import Console
 
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
@@ -243,7 +244,12 @@ def test_inspect_and_the_terminal_show_the_study(run: Run, stateful: Sensitivity
     assert summary.sensitivity == stateful
     assert not summary.sensitivity_is_stale
     assert json.loads(summary.model_dump_json())["sensitivity"]["variant"] == "int8-fast"
-    assert sensitivity_table(stateful).row_count == len(stateful.blocks) + len(stateful.wholes)
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(sensitivity_table(stateful))
+    rows = [line for line in captured.get().splitlines() if line.startswith("│") and "±" in line]
+    assert len(rows) == len(stateful.blocks) + len(stateful.wholes)
+    assert all(any(block.label in row for row in rows) for block in stateful.blocks)
     assert sensitivity_lines(stateful)
     assert any(
         line.startswith("sensitivity of int8-fast: 12 blocks on 2 clips") for line in run_lines(summary)

@@ -18,11 +18,11 @@ def results() -> Results:
 
 @pytest.fixture(scope="session")
 def rows() -> tuple[ClipRow, ...]:
-    """Return the clips behind `results`."""
+    """Return the clips of `results`."""
     return build_sample().rows
 
 
 @pytest.fixture(scope="session")
 def save() -> Callable[[Results, tuple[ClipRow, ...], Path], Path]:
-    """Return what writes results into a folder as `sottovoce benchmark` would."""
+    """Return a function that writes results into a folder, as `sottovoce benchmark` does."""
     return save_sample

@@ -1,4 +1,4 @@
-"""What is in a run: its variants, sizes, INT8 nodes, precision, recipe and lineage."""
+"""The summary of a run: variants, sizes, INT8 nodes, precision, recipe and lineage."""
 
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def _variant(variant: Variant, baseline: Variant, current: dict[str, str | None]
 
 
 def is_stale(manifest: Manifest, current: dict[str, str | None]) -> bool:
-    """Tell whether a parent inside the run is not what it was when the variant was made."""
+    """Return whether a parent inside the run has changed since the variant was made."""
     return any(
         parent.name in current and parent.sha256 is not None and current[parent.name] != parent.sha256
         for parent in manifest.parents

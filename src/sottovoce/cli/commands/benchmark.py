@@ -108,7 +108,7 @@ def benchmark(
         sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,openvino-genai,faster-whisper,whisper.cpp --passes 3 --timing-clips 60 --self-check
     """
     from sottovoce.benchmark.run import benchmark as measure
-    from sottovoce.cli.result_tables import results_table
+    from sottovoce.cli.tables import results_table
     from sottovoce.runs import read_run
     from sottovoce.speech.sets import read_speech
 

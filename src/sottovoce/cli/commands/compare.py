@@ -44,7 +44,7 @@ def compare(
 
     from sottovoce.benchmark.compare_results import Condition, LoadedResults, compare_results
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.cli.result_tables import results_comparison_table
+    from sottovoce.cli.tables import results_comparison_table
     from sottovoce.errors import SpecError, nearest
 
     session: Session = context.obj

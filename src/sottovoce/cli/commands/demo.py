@@ -26,7 +26,7 @@ def demo(
     """
     from sottovoce.benchmark.schema.results import read_results
     from sottovoce.cli.demo import SYNTHETIC_NOTICE, run_demo
-    from sottovoce.cli.result_tables import results_table
+    from sottovoce.cli.tables import results_table
 
     session: Session = context.obj
     paths = run_demo(out, force=force, reporter=session.terminal)

@@ -40,7 +40,7 @@ def history(
     import json
 
     from sottovoce.benchmark.history import HISTORY_VARIABLE, group_series, history_path, read_history
-    from sottovoce.cli.result_tables import history_table
+    from sottovoce.cli.tables import history_table
     from sottovoce.errors import InputError, nearest
     from sottovoce.storage.documents import write_text
     from sottovoce.storage.folders import check_output_file
@@ -57,7 +57,7 @@ def history(
             f"{nearest(model or '', known)} (models: {', '.join(known) or 'none; sottovoce benchmark adds its results'})"
         )
     if plot is not None:
-        from sottovoce.reports.history import draw_history
+        from sottovoce.reports.charts.history import draw_history
 
         check_output_file(plot, force=force)
         write_text(plot, draw_history(entries))

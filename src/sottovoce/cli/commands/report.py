@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sottovoce.cli.commands.options import Force, Session
-from sottovoce.reports.formats.kind import ReportFormat
+from sottovoce.reports.formats import ReportFormat
 
 STANDARD_OUTPUT = Path("-")
 

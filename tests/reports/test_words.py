@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,21 +7,43 @@ from hypothesis import strategies as st
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.transcripts.changes import describe_harm, find_changes
-from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, compare_words
+from sottovoce.reports.transcripts.words import (
+    Mark,
+    MarkedWord,
+    WordKind,
+    align_words,
+    compare_words,
+)
 
 TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12).map(" ".join)
 
 
-def marked(words: tuple[Word, ...]) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The words of each line, without the slots where it has none."""
+
+    reference: tuple[MarkedWord, ...]
+    baseline: tuple[MarkedWord, ...]
+    variant: tuple[MarkedWord, ...]
+
+
+def compare(reference: str, baseline: str, variant: str) -> Lines:
+    slots = compare_words(align_words(reference, baseline), align_words(reference, variant))
+    lines = zip(*((slot.reference, slot.baseline, slot.variant) for slot in slots), strict=True)
+    words = [tuple(word for word in line if word is not None) for line in lines] or [()] * 3
+    return Lines(*words)
+
+
+def marked(words: tuple[MarkedWord, ...]) -> list[tuple[str, str]]:
     return [(word.text, word.mark.value) for word in words if word.mark is not Mark.RIGHT]
 
 
-def errors(words: tuple[Word, ...]) -> int:
-    return sum(word.kind is not Kind.SAME for word in words)
+def errors(words: tuple[MarkedWord, ...]) -> int:
+    return sum(word.kind is not WordKind.SAME for word in words)
 
 
 def test_words_are_marked_fixed_broken_and_wrong_in_both() -> None:
-    diff = compare_words(
+    diff = compare(
         reference="the harbor lights went out",
         baseline="the harper lights wend out",
         variant="the harbor lies wend",
@@ -41,41 +64,41 @@ def test_words_are_marked_fixed_broken_and_wrong_in_both() -> None:
 
 
 def test_a_missing_word_is_shown_where_it_belongs() -> None:
-    diff = compare_words("a small blue book", "a small blue book", "a small book")
+    diff = compare("a small blue book", "a small blue book", "a small book")
     assert [(word.text, word.kind.value) for word in diff.variant][2] == ("blue", "missing")
     assert marked(diff.variant) == [("blue", "broken")]
 
 
-def test_an_invented_word_is_broken_unless_the_baseline_invented_one_there() -> None:
-    assert marked(compare_words("one two", "one two", "one and two").variant) == [("and", "broken")]
-    assert marked(compare_words("one two", "one or two", "one and two").variant) == [("and", "wrong in both")]
-    assert marked(compare_words("one two", "one or two", "one two").baseline) == [("or", "fixed")]
+def test_an_inserted_word_is_broken_unless_the_baseline_inserted_one_there() -> None:
+    assert marked(compare("one two", "one two", "one and two").variant) == [("and", "broken")]
+    assert marked(compare("one two", "one or two", "one and two").variant) == [("and", "wrong in both")]
+    assert marked(compare("one two", "one or two", "one two").baseline) == [("or", "fixed")]
 
 
 def test_japanese_is_marked_by_character() -> None:
-    diff = compare_words("今 日 は", "今 日 は", "今 目 は")
+    diff = compare("今 日 は", "今 日 は", "今 目 は")
     assert marked(diff.variant) == [("目", "broken")]
 
 
 @given(reference=TEXTS, baseline=TEXTS, variant=TEXTS)
 def test_every_word_is_marked_exactly_once(reference: str, baseline: str, variant: str) -> None:
-    diff = compare_words(reference, baseline, variant)
+    diff = compare(reference, baseline, variant)
     assert [word.text for word in diff.reference] == reference.split()
     for line, text in ((diff.baseline, baseline), (diff.variant, variant)):
-        assert [word.text for word in line if word.kind is not Kind.MISSING] == text.split()
+        assert [word.text for word in line if word.kind is not WordKind.MISSING] == text.split()
 
 
 @given(reference=TEXTS, baseline=TEXTS, variant=TEXTS)
 def test_broken_minus_fixed_is_the_difference_in_errors(reference: str, baseline: str, variant: str) -> None:
-    diff = compare_words(reference, baseline, variant)
+    diff = compare(reference, baseline, variant)
     broken = Counter(word.mark for word in diff.variant)[Mark.BROKEN]
-    gone = sum(word.mark is Mark.FIXED and word.kind is not Kind.SAME for word in diff.baseline)
+    gone = sum(word.mark is Mark.FIXED and word.kind is not WordKind.SAME for word in diff.baseline)
     assert broken - gone == errors(diff.variant) - errors(diff.baseline)
 
 
 @given(text=TEXTS, reference=TEXTS)
 def test_equal_transcripts_have_nothing_fixed_and_nothing_broken(text: str, reference: str) -> None:
-    marks = {word.mark for word in compare_words(reference, text, text).variant}
+    marks = {word.mark for word in compare(reference, text, text).variant}
     assert marks <= {Mark.RIGHT, Mark.WRONG_IN_BOTH}
 
 

@@ -1,4 +1,4 @@
-"""What was measured before, drawn over time."""
+"""Measurements over time, drawn as an SVG file of its own."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 WIDTH_IN, HEIGHT_IN = 8, 5
 MARKERS = "osD^vP"
 LEAST_ROOM_DAYS = 1 / 24
-"""Beside the first and the last moment, which may be one."""
+"""Room left and right of the measurements, which may all be of one moment."""
 
 
 def draw_history(past: Sequence[HistoryEntry]) -> str:
     """Draw speed and word errors of entries over time, as an SVG file; a bar is the interval against the baseline.
 
     Args:
-        past: at least one; what was measured of one entry under the same conditions is joined by a line.
+        past: at least one; a line joins the measurements of one entry under the same conditions.
     """
     import matplotlib as mpl
     from matplotlib.dates import ConciseDateFormatter, date2num
@@ -55,7 +55,7 @@ def _draw(
 ) -> None:
     from matplotlib.dates import date2num
 
-    for place, (line, name) in enumerate(zip(lines, name_series(lines), strict=True)):
+    for index, (line, name) in enumerate(zip(lines, name_series(lines), strict=True)):
         values = [value(one) for one in line.entries]
         found = [bounds(one) or (at, at) for one, at in zip(line.entries, values, strict=True)]
         reach = [
@@ -66,7 +66,7 @@ def _draw(
             date2num([one.created for one in line.entries]),
             values,
             yerr=reach,
-            marker=MARKERS[place % len(MARKERS)],
+            marker=MARKERS[index % len(MARKERS)],
             capsize=3,
             label=printable(name),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sottovoce.benchmark.clips.select import combine_hashes, dataset_sha256
-from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE
+from sottovoce.benchmark.engines.engine import AA_SUFFIX, DEFAULT_ENGINE
 from sottovoce.benchmark.engines.registry import engine_versions
 from sottovoce.benchmark.entries import engine_names
 from sottovoce.benchmark.plan import Plan
@@ -253,7 +253,7 @@ def _self_check(data: BenchmarkData) -> SelfCheck | None:
     """Compare an entry with itself in a second process."""
     if data.plan.aa_entry is None:
         return None
-    name = data.plan.aa_entry.removesuffix(AGAIN)
+    name = data.plan.aa_entry.removesuffix(AA_SUFFIX)
     pairs = [
         (a, b)
         for a, b in zip(data.rows[name], data.rows[data.plan.aa_entry], strict=True)

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, ConvertingEngine, Engine, Entry, ModelSource
-from sottovoce.benchmark.engines.registry import ENGINES, find_engine
+from sottovoce.benchmark.engines.registry import ENGINES, find_engine, list_engines
 from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
 from sottovoce.benchmark.engines.variants import float_stateful
 from sottovoce.benchmark.schema.failures import SkippedEngine
@@ -88,7 +88,7 @@ def _check_variants(spec: BenchmarkSpec) -> None:
 
 def _check_length(engine: type[Engine], *, long: bool) -> None:
     if long and not engine.takes_long:
-        able = ", ".join(each.name for each in ENGINES if each.takes_long)
+        able = list_engines(each for each in ENGINES if each.takes_long)
         raise SpecError(f"{engine.name} takes no recordings over 30 s; with --long choose from {able}")
 
 

@@ -95,7 +95,7 @@ def _aa_entry(entries: Sequence[Entry]) -> Entry:
     """Return our first variant, or the baseline if there is no other, for a second process."""
     ours = [entry for entry in entries if entry.spec.engine == DEFAULT_ENGINE]
     chosen = ours[min(1, len(ours) - 1)]
-    return replace(chosen, spec=replace(chosen.spec, is_again=True))
+    return replace(chosen, spec=replace(chosen.spec, is_aa_check=True))
 
 
 def _timing(clips: LoadedClips, spec: BenchmarkSpec) -> tuple[int, ...] | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sottovoce.benchmark.engines.registry import ENGINES, list_engines
 from sottovoce.errors import SpecError
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
@@ -61,13 +62,13 @@ class BenchmarkSpec:
         default=(),
     )
     engines: tuple[str, ...] = option(
-        "Compare engines on the same clips: sottovoce, optimum-intel, openvino-genai, faster-whisper, "
-        "faster-whisper-batched, whisper.cpp, torch, torch-dynamic, separated by commas; ENGINE:VARIANT names a variant.",
+        "Engines to compare on the same clips, separated by commas; ENGINE:VARIANT names a variant.",
         default=(),
         metavar="ENGINE,...",
     )
     checkpoint: str | None = option(
-        "Checkpoint that RUN was made from, for faster-whisper, whisper.cpp and torch; found in the cache by default.",
+        f"Checkpoint that RUN was made from, for {list_engines(each for each in ENGINES if each.needs_checkpoint)}; "
+        "found in the cache by default.",
         default=None,
         metavar="MODEL",
     )
@@ -95,7 +96,8 @@ class BenchmarkSpec:
     )
     seed: int = option("Chooses the clips and the resamples.", default=DEFAULT_SEED)
     long: bool = option(
-        "Measure only recordings over 30 s; not possible with optimum-intel and torch.", default=False
+        f"Measure only recordings over 30 s; not possible with {list_engines(each for each in ENGINES if not each.takes_long)}.",
+        default=False,
     )
     ceilings: bool = option(
         "Measure the roofline of this machine, and the efficiency of our variants against it.", default=False

@@ -1,30 +1,24 @@
 """A run's checkpoint in the formats of other engines: converted once, and cached beside the checkpoints."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import ConvertingEngine
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, default_cache
 from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
+from sottovoce.storage.folders import temporary_folder
 
 
 def convert_checkpoint(
     checkpoint: Checkpoint, engine: type[ConvertingEngine], kind: str, *, cache: Path | None = None
 ) -> Path:
-    """Convert a Hugging Face checkpoint for an engine, once.
+    """Convert a Hugging Face checkpoint for an engine, once; return a folder that the engine loads.
 
     Args:
         checkpoint: the hash of its weights and settings names the result.
         engine: whose format it is converted to.
         kind: the type of the weights, as the engine calls it.
         cache: keeps the result; the user's checkpoint cache by default.
-
-    Returns:
-        A folder that the engine loads.
 
     Raises:
         InputError: the checkpoint cannot be converted.
@@ -36,20 +30,10 @@ def convert_checkpoint(
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{folder.name}.lock"):
         if not folder.is_dir():
-            with _work_folder(folder) as work:
+            with temporary_folder(cache) as work:
                 engine.convert(checkpoint.folder, work, kind)
                 work.rename(folder)
     return folder
-
-
-@contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        yield work
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def _digest(folder: Path) -> str:

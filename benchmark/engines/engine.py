@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_ENGINE = "sottovoce"
 """Our runtime."""
 
-AGAIN = " again"
+AA_SUFFIX = " again"
 """Suffix of the entry that measures another one in a second process (A/A check)."""
 
 WINDOW_S = 30.0
@@ -38,19 +38,19 @@ Transcribe = Callable[["Wave", str | None], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
-    """One entry: which engine loads which folder, and how. A fresh process can load it from this alone."""
+    """What a fresh process needs to load an entry; with `is_aa_check` a second process measures the same again."""
 
     engine: str
     variant: str
     folder: Path
     compute: ComputeSpec
-    is_again: bool = False
+    is_aa_check: bool = False
 
     @property
     def name(self) -> str:
         """The name of the entry in results: the variant's alone for the default engine."""
         name = self.variant if self.engine == DEFAULT_ENGINE else f"{self.engine}:{self.variant}"
-        return f"{name}{AGAIN}" if self.is_again else name
+        return f"{name}{AA_SUFFIX}" if self.is_aa_check else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +111,9 @@ class Engine(ABC):
         modules: must be installed.
         extra: of sottovoce, which installs them.
         distributions: packages that only this engine uses; results record their versions.
+        default_variant: what is measured where `--engines` names the engine alone; None: the quantized one.
         needs_checkpoint: loads the run's checkpoint instead of a variant of the run.
         takes_long: transcribes recordings over 30 s.
-        takes_batches: implements `SupportsBatches`.
     """
 
     name: ClassVar[str]
@@ -121,9 +121,9 @@ class Engine(ABC):
     modules: ClassVar[tuple[str, ...]]
     extra: ClassVar[str]
     distributions: ClassVar[tuple[str, ...]] = ()
+    default_variant: ClassVar[str | None] = None
     needs_checkpoint: ClassVar[bool] = False
     takes_long: ClassVar[bool] = False
-    takes_batches: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
@@ -142,12 +142,8 @@ class Engine(ABC):
 
     @classmethod
     def default_variants(cls, run: "Run") -> tuple[str, ...]:
-        """Name the variants that are measured where `--engines` names the engine alone.
-
-        Raises:
-            SpecError: the run has none that the engine can load.
-        """
-        return (run.recipe.quantize.name,)
+        """Name the variants for an engine that `--engines` names alone; raise SpecError if the run has none for it."""
+        return (cls.default_variant or run.recipe.quantize.name,)
 
     @classmethod  # noqa: B027 - most engines override it
     def check_variant(cls, variant: "Variant") -> None:
@@ -155,7 +151,7 @@ class Engine(ABC):
 
     @classmethod
     def entry(cls, source: ModelSource, variant: str) -> Entry | None:
-        """Choose a variant by its name; None where the checkpoint cannot be converted for it.
+        """Choose a variant by its name; None if the checkpoint cannot be converted.
 
         Raises:
             InputError: the run has no such variant.
@@ -185,7 +181,6 @@ class Engine(ABC):
 
     @classmethod
     def _variant_entry(cls, variant: "Variant", threads: int) -> Entry:
-        """Return the entry of a run's variant."""
         components = variant.facts.components
         return Entry(
             spec=EngineSpec(

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from sottovoce.benchmark.engines.engine import (
     group_by_language,
     is_long,
 )
-from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.engines.transcription import StageClock, TimedTranscript
 from sottovoce.errors import SpecError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Ctranslate2Type, Format, Stage
@@ -40,23 +39,16 @@ are rounded once instead of twice.
 BATCH_SIZE = 8
 
 
-class _Clock:
-    """Calls a function, and counts its calls and their seconds."""
+class _Timed:
+    """A function of faster-whisper whose calls are timed."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], clock: StageClock, stage: Stage) -> None:
         self._function = function
-        self.reset()
-
-    def reset(self) -> None:
-        self.seconds = 0.0
-        self.calls = 0
+        self._clock = clock
+        self._stage = stage
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        result = self._function(*args, **kwargs)
-        self.seconds += time.perf_counter() - started
-        self.calls += 1
-        return result
+        return self._clock.run(self._stage, self._function, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._function, name)
@@ -80,12 +72,9 @@ class FasterWhisperEngine(ConvertingEngine):
         # faster-whisper computes its features with a matrix product in NumPy, whose BLAS threads spin beside the
         # encoder: with one BLAS thread it is 1.11 (base) to 1.17 (tiny.en) times as fast (docs/lab-notes.md).
         threadpool_limits(limits=1, user_api="blas")
-        self._clocks = {
-            Stage.FEATURES: _Clock(self._model.feature_extractor),
-            Stage.ENCODER: _Clock(self._model.encode),
-        }
-        self._model.feature_extractor = self._clocks[Stage.FEATURES]
-        self._model.encode = self._clocks[Stage.ENCODER]
+        self._clock = StageClock(Stage.FEATURES, Stage.ENCODER)
+        self._model.feature_extractor = _Timed(self._model.feature_extractor, self._clock, Stage.FEATURES)
+        self._model.encode = _Timed(self._model.encode, self._clock, Stage.ENCODER)
         self._pipeline = self._pipeline_of(self._model)
 
     @classmethod
@@ -110,6 +99,8 @@ class FasterWhisperEngine(ConvertingEngine):
     @staticmethod
     def converter() -> str:
         """CTranslate2's own converter."""
+        from importlib.metadata import version
+
         return f"ctranslate2-{version('ctranslate2')}"
 
     @staticmethod
@@ -129,19 +120,17 @@ class FasterWhisperEngine(ConvertingEngine):
     def transcribe(self, wave: "Wave", language: str | None) -> TimedTranscript:
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz; one over 30 s with timestamps, which cut its windows."""
         known = _known(self._model, language)
-        for clock in self._clocks.values():
-            clock.reset()
+        self._clock.reset()
         started = time.perf_counter()
         segments = tuple(self._segments(self._pipeline, wave, known))
         text = _text(segments)
         latency = time.perf_counter() - started
-        stages = {stage: clock.seconds for stage, clock in self._clocks.items()}
-        return TimedTranscript(
-            text=text,
+        return TimedTranscript.from_stages(
+            text,
             n_tokens=sum(len(segment.tokens) for segment in segments),
             latency_s=latency,
-            stage_s={**stages, Stage.OTHER: max(0.0, latency - sum(stages.values()))},
-            calls={stage: clock.calls for stage, clock in self._clocks.items()},
+            seconds=self._clock.seconds,
+            calls=self._clock.calls,
         )
 
     @staticmethod
@@ -169,7 +158,6 @@ class BatchedFasterWhisperEngine(FasterWhisperEngine):
 
     name = "faster-whisper-batched"
     help = "faster-whisper with the windows of a clip in batches"
-    takes_batches = True
 
     @staticmethod
     def _pipeline_of(model: Any) -> Any:

@@ -66,12 +66,7 @@ NAMES: tuple[tuple[str, str], ...] = (
 
 
 def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
-    """Convert a Hugging Face checkpoint.
-
-    Args:
-        checkpoint: its folder.
-        into: the file to write.
-        kind: of most matrices.
+    """Convert a Hugging Face checkpoint to one file, with most matrices in a type.
 
     Raises:
         InputError: a matrix cannot be cut into blocks of 32.

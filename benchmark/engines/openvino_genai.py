@@ -120,12 +120,10 @@ def _timed(text: str, latency: float, metrics: Any, *, has_one_prefill: bool) ->
     if has_one_prefill:
         decoding = raw.decode_inference_durations
         durations |= {Stage.DECODER: decoding[:1], Stage.DECODER_WITH_PAST: decoding[1:]}
-    stages = {stage: sum(parts) / US_PER_S for stage, parts in durations.items()}
-    n_windows = len(raw.encode_inference_durations)
-    return TimedTranscript(
-        text=text,
-        n_tokens=max(0, metrics.get_num_generated_tokens() - n_windows),
+    return TimedTranscript.from_stages(
+        text,
+        n_tokens=max(0, metrics.get_num_generated_tokens() - len(raw.encode_inference_durations)),
         latency_s=latency,
-        stage_s={**stages, Stage.OTHER: max(0.0, latency - sum(stages.values()))},
+        seconds={stage: sum(parts) / US_PER_S for stage, parts in durations.items()},
         calls={stage: len(parts) for stage, parts in durations.items()},
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Transcribe
-from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.engines.transcription import StageClock, TimedTranscript
 from sottovoce.benchmark.engines.variants import check_openvino, quantized_stateless
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import layout_of
@@ -13,6 +13,7 @@ from sottovoce.terms import Component, Layout, Stage
 
 if TYPE_CHECKING:
     from sottovoce.benchmark.schema.precision import Precision
+    from sottovoce.reference_pipeline import OptimumPipeline
     from sottovoce.runs import Run, Variant
     from sottovoce.runtime.audio.decode import Wave
 
@@ -23,23 +24,6 @@ STAGES = {
 }
 
 
-class _StageClock:
-    """Adds up seconds and calls by stage."""
-
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES.values(), 0.0)
-        self.calls = dict.fromkeys(STAGES.values(), 0)
-
-    def add(self, stage: Stage, seconds: float) -> None:
-        self.seconds[stage] += seconds
-        self.calls[stage] += 1
-
-    def reset(self) -> None:
-        for stage in self.seconds:
-            self.seconds[stage] = 0.0
-            self.calls[stage] = 0
-
-
 class _TimedRequest:
     """An infer request, or a compiled model, whose calls are timed.
 
@@ -47,7 +31,7 @@ class _TimedRequest:
     work of both decoders: its first call after a reset is the prefill, every other one a step.
     """
 
-    def __init__(self, request: Any, clock: _StageClock, stage: Stage, *, stateful: bool) -> None:
+    def __init__(self, request: Any, clock: StageClock, stage: Stage, *, stateful: bool) -> None:
         self._request = request
         self._clock = clock
         self._stage = stage
@@ -55,27 +39,24 @@ class _TimedRequest:
         self._is_first = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        started = time.perf_counter()
-        outputs = self._request(*args, **kwargs)
-        self._count(time.perf_counter() - started)
-        return outputs
+        return self._clock.run(self._next_stage(), self._request, *args, **kwargs)
 
     def start_async(self, *args: Any, **kwargs: Any) -> None:
         self._request.start_async(*args, **kwargs)
 
     def wait(self) -> None:
         self._request.wait()
-        self._count(self._request.latency / 1000)
+        self._clock.add(self._next_stage(), self._request.latency / 1000)
 
     def reset_state(self) -> None:
         """Reset a stateful decoder: the next inference is a prefill."""
         self._request.reset_state()
         self._is_first = True
 
-    def _count(self, seconds: float) -> None:
-        step = self._stateful and not self._is_first
-        self._clock.add(Stage.DECODER_WITH_PAST if step else self._stage, seconds)
+    def _next_stage(self) -> Stage:
+        is_step = self._stateful and not self._is_first
         self._is_first = False
+        return Stage.DECODER_WITH_PAST if is_step else self._stage
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
@@ -93,7 +74,7 @@ class OptimumIntelEngine(Engine):
         from sottovoce.reference_pipeline import OptimumPipeline
 
         self._pipeline = OptimumPipeline.load(folder, compute)
-        self._clock = _StageClock()
+        self._clock = StageClock(Stage.FEATURES, *STAGES.values())
         is_stateful = layout_of(folder) is Layout.STATEFUL
         for component in self._pipeline.components:
             self._wrap(component, stateful=is_stateful and component is Component.DECODER)
@@ -125,7 +106,7 @@ class OptimumIntelEngine(Engine):
 
         def transcribe(wave: "Wave", language: str | None) -> str:
             with one_torch_thread():
-                return pipeline.transcribe(wave, language if language in pipeline.languages else None).text
+                return pipeline.transcribe(wave, pipeline.known_language(language)).text
 
         return transcribe
 
@@ -139,26 +120,27 @@ class OptimumIntelEngine(Engine):
         """Transcribe a wave of at most 30 s, float32, 16 kHz."""
         from sottovoce.reference_pipeline import one_torch_thread
 
-        known = language if language in self._pipeline.languages else None
-        self._clock.reset()
         with one_torch_thread():
-            started = time.perf_counter()
-            features = self._pipeline.features(wave)
-            features_s = time.perf_counter() - started
-            tokens = self._pipeline.generate(features, known)
-            text = self._pipeline.text(tokens)
-            latency = time.perf_counter() - started
-        stages = {Stage.FEATURES: features_s, **self._clock.seconds}
-        return TimedTranscript(
-            text=text,
-            n_tokens=len(tokens),
-            latency_s=latency,
-            stage_s={**stages, Stage.OTHER: max(0.0, latency - sum(stages.values()))},
-            calls={Stage.FEATURES: 1, **self._clock.calls},
-        )
+            return transcribe_timed(self._pipeline, self._clock, wave, language)
 
     def precision(self) -> "Precision":
         """Read back what the variant computes in."""
         from sottovoce.benchmark.engines.readback import read_precision
 
         return read_precision({part: self._pipeline.compiled(part) for part in self._pipeline.components})
+
+
+def transcribe_timed(
+    pipeline: "OptimumPipeline", clock: StageClock, wave: "Wave", language: str | None
+) -> TimedTranscript:
+    """Transcribe a wave of at most 30 s, float32, 16 kHz, in transformers; `clock` times the model's parts."""
+    known = pipeline.known_language(language)
+    clock.reset()
+    started = time.perf_counter()
+    features = clock.run(Stage.FEATURES, pipeline.features, wave)
+    tokens = pipeline.generate(features, known)
+    text = pipeline.text(tokens)
+    latency = time.perf_counter() - started
+    return TimedTranscript.from_stages(
+        text, n_tokens=len(tokens), latency_s=latency, seconds=clock.seconds, calls=clock.calls
+    )

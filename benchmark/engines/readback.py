@@ -55,7 +55,7 @@ def read_precision(compiled: Mapping[Component, Any]) -> Precision:
     components = {str(part): _component_precision(model) for part, model in compiled.items()}
     first = compiled[Component.ENCODER]
     return Precision(
-        label=_label(components),
+        label=label_of(components),
         components=components,
         threads=int(first.get_property("INFERENCE_NUM_THREADS")),
         streams=int(first.get_property("NUM_STREAMS")),
@@ -87,7 +87,7 @@ def read_onnx_precision(folder: Path, sessions: Mapping[Component, Any]) -> Prec
         for part, session in sessions.items()
     }
     return Precision(
-        label=_label(components),
+        label=label_of(components),
         components=components,
         threads=int(first.get_session_options().intra_op_num_threads),
         streams=1,
@@ -123,7 +123,8 @@ def count_kernels(path: Path) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _label(components: Mapping[str, ComponentPrecision]) -> str:
+def label_of(components: Mapping[str, ComponentPrecision]) -> str:
+    """Name the types of all nodes, INT8 first: `int8+f32`."""
     nodes = {kind for component in components.values() for kind in component.nodes}
     floats = sorted(nodes - INT8_PRECISIONS)
     return "+".join((["int8"] if nodes & INT8_PRECISIONS else []) + floats)

@@ -1,7 +1,6 @@
 """The list of engines. Importing it imports no engine's libraries."""
 
 from collections.abc import Iterable
-from importlib.metadata import version
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Load
 from sottovoce.benchmark.engines.faster_whisper import BatchedFasterWhisperEngine, FasterWhisperEngine
@@ -32,12 +31,19 @@ def find_engine(name: str) -> type[Engine]:
     """
     engines = {engine.name: engine for engine in ENGINES}
     if name not in engines:
-        raise SpecError(f"unknown engine {name}{nearest(name, engines)} (engines: {', '.join(engines)})")
+        raise SpecError(f"unknown engine {name}{nearest(name, engines)} (engines: {list_engines(ENGINES)})")
     return engines[name]
+
+
+def list_engines(engines: Iterable[type[Engine]]) -> str:
+    """Join the names of engines with commas."""
+    return ", ".join(engine.name for engine in engines)
 
 
 def engine_versions(names: Iterable[str]) -> dict[str, str]:
     """Return the versions of the libraries that only some engines use."""
+    from importlib.metadata import version
+
     return {
         distribution: version(distribution)
         for name in names

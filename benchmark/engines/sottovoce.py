@@ -51,7 +51,6 @@ class SottovoceEngine(Engine):
     modules = ("openvino",)
     extra = "benchmark"
     takes_long = True
-    takes_batches = True
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         from sottovoce.runtime.transcriber import Transcriber
@@ -86,13 +85,11 @@ class SottovoceEngine(Engine):
         text = transcript.text
         latency = time.perf_counter() - started
         timings = transcript.timings
-        stages = {stage: timings.phase_s.get(phase, 0.0) for phase, stage in STAGES.items()}
-        stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
-        return TimedTranscript(
-            text=text,
+        return TimedTranscript.from_stages(
+            text,
             n_tokens=transcript.n_tokens,
             latency_s=latency,
-            stage_s=stages,
+            seconds={stage: timings.phase_s.get(phase, 0.0) for phase, stage in STAGES.items()},
             calls={stage: timings.calls.get(phase, 0) for phase, stage in STAGES.items()},
         )
 

@@ -3,10 +3,11 @@
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Entry, ModelSource, Transcribe
-from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.engines.optimum_intel import transcribe_timed
+from sottovoce.benchmark.engines.transcription import StageClock, TimedTranscript
 from sottovoce.errors import SpecError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Stage
@@ -14,7 +15,6 @@ from sottovoce.terms import Stage
 if TYPE_CHECKING:
     from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
     from sottovoce.reference_pipeline import OptimumPipeline
-    from sottovoce.runs import Run
     from sottovoce.runtime.audio.decode import Wave
 
 EXECUTION_MODE = "eager"
@@ -41,8 +41,8 @@ class TorchEngine(Engine):
     help = "transformers on PyTorch, for the checkpoint in float32"
     modules = ("transformers", "torch")
     extra = "optimize"
+    default_variant = "fp32"
     needs_checkpoint = True
-    variant: ClassVar[str] = "fp32"
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         self._model = self.load_model(folder, compute)
@@ -50,17 +50,12 @@ class TorchEngine(Engine):
         self._clock = _HookClock(self._model)
 
     @classmethod
-    def default_variants(cls, run: "Run") -> tuple[str, ...]:  # noqa: ARG003 - the same for every run
-        """Name the type of the weights."""
-        return (cls.variant,)
-
-    @classmethod
     def entry(cls, source: ModelSource, variant: str) -> Entry | None:
         """Choose the checkpoint of the run."""
         from sottovoce.optimize.checkpoint.weight_files import weight_files
 
-        if variant != cls.variant:
-            raise SpecError(f"{cls.name}:{variant}: {cls.name} is measured with {cls.variant} only")
+        if variant != cls.default_variant:
+            raise SpecError(f"{cls.name}:{variant}: {cls.name} is measured with {cls.default_variant} only")
         folder = source.checkpoint()
         return cls._model_entry(variant, folder, weight_files(folder), source.threads)
 
@@ -76,16 +71,11 @@ class TorchEngine(Engine):
     def open_cold(cls, spec: EngineSpec) -> Transcribe:
         """Load a checkpoint in transformers."""
         whisper = with_processor(cls.load_model(spec.folder, spec.compute), spec.folder)
-        return lambda wave, language: whisper.transcribe(wave, _known(whisper, language)).text
+        return lambda wave, language: whisper.transcribe(wave, whisper.known_language(language)).text
 
     @classmethod
     def load_model(cls, folder: Path, compute: ComputeSpec) -> Any:
-        """Load a checkpoint (`transformers.WhisperForConditionalGeneration`).
-
-        Args:
-            folder: Hugging Face's layout, weights as safetensors.
-            compute: threads, of the whole process; all else is float32.
-        """
+        """Load a checkpoint (`transformers.WhisperForConditionalGeneration`) in float32; sets the process's threads."""
         import torch
         from transformers import WhisperForConditionalGeneration
 
@@ -99,27 +89,13 @@ class TorchEngine(Engine):
 
     def transcribe(self, wave: "Wave", language: str | None) -> TimedTranscript:
         """Transcribe a wave of at most 30 s, float32, 16 kHz."""
-        known = _known(self._whisper, language)
-        self._clock.reset()
-        started = time.perf_counter()
-        features = self._whisper.features(wave)
-        features_s = time.perf_counter() - started
-        tokens = self._whisper.generate(features, known)
-        text = self._whisper.text(tokens)
-        latency = time.perf_counter() - started
-        stages = {Stage.FEATURES: features_s, **self._clock.seconds}
-        return TimedTranscript(
-            text=text,
-            n_tokens=len(tokens),
-            latency_s=latency,
-            stage_s={**stages, Stage.OTHER: max(0.0, latency - sum(stages.values()))},
-            calls={Stage.FEATURES: 1, **self._clock.calls},
-        )
+        return transcribe_timed(self._whisper, self._clock, wave, language)
 
     def precision(self) -> "Precision":
         """Count the layers by the type of their weights, and attentions by the type of their inputs."""
         import torch
 
+        from sottovoce.benchmark.engines.readback import label_of
         from sottovoce.benchmark.schema.precision import Precision
 
         whisper = self._model.model
@@ -127,17 +103,16 @@ class TorchEngine(Engine):
             "encoder": _precision([whisper.encoder]),
             "decoder": _precision([whisper.decoder, self._model.proj_out]),
         }
-        kinds = {kind for part in parts.values() for kind in part.nodes}
-        label = "+".join((["int8"] if INT8 in kinds else []) + sorted(kinds - {INT8}))
-        return Precision(label=label, components=parts, threads=torch.get_num_threads(), streams=1)
+        threads = torch.get_num_threads()
+        return Precision(label=label_of(parts), components=parts, threads=threads, streams=1)
 
 
 class DynamicTorchEngine(TorchEngine):
     """The same with linear layers in INT8; their inputs are quantized on the fly."""
 
     name = "torch-dynamic"
-    help = "the same with linear layers in INT8, quantized on the fly"
-    variant = "dynamic-int8"
+    help = "torch with linear layers in INT8, quantized on the fly"
+    default_variant = "dynamic-int8"
 
     @classmethod
     def load_model(cls, folder: Path, compute: ComputeSpec) -> Any:
@@ -166,20 +141,14 @@ def with_processor(model: Any, folder: Path) -> "OptimumPipeline":
         return OptimumPipeline(model, WhisperProcessor.from_pretrained(folder, local_files_only=True))
 
 
-def _known(whisper: "OptimumPipeline", language: str | None) -> str | None:
-    return language if language in whisper.languages else None
-
-
-class _HookClock:
-    """Seconds and calls of encoder and decoder, taken by hooks before and after them.
+class _HookClock(StageClock):
+    """Times encoder and decoder by hooks before and after them.
 
     The output layer stands outside of transformers' decoder: its time belongs to the call before it.
     """
 
     def __init__(self, model: Any) -> None:
-        self.seconds: dict[Stage, float] = {}
-        self.calls: dict[Stage, int] = {}
-        self.reset()
+        super().__init__(Stage.FEATURES, Stage.ENCODER, Stage.DECODER, Stage.DECODER_WITH_PAST)
         self._stage = Stage.ENCODER
         self._started = 0.0
         for module in (model.model.encoder, model.model.decoder, model.proj_out):
@@ -187,11 +156,6 @@ class _HookClock:
         model.model.encoder.register_forward_pre_hook(self._start_encoder)
         model.model.decoder.register_forward_pre_hook(self._start_decoder, with_kwargs=True)
         model.proj_out.register_forward_pre_hook(self._start_output)
-
-    def reset(self) -> None:
-        stages = (Stage.ENCODER, Stage.DECODER, Stage.DECODER_WITH_PAST)
-        self.seconds = dict.fromkeys(stages, 0.0)
-        self.calls = dict.fromkeys(stages, 0)
 
     def _start_encoder(self, *_: Any) -> None:
         self._start(Stage.ENCODER)

@@ -2,7 +2,6 @@
 
 import time
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from sottovoce.terms import Stage
 
 if TYPE_CHECKING:
     from sottovoce.benchmark.schema.precision import Precision
-    from sottovoce.runs import Run
     from sottovoce.runtime.audio.decode import Wave
 
 FILE_NAME = "ggml-model.bin"
@@ -52,6 +50,7 @@ class WhisperCppEngine(ConvertingEngine):
     modules = ("pywhispercpp", "gguf")
     extra = "peers"
     distributions = ("pywhispercpp",)
+    default_variant = str(GgmlType.Q8_0)
     takes_long = True
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
@@ -64,11 +63,6 @@ class WhisperCppEngine(ConvertingEngine):
         self._end = int(library.whisper_token_eot(self._model._ctx))  # noqa: SLF001 - the wrapper shows no tokens
 
     @classmethod
-    def default_variants(cls, run: "Run") -> tuple[str, ...]:  # noqa: ARG003 - the same for every run
-        """Name the INT8 type."""
-        return (str(GgmlType.Q8_0),)
-
-    @classmethod
     def entry(cls, source: ModelSource, variant: str) -> Entry | None:
         """Choose the checkpoint converted to a ggml type."""
         types = [str(kind) for kind in GgmlType]
@@ -79,6 +73,8 @@ class WhisperCppEngine(ConvertingEngine):
     @staticmethod
     def converter() -> str:
         """Our converter, which uses the package gguf."""
+        from importlib.metadata import version
+
         from sottovoce.benchmark.engines.ggml_export import GGML_EXPORT
 
         return f"ggml-{GGML_EXPORT}-{version('gguf')}"
@@ -149,14 +145,7 @@ def _load(folder: Path, compute: ComputeSpec) -> Any:
 
 
 def _options(library: Any, model: Any, wave: "Wave", language: str | None) -> dict[str, Any]:
-    """Return the options of a greedy transcription; with timestamps for long audio, which end its windows.
-
-    Args:
-        library: pywhispercpp's bindings.
-        model: `pywhispercpp.model.Model`.
-        wave: float32, shape (n_samples,), 16 kHz.
-        language: code; one that the model does not know is detected.
-    """
+    """Return the options of a greedy transcription; with timestamps for long audio, which end its windows."""
     return {
         "language": _language(library, model._ctx, language),  # noqa: SLF001 - the wrapper shows no languages
         "no_timestamps": not is_long(wave),

@@ -196,7 +196,7 @@ def _warm_up(worker: Worker, clips: Sequence[LoadedClip]) -> tuple[float, ...]:
 
 def _details(runner: PassRunner, reporter: Reporter) -> dict[str, dict[str, DetailedTranscript]]:
     """Get tokens, words and language of each clip from the engines that have them; by entry and clip."""
-    has_details = runner.ask(lambda worker: not worker.spec.is_again and worker.supports_detail())
+    has_details = runner.ask(lambda worker: not worker.spec.is_aa_check and worker.supports_detail())
     names = [name for name, has in has_details.items() if has]
     with reporter.progress("output drift", len(runner.clips) * len(names)) as advance:
         return runner.ask(lambda worker: dict(_details_of(worker, runner.clips, advance)), names)

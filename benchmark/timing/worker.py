@@ -7,6 +7,7 @@ import atexit
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,7 +31,6 @@ from sottovoce.benchmark.engines.engine import (
     EngineSpec,
     MakeEngine,
     Probe,
-    SupportsBatches,
     SupportsDetail,
     SupportsProbe,
 )
@@ -79,30 +78,12 @@ class _Ready:
     load_s: float
 
 
-class _Question(StrEnum):
-    PEAK = "peak"
-    PRECISION = "precision"
-    SUPPORTS_DETAIL = "supports_detail"
-    PROBE = "probe"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Transcribe:
-    wave: Wave
-    language: str | None
+class _Call:
+    """A call of one of the engine's methods, or of a function of `_ANSWERS`."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Detail:
-    wave: Wave
-    language: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TranscribeBatch:
-    waves: tuple[Wave, ...]
-    languages: tuple[str | None, ...]
-    batch_size: int
+    method: str
+    arguments: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +97,11 @@ class ClipError(Exception):
 
 
 class Worker:
-    """A process that runs one engine; only one worker works at a time."""
+    """A process that runs one engine; only one worker works at a time.
+
+    Each method raises StageError where the process died or the engine failed, and ClipError where the engine failed on
+    a clip.
+    """
 
     def __init__(self, spec: EngineSpec, make: MakeEngine | None = None) -> None:
         self.spec = spec
@@ -128,32 +113,17 @@ class Worker:
         theirs.close()
 
     def load(self) -> Loaded:
-        """Wait until the variant is loaded, and read its precision back.
-
-        Raises:
-            StageError: it cannot be loaded, or the process died.
-        """
+        """Wait until the variant is loaded, and read its precision back."""
         load_s = self.wait_until_loaded()
-        self._send(_Question.PRECISION)
-        return Loaded(load_s=load_s, precision=self._expect(Precision))
+        return Loaded(load_s=load_s, precision=self._call(Precision, "precision"))
 
     def wait_until_loaded(self) -> float:
-        """Return the seconds that loading took, imports not counted.
-
-        Raises:
-            StageError: it cannot be loaded, or the process died.
-        """
-        return self._expect(_Ready).load_s
+        """Return the seconds that loading took, without imports."""
+        return self._receive(_Ready).load_s
 
     def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
-        """Transcribe a clip in the process.
-
-        Raises:
-            ClipError: the engine failed on this clip.
-            StageError: the process died.
-        """
-        self._send(_Transcribe(wave=wave, language=language))
-        return self._expect(TimedTranscript)
+        """Transcribe a clip in the process."""
+        return self._call(TimedTranscript, "transcribe", wave, language)
 
     @property
     def pid(self) -> int:
@@ -161,45 +131,27 @@ class Worker:
         return cast("int", self._process.pid)
 
     def transcribe_batch(self, clips: Sequence[LoadedClip], batch_size: int) -> float:
-        """Transcribe clips in batches in the process; return the seconds that it took there.
-
-        Raises:
-            StageError: the engine failed, or the process died.
-        """
-        self._send(
-            _TranscribeBatch(
-                waves=tuple(clip.wave for clip in clips),
-                languages=tuple(clip.clip.language for clip in clips),
-                batch_size=batch_size,
-            )
-        )
-        return self._expect(float)
+        """Transcribe clips in batches in the process; return the seconds that it took there."""
+        waves = tuple(clip.wave for clip in clips)
+        languages = tuple(clip.clip.language for clip in clips)
+        return self._call(float, "transcribe_batch", waves, languages, batch_size)
 
     def supports_detail(self) -> bool:
         """Whether the engine returns tokens, words and languages."""
-        self._send(_Question.SUPPORTS_DETAIL)
-        return self._expect(bool)
+        return self._call(bool, "supports_detail")
 
     def detail(self, wave: Wave, language: str | None) -> DetailedTranscript:
-        """Transcribe a clip in the process, with its tokens, words and language.
-
-        Raises:
-            ClipError: the engine failed on this clip.
-            StageError: the process died.
-        """
-        self._send(_Detail(wave=wave, language=language))
-        return self._expect(DetailedTranscript)
+        """Transcribe a clip in the process, with its tokens, words and language."""
+        return self._call(DetailedTranscript, "detail", wave, language)
 
     def peak_rss_bytes(self) -> int:
         """Return the largest resident set of the process so far."""
-        self._send(_Question.PEAK)
-        return self._expect(int)
+        return self._call(int, "peak_rss_bytes")
 
     def probe(self) -> Probe | None:
         """Time the engine's parts alone; None where the engine cannot."""
-        self._send(_Question.PROBE)
-        answer = self._receive()
-        return answer if isinstance(answer, Probe) else None
+        probe = self._call(object, "probe")
+        return probe if isinstance(probe, Probe) else None
 
     def close(self) -> None:
         """End the process."""
@@ -221,30 +173,27 @@ class Worker:
             self._process.terminate()
         self.close()
 
-    def _expect(self, kind: type[_Answer]) -> _Answer:
-        answer = self._receive()
-        if not isinstance(answer, kind):
-            raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
-        return answer
-
-    def _send(self, question: object) -> None:
+    def _call(self, kind: type[_Answer], method: str, *arguments: object) -> _Answer:
         try:
-            self._ours.send(question)
+            self._ours.send(_Call(method=method, arguments=arguments))
         except OSError as cause:
             raise self._died() from cause
+        return self._receive(kind)
 
-    def _died(self) -> StageError:
-        self._process.join(STOP_TIMEOUT_S)
-        return _ended(self.spec, self._process.exitcode)
-
-    def _receive(self) -> object:
+    def _receive(self, kind: type[_Answer]) -> _Answer:
         try:
             answer = self._ours.recv()
         except (EOFError, OSError) as cause:
             raise self._died() from cause
         if isinstance(answer, _Failure):
             raise _failed(self.spec, answer)
+        if not isinstance(answer, kind):
+            raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
         return answer
+
+    def _died(self) -> StageError:
+        self._process.join(STOP_TIMEOUT_S)
+        return _ended(self.spec, self._process.exitcode)
 
 
 def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine | None = None) -> ColdRun:
@@ -283,8 +232,8 @@ def _bytecode_folder() -> Path:
 
 
 def _run_cold(request: ColdRequest, bytecode: Path) -> ColdRun:
-    request_file = request.clip.with_name("request.json")
-    request_file.write_text(request.to_json(), encoding="utf-8")
+    request_file = request.clip.with_name("request.pickle")
+    request_file.write_bytes(pickle.dumps(request))
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with (
@@ -362,32 +311,17 @@ def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, _Ready]:
     return engine, _Ready(load_s=time.perf_counter() - started)
 
 
-def _answer(engine: Engine, request: object) -> object:
+def _answer(engine: Engine, call: _Call) -> object:
     try:
-        return _do(engine, request)
+        answer = _ANSWERS.get(call.method)
+        return getattr(engine, call.method)(*call.arguments) if answer is None else answer(engine)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _Detail))
+        return _Failure(message=one_line(cause), is_fatal=call.method not in {"transcribe", "detail"})
 
 
-def _do(engine: Engine, request: object) -> object:
-    match request:
-        case _Transcribe(wave=wave, language=language):
-            return engine.transcribe(wave, language)
-        case _Detail(wave=wave, language=language):
-            return cast("SupportsDetail", engine).detail(wave, language)
-        case _TranscribeBatch(waves=waves, languages=languages, batch_size=batch_size):
-            return cast("SupportsBatches", engine).transcribe_batch(waves, languages, batch_size)
-        case _:
-            return _reply(engine, cast("_Question", request))
-
-
-def _reply(engine: Engine, question: _Question) -> object:
-    match question:
-        case _Question.SUPPORTS_DETAIL:
-            return isinstance(engine, SupportsDetail)
-        case _Question.PRECISION:
-            return engine.precision()
-        case _Question.PROBE:
-            return engine.probe() if isinstance(engine, SupportsProbe) else None
-        case _Question.PEAK:
-            return peak_rss_bytes()
+_ANSWERS: dict[str, Callable[[Engine], object]] = {
+    "peak_rss_bytes": lambda _: peak_rss_bytes(),
+    "probe": lambda engine: engine.probe() if isinstance(engine, SupportsProbe) else None,
+    "supports_detail": lambda engine: isinstance(engine, SupportsDetail),
+}
+"""Calls that any engine answers."""

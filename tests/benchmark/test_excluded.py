@@ -334,7 +334,7 @@ def _peers_without_batches(spec: EngineSpec) -> Load:
 def test_a_peer_whose_batches_fail_keeps_its_other_figures(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OptimumIntelEngine, "takes_batches", True)
+    monkeypatch.setattr(OptimumIntelEngine, "transcribe_batch", _NoBatches.transcribe_batch, raising=False)
     spec = replace(SPEC, engines=("optimum-intel", "sottovoce"), batch_sizes=(2,), thread_sweep=(1,))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, _peers_without_batches)
     assert names(results) == ["fp32", PEER, "int8"]

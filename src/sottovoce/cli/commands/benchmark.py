@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from sottovoce.benchmark.engines.registry import ENGINES
 from sottovoce.benchmark.spec import OPTION, BenchmarkSpec
 from sottovoce.cli.commands.options import (
     Data,
@@ -23,7 +24,7 @@ from sottovoce.cli.commands.options import (
 
 
 def with_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `spec` of a command by the options that the fields of `BenchmarkSpec` declare."""
+    """Replace the parameter `spec` of a command by the options that `BenchmarkSpec` declares, and list the engines."""
     hints = get_type_hints(BenchmarkSpec)
     declared = [(each, hints[each.name]) for each in fields(BenchmarkSpec) if OPTION in each.metadata]
     own = inspect.signature(command)
@@ -38,6 +39,8 @@ def with_spec(command: Callable[..., None]) -> Callable[..., None]:
         command(**values, spec=BenchmarkSpec(**chosen))
 
     vars(run)["__signature__"] = own.replace(parameters=parameters)
+    engines = "\n".join(f"- {engine.name}: {engine.help}" for engine in ENGINES)
+    run.__doc__ = f"{inspect.getdoc(command)}\n\nEngines:\n\n{engines}"
     return run
 
 

@@ -35,7 +35,7 @@ from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.audit import read_report
 from sottovoce.machine.environment import MachineRates, library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
-from sottovoce.optimize.search.outcome import read_search
+from sottovoce.optimize.search.report import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ

@@ -11,7 +11,7 @@ from sottovoce.benchmark.engines.variants import float_stateful
 from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import MissingExtraError, SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.runs import Run, Variant
 
 

@@ -126,7 +126,7 @@ class _Conversions:
             SpecError: the checkpoint is not found, or is not the run's.
         """
         from sottovoce.benchmark.engines.conversion import convert_checkpoint
-        from sottovoce.optimize.checkpoint.origin import find_checkpoint
+        from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)
         with self.reporter.progress(f"convert for {engine.name}", 1) as advance:

@@ -24,7 +24,8 @@ from sottovoce.bundle.self_test import tokens_of, transcribe_golden
 from sottovoce.bundle.texts import device_files, licence_files
 from sottovoce.bundle.wheels import Target
 from sottovoce.errors import InputError
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant, VariantFacts
 from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, sha256_of_file

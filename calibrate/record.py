@@ -62,6 +62,27 @@ USUAL_CLIP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSelection:
+    """The clips that a recording tries, checked and not decoded.
+
+    Attributes:
+        name: of the speech set.
+        spec: number and greatest length of the clips.
+        candidates: clips of the split `calib`, in the order in which they are tried.
+        expected: those that are recorded if all audio that exists can be used.
+        evaluation: the set's clips of split `eval`; None where the set has no such split.
+        english_only: whether the model is.
+    """
+
+    name: str
+    spec: CalibrationSpec
+    candidates: tuple[Clip, ...]
+    expected: tuple[Clip, ...]
+    evaluation: tuple[Clip, ...] | None
+    english_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationClips:
     """The clips of a recording.
 
@@ -76,17 +97,45 @@ class CalibrationClips:
     english_only: bool
 
 
-def choose_clips(
-    speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, reporter: Reporter
-) -> CalibrationClips:
-    """Draw clips from the split `calib` by the seed of the recipe, and decode them.
+def select_calibration(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> CalibrationSelection:
+    """Select the clips to record from the split `calib`, by the recipe's seed.
+
+    Raises:
+        InputError: no clip is left.
+    """
+    candidates = select_clips(
+        usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only).clips, None, seed=spec.seed
+    )
+    short = [clip for clip in candidates if not is_declared_too_long(clip, spec.max_clip_s)]
+    if not short:
+        raise InputError(
+            f"{speech.name} has no calibration clip of at most {spec.max_clip_s:g} s; choose other speech"
+        )
+    expected = tuple(islice((clip for clip in short if _exists(clip)), spec.n_clips))
+    if not expected:
+        raise InputError(
+            f"{short[0].clip_id} does not exist; none of the {len(short)} calibration clips of {speech.name} exists: "
+            "check the path of the audio"
+        )
+    return CalibrationSelection(
+        name=speech.name,
+        spec=spec,
+        candidates=candidates,
+        expected=expected,
+        evaluation=_evaluation_clips(speech, english_only=english_only),
+        english_only=english_only,
+    )
+
+
+def load_calibration(selection: CalibrationSelection, reporter: Reporter) -> CalibrationClips:
+    """Decode the selected clips until there are as many as the recipe records.
 
     Raises:
         InputError: no clip is left, or more than half of the clips tried are broken.
     """
-    chosen = _candidates(speech, spec, english_only=english_only)
-    with reporter.progress("decode calibration clips", min(spec.n_clips, len(chosen))) as advance:
-        loaded = load_clips(chosen, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
+    spec, candidates = selection.spec, selection.candidates
+    with reporter.progress("decode calibration clips", min(spec.n_clips, len(candidates))) as advance:
+        loaded = load_clips(candidates, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
     for rejected in loaded.rejected:
         reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
     if len(loaded.loaded) < spec.n_clips:
@@ -94,38 +143,11 @@ def choose_clips(
             f"the speech set has {len(loaded.loaded)} usable calibration clips, the recipe wants {spec.n_clips}"
         )
     return CalibrationClips(
-        name=speech.name,
+        name=selection.name,
         loaded=loaded,
-        evaluation=_evaluation_clips(speech, english_only=english_only),
-        english_only=english_only,
+        evaluation=selection.evaluation,
+        english_only=selection.english_only,
     )
-
-
-def plan_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
-    """Return the clips that `choose_clips` takes if every existing file is usable; nothing is decoded.
-
-    Raises:
-        InputError: no clip is left.
-    """
-    candidates = _candidates(speech, spec, english_only=english_only)
-    short = [clip for clip in candidates if not is_declared_too_long(clip, spec.max_clip_s)]
-    if not short:
-        raise InputError(
-            f"{speech.name} has no calibration clip of at most {spec.max_clip_s:g} s; choose other speech"
-        )
-    planned = tuple(islice((clip for clip in short if _exists(clip)), spec.n_clips))
-    if not planned:
-        raise InputError(
-            f"{short[0].clip_id} does not exist; none of the {len(short)} calibration clips of {speech.name} exists: "
-            "check the path of the audio"
-        )
-    return planned
-
-
-def _candidates(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
-    """Return the clips that a recording tries, in their order."""
-    usable = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only)
-    return select_clips(usable.clips, None, seed=spec.seed)
 
 
 def _exists(clip: Clip) -> bool:

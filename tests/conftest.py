@@ -11,6 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.characterization.frozen import Golden
 from tests.support.checkpoints import tiny_checkpoint
 from tests.support.tones import write_tone_set
 
@@ -60,6 +61,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return ByKind(config, log)
 
 
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    return Golden(accepts=request.config.getoption("--accept"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_history() -> Iterator[None]:
     """Keep what tests measure out of the user's history."""
@@ -69,6 +75,7 @@ def _no_history() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--accept", action="store_true", help="rewrite golden files with what is found")
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
     parser.addoption(
         "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"
@@ -106,7 +113,7 @@ def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) 
     from sottovoce.optimize.pipeline import optimize
     from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sottovoce.calibrate.audit import read_recorded_clips
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.search.judged_clips import read_judged_clips
+from sottovoce.optimize.search.report import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
 from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file

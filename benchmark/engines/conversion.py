@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sottovoce.benchmark.engines.engine import ConvertingEngine
+from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, default_cache
-from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.storage.folders import temporary_folder
 

@@ -52,7 +52,7 @@ class TorchEngine(Engine):
     @classmethod
     def entry(cls, source: ModelSource, variant: str) -> Entry | None:
         """Choose the checkpoint of the run."""
-        from sottovoce.optimize.checkpoint.weight_files import weight_files
+        from sottovoce.optimize.checkpoint.files import weight_files
 
         if variant != cls.default_variant:
             raise SpecError(f"{cls.name}:{variant}: {cls.name} is measured with {cls.default_variant} only")

@@ -20,7 +20,7 @@ from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.errors import InputError
 from sottovoce.machine.environment import Host, MachineRates
-from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.storage.documents import Document, read_document, read_json_lines

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.optimize.search.outcome import SearchReport, Trial, describe_settings
+from sottovoce.optimize.search.report import SearchReport, Trial, describe_settings
 from sottovoce.reports.charts.chart import Chart, ChartText, Point, ScatterChart
 from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
 from sottovoce.reports.text.units import NOT_MEASURED, count, duration, fixed, megabytes, signed_points

@@ -13,8 +13,7 @@ from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
 from sottovoce.benchmark.engines.whisper_cpp import WhisperCppEngine
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
-from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Stage

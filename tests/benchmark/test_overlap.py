@@ -11,7 +11,7 @@ from sottovoce.benchmark.clips.select import hash_clips
 from sottovoce.calibrate.audit import RECORDED_CLIPS_NAME
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
-from sottovoce.optimize.search.judged_clips import JUDGED_NAME, read_judged_clips, write_judged_clips
+from sottovoce.optimize.search.report import JUDGED_NAME, read_judged_clips, write_judged_clips
 from sottovoce.runs import read_run
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, load_clips

@@ -18,7 +18,7 @@ from sottovoce.cli.inspection import inspect_run
 from sottovoce.errors import InputError
 from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import override_recipe
+from sottovoce.recipes.load import override_recipe
 from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(3600)
 MEASURED = """
 import sys
 from sottovoce.cli import app as cli
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 try:
     cli.main()
 finally:

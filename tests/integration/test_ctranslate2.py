@@ -18,6 +18,7 @@ from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Ctranslate2Type
+from tests.characterization.frozen import Golden, check_transcripts
 
 pytestmark = pytest.mark.slow
 
@@ -111,3 +112,11 @@ def test_a_multilingual_model_detects_the_language(clips: list[tuple[Clip, Wave]
     assert {transcript.language for transcript in found} == {"en"}
     assert all(0.5 < transcript.language_probability < 1 for transcript in found)
     assert wer(clips, [transcript.text for transcript in found]) <= MAX_WER
+
+
+def test_real_speech_is_transcribed_as_before(
+    english: Path, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    export_ctranslate2(english, tmp_path / "int8", Ctranslate2Type.INT8)
+
+    check_transcripts(golden, "ct2-int8", tmp_path / "int8", real_speech, tmp_path)

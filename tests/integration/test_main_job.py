@@ -16,6 +16,7 @@ from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Stage
+from tests.characterization.frozen import Golden, check_transcripts, count_layers
 
 pytestmark = pytest.mark.slow
 
@@ -173,3 +174,16 @@ def test_the_first_decoder_pass_can_be_quantized_too(
     assert {str(part): facts[part].int8_weights for part in Component} == {
         "encoder": 0, "decoder": 41, "decoder_with_past": 0,
     }  # fmt: skip
+
+
+def test_the_int8_nodes_are_those_of_before(tiny_run: Path, golden: Golden) -> None:
+    graphs = sorted((tiny_run / "int8").glob("*_model.xml"))
+
+    golden.check_json("int8_nodes-int8.json", {graph.stem: count_layers(graph) for graph in graphs})
+
+
+@pytest.mark.parametrize("name", ["fp32", "int8"])
+def test_real_speech_is_transcribed_as_before(
+    tiny_run: Path, name: str, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    check_transcripts(golden, name, tiny_run / name, real_speech, tmp_path)

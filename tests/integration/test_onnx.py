@@ -9,14 +9,13 @@ import pytest
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip
+from sottovoce.optimize.checks.parity import ParityClip, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, ElasticSection, QuantizedVariant
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, Transcriber
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
@@ -27,7 +26,8 @@ from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
-from sottovoce.terms import Component, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
+from tests.characterization.frozen import Golden, check_transcripts, count_operators
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +63,14 @@ def int8(tiny_run: Path, fp32: Path) -> Path:
     """The encoder calibrated and elastic, the decoders with INT8 weights."""
     folder = fp32.with_name("int8")
     variant = QuantizedVariant(
-        elastic=ElasticSection(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
+        elastic=ElasticSpec(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
     )
     store = CalibrationStore(tiny_run / "calibration")
     quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")
     return folder
 
 
-def test_the_variant_says_what_pytorch_says(
+def test_the_variant_generates_the_tokens_of_pytorch(
     whisper: TorchWhisper, fp32: Path, clips: list[tuple[Clip, Wave]]
 ) -> None:
     chosen = [ParityClip(clip_id=clip.clip_id, wave=wave, language=None) for clip, wave in clips[:3]]
@@ -128,3 +128,15 @@ def test_optimum_loads_the_int8_variant(
     features = processor(clips[0][1], sampling_rate=16_000, return_tensors="pt").input_features
     said = processor.batch_decode(model.generate(features), skip_special_tokens=True)[0]
     assert normalize(said, "en") == normalize(clips[0][0].text or "", "en")
+
+
+def test_the_int8_nodes_are_those_of_before(int8: Path, golden: Golden) -> None:
+    graphs = sorted(int8.rglob("*.onnx"))
+
+    golden.check_json("int8_nodes-onnx-int8.json", {graph.stem: count_operators(graph) for graph in graphs})
+
+
+def test_real_speech_is_transcribed_as_before(
+    int8: Path, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    check_transcripts(golden, "onnx-int8", int8, real_speech, tmp_path)

@@ -29,6 +29,7 @@ from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component
+from tests.characterization.frozen import Golden, check_transcripts, count_layers
 
 pytestmark = pytest.mark.slow
 
@@ -281,3 +282,15 @@ def test_two_hours_take_the_memory_of_ten_minutes(
         assert n_segments >= minutes // 5
         peaks[minutes] = peak_mib
     assert peaks[120] < peaks[10] + 60
+
+
+def test_the_int8_nodes_are_those_of_before(fast_run: Path, golden: Golden) -> None:
+    graphs = sorted((fast_run / "int8-fast").glob("*_model.xml"))
+
+    golden.check_json("int8_nodes-int8-fast.json", {graph.stem: count_layers(graph) for graph in graphs})
+
+
+def test_real_speech_is_transcribed_as_before(
+    fast_run: Path, real_speech: Path, golden: Golden, tmp_path: Path
+) -> None:
+    check_transcripts(golden, "int8-fast", fast_run / "int8-fast", real_speech, tmp_path)

@@ -156,7 +156,7 @@ def test_a_written_manifest_is_read_back(tmp_path: Path, lines: list[Line], *, i
         ('{"audio": "a.wav", "duration": "long"}', "duration: input should be a valid number"),
         ('{"audio": "a.wav", "duration": -1}', "duration: input should be greater than or equal to 0"),
         ('{"audio": "a.wav", "duration": NaN}', "duration: input should be"),
-        ('{"audio": "a.wav", "offset": 3.5}', "offset is not 0, a piece of a longer file"),
+        ('{"audio": "a.wav", "offset": 3.5}', "offset is not 0: the clip is a part of a longer file"),
     ],
 )
 def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, message: str) -> None:
@@ -295,7 +295,7 @@ def test_the_folder_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pyte
     assert read_speech(".").name == "speech"
 
 
-# What is no speech set
+# What is not a speech set
 
 
 @pytest.mark.parametrize("spec", ["nowhere", "nowhere.jsonl", "x" * 5000])
@@ -305,7 +305,7 @@ def test_a_missing_set_is_an_error_that_lists_the_accepted_forms(spec: str) -> N
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"t\.xlsx is no speech set; speech is a \.jsonl"):
+    with pytest.raises(InputError, match=r"t\.xlsx is not a speech set; speech is a \.jsonl"):
         read_speech(write_lines(tmp_path / "t.xlsx", "PK"))
 
 
@@ -323,7 +323,7 @@ def test_a_table_of_one_line_is_refused(tmp_path: Path) -> None:
 
 def test_ids_that_stand_for_several_clips_are_refused(tmp_path: Path) -> None:
     lines = [json.dumps({"id": name, "audio": f"{n}.wav"}) for n, name in enumerate("abaca")]
-    with pytest.raises(InputError, match="1 ids stand for several clips, a for 3; give each clip an `id`"):
+    with pytest.raises(InputError, match="1 ids belong to several clips, a to 3; give each clip an `id`"):
         read_speech(write_lines(tmp_path / "m.jsonl", *lines))
 
 
@@ -392,10 +392,16 @@ def test_an_unknown_language_is_logged_once(caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.skipif(not REAL_SPEECH.is_dir(), reason="no real speech in ../shared/speech")
 def test_real_speech_is_read_and_decodes_for_every_source() -> None:
-    speech = read_speech(str(REAL_SPEECH / "manifest.jsonl"))
-    assert len(speech) == 537
+    manifest = REAL_SPEECH / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    speech = read_speech(str(manifest))
+    assert len(speech) >= 537
+    assert [clip.clip_id for clip in speech.clips] == [row["id"] for row in rows]
+    for split in ("calib", "eval"):
+        expected = [row["id"] for row in rows if row["split"] == split]
+        assert [clip.clip_id for clip in speech.of_split(split).clips] == expected
     assert speech.splits() == {"calib", "eval"}
-    assert len(speech.of_split("calib")) + len(speech.of_split("eval")) == 537
+    assert len(speech.of_split("calib")) + len(speech.of_split("eval")) == len(rows)
     for clip in {clip.source: clip for clip in speech.clips}.values():
         assert isinstance(clip.audio, Path)
         assert clip.duration_s is not None

@@ -91,7 +91,7 @@ def test_a_kill_between_two_renames_is_put_right(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_to_be_written_is_kept(force: bool, tmp_path: Path) -> None:  # noqa: FBT001 - data
     notes = tmp_path / "notes.txt"
     notes.write_text("years of work", encoding="utf-8")
-    with pytest.raises(InputError, match=r"is no folder.*does not delete it"), new_folder(notes, force=force):
+    with pytest.raises(InputError, match=r"is not a folder.*does not delete it"), new_folder(notes, force=force):
         pytest.fail("work began")
     assert notes.read_text(encoding="utf-8") == "years of work"
     assert names(tmp_path) == ["notes.txt"]
@@ -100,7 +100,7 @@ def test_a_file_where_a_folder_is_to_be_written_is_kept(force: bool, tmp_path: P
 def test_a_file_that_appears_while_a_folder_is_written_is_kept(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     with (
-        pytest.raises(InputError, match="is no folder"),
+        pytest.raises(InputError, match="is not a folder"),
         new_folder(notes, force=True),
     ):
         notes.write_text("years of work", encoding="utf-8")
@@ -110,7 +110,7 @@ def test_a_file_that_appears_while_a_folder_is_written_is_kept(tmp_path: Path) -
 
 def test_a_link_that_leads_nowhere_is_kept(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match="is no folder"), new_folder(tmp_path / "run", force=True):
+    with pytest.raises(InputError, match="is not a folder"), new_folder(tmp_path / "run", force=True):
         pytest.fail("work began")
     assert (tmp_path / "run").is_symlink()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 
 DEMO_MODEL = "tiny.en"
 DEMO_CLIPS = 24

@@ -12,7 +12,7 @@ from sottovoce.calibrate.convergence import Convergence
 from sottovoce.calibrate.coverage import Coverage, Distribution
 from sottovoce.calibrate.leaks import Leaks
 from sottovoce.cli.inspection import ComponentSummary, RunSummary, VariantSummary
-from sottovoce.optimize.search.outcome import SearchReport, Settings, Trial, describe_settings
+from sottovoce.optimize.search.report import SearchReport, Settings, Trial, describe_settings
 from sottovoce.optimize.sensitivity.report import (
     IMPLICATION_LABELS,
     Extent,

@@ -26,7 +26,7 @@ def calibrate(
     from sottovoce.calibrate.audit import read_report
     from sottovoce.cli.tables import doctor_table
     from sottovoce.optimize.pipeline import calibrate_again
-    from sottovoce.recipes.recipe import override_recipe
+    from sottovoce.recipes.load import override_recipe
     from sottovoce.runs import CALIBRATION_NAME, read_run
     from sottovoce.speech.sets import read_speech
 

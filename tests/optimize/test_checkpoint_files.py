@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
+from sottovoce.optimize.checkpoint.files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
 from sottovoce.optimize.plan import checkpoint_sha256, plan
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 
@@ -18,8 +18,8 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 
 def write_index(folder: Path, *names: str) -> None:
-    told = {"weight_map": {f"tensor.{place}": name for place, name in enumerate(names)}}
-    (folder / INDEX_NAME).write_text(json.dumps(told), encoding="utf-8")
+    index = {"weight_map": {f"tensor.{place}": name for place, name in enumerate(names)}}
+    (folder / INDEX_NAME).write_text(json.dumps(index), encoding="utf-8")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def sharded(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_weights_that_lie_there_twice_count_once(tiny: Path, tones: Path, tmp_path: Path) -> None:
+def test_a_second_copy_of_the_weights_is_ignored(tiny: Path, tones: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "tiny"))
     speech, recipe = read_speech(str(tones)), load_recipe("int8")
     once = plan(str(folder), recipe, speech, tmp_path / "run", force=False)
@@ -43,7 +43,7 @@ def test_weights_that_lie_there_twice_count_once(tiny: Path, tones: Path, tmp_pa
     assert checkpoint_sha256(folder) == before
 
 
-def test_shards_are_weights_where_there_is_no_whole_file(sharded: Path) -> None:
+def test_shards_are_weights_if_there_is_no_single_file(sharded: Path) -> None:
     shards = [sharded / name for name in SHARDS]
     assert weight_files(sharded) == tuple(shards)
     assert weights_sha256(sharded) == canonical_sha256([sha256_of_file(shard) for shard in shards])
@@ -60,7 +60,7 @@ def test_other_safetensors_are_no_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["{", "[]", '{"weight_map": 3}', '{"weight_map": {"a": 3, "b": 4}}'])
 def test_a_damaged_index_is_named(tmp_path: Path, damage: str) -> None:
     (tmp_path / INDEX_NAME).write_text(damage, encoding="utf-8")
-    with pytest.raises(InputError, match=r"index\.json is no index of weights .*copy it again"):
+    with pytest.raises(InputError, match=r"index\.json is not an index of weights .*copy it again"):
         weight_files(tmp_path)
 
 
@@ -71,7 +71,7 @@ def test_an_index_that_names_something_else_is_refused(tmp_path: Path, name: str
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / WEIGHTS_NAME).write_bytes(b"outside")
     write_index(folder, name)
-    with pytest.raises(InputError, match="which is no safetensors beside it"):
+    with pytest.raises(InputError, match="which is not a safetensors file in the same folder"):
         weight_files(folder)
 
 

@@ -1,4 +1,4 @@
-"""Study a run's sensitivity: what each block costs when it alone is quantized as the recipe says."""
+"""The stage `sensitivity`: a run and speech in, a report on what each block costs when it alone is quantized out."""
 
 import logging
 import shutil
@@ -8,15 +8,14 @@ from pathlib import Path
 
 from sottovoce import __version__
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.errors import InputError, SpecError, StageError
+from sottovoce.errors import SpecError, StageError
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.resources import usable_cores
+from sottovoce.optimize.checks.held_out import ComparisonClips, choose_comparison_clips
 from sottovoce.optimize.openvino.quantize import quantized_compute
-from sottovoce.optimize.sensitivity.advice import advise
-from sottovoce.optimize.sensitivity.bench import BlockBench, Computes, figures_of
-from sottovoce.optimize.sensitivity.blocks import Block
-from sottovoce.optimize.sensitivity.clips import JudgeClips, choose_judge_clips
-from sottovoce.optimize.sensitivity.parts import Parts
+from sottovoce.optimize.sensitivity.bench import BlockBench, ComputeSpecs, figures_of
+from sottovoce.optimize.sensitivity.blocks import ModelBlock
+from sottovoce.optimize.sensitivity.model_files import ModelFiles
 from sottovoce.optimize.sensitivity.quantizer import BlockQuantizer
 from sottovoce.optimize.sensitivity.report import (
     REPORT_NAME,
@@ -30,11 +29,13 @@ from sottovoce.optimize.sensitivity.rule import (
     MIN_COST_RATIO,
     MIN_DIVERGENCE_SHARE,
     Cost,
+    advise,
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import MAX_ROUNDS
 from sottovoce.progress import Advance, Reporter
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
@@ -57,19 +58,19 @@ logger = logging.getLogger(__name__)
 
 N_CLIPS = 24
 N_STEPS = 3
-"""Of a block: quantize, judge, time."""
+"""Steps of a block: quantize, compare, time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivitySpec:
-    """How a study is done.
+    """Options of a sensitivity study.
 
     Attributes:
         variant: whose recipe; None for the quantized variant of the run's recipe.
-        n_clips: that judge.
-        n_calibration_clips: recorded clips that ranges of single blocks are taken from; None takes all, as the
-            recipe does. Fewer are quicker and can mislead: the worst block of whisper-tiny.en diverges 45 times
-            as much with 16 clips as with 64 (docs/lab-notes.md).
+        n_clips: clips to compare on.
+        n_calibration_clips: recorded clips that ranges of single blocks are estimated from; None takes all, as the
+            recipe does. Fewer are quicker and can mislead: the worst block of whisper-tiny.en diverges 45 times as
+            much with 16 clips as with 64 (docs/lab-notes.md).
         threads: of inference; None takes all cores.
     """
 
@@ -79,32 +80,34 @@ class SensitivitySpec:
     threads: int | None = None
 
 
-def study(run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter) -> SensitivityReport:
+def measure_sensitivity(
+    run: Run, speech: ClipSet, spec: SensitivitySpec, reporter: Reporter
+) -> SensitivityReport:
     """Measure each block of a run's variant, and write the report into the run's folder `sensitivity`.
 
     Raises:
-        SpecError: the variant is none that is studied.
+        SpecError: the variant is float, or not in OpenVINO.
         InputError: the run has no such variant or no calibration record, or the speech cannot be used.
         StageError: a graph is not of a supported form.
     """
     variant = run.variant(spec.variant or run.recipe.quantize.name)
     recipe = _recipe_of(variant)
-    store = _store(run)
-    clips = choose_judge_clips(run, speech, store, spec.n_clips, reporter)
+    store = CalibrationStore(run.calibration_folder)
+    clips = choose_comparison_clips(run, speech, store, spec.n_clips, reporter)
     with new_folder(run.folder / SENSITIVITY_NAME, force=True) as folder:
         work = folder / "work"
         work.mkdir()
         threads = spec.threads or usable_cores()
-        computes = Computes(
-            judging=ComputeSpec(threads=threads),
-            timing=_usable(replace(quantized_compute(recipe.quantize), threads=threads)),
+        compute = quantized_compute(recipe.quantize)
+        computes = ComputeSpecs(
+            comparing=ComputeSpec(threads=threads),
+            timing=replace(compute, precision=usable_precision(compute.precision), threads=threads),
         )
         quantizer = BlockQuantizer(
             source=run.variant(recipe.quantized_from.name).folder,
             variant=recipe.quantize,
             store=store if spec.n_calibration_clips is None else store.first(spec.n_calibration_clips),
             work=work,
-            compute=computes.judging,
         )
         reporter.note(f"each block is quantized with {len(quantizer.store.clip_ids())} recorded clips")
         report = _measure(quantizer, variant, speech, clips, computes, reporter)
@@ -119,36 +122,24 @@ def _recipe_of(variant: Variant) -> Recipe:
     Raises:
         SpecError: it is float, or of another format.
     """
-    told = variant.manifest.recipe
-    if told is None or not any(
+    raw = variant.manifest.recipe
+    if raw is None or not any(
         part.int8_weights + part.int4_weights for part in variant.facts.components.values()
     ):
         raise SpecError(f"variant {variant.name} is float; name a quantized one with --variant")
     if format_of(variant.folder) is not Format.OPENVINO:
         raise SpecError(
-            f"variant {variant.name} is {format_of(variant.folder)}; sensitivity is studied of openvino variants"
+            f"variant {variant.name} is {format_of(variant.folder)}; sensitivity is measured for openvino variants"
         )
-    return parse_recipe(told, f"of variant {variant.name}")
-
-
-def _store(run: Run) -> CalibrationStore:
-    if run.calibration is None:
-        raise InputError(
-            f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
-        )
-    return CalibrationStore(run.folder / CALIBRATION_NAME)
-
-
-def _usable(compute: ComputeSpec) -> ComputeSpec:
-    return replace(compute, precision=usable_precision(compute.precision))
+    return parse_recipe(raw, f"of variant {variant.name}")
 
 
 def _measure(
     quantizer: BlockQuantizer,
     variant: Variant,
     speech: ClipSet,
-    clips: JudgeClips,
-    computes: Computes,
+    clips: ComparisonClips,
+    computes: ComputeSpecs,
     reporter: Reporter,
 ) -> SensitivityReport:
     blocks = quantizer.blocks()
@@ -158,7 +149,7 @@ def _measure(
     with reporter.progress(f"quantize {len(blocks)} blocks alone", N_STEPS * len(blocks)) as advance:
         figures = [_measure_block(block, quantizer, reference, bench, advance) for block in blocks]
     with reporter.progress("quantize nothing and everything", None):
-        wholes = _measure_wholes(bench, reference, Parts.of(variant.folder), computes)
+        wholes = _measure_wholes(bench, reference, ModelFiles.of(variant.folder), computes)
         encoder_s, decoder_s = bench.float_s()
     results = _results(blocks, figures)
     advice, notes = advise(results, quantizer.variant.components)
@@ -168,7 +159,7 @@ def _measure(
         speech=speech.name,
         n_clips=len(clips.loaded),
         n_tokens=bench.n_tokens,
-        unheard=clips.unheard,
+        unheard=clips.is_held_out,
         n_calibration_clips=len(quantizer.store.clip_ids()),
         inference_precision=computes.timing.precision,
         threads=computes.timing.threads,
@@ -186,39 +177,35 @@ def _measure(
 
 
 def _measure_block(
-    block: Block, quantizer: BlockQuantizer, reference: Parts, bench: BlockBench, advance: Advance
+    block: ModelBlock, quantizer: BlockQuantizer, reference: ModelFiles, bench: BlockBench, advance: Advance
 ) -> Figures:
     try:
-        with quantizer.quantized(block, reference, _nothing) as parts:
+        with quantizer.quantized(block, reference) as files:
             advance()
-            judged, error = bench.judge(parts)
+            compared, error = bench.compare(files)
             advance()
-            saving = bench.time(parts)
+            saving = bench.time(files)
             advance()
     except StageError as cause:
         raise StageError(f"{block.component}, {block.pattern}: {cause}") from cause
     logger.info(
-        "%s %s: %.5f nats, %+.4f s", block.component, block.pattern, judged.divergence, saving.saved_s
+        "%s %s: %.5f nats, %+.4f s", block.component, block.pattern, compared.kl_divergence, saving.saved_s
     )
-    return figures_of(judged, error, saving)
-
-
-def _nothing() -> None:
-    """Advance no bar: NNCF's calls are many, and of each block as many."""
+    return figures_of(compared, error, saving)
 
 
 def _measure_wholes(
-    bench: BlockBench, reference: Parts, quantized: Parts, computes: Computes
+    bench: BlockBench, reference: ModelFiles, quantized: ModelFiles, computes: ComputeSpecs
 ) -> tuple[WholeResult, ...]:
-    none = figures_of(*bench.judge(reference), bench.time(reference))
+    none = figures_of(*bench.compare(reference), bench.time(reference))
     saving = bench.time(quantized)
-    wholes = [(Extent.NONE, none), (Extent.ALL, figures_of(*bench.judge(quantized), saving))]
-    if computes.timing != computes.judging:
-        wholes.append((Extent.COMPUTED, figures_of(*bench.judge(quantized, computes.timing), saving)))
+    wholes = [(Extent.NONE, none), (Extent.ALL, figures_of(*bench.compare(quantized), saving))]
+    if computes.timing != computes.comparing:
+        wholes.append((Extent.COMPUTED, figures_of(*bench.compare(quantized, computes.timing), saving)))
     return tuple(WholeResult(extent=extent, **figures.model_dump()) for extent, figures in wholes)
 
 
-def _results(blocks: Sequence[Block], figures: Sequence[Figures]) -> tuple[BlockResult, ...]:
+def _results(blocks: Sequence[ModelBlock], figures: Sequence[Figures]) -> tuple[BlockResult, ...]:
     verdicts = imply([Cost(divergence=each.divergence, saved_s=each.saved_s) for each in figures])
     return tuple(
         BlockResult(

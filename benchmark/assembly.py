@@ -38,7 +38,7 @@ from sottovoce.optimize.checkpoint.resolve import published_id
 from sottovoce.optimize.search.report import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, ClipSet, count_by
 from sottovoce.statistics.accuracy import NORMALIZER
 from sottovoce.statistics.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks

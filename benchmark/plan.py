@@ -20,7 +20,7 @@ from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.resources import usable_cores
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClips
 from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file

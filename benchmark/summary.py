@@ -17,7 +17,7 @@ from sottovoce.benchmark.timing.journal import BlockRecord
 from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.errors import GateError, StageError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.properties import estimate_snr_db
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors

@@ -40,7 +40,7 @@ from sottovoce.errors import BundleError, InputError, OutputExistsError, SpecErr
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.loading import load
 from sottovoce.storage.artifacts import FileEntry, check_hashes, sha256_of_file
 from sottovoce.storage.folders import check_output_file
 from sottovoce.storage.locks import output_lock
@@ -113,7 +113,7 @@ def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: b
     with translated_os_errors(out), output_lock(out, note=reporter.note), _work_folder(out) as work:
         wheels, wheel_members, requirements = _wheels(packed, spec, work / WHEELS_FOLDER, reporter)
         with reporter.progress("transcribe golden clips", None):
-            golden = transcribe_golden_clips(Transcriber.load(variant.folder), spec.speech)
+            golden = transcribe_golden_clips(load(variant.folder), spec.speech)
         facts = bundle_facts(packed, spec, golden, wheels)
         members = [
             *packed.members(),

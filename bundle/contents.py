@@ -27,7 +27,7 @@ from sottovoce.errors import InputError
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant, VariantFacts
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, sha256_of_file
 from sottovoce.terms import Format, InstructionSet, Scheme
 

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from sottovoce.bundle.manifest import MODEL_FOLDER, BundleManifest, Floors, GoldenClip
 from sottovoce.machine.resources import peak_rss_bytes
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.runtime.transcript import Transcript
 from sottovoce.storage.documents import Document
 
@@ -43,7 +44,7 @@ class SelfTest(Document):
 def self_test(folder: Path, manifest: BundleManifest, threads: int | None = None) -> SelfTest:
     """Load the model of a bundle, transcribe its golden clips and compare."""
     started = time.perf_counter()
-    transcriber = Transcriber.load(folder / MODEL_FOLDER, threads=threads)
+    transcriber = load(folder / MODEL_FOLDER, threads=threads)
     load_s = time.perf_counter() - started
     clips = tuple(_outcome(transcriber, folder, clip) for clip in manifest.golden)
     rtfx = _rtfx(transcriber, folder, manifest.golden)

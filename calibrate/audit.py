@@ -27,7 +27,7 @@ from sottovoce.calibrate.leaks import (
 from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs, sha256_of_text, speaker_of

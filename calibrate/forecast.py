@@ -15,7 +15,7 @@ import numpy as np
 from sottovoce.errors import ResourceError
 from sottovoce.machine.environment import MachineRates
 from sottovoce.machine.resources import available_memory_bytes
-from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 from sottovoce.terms import InferencePrecision
 
@@ -45,7 +45,7 @@ class ModelShape:
     @property
     def encoder_states_bytes(self) -> int:
         """One encoder output, float32, shape (1500, d_model)."""
-        return WINDOW_FRAMES // 2 * self.d_model * FLOAT_BYTES
+        return WINDOW_POSITIONS * self.d_model * FLOAT_BYTES
 
     @property
     def sequence_bytes(self) -> int:
@@ -55,13 +55,13 @@ class ModelShape:
     @property
     def keys_and_values_bytes(self) -> int:
         """Keys and values of all decoder layers for the longest sequence."""
-        positions = WINDOW_FRAMES // 2 + MAX_TOKENS
+        positions = WINDOW_POSITIONS + MAX_TOKENS
         return 2 * self.decoder_layers * positions * self.d_model * FLOAT_BYTES
 
     @property
     def encoder_macs(self) -> int:
         """Multiply-accumulates of one window: convolutions, projections and feed-forward, attention."""
-        positions = WINDOW_FRAMES // 2
+        positions = WINDOW_POSITIONS
         convolutions = KERNEL * self.d_model * (WINDOW_FRAMES * self.n_mels + positions * self.d_model)
         layer = 12 * positions * self.d_model**2 + 2 * positions**2 * self.d_model
         return convolutions + self.encoder_layers * layer
@@ -75,7 +75,7 @@ class ModelShape:
     def step_bytes(self) -> int:
         """Bytes that a step reads: weights of decoder and output layer, keys and values of the audio."""
         weights = 14 * self.decoder_layers * self.d_model**2 + self.vocab_size * self.d_model
-        cross = 2 * self.decoder_layers * (WINDOW_FRAMES // 2) * self.d_model
+        cross = 2 * self.decoder_layers * WINDOW_POSITIONS * self.d_model
         return FLOAT_BYTES * (weights + cross)
 
 
@@ -175,7 +175,7 @@ def forecast_time(shape: ModelShape, work: Work, rates: MachineRates) -> TimeFor
     )
 
 
-PRODUCT_ROWS, PRODUCT_SIZE = 1500, 1024
+PRODUCT_ROWS, PRODUCT_SIZE = WINDOW_POSITIONS, 1024
 READ_FLOATS = 1 << 25
 """128 MiB: larger than a CPU cache."""
 N_TRIES = 3
@@ -203,7 +203,7 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
     """Forecast the peak memory and the disk space of recording `n_clips` sequences, and add the time."""
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
-    naive_step = shape.keys_and_values_bytes * 1500 // (1500 + MAX_TOKENS)
+    naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(
         peak_memory_bytes=int(
             PROCESS_BYTES + WEIGHT_COPIES * shape.weight_bytes + working + 2 * shape.sequence_bytes

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from sottovoce.calibrate.coverage import Finding, Fingerprint, Topic
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, stated_duration_s
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import sha256_of_text, sha256_of_wave, speaker_of

@@ -36,7 +36,7 @@ from sottovoce.machine.resources import PeakMemory
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips, transcribable, usable_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
-from sottovoce.runtime.audio.features import WINDOW_S
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
+from sottovoce.runtime.audio.decode import Wave, decode_audio, is_silent
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.properties import sha256_of_wave
 

@@ -36,7 +36,7 @@ from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, Recipe
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
+from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 from sottovoce.storage.artifacts import Manifest
 from sottovoce.terms import ElasticSpec

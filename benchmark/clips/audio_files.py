@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.benchmark.schema.clips import ClipRow
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 
 FOLDER = "audio"

@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from sottovoce.benchmark.engines.engine import WINDOW_S
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.speech.clips import Clip, ClipSet, select_clips, usable_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, load_clips
 from sottovoce.speech.properties import sha256_of_wave

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 
 LENGTH_S = 10.0
 HUM_HZ = 50.0

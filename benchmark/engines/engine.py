@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ DEFAULT_ENGINE = "sottovoce"
 
 AA_SUFFIX = " again"
 """Suffix of the entry that measures another one in a second process (A/A check)."""
-
-WINDOW_S = 30.0
-"""Whisper's window: longer audio takes several."""
-
-SAMPLE_RATE_HZ = 16_000
-"""As in `runtime.audio`, which imports FFmpeg: a cold start of another engine must not."""
 
 Transcribe = Callable[["Wave", str | None], str]
 """Transcribes a wave, float32, shape (n_samples,), 16 kHz, in a language; None detects it."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sottovoce.benchmark.engines.engine import (
-    SAMPLE_RATE_HZ,
     ConvertingEngine,
     EngineSpec,
     Entry,
@@ -18,6 +17,7 @@ from sottovoce.benchmark.engines.engine import (
 )
 from sottovoce.benchmark.engines.transcription import StageClock, TimedTranscript
 from sottovoce.errors import SpecError
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Ctranslate2Type, Format, Stage
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
-from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
+from sottovoce.runtime.model.base import Decoder, Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.model.layout import component_path, layout_of
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.terms import Component, InferencePrecision, Layout
 
 N_ENCODER_CALLS = 10
@@ -26,7 +27,6 @@ N_STEPS = 30
 N_TOKENS = 100
 """Tokens before a timed step."""
 
-WINDOW_POSITIONS = WINDOW_FRAMES // 2
 INT8 = "i8"
 
 FLOAT_BYTES = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sottovoce.benchmark.schema.precision import Precision
     from sottovoce.runtime.audio.decode import Wave
     from sottovoce.runtime.options import TranscribeOptions
-    from sottovoce.runtime.transcriber import Transcriber
+    from sottovoce.runtime.protocol import Transcriber
 
 LIBRARIES = {
     Format.OPENVINO: "openvino",
@@ -53,17 +53,17 @@ class SottovoceEngine(Engine):
     takes_long = True
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
-        from sottovoce.runtime.transcriber import Transcriber
+        from sottovoce.runtime.loading import load
 
         self._folder = folder
         self._compute = compute
         self._parts = components_of(folder)
-        self._transcriber = Transcriber.load(folder, compute=compute)
+        self._transcriber = load(folder, compute=compute)
 
     @classmethod
     def import_libraries(cls, folder: Path) -> None:
         """Import our runtime, and the library of the variant's format."""
-        from sottovoce.runtime import transcriber  # noqa: F401
+        from sottovoce.runtime import loading  # noqa: F401
 
         library = LIBRARIES[format_of(folder)]
         if find_spec(library) is not None:  # otherwise loading names the extra that installs it
@@ -72,9 +72,9 @@ class SottovoceEngine(Engine):
     @classmethod
     def open_cold(cls, spec: EngineSpec) -> Transcribe:
         """Load a variant in our runtime."""
-        from sottovoce.runtime.transcriber import Transcriber
+        from sottovoce.runtime.loading import load
 
-        transcriber = Transcriber.load(spec.folder, compute=spec.compute)
+        transcriber = load(spec.folder, compute=spec.compute)
         return lambda wave, language: transcriber.transcribe(wave, _options(transcriber, language)).text
 
     def transcribe(self, wave: "Wave", language: str | None) -> TimedTranscript:
@@ -150,4 +150,4 @@ def _options(transcriber: "Transcriber", language: str | None, **more: Any) -> "
     from sottovoce.runtime.options import TranscribeOptions
 
     known = language if language in transcriber.languages else None
-    return TranscribeOptions(language=known, with_timestamps=False, temperatures=(0.0,), **more)
+    return TranscribeOptions(language=known, without_timestamps=True, temperature=0.0, **more)

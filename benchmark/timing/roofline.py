@@ -15,6 +15,7 @@ from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.benchmark.engines.probe import INT8
 from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
 from sottovoce.machine.environment import MachineRates
+from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import InferencePrecision
 
@@ -33,7 +34,7 @@ class RateSpec:
         gemv_size: of the square float32 weights that are read once: 256 MiB, larger than any cache.
     """
 
-    rows: int = 1500
+    rows: int = WINDOW_POSITIONS
     size: int = 2048
     depth: int = 4
     gemv_size: int = 8192

@@ -15,7 +15,7 @@ from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.errors import StageError
 from sottovoce.progress import Reporter
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.layout import format_of
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Format

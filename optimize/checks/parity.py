@@ -13,12 +13,13 @@ from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread, quie
 from sottovoce.runs import Parity
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.decoding.greedy import Attempt, decode_greedily, prefill
+from sottovoce.runtime.decoding.attempt import Attempt, prefill
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
+from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Decoder, Encoded, States
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, States, load_decoder
-from sottovoce.runtime.model.encoder import load_encoder_graph
+from sottovoce.runtime.model.load import load_decoder, load_encoder_graph
 from sottovoce.runtime.transcript import Task
 
 MAX_ENCODER_DIFFERENCE = 1e-3
@@ -128,9 +129,10 @@ def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, refer
         language=reference.clip.language or "en", task=Task.TRANSCRIBE, with_timestamps=False
     )
     decoder.start(Encoded(states))
-    begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
+    prefilled = prefill(decoder, prompt, special)
     filters = LogitFilters(special, with_timestamps=False)
-    return decode_greedily(decoder, begin, filters, end=special.end, limit=max(1, len(reference.tokens)))
+    (attempt,) = Greedy().decode(decoder, prefilled, filters, [max(1, len(reference.tokens))])
+    return attempt
 
 
 def _check_states(name: str, states: NDArray[np.float32], reference: Reference) -> float:

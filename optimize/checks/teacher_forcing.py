@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.progress import Reporter
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.greedy import decode_greedily, prefill, token_limit
+from sottovoce.runtime.decoding.attempt import prefill, token_limit
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
+from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Decoder, Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, load_decoder
 from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.speech.loading import LoadedClip
 
@@ -114,9 +117,9 @@ class Candidate:
         special = self._tokenizer.special
         encoded = self._encode(clip.wave)
         self._decoder.start(encoded)
-        begin = prefill(self._decoder, prompt, start=special.start, no_speech=special.no_speech)
+        prefilled = prefill(self._decoder, prompt, special)
         limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
-        attempt = decode_greedily(self._decoder, begin, self._filters, end=special.end, limit=limit)
+        (attempt,) = Greedy().decode(self._decoder, prefilled, self._filters, [limit])
         tokens = (*attempt.tokens, special.end)
         rows = self._rows(encoded, prompt, tokens)
         likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)

@@ -21,8 +21,8 @@ from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.encoder import load_encoder_graph
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
+from sottovoce.runtime.model.load import load_encoder_graph
 from sottovoce.terms import Component, Ctranslate2Type, Scheme
 
 EXTRA = "ct2"

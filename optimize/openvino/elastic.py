@@ -22,13 +22,9 @@ from sottovoce.optimize.openvino.padding_states import (
     cluster,
     speech_frames,
 )
-from sottovoce.runtime.audio.features import HOP_SAMPLES, Features
-from sottovoce.runtime.model.elastic import (
-    NO_POSITION,
-    WINDOW_POSITIONS,
-    SilenceStates,
-    plan_window,
-)
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_POSITIONS
+from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.model.elastic import NO_POSITION, SilenceStates, plan_window
 from sottovoce.terms import ElasticSpec
 
 TABLE_RANK = 3

@@ -23,9 +23,14 @@ from scipy.cluster.vq import kmeans2
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
-from sottovoce.runtime.audio.features import WINDOW_FRAMES, Features
+from sottovoce.runtime.audio.constants import (
+    FRAMES_PER_POSITION,
+    POSITIONS_PER_S,
+    WINDOW_FRAMES,
+    WINDOW_POSITIONS,
+)
+from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import FRAMES_PER_POSITION, POSITIONS_PER_S, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 

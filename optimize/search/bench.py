@@ -26,9 +26,10 @@ from sottovoce.optimize.search.report import TrialOutcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.protocol import Transcriber
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.statistics.accuracy import normalize, word_errors
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
@@ -80,7 +81,7 @@ class TrialBench:
         folder = spec.run / spec.baseline
         reporter = reporter or Silent()
         self._teachers = generate_teachers(Candidate.load(folder, compute), spec.judge_clips, reporter)
-        self._baseline = Transcriber.load(folder, compute=compute)
+        self._baseline = load(folder, compute=compute)
         with reporter.progress("count the baseline's word errors", len(spec.confirm_clips)) as advance:
             self._baseline_errors = []
             for clip in spec.confirm_clips:
@@ -131,7 +132,7 @@ class TrialBench:
         with clock.time("judge"):
             candidate = Candidate.load(folder, compute)
             compared, is_pruned = compare_until(candidate, self._teachers, worst_divergence)
-        transcriber = Transcriber.load(folder, compute=compute)
+        transcriber = load(folder, compute=compute)
         with clock.time("count word errors"):
             increase = None if is_pruned else self._wer_increase(transcriber)
         with clock.time("time"):
@@ -191,7 +192,7 @@ def compare_until(
 
 def _transcribe(transcriber: Transcriber, clip: LoadedClip) -> str:
     language = clip.clip.language if clip.clip.language in transcriber.languages else None
-    options = TranscribeOptions(language=language, with_timestamps=False, temperatures=(0.0,))
+    options = TranscribeOptions(language=language, without_timestamps=True, temperature=0.0)
     return transcriber.transcribe(clip.wave, options).text
 
 

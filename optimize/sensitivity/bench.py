@@ -11,8 +11,8 @@ from sottovoce.optimize.sensitivity.report import Figures
 from sottovoce.optimize.sensitivity.timing import Saving, Work, both, decoding, encoding, time_in_turns
 from sottovoce.progress import Reporter
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.model.base import Decoder
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.speech.loading import LoadedClip
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
 from sottovoce.runtime.audio.features import Features, log_mel
+from sottovoce.runtime.model.base import Decoder, Encoded, EncoderGraph
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Decoder, Encoded, StatefulDecoder, StatelessDecoder
 from sottovoce.runtime.model.elastic import ElasticPlan, SilenceStates
-from sottovoce.runtime.model.encoder import Encoder, EncoderGraph
+from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import component_path, components_of
-from sottovoce.runtime.model.openvino.memory import GraphFile
+from sottovoce.runtime.model.load import compile_decoder
 from sottovoce.terms import Component
 
 
@@ -57,8 +57,7 @@ class ModelFiles:
 
     def load_decoder(self, compute: ComputeSpec) -> Decoder:
         """Load the decoder."""
-        files = [GraphFile(path) for path in self.decoders]
-        return StatefulDecoder(files[0], compute) if len(files) == 1 else StatelessDecoder(files, compute)
+        return compile_decoder(self.decoders, compute).session()
 
 
 def window_of(encoder: Encoder, clip: TeacherSequence) -> tuple[Features, ElasticPlan]:

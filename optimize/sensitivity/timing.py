@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
 from sottovoce.optimize.sensitivity.model_files import window_of
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.model.decoder import Decoder, Encoded
+from sottovoce.runtime.model.base import Decoder, Encoded
 from sottovoce.runtime.model.elastic import ElasticPlan
 from sottovoce.runtime.model.encoder import Encoder
 

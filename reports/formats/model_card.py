@@ -157,7 +157,7 @@ def _loading(results: Results) -> Iterator[str]:
     folder = json.dumps(one_line(name), ensure_ascii=False)
     yield "With `pip install sottovoce`, which needs no torch:"
     yield code_block(
-        f"from sottovoce.runtime import Transcriber\n\ntranscriber = Transcriber.load({folder})\n"
+        f"from sottovoce.runtime import load\n\ntranscriber = load({folder})\n"
         'print(transcriber.transcribe("speech.wav").text)',
         "python",
     )

@@ -17,20 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.features import FRAMES_PER_S, HOP_SAMPLES, WINDOW_FRAMES
-from sottovoce.runtime.model.decoder import Encoded, States
+from sottovoce.runtime.audio.constants import (
+    FRAMES_PER_POSITION,
+    FRAMES_PER_S,
+    HOP_SAMPLES,
+    POSITIONS_PER_S,
+    WINDOW_FRAMES,
+    WINDOW_POSITIONS,
+)
+from sottovoce.runtime.model.base import Encoded, States
 from sottovoce.terms import ElasticSpec
 
 SILENCE_NAME = "silence_states.safetensors"
 
 STATES_RANK = 2
-
-FRAMES_PER_POSITION = 2
-"""The encoder's second convolution has stride 2."""
-
-WINDOW_POSITIONS = WINDOW_FRAMES // FRAMES_PER_POSITION
-
-POSITIONS_PER_S = FRAMES_PER_S // FRAMES_PER_POSITION
 
 NO_POSITION = 1e-30
 """Number of positions that a state to be left out stands for; its logarithm is finite, its share nothing."""

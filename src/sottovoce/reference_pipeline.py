@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.model.compute import ComputeSpec

@@ -7,7 +7,8 @@ import pytest
 
 from sottovoce.benchmark.clips.audio_files import write_audio
 from sottovoce.benchmark.clips.sounds import Sound, make_sounds
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from tests.support.tones import tone

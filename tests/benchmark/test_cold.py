@@ -15,9 +15,9 @@ from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
 from sottovoce.benchmark.timing.cold import ColdRequest
 from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_cold
 from sottovoce.errors import StageError
+from sottovoce.runtime import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
 from tests.support.engines import FakeEngines
 from tests.support.tones import tone
 
@@ -52,8 +52,8 @@ def spec(folder: Path) -> EngineSpec:
 
 def test_a_cold_start_gives_the_transcript_with_its_time_and_memory(baseline: Path) -> None:
     cold = start_cold(spec(baseline), tone(1.0), "en")
-    options = TranscribeOptions(language="en", with_timestamps=False, temperatures=(0.0,))
-    assert cold.text == Transcriber.load(baseline, threads=1).transcribe(tone(1.0), options).text
+    options = TranscribeOptions(language="en", without_timestamps=True, temperature=0.0)
+    assert cold.text == load(baseline, threads=1).transcribe(tone(1.0), options).text
     assert cold.seconds > 0.1
     assert cold.peak_rss_bytes > 50 << 20
 

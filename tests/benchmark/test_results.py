@@ -15,7 +15,8 @@ from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
 from sottovoce.runs import check_files, read_run
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Stage

@@ -8,7 +8,8 @@ from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
 from sottovoce.benchmark.engines.torch import DynamicTorchEngine, TorchEngine, with_processor
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Stage
 from tests.support.checkpoints import TINY_MAX_TOKENS, tiny_checkpoint

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.calibrate.coverage import RecordedClip, Topic, find_gaps, summarize_coverage
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs
 from tests.support.tones import tone
 

@@ -18,7 +18,7 @@ from sottovoce.calibrate.leaks import (
     fingerprint_evaluation,
     take_fingerprint,
 )
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.properties import normalize_text, sha256_of_text, sha256_of_wave, speaker_of

@@ -16,9 +16,10 @@ from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, QuantizedVariant
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.audio.features import WINDOW_FRAMES, log_mel
+from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import onnx_path
@@ -31,7 +32,7 @@ from tests.characterization.frozen import Golden, check_transcripts, count_opera
 
 pytestmark = pytest.mark.slow
 
-PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
+PLAIN = TranscribeOptions(without_timestamps=True, temperature=0.0)
 
 W8A8, W8 = (
     ComponentQuantization(scheme=Scheme.W8A8, smooth_quant_alpha=0.8),
@@ -79,7 +80,7 @@ def test_the_variant_generates_the_tokens_of_pytorch(
 
 
 def test_both_formats_transcribe_alike(tiny_run: Path, fp32: Path, clips: list[tuple[Clip, Wave]]) -> None:
-    transcribers = [Transcriber.load(folder) for folder in (fp32, tiny_run / "fp32")]
+    transcribers = [load(folder) for folder in (fp32, tiny_run / "fp32")]
     for _, wave in clips:
         found, expected = (transcriber.transcribe(wave, PLAIN).text for transcriber in transcribers)
         assert found == expected != ""
@@ -89,7 +90,7 @@ def test_int8_hears_what_float_hears(fp32: Path, int8: Path, clips: list[tuple[C
     references = [normalize(clip.text or "", "en") for clip, _ in clips]
     errors = []
     for folder in (fp32, int8):
-        transcriber = Transcriber.load(folder)
+        transcriber = load(folder)
         said = [normalize(transcriber.transcribe(wave, PLAIN).text, "en") for _, wave in clips]
         errors.append(jiwer.wer(references, said))
     assert errors[1] <= errors[0] + 0.05

@@ -10,8 +10,8 @@ from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.whisper_cpp import GgmlType, WhisperCppEngine
 from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize, word_errors
@@ -40,7 +40,7 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
 def test_whisper_cpp_transcribes_as_the_baseline_does(spec: EngineSpec, tiny_run: Path) -> None:
     engine = make_engine(spec)()
     clips = load_clips(read_speech(str(demo_speech())).clips, wanted=8).loaded
-    baseline = Transcriber.load(tiny_run / "fp32")
+    baseline = load(tiny_run / "fp32")
     found = [normalize(engine.transcribe(clip.wave, "en").text, "en") for clip in clips]
     expected = [normalize(baseline.transcribe(clip.wave).text, "en") for clip in clips]
     assert word_errors(" ".join(expected), " ".join(found)).wer <= MAX_WER

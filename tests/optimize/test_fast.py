@@ -23,7 +23,7 @@ from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import Run, read_run
-from sottovoce.runtime.audio.features import WINDOW_FRAMES
+from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import FULL_WINDOW
 from sottovoce.runtime.model.encoder import Encoder

@@ -22,7 +22,7 @@ from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe, override_recipe
 from sottovoce.runs import Run, VariantFacts, read_run
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
@@ -36,7 +36,7 @@ EXPORTS = (
 N_WEIGHTS = 318_464
 """Weights in the matrices of the tiny checkpoint, without tables of positions."""
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
+GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_the_onnx_int8_variant_is_quantized_and_transcribes(onnx_run: Run) -> No
     }
     assert all(facts.fidelity is not None for facts in parts.values())
     assert (variant.folder / SILENCE_NAME).is_file()
-    assert Transcriber.load(onnx_run.folder).transcribe(tone(3.0), GREEDY).text != ""
+    assert load(onnx_run.folder).transcribe(tone(3.0), GREEDY).text != ""
 
 
 def test_an_onnx_variant_is_quantized_again_with_other_settings(onnx_run: Run, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, qua
 from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
@@ -226,8 +226,8 @@ def test_an_int8_variant_is_made_and_transcribes(
     loaded = SilenceStates.load(into)
     assert loaded is not None
     assert (into / SILENCE_NAME).stat().st_size > 1500 * 64 * 2
-    options = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
-    assert Transcriber.load(into).transcribe(tone(3.0), options).text != ""
+    options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
+    assert load(into).transcribe(tone(3.0), options).text != ""
 
 
 def test_components_that_the_recipe_leaves_float_are_those_of_the_source(

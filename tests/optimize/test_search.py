@@ -18,7 +18,7 @@ import yaml
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
-from sottovoce.runtime.transcriber import Transcriber
+from sottovoce.runtime.loading import load
 from sottovoce.storage.artifacts import read_manifest, write_manifest
 from tests.support.tones import tone, write_wav
 from tests.support.torture import left_over
@@ -120,7 +120,7 @@ def _check_result(out: Path, report: SearchReport) -> None:
     symmetric = report.best.settings["quantize.components.encoder.symmetric"]
     assert found.recipe.quantize.components.encoder.symmetric == symmetric
     assert found.variant("int8-best").facts.components
-    assert Transcriber.load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
+    assert load(out).transcribe(_tone()).duration_s == pytest.approx(2.0)
     assert left_over(out) == []
     assert {path.name for path in (out / "search").iterdir()} == {"study.db", "search.json", "judged.jsonl"}
     assert SearchReport.model_validate_json((out / "search" / "search.json").read_bytes()) == report

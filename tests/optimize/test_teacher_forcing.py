@@ -21,10 +21,10 @@ from sottovoce.optimize.checks.teacher_forcing import (
     kl_divergence,
 )
 from sottovoce.progress import Silent
+from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import Transcriber
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component
@@ -49,12 +49,12 @@ def compared(folder: Path, teachers: tuple[TeacherSequence, ...]) -> Comparison:
 def test_the_baseline_generates_the_tokens_of_its_transcript(
     baseline: Path, clips: tuple[LoadedClip, ...], teachers: tuple[TeacherSequence, ...]
 ) -> None:
-    transcriber = Transcriber.load(baseline)
+    transcriber = load(baseline)
     options = TranscribeOptions(
         language="en",
-        with_timestamps=False,
-        temperatures=(0.0,),
-        log_probability_limit=-1e9,  # a random model is never sure
+        without_timestamps=True,
+        temperature=0.0,
+        log_prob_threshold=-1e9,  # a random model is never sure
         vad_filter=False,
     )
     for clip, teacher in zip(clips, teachers, strict=True):

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_POSITIONS, WINDOW_SAMPLES
 from sottovoce.runtime.model.elastic import (
     COARSE_FRAMES,
     FULL_WINDOW,
     SILENCE_NAME,
-    WINDOW_POSITIONS,
     ElasticPlan,
     SilenceStates,
     n_stored,

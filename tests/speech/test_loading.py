@@ -50,7 +50,7 @@ def test_rejected_clips_are_replaced_by_the_next_and_named_with_their_reason() -
     assert [item.clip.clip_id for item in loaded.loaded] == ["one", "two"]
     reasons = {item.clip_id: item.reason for item in loaded.rejected}
     assert reasons["gone.wav"] == "gone.wav does not exist; check the path"
-    assert reasons["broken"].startswith("broken is no audio that FFmpeg can read")
+    assert reasons["broken"].startswith("broken is not audio that FFmpeg can read")
     assert reasons["quiet"] == "silent, left out"
     assert reasons["long"] == "31.70 s long; Whisper's window is 30 s, left out"
     assert [item.is_broken for item in loaded.rejected] == [True, True, False, False]

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, decode_audio, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import decode_audio, is_silent
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.sets import read_speech
 from sottovoce.speech.sets.languages import to_whisper_language

@@ -9,7 +9,8 @@ from functools import partial
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Load
 from sottovoce.benchmark.engines.transcription import TimedTranscript
 from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.terms import Stage
 
 FAKE_STAGE_SHARES = {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 
 CORPUS = (
     "the harbor lights went out one by one before the storm reached the coast",

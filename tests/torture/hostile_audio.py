@@ -26,9 +26,9 @@ SUBJECT = """
 import sys
 from pathlib import Path
 from sottovoce.errors import SottovoceError
-from sottovoce.runtime import Transcriber
+from sottovoce.runtime import load
 try:
-    transcript = Transcriber.load(Path(sys.argv[1])).transcribe(Path(sys.argv[2]))
+    transcript = load(Path(sys.argv[1])).transcribe(Path(sys.argv[2]))
     print("transcript", repr(transcript.text[:60]))
 except SottovoceError as error:
     print("error", type(error).__name__, repr(str(error)))

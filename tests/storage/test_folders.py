@@ -91,7 +91,10 @@ def test_a_kill_between_two_renames_is_put_right(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_to_be_written_is_kept(force: bool, tmp_path: Path) -> None:  # noqa: FBT001 - data
     notes = tmp_path / "notes.txt"
     notes.write_text("years of work", encoding="utf-8")
-    with pytest.raises(InputError, match=r"is not a folder.*does not delete it"), new_folder(notes, force=force):
+    with (
+        pytest.raises(InputError, match=r"is not a folder.*does not delete it"),
+        new_folder(notes, force=force),
+    ):
         pytest.fail("work began")
     assert notes.read_text(encoding="utf-8") == "years of work"
     assert names(tmp_path) == ["notes.txt"]

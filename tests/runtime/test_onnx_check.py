@@ -111,7 +111,7 @@ def is_refused(path: Path) -> bool:
     try:
         check_onnx(path)
     except InputError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - whether it is refused is what is asked
+        assert "\n" not in str(error)  # noqa: PT017 - whether it is refused is the question
         return True
     return False
 

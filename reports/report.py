@@ -4,11 +4,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.reports.formats import ReportFormat
-from sottovoce.storage.artifacts import write_text
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import check_output_file
 from sottovoce.storage.locks import output_lock
 
@@ -45,7 +46,7 @@ def write_report(
         raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
     check_output_file(out, force=force)
     text = make_report(results_path, kind, has_audio=has_audio)
-    with told_plainly(out), output_lock(out):
+    with translated_os_errors(out), output_lock(out):
         check_output_file(out, force=force)
         write_text(out, text)
     return out

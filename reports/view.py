@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.accuracy import (
     describe_disagreement,

@@ -1,22 +1,35 @@
-"""What a device runs: Whisper on OpenVINO, without torch and transformers."""
+"""Transcribe with a variant: Whisper on OpenVINO, ONNX Runtime or CTranslate2, without torch and transformers."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sottovoce.runtime.loading import load
     from sottovoce.runtime.options import TranscribeOptions
-    from sottovoce.runtime.transcriber import Transcriber
+    from sottovoce.runtime.protocol import SegmentStream, Transcriber
     from sottovoce.runtime.transcript import Segment, Task, Timings, Transcript, Word
 
-__all__ = ["Segment", "Task", "Timings", "TranscribeOptions", "Transcriber", "Transcript", "Word"]
+__all__ = [
+    "Segment",
+    "SegmentStream",
+    "Task",
+    "Timings",
+    "TranscribeOptions",
+    "Transcriber",
+    "Transcript",
+    "Word",
+    "load",
+]
 
 _HOMES = {
     "Segment": "transcript",
+    "SegmentStream": "protocol",
     "Task": "transcript",
     "Timings": "transcript",
     "TranscribeOptions": "options",
-    "Transcriber": "transcriber",
+    "Transcriber": "loading",
     "Transcript": "transcript",
     "Word": "transcript",
+    "load": "loading",
 }
 
 

@@ -1,21 +1,21 @@
-"""Many clips as one recording: each in a slot of its own, so that windows of all of them are decoded in batches."""
+"""Many clips as one recording: each in a slot of its own, so that their windows are decoded in batches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.decoding.window_decoder import DetectedLanguage
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
+from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.transcript import Segment, Timings, Transcript
 from sottovoce.runtime.vad.segmenter import AudioWindow
 
 SLOT_S = 2 * WINDOW_S
-"""From the start of a clip to that of the next: times are not mistaken for those of a neighbour."""
+"""From the start of a clip to that of the next, so that times belong to one clip only."""
 
 
-def place(waves: Sequence[Wave]) -> tuple[AudioWindow, ...]:
+def assign_slots(waves: Sequence[Wave]) -> tuple[AudioWindow, ...]:
     """Put each clip in its slot.
 
     Raises:
@@ -25,13 +25,13 @@ def place(waves: Sequence[Wave]) -> tuple[AudioWindow, ...]:
         if len(wave) > WINDOW_SAMPLES:
             raise InputError(
                 f"wave {number} is {len(wave) / SAMPLE_RATE_HZ:.1f} s long; clips of at most {WINDOW_S} s are transcribed "
-                "together, longer audio alone"
+                "in batches, longer audio alone"
             )
     return tuple(AudioWindow(start_s=number * float(SLOT_S), wave=wave) for number, wave in enumerate(waves))
 
 
 def audible(clips: Sequence[AudioWindow]) -> tuple[AudioWindow, ...]:
-    """Leave out what is digital silence, or next to nothing."""
+    """Leave out digital silence, and clips shorter than a frame of features."""
     return tuple(clip for clip in clips if len(clip.wave) >= HOP_SAMPLES and not is_silent(clip.wave))
 
 
@@ -44,14 +44,14 @@ def group(
         clips: in slots.
         languages: by the start of a slot; clips without one are left out.
     """
-    heard = sorted(
+    ordered = sorted(
         (clip for clip in clips if clip.start_s in languages),
         key=lambda clip: (languages[clip.start_s], -len(clip.wave)),
     )
-    return tuple(tuple(alike) for _, alike in groupby(heard, key=lambda clip: languages[clip.start_s]))
+    return tuple(tuple(alike) for _, alike in groupby(ordered, key=lambda clip: languages[clip.start_s]))
 
 
-def take_apart(
+def split_by_clip(
     clips: Sequence[AudioWindow],
     segments: Sequence[Segment],
     detected: Sequence[DetectedLanguage],

@@ -1,27 +1,27 @@
 """Transcribe with a CTranslate2 variant, through faster-whisper.
 
-faster-whisper comes with the extra `ct2`; it is imported when such a variant is loaded. It decodes: what our own
-decoding does for the other formats, elastic windows and a second look at doubtful texts, it does not do.
+faster-whisper comes with the extra `ct2`; it is imported when such a variant is loaded. It decodes without what
+sottovoce's own decoding does for the other formats: elastic windows, and recovery of speech that a text leaves out.
 
-Weights of a type that CTranslate2's kernels for this CPU do not know are turned into another when they are loaded:
-float16 and bfloat16 into float32, int16 into INT8.
+Weights of a type that CTranslate2's kernels for this CPU do not support are converted when they are loaded: float16 and
+bfloat16 to float32, int16 to INT8.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_SAMPLES
-from sottovoce.runtime.audio.stream import BlockStream
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.window_decoder import DetectedLanguage
+from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.transcriber import DEFAULT_OPTIONS, Progress, Transcriber
+from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.terms import Component
 
@@ -30,7 +30,7 @@ PHASES: Mapping[str, Phase] = {
     "encode": Phase.ENCODER,
     "add_word_timestamps": Phase.ALIGNMENT,
 }
-"""What faster-whisper calls its parts. Its decoder tells no first pass from a step, and is `other`."""
+"""What faster-whisper calls its parts. It does not separate the decoder's prefill from its steps: both are `other`."""
 
 AS_STORED = "default"
 """The compute type that is the file's, or the nearest that the CPU has kernels for."""
@@ -60,13 +60,13 @@ def open_model(folder: Path, compute: ComputeSpec) -> Any:
                 str(folder), device="cpu", compute_type=AS_STORED, cpu_threads=compute.threads
             )
     except Exception as cause:  # CTranslate2 and tokenizers raise several kinds
-        told = " ".join(str(cause).split())[:200]
-        raise InputError(f"{folder} cannot be read: {told}; make the variant again") from cause
+        message = " ".join(str(cause).split())[:200]
+        raise InputError(f"{folder} cannot be read: {message}; make the variant again") from cause
 
 
 @contextmanager
 def errors_only() -> Iterator[None]:
-    """Keep CTranslate2 from writing to standard error which type it turns weights into: `precision` tells."""
+    """Keep CTranslate2 from writing to standard error which type it converts weights to."""
     import ctranslate2
 
     level = ctranslate2.get_log_level()
@@ -93,20 +93,50 @@ class _Clocked:
         return getattr(self._part, name)
 
 
-class Ctranslate2Transcriber(Transcriber):
-    """A CTranslate2 variant in faster-whisper, behind the same calls as any other variant."""
+class Ctranslate2Transcriber:
+    """A CTranslate2 variant in faster-whisper; see `Transcriber`."""
 
-    def _open(self, folder: Path, compute: ComputeSpec) -> None:
-        self._model = open_model(folder, compute)
+    def __init__(self, model: Any) -> None:
+        """Open a session.
+
+        Args:
+            model: `faster_whisper.WhisperModel`, whose weights all sessions share.
+        """
+        self._shared = model
+        self._model = copy(model)
         self._parts = [_Clocked(getattr(self._model, name), phase) for name, phase in PHASES.items()]
         for name, part in zip(PHASES, self._parts, strict=True):
             setattr(self._model, name, part)
-        self._end = int(self._model.hf_tokenizer.token_to_id(END_NAME))
+        self._end = int(model.hf_tokenizer.token_to_id(END_NAME))
+        self._is_multilingual = bool(model.model.is_multilingual)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that the model knows."""
+        """Codes of the languages that the model can transcribe."""
         return tuple(self._model.supported_languages)
+
+    def segments(
+        self,
+        audio: Audio,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> SegmentStream:
+        """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
+        self._check(options)
+        return SegmentStream(audio, options, self._transcribe, name=name, progress=progress)
+
+    def transcribe(
+        self,
+        audio: Audio,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Transcript:
+        """Transcribe audio of any length; see `Transcriber`."""
+        return self.segments(audio, options, name=name, progress=progress).transcript()
 
     def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
@@ -116,78 +146,74 @@ class Ctranslate2Transcriber(Transcriber):
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
-        if not self._model.model.is_multilingual:
-            return self._uncovered_speech(TranscribeOptions())
+        if not self._is_multilingual:
+            return self._default_language(DEFAULT_OPTIONS)
         language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
         return DetectedLanguage(language=str(language), probability=float(probability))
 
+    def new_session(self) -> "Ctranslate2Transcriber":
+        """Return a transcriber with the same model, for another stream or thread."""
+        return Ctranslate2Transcriber(self._shared)
+
     def compiled(self, component: Component) -> Any:  # noqa: ARG002 - one model is all components
-        """Return the model (`ctranslate2.models.Whisper`), whichever component is asked for."""
+        """Return the model (`ctranslate2.models.Whisper`), which is all components."""
         return self._model.model
 
     def _check(self, options: TranscribeOptions) -> None:
-        if self._model.model.is_multilingual:
-            if options.language is not None and options.language not in self.languages:
+        language = options.language or "en"
+        if self._is_multilingual:
+            if language not in self.languages:
                 raise SpecError(
-                    f"unknown language {options.language}{nearest(options.language, self.languages)}; give a code such "
-                    "as en or de"
+                    f"unknown language {language}{nearest(language, self.languages)}; give a code such as en or de"
                 )
-        elif options.language not in (None, "en") or options.task is Task.TRANSLATE:
-            raise SpecError(
-                f"this model knows English only, not {options.task} of {options.language or 'en'}"
-            )
-        if options.condition_on_previous_text and not options.with_timestamps:
-            raise SpecError("sequential mode needs timestamps: they tell where the next window starts")
+        elif language != "en" or options.task is Task.TRANSLATE:
+            raise SpecError(f"this model knows English only, not {options.task} of {language}")
 
-    def _transcribe(
-        self, stream: BlockStream, options: TranscribeOptions, clock: PhaseClock, told: Progress
-    ) -> tuple[list[Segment], DetectedLanguage]:
-        wave = stream.read()
+    def _transcribe(self, stream: SegmentStream) -> Iterator[Segment]:
+        options = stream.options
+        stream.detected = self._default_language(options)
+        wave = stream.audio.read()
         if len(wave) < HOP_SAMPLES or is_silent(wave):
-            return [], self._uncovered_speech(options)
+            return
         for part in self._parts:
-            part.clock = clock
+            part.clock = stream.clock
         found, info = self._start(wave, options)
-        segments = list(self._follow(found, len(wave) / SAMPLE_RATE_HZ, told))
-        if not segments and options.language is None:
-            return [], self._uncovered_speech(options)
-        return segments, DetectedLanguage(
-            language=str(info.language), probability=float(info.language_probability)
-        )
+        for segment in self._converted(found, len(wave) / SAMPLE_RATE_HZ):
+            stream.detected = DetectedLanguage(
+                language=str(info.language), probability=float(info.language_probability)
+            )
+            yield segment
+            stream.report(segment.end_s)
 
-    def _uncovered_speech(self, options: TranscribeOptions) -> DetectedLanguage:
-        """Return the language that is given or the only one; of silence nothing is known."""
-        is_known = options.language is not None or not self._model.model.is_multilingual
-        return DetectedLanguage(language=options.language or "en", probability=1.0 if is_known else 0.0)
+    def _default_language(self, options: TranscribeOptions) -> DetectedLanguage:
+        return default_language(options, is_multilingual=self._is_multilingual)
 
     def _start(self, wave: Wave, options: TranscribeOptions) -> tuple[Iterable[Any], Any]:
-        """Start a transcription as the options ask for it; the work is done while the segments are taken."""
+        """Start a transcription; the work is done while the segments are taken."""
         is_long = len(wave) > WINDOW_SAMPLES
-        looks_for_speech = is_long if options.vad_filter is None else options.vad_filter
-        asked = {
-            "language": options.language,
-            "task": options.task.value,
-            "beam_size": options.beam_size,
-            "temperature": list(options.temperatures),
-            "compression_ratio_threshold": options.compression_ratio_limit,
-            "log_prob_threshold": options.log_probability_limit,
-            "no_speech_threshold": options.no_speech_limit,
-            "initial_prompt": options.initial_prompt,
-            "hotwords": options.hotwords,
-            # Between windows: without them faster-whisper goes on 30 s later, whatever it heard.
-            "without_timestamps": not (is_long or options.with_timestamps),
-            "word_timestamps": options.word_timestamps,
-        }
+        penalty = {} if options.length_penalty is None else {"length_penalty": options.length_penalty}
         started: tuple[Iterable[Any], Any] = self._model.transcribe(
             wave,
+            language=options.language,
+            task=options.task.value,
+            beam_size=options.beam_size,
+            **penalty,
+            temperature=list(options.temperatures_tried),
+            compression_ratio_threshold=options.compression_ratio_threshold,
+            log_prob_threshold=options.log_prob_threshold,
+            no_speech_threshold=options.no_speech_threshold,
             condition_on_previous_text=options.condition_on_previous_text,
-            vad_filter=looks_for_speech,
-            **asked,
+            initial_prompt=options.initial_prompt,
+            hotwords=options.hotwords,
+            # Without timestamps faster-whisper starts each window 30 s after the one before, whatever it decoded.
+            without_timestamps=options.without_timestamps and not is_long,
+            word_timestamps=options.word_timestamps,
+            vad_filter=is_long if options.vad_filter is None else options.vad_filter,
         )
         return started
 
-    def _follow(self, found: Iterable[Any], duration_s: float, told: Progress) -> Iterator[Segment]:
-        """Turn faster-whisper's segments into ours as they come."""
+    def _converted(self, found: Iterable[Any], duration_s: float) -> Iterator[Segment]:
+        """Convert faster-whisper's segments to ours."""
         for segment in found:
             start_s = min(float(segment.start), duration_s)
             end_s = max(start_s, min(float(segment.end), duration_s))
@@ -202,7 +228,6 @@ class Ctranslate2Transcriber(Transcriber):
                 temperature=float(segment.temperature or 0.0),
                 words=tuple(_word(word, end_s) for word in segment.words or ()),
             )
-            told(end_s)
 
 
 def _word(word: Any, latest_s: float) -> Word:

@@ -1,7 +1,10 @@
-"""What a user asks a transcription for."""
+"""How audio is transcribed."""
 
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sottovoce.errors import SpecError
 from sottovoce.runtime.transcript import Task
@@ -9,46 +12,78 @@ from sottovoce.runtime.transcript import Task
 MAX_BEAMS = 16
 MAX_BATCH = 32
 
+OLD_NAMES: Mapping[str, str] = {
+    "compression_ratio_limit": "compression_ratio_threshold",
+    "condition_on_previous": "condition_on_previous_text",
+    "log_probability_limit": "log_prob_threshold",
+    "no_speech_limit": "no_speech_threshold",
+    "temperatures": "temperature",
+    "use_voice_activity": "vad_filter",
+    "with_timestamps": "without_timestamps",
+}
+"""Names of the release before, accepted for one more."""
+
+NEGATED = "with_timestamps"
+"""The old name whose value means the opposite of the new one's."""
+
+
+def _renamed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by their current names; an old name wins over the new one, as `dataclasses.replace` gives both."""
+    renamed = {name: value for name, value in options.items() if name not in OLD_NAMES}
+    for old in OLD_NAMES.keys() & options.keys():
+        _warn(old, stacklevel=4)
+        renamed[OLD_NAMES[old]] = not options[old] if old == NEGATED else options[old]
+    return renamed
+
+
+def _warn(old: str, *, stacklevel: int) -> None:
+    opposite = ", which means the opposite" if old == NEGATED else ""
+    warnings.warn(
+        f"the option {old} is deprecated; use {OLD_NAMES[old]}{opposite}",
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscribeOptions:
-    """How audio is transcribed; the defaults are those of openai-whisper where it has them.
+    """How audio is transcribed; names are those of faster-whisper where it has them, defaults those of openai/whisper.
 
     Attributes:
-        language: code; None detects it. An English-only model knows `en` only.
+        language: code; None detects it. An English-only model takes `en` only.
         task: transcribe, or translate to English.
-        with_timestamps: segments have times. Those of long audio in batches come of the alignment, with a variant
-            that has one and where nothing is translated, which also shows what the text leaves out; else the
-            model tells them.
-        word_timestamps: place each word; costs one more pass of the decoder a window, where segments do not
-            take it already.
+        without_timestamps: segments have no times of their own. With them, times of long audio in batches are taken
+            from the alignment, which also shows speech that the text leaves out; from the model's timestamp tokens
+            where a variant has no alignment or the text is a translation.
+        word_timestamps: find the times of each word; costs one more pass of the decoder a window, where segments do
+            not take it already.
         beam_size: 1 is greedy.
-        temperatures: tried in order until one gives a likely text that does not repeat itself.
-        compression_ratio_limit: above, a text repeats itself.
-        log_probability_limit: below, a text is unlikely; mean of natural logarithms.
-        no_speech_limit: above, and where the text is unlikely too, a window is silent.
-        initial_prompt: text that is taken to stand before the first window, before each where none is told the
-            text before it: names, spelling, style.
-        hotwords: words to look out for, before every window.
-        condition_on_previous_text: sequential mode: windows follow one another by the model's own
-            timestamps, each told the text before it. Otherwise windows are cut at pauses and
-            decoded in batches.
-        vad_filter: look for speech before decoding; None does where audio is longer than
-            a window, or where a short text is doubtful. Without it long audio is cut every 30 s.
+        length_penalty: of beam search, an exponent; None divides a beam's log-probability by its number of tokens.
+        temperature: one, or several that are tried in order until one gives a likely text that does not repeat itself.
+        compression_ratio_threshold: above, a text repeats itself.
+        log_prob_threshold: below, a text is unlikely; mean of natural logarithms.
+        no_speech_threshold: above, and where the text is unlikely too, a window is silent.
+        initial_prompt: text before the first window, or before each where windows do not depend on one another:
+            names, spelling, style.
+        hotwords: words to expect, before every window.
+        condition_on_previous_text: sequential mode: each window starts where the model's timestamps end the one before,
+            with its text as prompt. Otherwise windows are cut at pauses and decoded in batches.
+        vad_filter: look for speech before decoding; None does where audio is longer than a window, or where a short
+            text is doubtful. With False long audio is cut every 30 s.
         batch_size: windows decoded together.
-        max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few
-            bytes for.
+        max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few bytes for.
     """
 
     language: str | None = None
     task: Task = Task.TRANSCRIBE
-    with_timestamps: bool = True
+    without_timestamps: bool = False
     word_timestamps: bool = False
     beam_size: int = 1
-    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    compression_ratio_limit: float = 2.4
-    log_probability_limit: float = -1.0
-    no_speech_limit: float = 0.6
+    length_penalty: float | None = None
+    temperature: float | tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    compression_ratio_threshold: float = 2.4
+    log_prob_threshold: float = -1.0
+    no_speech_threshold: float = 0.6
     initial_prompt: str | None = None
     hotwords: str | None = None
     condition_on_previous_text: bool = False
@@ -57,13 +92,44 @@ class TranscribeOptions:
     max_duration_s: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.temperatures or not all(0 <= t <= 1 for t in self.temperatures):
-            raise SpecError(f"temperatures are {self.temperatures}, want one or more from 0 to 1")
+        if not self.temperatures_tried or not all(0 <= t <= 1 for t in self.temperatures_tried):
+            raise SpecError(f"temperature is {self.temperature}, want one or more from 0 to 1")
         if not 1 <= self.beam_size <= MAX_BEAMS:
             raise SpecError(f"beam_size is {self.beam_size}, want 1 to {MAX_BEAMS}")
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise SpecError(f"batch_size is {self.batch_size}, want 1 to {MAX_BATCH}")
         if self.max_duration_s is not None and not self.max_duration_s > 0:
             raise SpecError(f"max_duration_s is {self.max_duration_s}, want more than 0")
-        if not (math.isfinite(self.compression_ratio_limit) and self.compression_ratio_limit > 0):
-            raise SpecError(f"compression_ratio_limit is {self.compression_ratio_limit}, want more than 0")
+        if self.condition_on_previous_text and self.without_timestamps:
+            raise SpecError(
+                "condition_on_previous_text needs timestamps, from which the next window starts; leave out "
+                "without_timestamps"
+            )
+        if not (math.isfinite(self.compression_ratio_threshold) and self.compression_ratio_threshold > 0):
+            raise SpecError(
+                f"compression_ratio_threshold is {self.compression_ratio_threshold}, want more than 0"
+            )
+
+    @property
+    def temperatures_tried(self) -> tuple[float, ...]:
+        """The temperatures in the order in which they are tried."""
+        given = self.temperature
+        return (float(given),) if isinstance(given, int | float) else tuple(given)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an option by its old name."""
+        if name not in OLD_NAMES:
+            raise AttributeError(f"{type(self).__name__} has no option {name}")
+        _warn(name, stacklevel=3)
+        value = getattr(self, OLD_NAMES[name])
+        return not value if name == NEGATED else value
+
+
+_init = TranscribeOptions.__init__
+
+
+def _init_with_old_names(self: TranscribeOptions, **options: Any) -> None:
+    _init(self, **_renamed(options))
+
+
+TranscribeOptions.__init__ = _init_with_old_names  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sottovoce import errors
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.audit import DoctorReport
@@ -31,19 +32,14 @@ from sottovoce.calibrate.coverage import RecordedClip
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli.app import app
 from sottovoce.optimize.sensitivity.report import SensitivityReport
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    Recipe,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, Recipe
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
+from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 from sottovoce.storage.artifacts import Manifest
+from sottovoce.terms import ElasticSpec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,8 +80,21 @@ TABLES = (
 )
 
 
-def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
-    for name, field in model.model_fields.items():
+Model = type[BaseModel] | type[ElasticSpec]
+
+
+def fields_of(model: Model) -> dict[str, FieldInfo]:
+    if issubclass(model, BaseModel):
+        return model.model_fields
+    kinds = get_type_hints(model)
+    return {
+        field.name: FieldInfo.from_annotated_attribute(kinds[field.name], field.default)
+        for field in dataclasses.fields(model)
+    }
+
+
+def keys_of(model: Model, prefix: str = "") -> Iterator[Key]:
+    for name, field in fields_of(model).items():
         path = f"{prefix}{name}"
         yield Key(path=path, kind=kind_of(field.annotation), default=default_of(field))
         nested = nested_in(field.annotation, path)
@@ -97,9 +106,9 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
         yield from keys_of(ComponentQuantization, f"{prefix}<component>.")
 
 
-def nested_in(annotation: Any, path: str) -> tuple[type[BaseModel], str] | None:
+def nested_in(annotation: Any, path: str) -> tuple[Model, str] | None:
     """Find the model inside a field, with the prefix of its keys."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel | ElasticSpec):
         return annotation, f"{path}."
     arguments = [part for part in get_args(annotation) if part not in {NoneType, ...}]
     if get_origin(annotation) in {tuple, list}:
@@ -123,7 +132,7 @@ def kind_of(annotation: Any) -> str:
         return SCALARS[annotation]
     if issubclass(annotation, StrEnum):
         return " or ".join(f"`{choice}`" for choice in annotation)
-    assert issubclass(annotation, BaseModel), annotation
+    assert issubclass(annotation, BaseModel | ElasticSpec), annotation
     return "object"
 
 

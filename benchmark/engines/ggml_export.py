@@ -8,18 +8,18 @@ authors.
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.benchmark.engines.whisper_cpp import GgmlType
 from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import Vocabulary
 
 GGML_EXPORT = 2
-"""Counts the changes of what this module writes: files that are kept are made anew after one."""
+"""Counts the changes of what this module writes: cached files of an earlier number are converted again."""
 
 MAGIC = 0x67676D6C
 """`GGML_FILE_MAGIC`."""
@@ -29,20 +29,9 @@ VERSION_FACTOR = 1000
 """The header holds the type of most weights plus 1000 times the version of the blocks (`GGML_QNT_VERSION`)."""
 
 N_FREQUENCIES = 201
-"""Of a window of 400 samples."""
+"""Of the Fourier transform of 400 samples."""
 
 MATRIX_RANK = 2
-
-
-class GgmlType(StrEnum):
-    """What most matrices are stored in.
-
-    f16: float16.
-    q8_0: blocks of 32 numbers in INT8 with one float16 scale.
-    """
-
-    F16 = "f16"
-    Q8_0 = "q8_0"
 
 
 FILE_TYPES: Mapping[GgmlType, int] = {GgmlType.F16: 1, GgmlType.Q8_0: 7}
@@ -52,7 +41,7 @@ TENSOR_TYPES: Mapping[str, int] = {"f32": 0, GgmlType.F16: 1, GgmlType.Q8_0: 8}
 """`ggml_type`: the type of one tensor."""
 
 PLAIN = ("encoder.positional_embedding", "decoder.positional_embedding")
-"""Matrices that whisper.cpp wants in float32."""
+"""Matrices that whisper.cpp reads in float32."""
 
 NAMES: tuple[tuple[str, str], ...] = (
     (r"^model\.", ""),
@@ -73,16 +62,11 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"embed_positions\.weight", "positional_embedding"),
     (r"embed_tokens", "token_embedding"),
 )
-"""From Hugging Face's names to OpenAI's, which whisper.cpp has."""
+"""From Hugging Face's names to OpenAI's, which whisper.cpp uses."""
 
 
 def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
-    """Convert a Hugging Face checkpoint.
-
-    Args:
-        checkpoint: its folder.
-        into: the file to write.
-        kind: of most matrices.
+    """Convert a Hugging Face checkpoint to one file, with most matrices in a type.
 
     Raises:
         InputError: a matrix cannot be cut into blocks of 32.
@@ -139,7 +123,7 @@ def _write_filters(file: IO[bytes], n_mels: int) -> None:
 
 
 def _write_tokens(file: IO[bytes], vocabulary: Vocabulary) -> None:
-    """Write the tokens that stand for text; whisper.cpp makes up the others by their number."""
+    """Write the text tokens; whisper.cpp derives the special ones from their number."""
     tokens = vocabulary.plain_tokens()
     file.write(struct.pack("<i", len(tokens)))
     for token in tokens:
@@ -148,7 +132,7 @@ def _write_tokens(file: IO[bytes], vocabulary: Vocabulary) -> None:
 
 def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for name, values in state.items():
-        if name != "proj_out.weight":  # the token embedding again
+        if name != "proj_out.weight":  # tied to the token embedding
             yield _renamed(name), values.float().numpy()
 
 

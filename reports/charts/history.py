@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sottovoce.benchmark.history import Line, Past, group_lines, name_lines
+from sottovoce.benchmark.history import HistoryEntry, HistorySeries, group_series, name_series
 from sottovoce.reports.text.units import printable
 from sottovoce.statistics.intervals import Interval
 
@@ -17,7 +17,7 @@ LEAST_ROOM_DAYS = 1 / 24
 """Room left and right of the measurements, which may all be of one moment."""
 
 
-def draw_history(past: Sequence[Past]) -> str:
+def draw_history(past: Sequence[HistoryEntry]) -> str:
     """Draw speed and word errors of entries over time, as an SVG file; a bar is the interval against the baseline.
 
     Args:
@@ -30,7 +30,7 @@ def draw_history(past: Sequence[Past]) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "text.parse_math": False}):
         figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
         speed, errors = figure.subplots(2, 1, sharex=True)
-        lines = group_lines(past)
+        lines = group_series(past)
         _draw(speed, lines, lambda one: one.rtfx, _relative_speed)
         speed.set_ylabel("audio s per s")
         speed.set_ylim(bottom=0)
@@ -47,21 +47,23 @@ def draw_history(past: Sequence[Past]) -> str:
     return file.getvalue()
 
 
-Bounds = Callable[[Past], tuple[float, float] | None]
+Bounds = Callable[[HistoryEntry], tuple[float, float] | None]
 
 
-def _draw(axes: "Axes", lines: Sequence[Line], value: Callable[[Past], float], bounds: Bounds) -> None:
+def _draw(
+    axes: "Axes", lines: Sequence[HistorySeries], value: Callable[[HistoryEntry], float], bounds: Bounds
+) -> None:
     from matplotlib.dates import date2num
 
-    for index, (line, name) in enumerate(zip(lines, name_lines(lines), strict=True)):
-        values = [value(one) for one in line.past]
-        found = [bounds(one) or (at, at) for one, at in zip(line.past, values, strict=True)]
+    for index, (line, name) in enumerate(zip(lines, name_series(lines), strict=True)):
+        values = [value(one) for one in line.entries]
+        found = [bounds(one) or (at, at) for one, at in zip(line.entries, values, strict=True)]
         reach = [
             [max(0.0, at - low) for at, (low, _) in zip(values, found, strict=True)],
             [max(0.0, high - at) for at, (_, high) in zip(values, found, strict=True)],
         ]
         axes.errorbar(
-            date2num([one.created for one in line.past]),
+            date2num([one.created for one in line.entries]),
             values,
             yerr=reach,
             marker=MARKERS[index % len(MARKERS)],
@@ -71,7 +73,7 @@ def _draw(axes: "Axes", lines: Sequence[Line], value: Callable[[Past], float], b
     axes.grid(visible=True, alpha=0.3)
 
 
-def _relative_speed(one: Past) -> tuple[float, float] | None:
+def _relative_speed(one: HistoryEntry) -> tuple[float, float] | None:
     return None if one.speedup is None else _scaled(one.speedup, one.rtfx / one.speedup.value)
 
 
@@ -79,7 +81,7 @@ def _scaled(interval: Interval, unit: float) -> tuple[float, float]:
     return interval.low * unit, interval.high * unit
 
 
-def _relative_errors(one: Past) -> tuple[float, float] | None:
+def _relative_errors(one: HistoryEntry) -> tuple[float, float] | None:
     if one.wer_delta is None:
         return None
     baseline = one.wer - one.wer_delta.value

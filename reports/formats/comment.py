@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, SkippedEngine
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
 from sottovoce.reports.sections.comparison import comparison_table
 from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
@@ -103,7 +106,7 @@ def _drift_and_noise(results: Results) -> str:
 
 def _describe_skipped(skipped: SkippedEngine) -> str:
     how = "was measured in part" if skipped.is_partial else "was not measured"
-    return f"{code(skipped.name)} {how}: {code(skipped.told)}."
+    return f"{code(skipped.name)} {how}: {code(skipped.message)}."
 
 
 def _facts(results: Results) -> str:

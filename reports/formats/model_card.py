@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.schema.results import ClipRow, Results, VariantResult
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.formats.comment import figures_table, host_line, verdict_list
 from sottovoce.reports.formats.markdown import code, code_block, one_line
 from sottovoce.reports.sections.facts import repeat_command
@@ -156,7 +157,7 @@ def _loading(results: Results) -> Iterator[str]:
     folder = json.dumps(one_line(name), ensure_ascii=False)
     yield "With `pip install sottovoce`, which needs no torch:"
     yield code_block(
-        f"from sottovoce.runtime import Transcriber\n\ntranscriber = Transcriber.load({folder})\n"
+        f"from sottovoce.runtime import load\n\ntranscriber = load({folder})\n"
         'print(transcriber.transcribe("speech.wav").text)',
         "python",
     )

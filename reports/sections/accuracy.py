@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, Stratum, VariantResult
-from sottovoce.benchmark.statistics.panel import Normalizer, disagrees
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison, Normalizer
+from sottovoce.benchmark.schema.results import Results, Stratum, VariantResult
+from sottovoce.benchmark.statistics.panel import disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.reports.sections.comparison import short_errors
 from sottovoce.reports.text.tables import (

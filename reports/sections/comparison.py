@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from sottovoce.benchmark.schema.results import ColdStart, Comparison, Results, SkippedEngine, VariantResult
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.results import ColdStart, Results, VariantResult
 from sottovoce.reports.text.tables import (
     Cell,
     Column,
@@ -67,7 +69,7 @@ def peers_table(results: Results) -> Table | None:
                 rows=tuple(
                     make_row(
                         peer.peer,
-                        results.variant(peer.peer).precision.told,
+                        results.variant(peer.peer).precision.summary,
                         interval_cell(peer.speedup, fixed),
                         interval_cell(peer.wer_delta, signed_points),
                     )
@@ -93,7 +95,7 @@ def skipped_table(results: Results) -> Table | None:
 
 
 def _reason(skipped: SkippedEngine) -> str:
-    return f"measured in part: {skipped.told}" if skipped.is_partial else skipped.told
+    return f"measured in part: {skipped.message}" if skipped.is_partial else skipped.message
 
 
 def comparison_of(results: Results, variant: str) -> Comparison | None:
@@ -164,7 +166,7 @@ def _size_rows(results: Results) -> tuple[Row, ...]:
         _row(results, "Size on disk", lambda v: megabytes(v.size_bytes), unit="MB"),
         _compared_row(results, "Size by baseline", lambda c: fixed(c.size_ratio), unit="times"),
         _row(results, "Peak memory", lambda v: megabytes(v.peak_rss_bytes), unit="MB"),
-        _row(results, "Effective precision", lambda v: v.precision.told),
+        _row(results, "Effective precision", lambda v: v.precision.summary),
         _row(results, "Engine", lambda v: v.engine),
     )
 

@@ -1,16 +1,13 @@
 """Parts of the work: stages, the roofline of the machine, the precision that runs."""
 
-from sottovoce.benchmark.schema.results import (
-    CeilingPart,
-    ComponentPrecision,
-    MachineRates,
-    Results,
-    Stage,
-    VariantResult,
-)
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.precision import ComponentPrecision
+from sottovoce.benchmark.schema.results import Results, VariantResult
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.sections.comparison import comparison_of
 from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row, optional, span, text_columns
 from sottovoce.reports.text.units import NOT_MEASURED, count, fixed, milliseconds
+from sottovoce.terms import Stage
 
 STAGE_LABELS = {
     Stage.FEATURES: "Features",
@@ -21,8 +18,8 @@ STAGE_LABELS = {
 }
 """The stages in the order in which they run, with what one call of each is."""
 PART_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "Encoder, a window of 30 s",
-    CeilingPart.DECODE_STEP: "Decode step",
+    RooflinePart.ENCODER_WINDOW: "Encoder, a window of 30 s",
+    RooflinePart.DECODE_STEP: "Decode step",
 }
 GIGA = 1e9
 
@@ -114,7 +111,7 @@ def precision_table(results: Results) -> Table:
         ),
         groups=tuple(
             RowGroup(
-                label=f"{variant.name}: {variant.precision.told}",
+                label=f"{variant.name}: {variant.precision.summary}",
                 rows=tuple(
                     _precision_row(name, component, variant)
                     for name, component in variant.precision.components.items()

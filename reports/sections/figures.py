@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts.chart import (
     Chart,
     ChartText,

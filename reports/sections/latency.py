@@ -5,7 +5,9 @@ from dataclasses import replace
 from statistics import mean, median, quantiles
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.charts.chart import (
     Bar,

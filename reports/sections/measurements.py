@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sottovoce.benchmark.compare_results import ResultsComparison
-from sottovoce.benchmark.history import Past, group_lines
+from sottovoce.benchmark.history import HistoryEntry, group_series
 from sottovoce.reports.text.tables import (
     Cell,
     Column,
@@ -56,9 +56,9 @@ def results_comparison_table(comparison: ResultsComparison) -> Table:
     )
 
 
-def history_table(past: Sequence[Past]) -> Table:
+def history_table(past: Sequence[HistoryEntry]) -> Table:
     """List what was measured, a group for each entry under the same conditions, the latest last in it."""
-    lines = group_lines(past)
+    lines = group_series(past)
     has_hosts = len({line.conditions.host for line in lines}) > 1
     return Table(
         caption=f"{len(past):,} measured entries",
@@ -88,7 +88,7 @@ def history_table(past: Sequence[Past]) -> Table:
                         "" if one.wer_delta is None else interval_cell(one.wer_delta, signed_points),
                         megabytes(one.size_bytes),
                     )
-                    for one in line.past
+                    for one in line.entries
                 ),
             )
             for line in lines

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from sottovoce.benchmark.schema.results import ClipRow, Noise, Results, SelfCheck
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Row, Table, flat_table, make_row, span
 from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent

@@ -3,12 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sottovoce.benchmark.schema.output_drift import (
-    LanguageFlips,
-    LengthRatio,
-    SideEffects,
-    TimestampDrift,
-)
+from sottovoce.benchmark.schema.output_drift import LanguageChanges, LengthRatio, OutputDrift, TimestampDrift
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Table, flat_table, make_row, text_columns
@@ -38,7 +33,7 @@ def output_drift_section(results: Results) -> Section | None:
     )
 
 
-def describe_drift(drift: SideEffects, *, name: Callable[[str], str] = str) -> str:
+def describe_drift(drift: OutputDrift, *, name: Callable[[str], str] = str) -> str:
     """Describe the main changes in one sentence; `name` formats an entry's name."""
     changes = [f"{percent(drift.token_agreement)} % of its tokens are those of the baseline"]
     if drift.language is not None:
@@ -53,7 +48,7 @@ def describe_drift(drift: SideEffects, *, name: Callable[[str], str] = str) -> s
     return f"{name(drift.variant)}: {'; '.join(changes)}."
 
 
-Reader = tuple[Column, Callable[[SideEffects], Cell | str]]
+Reader = tuple[Column, Callable[[OutputDrift], Cell | str]]
 
 
 def drift_table(results: Results) -> Table | None:
@@ -112,11 +107,11 @@ def _read(found: T | None, read: Callable[[T], Cell]) -> Cell | str:
     return NOT_MEASURED if found is None else read(found)
 
 
-def _other_language(language: LanguageFlips) -> Cell:
+def _other_language(language: LanguageChanges) -> Cell:
     return Cell(f"{language.n_flips:,}", f"of {language.n_clips:,}")
 
 
-def _wrong_language(language: LanguageFlips) -> Cell:
+def _wrong_language(language: LanguageChanges) -> Cell:
     return Cell(f"{language.variant_wrong:,}", f"{language.baseline_wrong:,} by the baseline")
 
 
@@ -134,7 +129,7 @@ def _length(ratio: LengthRatio) -> Cell:
     return Cell(fixed(ratio.total, 3), f"90 % of clips {fixed(ratio.p5)} to {fixed(ratio.p95)}")
 
 
-def _sound_words(drift: SideEffects) -> Cell | str:
+def _sound_words(drift: OutputDrift) -> Cell | str:
     if not drift.hallucinations:
         return NOT_MEASURED
     baseline = sum(sound.baseline_words for sound in drift.hallucinations)

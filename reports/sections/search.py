@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.optimize.search.outcome import SearchReport, Trial, describe_settings
+from sottovoce.optimize.search.report import SearchReport, Trial, describe_settings
 from sottovoce.reports.charts.chart import ChartText, Point, ScatterChart
 from sottovoce.reports.sections import Section
 from sottovoce.reports.text.tables import (

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, SpeedVerdict, Verdict
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, more_clips_needed
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.benchmark.statistics.noninferiority import more_clips_needed
 from sottovoce.reports.sections.noise import warn_of_noise
 from sottovoce.reports.text.tables import span
 from sottovoce.reports.text.units import NO_BREAK_SPACE, count, fixed, percent, signed_points

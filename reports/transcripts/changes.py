@@ -6,7 +6,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.text.units import count, fixed
 from sottovoce.reports.transcripts.words import (
     Alignment,

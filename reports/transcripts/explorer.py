@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.sections.latency import clip_speedup
 from sottovoce.reports.text.units import BYTES_PER_MB, count, fixed

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import jiwer
 
-from sottovoce.benchmark.schema.results import SpokenWord
+from sottovoce.benchmark.schema.clips import SpokenWord
 
 _PUNCTUATION = ".,!?;:\"'()[]\u3002\u3001\uff0c"
 

@@ -1,7 +1,7 @@
-"""Open audio that nobody vouches for: regular files, formats of audio, bounded memory.
+"""Open untrusted audio with FFmpeg: regular files only, audio formats only, bounded memory.
 
-FFmpeg reads hundreds of formats. Some of them are lists of other files or addresses, some are screens and cameras,
-and many believe the sizes that a file states.
+FFmpeg reads hundreds of formats. Some are lists of other files or addresses, some are screens and cameras, and many
+decoders trust the sizes that a file states.
 """
 
 import ctypes
@@ -26,68 +26,64 @@ FORMATS = (
     "ilbc,ircam,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,ogg,oma,paf,pvf,qcp,rm,rso,sds,sol,"
     "sox,svag,tak,truehd,tta,voc,w64,wav,wsd,wtv,wv,xwma"
 )
-"""Containers of sound, and of films with sound. None of them leads to another file, a device or the network."""
+"""Containers of audio, and of video with audio. None of them refers to another file, a device or the network."""
 
 MAX_STREAMS = 64
-"""A film with all its languages and subtitles has some forty."""
+"""A film with all its languages and subtitles has about forty."""
 
 MAX_ALLOCATION_BYTES = 100 * 1024 * 1024
-"""Of one piece of FFmpeg's memory; its own limit is 2 GB. The index of an MP4 takes 24 bytes a packet: 24 hours at 48 kHz."""
+"""For one allocation by FFmpeg, which itself allows 2 GB. The index of an MP4 takes 24 bytes a packet: this suffices for
+24 hours at 48 kHz."""
 
-FREE_S = 600.0
-"""Any file may decode to so much."""
+PLAUSIBLE_S = 600.0
+"""A file of any size may decode to this much audio."""
 
-LEANEST_BYTES_PER_S = 50
-"""What speech takes at least: the leanest codec for it, Codec 2, has 450 bit/s. Compressed silence takes next to nothing,
-and can promise years."""
+MIN_BYTES_PER_S = 50
+"""Of speech: the most economical codec, Codec 2, has 450 bit/s. Compressed silence takes almost no bytes, and a small
+file can decode to years of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationLimit:
-    """How long audio may be.
+    """The longest audio that is decoded, and the end of the error message for longer audio."""
 
-    Attributes:
-        seconds: at most.
-        excess: what longer audio is said to be.
-    """
-
-    seconds: float
-    excess: str
+    max_s: float
+    message: str
 
     def check(self, decoded_s: float, label: str) -> None:
-        """Refuse audio that is longer.
+        """Refuse longer audio.
 
         Raises:
-            InputError: it is.
+            InputError: the audio is longer.
         """
-        if decoded_s > self.seconds:
-            raise InputError(f"{label} {self.excess}")
+        if decoded_s > self.max_s:
+            raise InputError(f"{label} {self.message}")
 
 
-def duration_limit(file: BinaryIO, max_s: float | None, *, longest_s: float, advice: str) -> DurationLimit:
-    """Return how long the audio in a file may be.
+def duration_limit(
+    file: BinaryIO, max_s: float | None, *, default_max_s: float, advice: str
+) -> DurationLimit:
+    """Return how long the audio in a file may be, and rewind the file.
 
     Args:
-        file: read from its start afterwards.
-        max_s: what a user asked for; None: `longest_s`, and no more than speech could take so few bytes for.
-        longest_s: without a wish of the user.
+        max_s: the user's limit. None: `default_max_s`, or less if so few bytes cannot hold so much speech.
         advice: what to do about longer audio.
     """
     n_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
-    plausible_s = max(FREE_S, n_bytes / LEANEST_BYTES_PER_S)
-    if max_s is None and plausible_s < longest_s:
-        excess = f"holds more than {plausible_s:.0f} s in {n_bytes} bytes, which no speech does; {advice}"
-        return DurationLimit(seconds=plausible_s, excess=excess)
-    seconds = longest_s if max_s is None else max_s
-    return DurationLimit(seconds=seconds, excess=f"is longer than {seconds:g} s; {advice}")
+    plausible_s = max(PLAUSIBLE_S, n_bytes / MIN_BYTES_PER_S)
+    if max_s is None and plausible_s < default_max_s:
+        message = f"holds more than {plausible_s:.0f} s in {n_bytes} bytes, which cannot be speech; {advice}"
+        return DurationLimit(max_s=plausible_s, message=message)
+    max_s = default_max_s if max_s is None else max_s
+    return DurationLimit(max_s=max_s, message=f"is longer than {max_s:g} s; {advice}")
 
 
 def open_source(source: Path | bytes, label: str) -> BinaryIO:
     """Open a file, or the bytes of one, for reading.
 
     Raises:
-        InputError: there is nothing, or no regular file: a pipe would be waited for, a device may never end.
+        InputError: the file is missing or not a regular file: opening a pipe blocks, and a device may never end.
     """
     if isinstance(source, bytes):
         return io.BytesIO(source)
@@ -104,44 +100,46 @@ def open_source(source: Path | bytes, label: str) -> BinaryIO:
         raise InputError(f"{label} does not exist; check the path") from error
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{label} cannot be opened ({reason(error)}); check the path and its rights"
+            f"{label} cannot be opened ({error_text(error)}); check the path and its permissions"
         ) from error
 
 
 def open_container(file: BinaryIO, label: str) -> InputContainer:
-    """Let FFmpeg find out what a file is.
+    """Open a file with FFmpeg, which detects its format.
 
     Raises:
-        InputError: it is none of `FORMATS`, or broken.
+        InputError: the format is not one of `FORMATS`, or the file is damaged.
     """
     try:
-        return probed(file)
-    except av.ArgumentError as error:  # what FFmpeg says of a format that is not among those asked for
+        return open_with_ffmpeg(file)
+    except av.ArgumentError as error:  # FFmpeg's error for a format that is not in the whitelist
         raise InputError(
-            f"{label} is no audio that FFmpeg can read (not a format of sound); {ADVICE}"
+            f"{label} is not audio that FFmpeg can read (not an audio format); {ADVICE}"
         ) from error
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{label} is no audio that FFmpeg can read ({reason(error)}); {ADVICE}") from error
+        raise InputError(
+            f"{label} is not audio that FFmpeg can read ({error_text(error)}); {ADVICE}"
+        ) from error
 
 
-def probed(file: BinaryIO) -> InputContainer:
-    """Open a container with FFmpeg.
+def open_with_ffmpeg(file: BinaryIO) -> InputContainer:
+    """Open a container.
 
     Raises:
-        av.FFmpegError: it cannot be read.
+        av.FFmpegError: FFmpeg cannot read it.
     """
     _limit_allocations()
     return av.open(file, "r", options=dict(_options()), metadata_errors="ignore")
 
 
-def reason(error: Exception) -> str:
-    """Say in a few words why a library refused something."""
+def error_text(error: Exception) -> str:
+    """Return a library's error message in a few words."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 @cache
 def _options() -> Mapping[str, str]:
-    """Return FFmpeg's options: nothing but the bytes given is read, and no picture is decoded to see what it is."""
+    """Return options with which FFmpeg reads only the given bytes, and decodes no picture to detect the format."""
     codecs = (name for name in av.codecs_available if _is_audio_decoder(name))
     return {
         "protocol_whitelist": "none",
@@ -160,11 +158,11 @@ def _is_audio_decoder(name: str) -> bool:
 
 @cache
 def _limit_allocations() -> None:
-    """Bound each allocation of FFmpeg: it fills what a file claims to hold before it looks for it.
+    """Limit each allocation by FFmpeg: it allocates the size that a file states before it reads the content.
 
-    A WAV of 100 bytes can claim a title of 2 GB, an MP4 of 10 kB an index of 3 GB. FFmpeg has no option for it, and
-    PyAV does not pass its function on, but the symbol is where PyAV's own modules find it. Where it is not, the
-    limits on streams and formats stand alone.
+    A WAV of 100 bytes can state a title of 2 GB, an MP4 of 10 kB an index of 3 GB. FFmpeg has no option for this, and
+    PyAV does not wrap the function, but PyAV's own modules link to it. Where the symbol cannot be found, only the
+    limits on streams and formats apply.
     """
     limit = getattr(ctypes.CDLL(import_module("av._core").__file__), "av_max_alloc", None)
     if limit is not None:

@@ -1,7 +1,8 @@
-"""Audio as Whisper takes it: one channel, 16 kHz, float32, from anything that FFmpeg reads."""
+"""Decode audio into what Whisper takes: one channel, 16 kHz, float32, from any format that FFmpeg reads."""
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,129 +15,129 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.container import (
     ADVICE,
     DurationLimit,
     duration_limit,
+    error_text,
     open_container,
     open_source,
-    probed,
-    reason,
+    open_with_ffmpeg,
 )
 
 Wave = NDArray[np.float32]
 
-SAMPLE_RATE_HZ = 16_000
-# Below, no speech is intelligible; above, no recorder exists: such headers are wrong.
+# Speech at a lower rate is not intelligible, and no recorder has a higher one: such headers are wrong.
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
-# Ambisonics of the seventh order, the most that FFmpeg names.
+# Ambisonics of the seventh order, the largest layout that FFmpeg names.
 MAX_CHANNELS = 64
 # 1.4 GB as a wave.
 MAX_DURATION_S = 6 * 3600.0
-# A stream takes no memory by its length, only time.
+# A long stream takes time, not memory.
 MAX_STREAM_S = 24 * 3600.0
-# 24 dB over full scale: no float recording is that hot, integers stored as floats are.
+# 24 dB over full scale: louder samples are integers stored as floats, not a float recording.
 MAX_PEAK = 16.0
-# A quiet room is near -60 dBFS through a microphone, 16-bit dither near -93: no speech lies below this.
+# A quiet room is near -60 dBFS through a microphone, 16-bit dither near -93: all speech is louder than this.
 SILENCE_DBFS = -70.0
-# What an encoder's priming may take away: 2112 samples of AAC are 0.13 s at 16 kHz.
+# An encoder's priming may be missing from the audio: 2112 samples of AAC are 0.13 s at 16 kHz.
 PRIMING_S = 0.2
-# Codecs without priming; containers round their length to milliseconds.
+# Codecs without priming; containers round durations to milliseconds.
 _EXACT_CODECS, _ROUNDING_S = ("flac", "pcm_"), 0.01
-_STREAM_ADVICE = "cut it into pieces, or allow its length with --max-hours"
 
-# Their headers state the length of the audio; other formats have an estimate from the bit rate.
-_PROMISING_FORMATS = frozenset({"aiff", "caf", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "w64", "wav"})
-# Written by recorders into a pipe, which cannot go back to write the size: 0, 2 GiB or 4 GiB.
+# Formats whose header states the duration; FFmpeg estimates that of other formats from the bit rate.
+_FORMATS_WITH_DURATION = frozenset({"aiff", "caf", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "w64", "wav"})
+# Size in the header of a WAV that was written to a pipe, where the writer cannot go back: 0, 2 GiB or 4 GiB.
 _STREAMED_RIFF_SIZE = 0x7F000000
-# What sloppy writers are wrong by: whether their size counts the header.
+# Some writers count the header in the size, some do not.
 _RIFF_HEADER_BYTES = 256
 
 
 def decode_audio(source: Path | bytes, *, name: str | None = None, max_s: float | None = None) -> Wave:
     """Decode a file, or the bytes of one, into a wave.
 
-    Channels are averaged. What headers say of length and rate is never trusted for the result, only
-    held against it: audio that ends before its header says is refused, because a transcript of half
-    a clip looks like a bad model. A cut that only a header could tell goes unseen where the format
-    has none (Ogg cut at a page, bare AAC or AC-3 cut at a frame).
+    Channels are averaged. Duration and rate in the header are only compared with the decoded audio. Audio that ends
+    before its header says is refused: the transcript of half a clip looks like the error of a bad model. A cut is not
+    detected in formats that state no duration: Ogg cut between pages, raw AAC or AC-3 cut between frames.
 
     Args:
         source: audio, or video with an audio track, in any format that FFmpeg reads.
-        name: how errors call it; by default the path.
-        max_s: longer audio is refused while it is decoded. None: 6 hours, and no more than speech could take so
-            few bytes for.
+        name: of the audio in error messages; by default the path.
+        max_s: longer audio is refused while it is decoded. None: 6 hours, or less if so few bytes cannot hold so
+            much speech.
 
     Returns:
         float32, shape (n_samples,), 16 kHz, values in [-1, 1], never empty.
 
     Raises:
-        InputError: missing, unreadable, no audio, damaged, empty, not finite, or of absurd shape.
+        InputError: missing, unreadable, not audio, damaged, empty, not finite, or with an implausible rate, duration
+            or number of channels.
     """
-    label = name or (str(source) if isinstance(source, Path) else "the audio given")
-    with open_source(source, label) as file:
-        limit = duration_limit(file, max_s, longest_s=MAX_DURATION_S, advice="cut it into pieces")
-        is_whole = _is_whole_riff(file)
-        with open_container(file, label) as container:
-            stream = _audio_stream(container, label)
-            frames = _frames(container, stream, label=label, is_whole=is_whole, limit=limit)
-            return _join(_blocks(frames, label), label)
+    with _open_blocks(source, name, max_s, MAX_DURATION_S, advice="cut it into pieces") as (blocks, label):
+        wave: Wave = np.concatenate([np.zeros(0, np.float32), *blocks])
+    _check_not_empty(wave.size, label)
+    return np.clip(wave, -1.0, 1.0, out=wave)
 
 
 def stream_audio(
     source: Path | bytes, *, name: str | None = None, max_s: float | None = None
 ) -> Iterator[Wave]:
-    """Decode a file, or the bytes of one, block by block, in memory that does not grow with it.
+    """Decode a file, or the bytes of one, block by block, in constant memory.
 
-    Args:
-        source: as for `decode_audio`.
-        name: how errors call it; by default the path.
-        max_s: longer audio is refused while it is decoded. None: 24 hours, and no more than speech could take so
-            few bytes for.
+    Arguments and errors are those of `decode_audio`, but the default of `max_s` is 24 hours, and damage may be found only
+    after some blocks.
 
     Yields:
-        float32, shape (n_samples,), 16 kHz, values in [-1, 1]; together the wave of `decode_audio`.
-
-    Raises:
-        InputError: as `decode_audio`; damage may show only after some blocks.
+        float32, shape (n_samples,), 16 kHz, values in [-1, 1]; joined they are the wave of `decode_audio`.
     """
-    label = name or (str(source) if isinstance(source, Path) else "the audio given")
     n_samples = 0
-    with open_source(source, label) as file:
-        limit = duration_limit(file, max_s, longest_s=MAX_STREAM_S, advice=_STREAM_ADVICE)
-        is_whole = _is_whole_riff(file)
-        with open_container(file, label) as container:
-            stream = _audio_stream(container, label)
-            frames = _frames(container, stream, label=label, is_whole=is_whole, limit=limit)
-            for block in _blocks(frames, label):
-                n_samples += block.size
-                yield np.clip(block, -1.0, 1.0)
-    if not n_samples:
-        raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
+    advice = "cut it into pieces, or allow its length with --max-hours"
+    with _open_blocks(source, name, max_s, MAX_STREAM_S, advice=advice) as (blocks, label):
+        for block in blocks:
+            n_samples += block.size
+            yield np.clip(block, -1.0, 1.0)
+    _check_not_empty(n_samples, label)
 
 
 def stated_duration_s(source: Path | bytes) -> float | None:
-    """Return the length that a file's header states, for progress only; None where it tells none."""
+    """Return the duration that the header states, for progress only; None if it states none or cannot be read."""
     try:
-        with (
-            open_source(source, "") as file,
-            probed(file) as container,
-        ):
+        with open_source(source, "") as file, open_with_ffmpeg(file) as container:
             stream = next(iter(container.streams.audio), None)
             return None if stream is None else _stated_s(container, stream)
     except (InputError, av.FFmpegError, OSError):
-        return None  # decoding will say what is wrong
+        return None  # decoding reports the error
 
 
 def is_silent(wave: Wave) -> bool:
-    """Tell whether a wave holds nothing that could be speech: RMS under -70 dBFS, any offset removed."""
+    """Return whether a wave is too quiet to hold speech: RMS without DC offset under -70 dBFS."""
     if wave.size == 0:
         return True
     return float(np.std(wave, dtype=np.float64)) < 10 ** (SILENCE_DBFS / 20)
 
 
+@contextmanager
+def _open_blocks(
+    source: Path | bytes, name: str | None, max_s: float | None, default_max_s: float, *, advice: str
+) -> Iterator[tuple[Iterator[Wave], str]]:
+    """Open a source; give its blocks at 16 kHz, which are decoded on demand, and its name in error messages."""
+    label = name or (str(source) if isinstance(source, Path) else "the audio given")
+    with open_source(source, label) as file:
+        limit = duration_limit(file, max_s, default_max_s=default_max_s, advice=advice)
+        is_whole = _is_whole_riff(file)
+        with open_container(file, label) as container:
+            stream = _audio_stream(container, label)
+            frames = _decode_frames(container, stream, label=label, is_whole=is_whole, limit=limit)
+            yield _resample(frames, label), label
+
+
+def _check_not_empty(n_samples: int, label: str) -> None:
+    if not n_samples:
+        raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
+
+
 def _is_whole_riff(file: BinaryIO) -> bool:
-    """Tell whether a WAV file is as long as its first header says, or that header says nothing."""
+    """Return whether a WAV file is as long as its RIFF header states, or that header states no size."""
     head = file.read(8)
     n_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -151,19 +152,19 @@ def _audio_stream(container: InputContainer, label: str) -> AudioStream:
         kinds = ", ".join(sorted({other.type for other in container.streams})) or "none"
         raise InputError(f"{label} has no audio to decode (its streams: {kinds}); give a file with sound")
     if stream.codec_context is None:
-        raise InputError(f"{label} has audio of an unknown coding; {ADVICE}")
+        raise InputError(f"{label} has audio in an unknown codec; {ADVICE}")
     if stream.codec_context.name == "flac":
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return stream
 
 
-def _frames(
+def _decode_frames(
     container: InputContainer, stream: AudioStream, *, label: str, is_whole: bool, limit: DurationLimit
 ) -> Iterator[AudioFrame]:
-    """Yield the frames of a stream; refuse one that breaks off or has no end."""
+    """Yield the frames of a stream; refuse one that is cut off or too long."""
     stated_s = _stated_s(container, stream)
     if stated_s is not None and not stream.codec_context.name.startswith("pcm_"):
-        limit.check(stated_s, label)  # recorders that write PCM into a pipe state 37 hours
+        limit.check(stated_s, label)  # PCM that was written to a pipe states 37 hours
     decoded_s = 0.0
     is_cut = False
     damage: Exception | None = None
@@ -177,17 +178,17 @@ def _frames(
                 yield frame
     except (av.FFmpegError, OSError) as error:
         damage = error
-    # Rubbish after the last frame, as old taggers leave it, costs nothing.
+    # Old taggers leave garbage after the last frame: an error there is ignored if no audio is missing.
     is_short = damage is not None if stated_s is None else decoded_s < stated_s - _slack_s(stream)
     if is_cut or is_short:
-        raise InputError(_damage_told(label, decoded_s, stated_s, damage)) from damage
+        raise InputError(_damage_message(label, decoded_s, stated_s, damage)) from damage
 
 
 def _stated_s(container: InputContainer, stream: AudioStream) -> float | None:
-    """Return the length that the header states; None where it is unknown or an estimate."""
+    """Return the duration that the header states; None if it is unknown or an estimate."""
     kind = container.format.name
-    # An MP3 states its length in the header that states its encoder's delay too.
-    is_stated = kind in _PROMISING_FORMATS or (kind == "mp3" and bool(stream.start_time))
+    # The header of an MP3 that states the encoder's delay states the duration too.
+    is_stated = kind in _FORMATS_WITH_DURATION or (kind == "mp3" and bool(stream.start_time))
     if is_stated and stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if kind == "matroska,webm" and len(container.streams) == 1 and container.duration is not None:
@@ -199,13 +200,13 @@ def _slack_s(stream: AudioStream) -> float:
     return _ROUNDING_S if stream.codec_context.name.startswith(_EXACT_CODECS) else PRIMING_S
 
 
-def _damage_told(label: str, decoded_s: float, stated_s: float | None, damage: Exception | None) -> str:
-    why = f" ({reason(damage)})" if damage is not None else ""
+def _damage_message(label: str, decoded_s: float, stated_s: float | None, damage: Exception | None) -> str:
+    cause = f" ({error_text(damage)})" if damage is not None else ""
     if not decoded_s:
-        return f"{label} cannot be decoded{why}; get a whole copy of it"
+        return f"{label} cannot be decoded{cause}; get a whole copy of it"
     is_shorter = stated_s is not None and decoded_s < stated_s - _ROUNDING_S
     stated = f", its header states {stated_s:.1f} s" if is_shorter else ""
-    return f"{label} is damaged: only {decoded_s:.1f} s decode{stated}{why}; get a whole copy of it"
+    return f"{label} is damaged: only {decoded_s:.1f} s can be decoded{stated}{cause}; get a whole copy of it"
 
 
 def _check_shape(frame: AudioFrame, label: str) -> None:
@@ -219,12 +220,12 @@ def _check_shape(frame: AudioFrame, label: str) -> None:
         raise InputError(f"{label} has {n_channels} channels, want 1 to {MAX_CHANNELS}; {ADVICE}")
     if frame.format.name not in format_dtypes:
         raise InputError(
-            f"{label} holds samples of the kind {frame.format.name}, which is not read; {ADVICE}"
+            f"{label} has the sample format {frame.format.name}, which is not supported; {ADVICE}"
         )
 
 
-def _blocks(frames: Iterable[AudioFrame], label: str) -> Iterator[Wave]:
-    """Yield the wave piece by piece, at 16 kHz; refuse a rate that changes midway."""
+def _resample(frames: Iterable[AudioFrame], label: str) -> Iterator[Wave]:
+    """Yield the wave block by block, at 16 kHz; refuse a rate that changes midway."""
     rate_hz: int | None = None
     resampler: soxr.ResampleStream | None = None
     for frame in frames:
@@ -234,13 +235,13 @@ def _blocks(frames: Iterable[AudioFrame], label: str) -> Iterator[Wave]:
                 resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
         if frame.sample_rate != rate_hz:
             raise InputError(f"{label} changes from {rate_hz} to {frame.sample_rate} Hz midway; {ADVICE}")
-        wave = _mono(frame, label)
+        wave = _downmix(frame, label)
         yield wave if resampler is None else resampler.resample_chunk(wave)
     if resampler is not None:
         yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _mono(frame: AudioFrame, label: str) -> Wave:
+def _downmix(frame: AudioFrame, label: str) -> Wave:
     """Average the channels of a frame: float32, shape (n_samples,), full scale is 1."""
     samples = frame.to_ndarray()
     n_channels = frame.layout.nb_channels
@@ -264,13 +265,8 @@ def _to_full_scale(mean: NDArray[np.float64], stored: np.dtype[Any]) -> NDArray[
 def _check_floats(samples: NDArray[Any], label: str) -> None:
     peak = float(np.abs(samples).max(initial=0.0))
     if not np.isfinite(peak):
-        raise InputError(f"{label} holds samples that are not finite numbers; make it anew from its source")
+        raise InputError(
+            f"{label} holds samples that are not finite numbers; create it again from its source"
+        )
     if peak > MAX_PEAK:
         raise InputError(f"{label} has samples up to {peak:.4g} where full scale is 1; scale it to [-1, 1]")
-
-
-def _join(blocks: Iterable[Wave], label: str) -> Wave:
-    wave: Wave = np.concatenate([np.zeros(0, np.float32), *blocks])
-    if not wave.size:
-        raise InputError(f"{label} holds no audio: 0 samples; check where it comes from")
-    return np.clip(wave, -1.0, 1.0, out=wave)

@@ -1,8 +1,8 @@
 """Whisper's log-mel features in NumPy.
 
 Source: `whisper/audio.py` of openai/whisper and `WhisperFeatureExtractor` of transformers: STFT of
-25 ms windows every 10 ms, Slaney's mel scale, decimal logarithm, 8 decades below the clip's peak cut
-off, scaled to about -1 to 1.
+25 ms windows every 10 ms, Slaney's mel scale, decimal logarithm, clamped to 8 decades below the clip's
+peak, scaled to about -1 to 1.
 """
 
 from functools import cache
@@ -10,21 +10,17 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_FRAMES
+from sottovoce.runtime.audio.decode import Wave
 
 Features = NDArray[np.float32]
 
 N_FFT = 400
-HOP_SAMPLES = 160
-FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
-WINDOW_S = 30
-WINDOW_SAMPLES = WINDOW_S * SAMPLE_RATE_HZ
-WINDOW_FRAMES = WINDOW_S * FRAMES_PER_S
 
 LOWEST_POWER = 1e-10
 DYNAMIC_RANGE_DECADES = 8.0
 LOWEST_FEATURE = -1.5
-"""Of digital silence: (log10(1e-10) + 4) / 4."""
+"""The feature of digital silence: (log10(1e-10) + 4) / 4."""
 
 # Slaney's mel scale: linear below 1 kHz, 15 mels there; logarithmic above, 27 mels for a factor of 6.4.
 _HZ_PER_MEL = 200.0 / 3
@@ -33,15 +29,15 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES) -> Features:
-    """Compute log-mel features of a wave padded with zeros, or cut, to a number of frames.
+    """Compute log-mel features of a wave that is padded with zeros, or cut, to `n_frames`.
 
     Args:
         wave: float32, shape (n_samples,), 16 kHz.
         n_mels: 80, or 128 for large-v3.
-        n_frames: frames of 10 ms to return.
+        n_frames: of 10 ms.
 
     Returns:
-        float32, shape (1, n_mels, n_frames). Frames of padding hold its lowest value: 2.0 below the peak, at
+        float32, shape (1, n_mels, n_frames). Frames of padding have the lowest value: 2.0 below the peak, at
             least -1.5.
     """
     n_samples = n_frames * HOP_SAMPLES
@@ -59,8 +55,8 @@ def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:
     """Return mel power, shape (n_mels, at most n_frames), of the frames that touch the wave."""
     half = N_FFT // 2
     n_frames = min(n_frames, -(-(len(wave) + half) // HOP_SAMPLES))
-    # transformers pads the 30 s window by reflection; at its start that mirrors the wave, at its end
-    # what the window ends with. Its 3,001st frame is dropped and does not count for the peak.
+    # transformers pads the 30 s window by reflection: at the start of the wave, and at the end of the window.
+    # It drops frame 3,001, which does not count for the peak.
     padded = np.zeros(n_frames * HOP_SAMPLES + N_FFT, dtype=np.float32)
     padded[half : half + len(wave)] = wave
     mirrored = wave[1 : half + 1][::-1]
@@ -74,11 +70,10 @@ def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:
 
 
 def _apply_filters(power: NDArray[np.float32], n_mels: int) -> NDArray[np.float32]:
-    """Return mel power, shape (n_mels, n_frames), of the power of each frequency, shape (201, n_frames).
+    """Return mel power, shape (n_mels, n_frames), from the power spectrum, shape (201, n_frames).
 
-    A matrix product would call BLAS, whose threads wait actively for more work after it: the encoder
-    that follows then shares its cores with them and takes 1.8 times as long (docs/lab-notes.md). Each
-    filter weighs a few neighbouring frequencies only.
+    A matrix product would call BLAS, whose threads spin after it: the encoder that follows shares its cores with them
+    and takes 1.8 times as long (docs/lab-notes.md). Each filter covers only a few neighbouring frequencies.
     """
     mel = np.zeros((n_mels, power.shape[1]), dtype=np.float32)
     for row, (first, weights) in zip(mel, _filter_bands(n_mels), strict=True):
@@ -88,7 +83,7 @@ def _apply_filters(power: NDArray[np.float32], n_mels: int) -> NDArray[np.float3
 
 @cache
 def _filter_bands(n_mels: int) -> tuple[tuple[int, NDArray[np.float32]], ...]:
-    """Return the first frequency of each filter, and its weights from there to its last."""
+    """Return, for each filter, its first frequency bin and its weights from there on."""
     bands = []
     for weights in _mel_filters(n_mels):
         (inside,) = np.nonzero(weights)

@@ -6,34 +6,34 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, stream_audio
-from sottovoce.runtime.audio.features import WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, stream_audio
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.vad.voice_activity import BLOCK_SAMPLES
 
 
-def blocks_of(
+def read_blocks(
     audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
 ) -> Iterator[Wave]:
-    """Yield the blocks of an audio; a wave of a window at most is one.
+    """Yield audio block by block; a wave that fits into a window is one block.
 
     Args:
         audio: a file, the bytes of one, or a wave.
-        name: how errors call it.
+        name: of the audio in error messages.
         max_s: longer audio is refused.
 
     Raises:
-        InputError: it cannot be read, is no wave, or is longer.
+        InputError: the audio cannot be read, is not a valid wave, or is longer.
     """
     if isinstance(audio, np.ndarray):
-        yield from _blocks_of_wave(checked(audio, name or "the wave given"), name or "the wave given", max_s)
+        label = name or "the wave given"
+        yield from _split_wave(check_wave(audio, label), label, max_s)
         return
     yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name, max_s=max_s)
 
 
-def _blocks_of_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wave]:
-    """Cut a long wave into blocks, so that nobody who looks ahead in it copies all the rest."""
+def _split_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wave]:
+    """Split a long wave into blocks, so that a reader which looks ahead never copies all the rest."""
     if max_s is not None and wave.size > max_s * SAMPLE_RATE_HZ:
         raise InputError(
             f"{label} is {wave.size / SAMPLE_RATE_HZ:.0f} s long, more than the {max_s:g} s allowed"
@@ -43,8 +43,8 @@ def _blocks_of_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wav
         yield wave[begin : begin + step]
 
 
-def checked(wave: Wave, label: str) -> Wave:
-    """Return a wave that is float32, shape (n_samples,), and finite.
+def check_wave(wave: Wave, label: str) -> Wave:
+    """Return the wave if it is float32, shape (n_samples,), and finite.
 
     Raises:
         InputError: it is not.
@@ -59,7 +59,7 @@ def checked(wave: Wave, label: str) -> Wave:
 
 
 class BlockStream:
-    """A stream of blocks that can be read from the start, counted and timed."""
+    """A stream of blocks, with the number of samples read and the time that reading takes."""
 
     def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
         self._blocks = blocks
@@ -76,13 +76,13 @@ class BlockStream:
         return block
 
     def read(self, n_samples: int | None = None) -> Wave:
-        """Return the first blocks that have a number of samples, all where there are fewer or none is told."""
+        """Read blocks until they have at least `n_samples`; by default all."""
         waves: list[Wave] = []
         while (n_samples is None or self.n_samples < n_samples) and (block := next(self, None)) is not None:
             waves.append(block)
         return np.concatenate([np.zeros(0, np.float32), *waves])
 
-    def again_with(self, first: Wave) -> Iterator[Wave]:
-        """Yield what was read, then the rest."""
+    def prepend(self, first: Wave) -> Iterator[Wave]:
+        """Yield what was read already, then the rest."""
         yield first
         yield from self

@@ -1,24 +1,23 @@
-"""A second look at a window: is its text one, was speech left out, is it to be cut anew?"""
+"""Check the text of a window against its speech: is it speech at all, was some left out, is the window to be cut anew?"""
 
 from collections.abc import Sequence
 from functools import cached_property
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity
+from sottovoce.runtime.vad.load import load_voice_activity
 from sottovoce.runtime.vad.segmenter import AudioWindow
-from sottovoce.runtime.vad.voice_activity import (
-    VoiceActivity,
-    load_voice_activity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.vad.speech_spans import SpeechSpan, pack_windows, speech_spans
 
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
-"""A short clip beyond one of them is looked through for speech before its text counts."""
+"""Beyond one of them, the text of a short clip counts only where its window has speech."""
 
 AudioSpan = tuple[float, float]
 """Start and end in seconds from the start of a window."""
@@ -41,91 +40,88 @@ SHORTER = 0.6
 
 
 class GapRecovery:
-    """Looks for speech where a text alone does not tell; loads what finds speech when it is first needed."""
+    """Looks for speech where a text alone is not enough; voice activity is loaded when it is first needed."""
+
+    def __init__(self, activity: VoiceActivity | None = None) -> None:
+        self._given = activity
 
     @cached_property
     def activity(self) -> VoiceActivity:
-        """What finds speech."""
-        return load_voice_activity()
+        """Voice activity, used through `new_stream()`, one for each stream."""
+        return self._given or load_voice_activity()
 
     def has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
-        """Tell whether somebody speaks; nobody looks where that is turned off."""
+        """Return whether a wave has speech; True where looking for speech is turned off."""
         if options.vad_filter is False:
             return True
-        with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(wave, is_last=True)
-        return bool(speech_spans(probabilities))
+        return bool(speech_spans(self._probabilities(wave, clock)))
 
-    def is_speech(
-        self, window: AudioWindow, heard: DecodingResult, options: TranscribeOptions, clock: PhaseClock
-    ) -> bool:
-        """Tell whether a text is one: where it is doubtful, its window is looked through for speech."""
-        return not _is_doubtful(heard) or self.has_speech(window.wave, options, clock)
+    def is_speech(self, window: AudioWindow, result: DecodingResult, context: DecodingContext) -> bool:
+        """Return whether a text is of speech: where it is doubtful, voice activity decides."""
+        return not _is_doubtful(result) or self.has_speech(window.wave, context.options, context.clock)
 
     def uncovered_speech(
-        self, window: AudioWindow, heard: Sequence[AudioSpan], options: TranscribeOptions, clock: PhaseClock
+        self, window: AudioWindow, covered: Sequence[AudioSpan], context: DecodingContext
     ) -> list[AudioWindow]:
         """Return the speech that the text of a window leaves out: the model at times ends early, or skips.
 
         Args:
-            window: where the text was heard.
-            heard: where the text is in the window, in order of time; nothing where that is not known.
-            options: tell whether to look for speech.
-            clock: is told what the work took.
+            window: that was decoded.
+            covered: where its text is, in order of time; empty where that is not known.
+            context: of the transcription.
         """
-        if options.vad_filter is False or not heard:
+        if context.options.vad_filter is False or not covered:
             return []
+        starts_s, ends_s = zip(*covered, strict=True)
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        starts_s, ends_s = zip(*heard, strict=True)
         gaps = [
-            (round(begin_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ))
+            _part(window, begin_s, end_s)
             for begin_s, end_s in zip((0.0, *ends_s), (*starts_s, window_s), strict=True)
         ]
-        return [
-            AudioWindow(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
-            for begin, end in gaps
-            if self._is_uncovered(window.wave[begin:end], len(window.wave), clock)
-        ]
+        return [gap for gap in gaps if self._is_uncovered(gap.wave, len(window.wave), context.clock)]
 
     def _is_uncovered(self, gap: Wave, n_window: int, clock: PhaseClock) -> bool:
-        """Tell whether a gap has speech.
+        """Return whether a gap has speech.
 
         One that is nearly its window is none: its text would be short and the gap in it again nearly the window.
         """
         if not LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES or is_silent(gap):
             return False
-        with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(gap, is_last=True)
-        spans = speech_spans(probabilities, duration_s=len(gap) / SAMPLE_RATE_HZ)
-        return sum(span.end_s - span.start_s for span in spans) >= LEAST_SPEECH_S
+        spans = speech_spans(self._probabilities(gap, clock), duration_s=len(gap) / SAMPLE_RATE_HZ)
+        return _total_s(spans) >= LEAST_SPEECH_S
 
-    def resegment(
-        self, window: AudioWindow, n_tokens: int, options: TranscribeOptions, clock: PhaseClock
-    ) -> list[AudioWindow]:
-        """Cut a window with hardly any text for its speech into shorter ones; none where it has enough.
+    def resegment(self, window: AudioWindow, n_tokens: int, context: DecodingContext) -> list[AudioWindow]:
+        """Cut a window with hardly any text for its speech into shorter ones; empty where it has enough.
 
-        A window that starts within a sentence may be heard as a word or two, and the rest of it be skipped.
+        Of a window that starts within a sentence Whisper may decode a word or two and skip the rest.
         """
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        if options.vad_filter is False or not _is_sparse(n_tokens, window_s):
+        if context.options.vad_filter is False or not _is_sparse(n_tokens, window_s):
             return []
-        with clock.time(Phase.VOICE_ACTIVITY):
-            probabilities = self.activity.another().probabilities(window.wave, is_last=True)
+        probabilities = self._probabilities(window.wave, context.clock)
         spans = speech_spans(probabilities, duration_s=window_s)
-        if not _is_sparse(n_tokens, sum(span.end_s - span.start_s for span in spans)):
+        if not _is_sparse(n_tokens, _total_s(spans)):
             return []
-        clock.n_redone += 1
-        return [
-            AudioWindow(
-                start_s=window.start_s + cut.start_s,
-                wave=window.wave[round(cut.start_s * SAMPLE_RATE_HZ) : round(cut.end_s * SAMPLE_RATE_HZ)],
-            )
-            for cut in pack_windows(spans, probabilities, max_s=SHORTER * window_s)
-        ]
+        context.clock.n_redone += 1
+        cuts = pack_windows(spans, probabilities, max_s=SHORTER * window_s)
+        return [_part(window, cut.start_s, cut.end_s) for cut in cuts]
+
+    def _probabilities(self, wave: Wave, clock: PhaseClock) -> Probabilities:
+        with clock.time(Phase.VOICE_ACTIVITY):
+            return self.activity.new_stream().probabilities(wave, is_last=True)
 
 
-def _is_doubtful(heard: DecodingResult) -> bool:
-    attempt = heard.attempt
+def _part(window: AudioWindow, begin_s: float, end_s: float) -> AudioWindow:
+    begin, end = round(begin_s * SAMPLE_RATE_HZ), round(end_s * SAMPLE_RATE_HZ)
+    return AudioWindow(start_s=window.start_s + begin / SAMPLE_RATE_HZ, wave=window.wave[begin:end])
+
+
+def _total_s(spans: Sequence[SpeechSpan]) -> float:
+    return sum(span.end_s - span.start_s for span in spans)
+
+
+def _is_doubtful(result: DecodingResult) -> bool:
+    attempt = result.attempt
     return (
         attempt.no_speech_probability > DOUBTFUL_NO_SPEECH
         or attempt.mean_log_probability < DOUBTFUL_LOG_PROBABILITY

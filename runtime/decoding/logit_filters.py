@@ -1,4 +1,4 @@
-"""What the decoder may say next: suppressed tokens and the grammar of timestamps.
+"""What is left out of the logits before a token is chosen: suppressed tokens and the grammar of timestamps.
 
 Source: `SuppressTokens`, `SuppressBlank` and `ApplyTimestampRules` in `whisper/decoding.py` of
 openai/whisper. Suppressing is an index write into the logits; a mask over the whole vocabulary, as
@@ -26,6 +26,7 @@ class LogitFilters:
 
     def __init__(self, special: SpecialTokens, *, with_timestamps: bool) -> None:
         self._special = special
+        self.end = special.end
         self._with_timestamps = with_timestamps
         self._always = np.asarray(special.suppressed, dtype=np.int64)
         self._at_start = np.asarray((*special.suppressed, *special.suppressed_at_start), dtype=np.int64)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.terms import InferencePrecision, KvPrecision
 
 COMPUTING_OPERATIONS = frozenset(

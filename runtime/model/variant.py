@@ -47,7 +47,7 @@ def _quantized_name(manifest: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) and _NAME.match(name) else None
 
 
-def told_compute(folder: Path) -> ComputeSpec:
+def read_compute(folder: Path) -> ComputeSpec:
     """Return what a variant was made to compute in; f32 where nothing says.
 
     Raises:

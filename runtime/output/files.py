@@ -1,4 +1,4 @@
-"""Several files to several transcripts, with one variant loaded once."""
+"""Transcribe several files with one loaded variant."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,25 +9,24 @@ from sottovoce.errors import InputError, SottovoceError, SpecError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.output.subtitles import TranscriptFormat, format_transcript
-from sottovoce.runtime.transcriber import Transcriber
-from sottovoce.storage.artifacts import write_text
+from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
+from sottovoce.runtime.protocol import Transcriber
+from sottovoce.storage.documents import write_text
 
 STDIN = "-"
 STDIN_NAME = "standard input"
 
-Show = Callable[[str], None]
-"""Prints a transcript."""
+Print = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFile:
-    """One audio to transcribe.
+    """Audio to transcribe.
 
     Attributes:
-        name: what it is called in messages and in `json`.
+        name: of the audio in messages and in `json`.
         audio: a path, or the bytes of standard input.
-        output: the file to write; None prints.
+        output: the file to write; None prints the transcript.
     """
 
     name: str
@@ -43,26 +42,26 @@ def plan_files(
     *,
     force: bool,
 ) -> tuple[AudioFile, ...]:
-    """Settle where each transcript goes, before anything is loaded.
+    """Decide where each transcript is written, before the variant is loaded.
 
     Args:
         names: paths, or `-` for standard input.
         stdin: reads standard input.
-        kind: its name is the suffix of outputs.
-        output_dir: where transcripts are written; None prints them.
-        force: replace transcripts that are there.
+        kind: also the suffix of the outputs.
+        output_dir: created if it does not exist; None prints the transcripts.
+        force: replace existing transcripts.
 
     Raises:
-        SpecError: standard input is named twice.
-        InputError: a transcript is there already, or `output_dir` cannot be written to.
+        SpecError: standard input is given twice, or two transcripts would have the same name.
+        InputError: a transcript exists already, or `output_dir` cannot be written to.
     """
     if names.count(STDIN) > 1:
-        raise SpecError("standard input (-) can be read once; name it once")
+        raise SpecError("standard input (-) can be read only once; give - once")
     outputs = _outputs(names, kind, output_dir)
-    there = next((output for output in outputs if output is not None and output.exists()), None)
-    if there is not None and not force:
+    existing = next((output for output in outputs if output is not None and output.exists()), None)
+    if existing is not None and not force:
         raise InputError(
-            f"{there} exists already; choose another --output-dir, or pass --force to replace it"
+            f"{existing} exists already; choose another --output-dir, or pass --force to replace it"
         )
     if output_dir is not None:
         _make_writable(output_dir)
@@ -77,11 +76,11 @@ def plan_files(
 
 
 def _make_writable(folder: Path) -> None:
-    """Make the folder of the transcripts, now: hours of work are lost where it cannot be."""
+    """Create the output folder before hours of work depend on it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as cause:
-        raise InputError(f"--output-dir {folder} is no folder; choose another") from cause
+        raise InputError(f"--output-dir {folder} is not a folder; choose another") from cause
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--output-dir {folder} cannot be written to; choose another")
 
@@ -89,16 +88,16 @@ def _make_writable(folder: Path) -> None:
 def _outputs(
     names: Sequence[str], kind: TranscriptFormat, output_dir: Path | None
 ) -> tuple[Path | None, ...]:
-    """Name each output by its audio; where two audios share a stem, by the whole file name."""
+    """Name each output after its audio: by the stem, or by the whole file name if two files have the same stem."""
     if output_dir is None:
         return tuple(None for _ in names)
     stems = ["stdin" if name == STDIN else Path(name).stem for name in names]
     labels = [
         stem if stems.count(stem) == 1 else Path(name).name for name, stem in zip(names, stems, strict=True)
     ]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise SpecError(f"two files are named {twice}: their transcripts would overwrite each other")
+    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    if duplicate is not None:
+        raise SpecError(f"two files are named {duplicate}: their transcripts would overwrite each other")
     return tuple(output_dir / f"{label}.{kind}" for label in labels)
 
 
@@ -108,26 +107,22 @@ def transcribe_files(
     options: TranscribeOptions,
     kind: TranscriptFormat,
     *,
-    show: Show,
+    print_text: Print,
+    print_error: Print,
     reporter: Reporter,
-    complain: Show,
 ) -> int:
-    """Transcribe files one after another; one that fails does not stop the others.
+    """Transcribe files one after another; a file that fails does not stop the others.
 
     Args:
-        transcriber: loaded.
-        files: what `plan_files` gave.
-        options: for all of them.
-        kind: the format.
-        show: prints a transcript that has no output file.
-        reporter: follows the work.
-        complain: is told in one line why a file failed.
+        files: from `plan_files`.
+        print_text: prints a transcript without an output file.
+        print_error: prints, in one line, why a file failed.
 
     Returns:
-        How many files failed.
+        The number of files that failed.
 
     Raises:
-        SpecError: the options mean nothing to this model: no file would do better.
+        SpecError: the model does not support the options, so that every file would fail.
     """
     n_failed = 0
     for file in files:
@@ -136,11 +131,11 @@ def transcribe_files(
         except SpecError:
             raise
         except SottovoceError as error:
-            complain(str(error) if file.name in str(error) else f"{file.name}: {error}")
+            print_error(str(error) if file.name in str(error) else f"{file.name}: {error}")
             n_failed += 1
             continue
         if file.output is None:
-            show(text)
+            print_text(text)
         else:
             write_text(file.output, text)
             reporter.note(f"wrote {file.output}")
@@ -159,11 +154,11 @@ def _transcribe(
     total = None if duration_s is None else max(1, int(duration_s))
     with reporter.progress(f"transcribe {Path(file.name).name}, seconds", total) as advance:
 
-        def follow(done_s: float) -> None:
+        def on_progress(done_s: float) -> None:
             nonlocal seconds_done
             while seconds_done < int(done_s):
                 seconds_done += 1
                 advance()
 
-        transcript = transcriber.transcribe(file.audio, options, name=file.name, progress=follow)
+        transcript = transcriber.transcribe(file.audio, options, name=file.name, progress=on_progress)
     return format_transcript(transcript, kind, source=file.name)

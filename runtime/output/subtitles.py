@@ -1,46 +1,33 @@
-"""Transcripts as text: the formats of openai-whisper, made safe for players and parsers.
+"""Subtitles: the cues of `srt` and `vtt`.
 
-`txt` has one line for each segment. `srt` and `vtt` have cues for players, `tsv` has
-`start`, `end` (integer milliseconds) and `text`, without quoting. `json` has everything, on one line:
+A segment that fits into the limits is one cue with the times of the segment. A longer one is split between words into
+cues with the times of the words, if its words join to its text. Cues do not overlap: a cue ends where the next one
+starts, but lasts at least `MIN_CUE_MS`, by which the next one is delayed. Times that are negative or not finite count as
+zero.
 
-    {"schema_version": 1, "source": text or null, "language": "en", "language_probability": 0.98,
-     "duration_s": 3.2, "text": "...",
-     "segments": [{"start_s": 0.0, "end_s": 3.2, "text": "...", "tokens": [2425, 13],
-                   "mean_log_probability": -0.31, "no_speech_probability": 0.01,
-                   "compression_ratio": 0.9, "temperature": 0.0,
-                   "words": [{"text": " Hello", "start_s": 0.0, "end_s": 0.4, "probability": 0.97}]}],
-     "timings": {"total_s": 0.5, "phase_s": {"encoder": 0.2}, "calls": {"encoder": 1}, "n_redone": 0}}
-
-There, times have 3 decimals and other numbers 4, a number that is not finite is null, and `words` is
-absent where there are none. Segments without text are in `json` only.
+`vtt` escapes `&`, `<` and `>`. `srt` has no escapes: `-->` becomes `->` as in openai-whisper, and players may take `<i>`
+for a tag.
 """
 
 import html
-import json
 import math
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from sottovoce.errors import SpecError
-from sottovoce.runtime.transcript import Segment, Timings, Transcript, Word
+from sottovoce.runtime.transcript import Segment, Transcript, Word
 
-JSON_SCHEMA_VERSION = 1  # 1: first version
-
-# A frame at 50 Hz, Whisper's own step of time: less is no time to be seen.
 MIN_CUE_MS = 20
+"""Whisper's time resolution; a shorter cue could not be seen."""
 
-_TIME_DIGITS, _DIGITS = 3, 4
-
-# Control characters, the byte order mark, and all spaces but those that do not break.
+# Control characters, the byte order mark, and all spaces except non-breaking ones.
 _BLANKS = re.compile(r"(?:[^\S\u00a0\u202f]|[\x00-\x1f\x7f-\x9f\ufeff])+")
 _ARROW = re.compile(r"-{2,}>")
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-# Kana and Chinese characters: a line may end after each, but not before a mark that closes nor after
-# one that opens. The marks are those of JIS X 4051 and GB/T 15834 that speech has.
+# Kana and Chinese characters: a line may end after each, but not before a closing mark nor after an opening one.
+# The marks are those of JIS X 4051 and GB/T 15834 that occur in speech.
 _KANJI = (
     r"\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 )
@@ -49,24 +36,13 @@ _CLOSING = r"、。，．！？：；」』）】〉》〕］｝”’ー々ゝ�
 _UNIT = re.compile(rf" ?(?:[{_OPENING}]*(?:[{_KANJI}]|[^ {_KANJI}{_OPENING}]+)[{_CLOSING}]*|[{_OPENING}]+)")
 
 
-class TranscriptFormat(StrEnum):
-    """A way to write a transcript, named as the file's suffix."""
-
-    TXT = "txt"
-    SRT = "srt"
-    VTT = "vtt"
-    JSON = "json"
-    TSV = "tsv"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CueLimits:
-    """How much text a cue of `srt` and `vtt` shows at once; by default what subtitlers use for English.
+    """How much text a cue shows; the defaults are the usual ones for English subtitles.
 
     Attributes:
-        max_chars_per_line: columns: a wide character (Chinese, kana, Hangul) counts two, a combining mark none.
-        max_lines: held where words are known; without them a segment stays one cue of as many lines
-            as it takes, and so does a single word that is longer than a cue.
+        max_chars_per_line: in columns: a wide character (Chinese, kana, Hangul) counts as two, a combining mark as none.
+        max_lines: exceeded by a segment without words, which stays one cue, and by a single word that is longer.
 
     Raises:
         SpecError: one of them is under 1.
@@ -87,88 +63,43 @@ class CueLimits:
 class _Cue:
     start_ms: int
     end_ms: int
-    lines: Sequence[str]
+    text: str
 
 
-_DEFAULT_LIMITS = CueLimits()
+DEFAULT_LIMITS = CueLimits()
 
 
-def format_transcript(
-    transcript: Transcript,
-    kind: TranscriptFormat,
-    *,
-    source: str | None = None,
-    limits: CueLimits = _DEFAULT_LIMITS,
-) -> str:
-    r"""Write a transcript as text that UTF-8 can encode.
-
-    A segment that fits into `limits` is one cue with the segment's times. A longer one is split between
-    words, into cues with the words' times, if it has words and they spell its text. No two cues overlap:
-    one ends where the next starts, yet lasts `MIN_CUE_MS`, for which the next waits. Times below zero
-    or not finite count as zero.
-
-    All blanks and control characters within a segment become one space. `vtt` escapes `&`, `<` and `>`.
-    `srt` knows no escapes: `-->` becomes `->` as in openai-whisper, and players may take `<i>` for a tag.
-
-    Args:
-        transcript: what to write.
-        kind: in which format.
-        source: name of the audio; only `json` has a place for it.
-        limits: of cues; only `srt` and `vtt` have them.
-
-    Returns:
-        Lines that end with `\n`; empty for `txt` and `srt` of silence.
-    """
-    return _LONE_SURROGATE.sub("\ufffd", _format(transcript, kind, source=source, limits=limits))
+def format_srt(transcript: Transcript, limits: CueLimits = DEFAULT_LIMITS) -> str:
+    """Write subtitles as SubRip."""
+    cues = enumerate(_cues(transcript, limits), start=1)
+    return "".join(
+        f"{number}\n{_timing(cue, mark=',')}\n{_ARROW.sub('->', cue.text)}\n\n" for number, cue in cues
+    )
 
 
-def _format(transcript: Transcript, kind: TranscriptFormat, *, source: str | None, limits: CueLimits) -> str:
-    match kind:
-        case TranscriptFormat.TXT:
-            return "".join(f"{line}\n" for _, line in _spoken(transcript))
-        case TranscriptFormat.SRT:
-            return _srt(_cues(transcript, limits))
-        case TranscriptFormat.VTT:
-            return _vtt(_cues(transcript, limits))
-        case TranscriptFormat.JSON:
-            return _json(transcript, source)
-        case TranscriptFormat.TSV:
-            return _tsv(transcript)
+def format_vtt(transcript: Transcript, limits: CueLimits = DEFAULT_LIMITS) -> str:
+    """Write subtitles as WebVTT."""
+    blocks = (
+        f"{_timing(cue, mark='.')}\n{html.escape(cue.text, quote=False)}\n\n"
+        for cue in _cues(transcript, limits)
+    )
+    return "WEBVTT\n\n" + "".join(blocks)
 
 
-def _spoken(transcript: Transcript) -> Iterator[tuple[Segment, str]]:
-    """Pair the segments that have text with their text on one line."""
-    pairs = ((segment, _one_line(segment.text)) for segment in transcript.segments)
-    return ((segment, line) for segment, line in pairs if line)
+def segment_lines(transcript: Transcript) -> Iterator[tuple[Segment, str]]:
+    """Yield the segments that have text, each with its text on one line."""
+    lines = ((segment, _one_line(segment.text)) for segment in transcript.segments)
+    return ((segment, line) for segment, line in lines if line)
+
+
+def milliseconds(time_s: float) -> int:
+    """Round to milliseconds; times that are negative or not finite become 0."""
+    time_ms = time_s * 1000
+    return max(0, round(time_ms)) if math.isfinite(time_ms) else 0
 
 
 def _one_line(text: str) -> str:
     return _BLANKS.sub(" ", text).strip()
-
-
-def _tsv(transcript: Transcript) -> str:
-    rows = (
-        f"{_milliseconds(segment.start_s)}\t{_milliseconds(segment.end_s)}\t{line}\n"
-        for segment, line in _spoken(transcript)
-    )
-    return "start\tend\ttext\n" + "".join(rows)
-
-
-def _srt(cues: Sequence[_Cue]) -> str:
-    blocks = (
-        f"{index}\n{_timing(cue, mark=',')}\n{_ARROW.sub('->', _payload(cue))}\n\n"
-        for index, cue in enumerate(cues, start=1)
-    )
-    return "".join(blocks)
-
-
-def _vtt(cues: Sequence[_Cue]) -> str:
-    blocks = (f"{_timing(cue, mark='.')}\n{html.escape(_payload(cue), quote=False)}\n\n" for cue in cues)
-    return "WEBVTT\n\n" + "".join(blocks)
-
-
-def _payload(cue: _Cue) -> str:
-    return "\n".join(cue.lines)
 
 
 def _timing(cue: _Cue, *, mark: str) -> str:
@@ -176,68 +107,65 @@ def _timing(cue: _Cue, *, mark: str) -> str:
 
 
 def _timestamp(time_ms: int, mark: str) -> str:
-    seconds, milliseconds = divmod(time_ms, 1000)
+    seconds, rest_ms = divmod(time_ms, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{milliseconds:03}"
-
-
-def _milliseconds(time_s: float) -> int:
-    time_ms = time_s * 1000
-    return max(0, round(time_ms)) if math.isfinite(time_ms) else 0
+    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{rest_ms:03}"
 
 
 def _cues(transcript: Transcript, limits: CueLimits) -> list[_Cue]:
-    cues = [
-        cue for segment, line in _spoken(transcript) for cue in _cues_of_segment(segment, line, limits=limits)
-    ]
-    return list(_one_after_another(cues))
+    lines = segment_lines(transcript)
+    return list(_without_overlap([cue for segment, line in lines for cue in _split(segment, line, limits)]))
 
 
-def _cues_of_segment(segment: Segment, line: str, *, limits: CueLimits) -> Iterator[_Cue]:
+def _split(segment: Segment, line: str, limits: CueLimits) -> Iterator[_Cue]:
     lines = _wrap(line, limits.max_chars_per_line)
-    # Words that say something else, or nothing, would lose text.
-    if len(lines) <= limits.max_lines or _spell(segment.words) != line:
-        yield _Cue(start_ms=_milliseconds(segment.start_s), end_ms=_milliseconds(segment.end_s), lines=lines)
+    # Words that do not join to the text would lose some of it.
+    if len(lines) <= limits.max_lines or _join(segment.words) != line:
+        yield _cue(segment, segment, lines)
         return
     for words in _fill_cues(segment.words, limits):
-        lines = _wrap(_spell(words), limits.max_chars_per_line)
+        lines = _wrap(_join(words), limits.max_chars_per_line)
         if lines:
-            start_ms, end_ms = _milliseconds(words[0].start_s), _milliseconds(words[-1].end_s)
-            yield _Cue(start_ms=start_ms, end_ms=end_ms, lines=lines)
+            yield _cue(words[0], words[-1], lines)
 
 
-def _spell(words: Sequence[Word]) -> str:
+def _cue(first: Segment | Word, last: Segment | Word, lines: Sequence[str]) -> _Cue:
+    start_ms, end_ms = milliseconds(first.start_s), milliseconds(last.end_s)
+    return _Cue(start_ms=start_ms, end_ms=end_ms, text="\n".join(lines))
+
+
+def _join(words: Sequence[Word]) -> str:
     return _one_line("".join(word.text for word in words))
 
 
 def _fill_cues(words: Sequence[Word], limits: CueLimits) -> Iterator[Sequence[Word]]:
-    """Give each cue as many words as fit, but at least one."""
+    """Yield the words of each cue: as many as fit, but at least one."""
     first = 0
     for last in range(1, len(words)):
-        lines = _wrap(_spell(words[first : last + 1]), limits.max_chars_per_line)
+        lines = _wrap(_join(words[first : last + 1]), limits.max_chars_per_line)
         if len(lines) > limits.max_lines:
             yield words[first:last]
             first = last
     yield words[first:]
 
 
-def _one_after_another(cues: Sequence[_Cue]) -> Iterator[_Cue]:
-    """Cut each cue where the next starts; bad times move what follows by `MIN_CUE_MS` and no more."""
-    free_ms = 0
+def _without_overlap(cues: Sequence[_Cue]) -> Iterator[_Cue]:
+    """End each cue where the next one starts; a cue of bad times delays the next by at most `MIN_CUE_MS`."""
+    end_ms = 0
     for index, cue in enumerate(cues):
         next_start_ms = cues[index + 1].start_ms if index + 1 < len(cues) else cue.end_ms
-        start_ms = max(cue.start_ms, free_ms)
-        free_ms = max(min(cue.end_ms, next_start_ms), start_ms + MIN_CUE_MS)
-        yield replace(cue, start_ms=start_ms, end_ms=free_ms)
+        start_ms = max(cue.start_ms, end_ms)
+        end_ms = max(min(cue.end_ms, next_start_ms), start_ms + MIN_CUE_MS)
+        yield replace(cue, start_ms=start_ms, end_ms=end_ms)
 
 
 def _wrap(text: str, max_columns: int) -> list[str]:
-    """Break a line at spaces and between Chinese characters or kana; elsewhere only what no line can hold."""
+    """Break a line at spaces and between Chinese characters or kana; elsewhere only where a word exceeds a line."""
     lines = [""]
     for unit in _UNIT.findall(text):
         gap = " " if unit.startswith(" ") else ""
-        for piece in _pieces(unit.removeprefix(" "), max_columns):
+        for piece in _break_long(unit.removeprefix(" "), max_columns):
             if lines[-1] and _columns(lines[-1] + gap + piece) > max_columns:
                 lines.append(piece)
             else:
@@ -246,7 +174,7 @@ def _wrap(text: str, max_columns: int) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _pieces(unit: str, max_columns: int) -> Iterator[str]:
+def _break_long(unit: str, max_columns: int) -> Iterator[str]:
     piece = ""
     for char in unit:
         if piece and _columns(piece + char) > max_columns:
@@ -264,54 +192,3 @@ def _columns_of_char(char: str) -> int:
     if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
-
-
-def _json(transcript: Transcript, source: str | None) -> str:
-    fields = {
-        "schema_version": JSON_SCHEMA_VERSION,
-        "source": source,
-        "language": transcript.language,
-        "language_probability": _rounded(transcript.language_probability),
-        "duration_s": _rounded(transcript.duration_s, _TIME_DIGITS),
-        "text": transcript.text,
-        "segments": [_segment_fields(segment) for segment in transcript.segments],
-        "timings": _timing_fields(transcript.timings),
-    }
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _segment_fields(segment: Segment) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "start_s": _rounded(segment.start_s, _TIME_DIGITS),
-        "end_s": _rounded(segment.end_s, _TIME_DIGITS),
-        "text": segment.text,
-        "tokens": segment.tokens,
-        "mean_log_probability": _rounded(segment.mean_log_probability),
-        "no_speech_probability": _rounded(segment.no_speech_probability),
-        "compression_ratio": _rounded(segment.compression_ratio),
-        "temperature": _rounded(segment.temperature),
-    }
-    return fields | {"words": [_word_fields(word) for word in segment.words]} if segment.words else fields
-
-
-def _word_fields(word: Word) -> dict[str, object]:
-    return {
-        "text": word.text,
-        "start_s": _rounded(word.start_s, _TIME_DIGITS),
-        "end_s": _rounded(word.end_s, _TIME_DIGITS),
-        "probability": _rounded(word.probability),
-    }
-
-
-def _timing_fields(timings: Timings) -> dict[str, object]:
-    return {
-        "total_s": _rounded(timings.total_s, _TIME_DIGITS),
-        "phase_s": {phase: _rounded(time_s, _TIME_DIGITS) for phase, time_s in timings.phase_s.items()},
-        "calls": timings.calls,
-        "n_redone": timings.n_redone,
-    }
-
-
-def _rounded(value: float, digits: int = _DIGITS) -> float | None:
-    """Round, with null for what JSON cannot say and without the sign of zero."""
-    return round(value, digits) + 0.0 if math.isfinite(value) else None

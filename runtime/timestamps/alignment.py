@@ -1,7 +1,7 @@
-"""Word times from the decoder's cross-attention.
+"""Word timestamps from the decoder's cross-attention.
 
-Some heads look at the sound of the word that comes next. Their weights, cleaned, are the price list
-of a path through tokens and time; the cheapest path tells when each token begins.
+Some heads attend to the audio of the next word. Their normalized weights are the costs of a path through tokens and
+time; dynamic time warping finds the cheapest path, which gives the start of each token.
 
 Source: `find_alignment` in `whisper/timing.py` of openai/whisper.
 """
@@ -10,18 +10,17 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.features import HOP_SAMPLES
+from sottovoce.runtime.audio.constants import FRAMES_PER_POSITION, HOP_SAMPLES, SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Encoded, mask_of
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, mask_of
-from sottovoce.runtime.model.elastic import FRAMES_PER_POSITION
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME
@@ -32,7 +31,7 @@ from sottovoce.runtime.model.openvino.token_embedding import (
     take_out_embedding,
 )
 from sottovoce.runtime.timestamps.attention_graph import Heads, attention_model
-from sottovoce.runtime.timestamps.words import Span, place_spans, place_words, split_words
+from sottovoce.runtime.timestamps.words import WordTiming, find_word_timings, split_to_word_tokens, to_word
 from sottovoce.runtime.transcript import Word
 from sottovoce.terms import Component
 
@@ -45,37 +44,73 @@ MEDIAN_WIDTH = 7
 """Positions; `medfilt_width` in openai/whisper, `median_filter_width` in transformers."""
 
 LOWEST = np.finfo(np.float32).tiny
-"""Divides what is 0 everywhere without a warning."""
+"""A divisor for weights that are all 0."""
+
+
+class AlignmentGraph:
+    """A variant's decoder, compiled down to its alignment heads when it is first needed; shared between threads.
+
+    Without its output layer and its table of tokens it is a second copy of these weights; measured in private memory:
+    whisper-tiny.en 50 MB in INT8, whisper-base 59 MB.
+    """
+
+    def __init__(self, folder: Path, compute: ComputeSpec) -> None:
+        self._folder = folder
+        self._compute = compute
+        self._lock = Lock()
+
+    @cached_property
+    def heads(self) -> Heads | None:
+        """The heads that align: layer and number.
+
+        Raises:
+            InputError: the variant's generation settings are missing or damaged.
+        """
+        return _alignment_heads(self._folder)
+
+    @cached_property
+    def file(self) -> GraphFile:
+        """The decoder on disk."""
+        return GraphFile(component_path(self._folder, Component.DECODER))
+
+    def compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        """Return the graph (`openvino.CompiledModel`), and the table of tokens where it is taken out of it.
+
+        Raises:
+            InputError: the decoder or its alignment heads are not Whisper's.
+        """
+        with self._lock:
+            return self._compiled
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, TokenEmbedding | None]:
+        import openvino
+
+        model = attention_model(self.file.read(), self.heads)
+        embedding = take_out_embedding(model)
+        return openvino.Core().compile_model(model, "CPU", self._compute.properties()), embedding
 
 
 class Aligner:
-    """Finds when the words of a known text are spoken.
+    """Finds when the words of a known text are spoken; for one thread at a time."""
 
-    The first `align` compiles the decoder once more, down to its last alignment head, without its output layer and its table of
-    tokens. That takes a second copy of these weights; measured in private memory: whisper-tiny.en 50 MB in INT8, whisper-base 59 MB.
-    """
-
-    def __init__(
-        self, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer, heads: Heads | None
-    ) -> None:
-        self._folder = folder
-        self._compute = compute
+    def __init__(self, graph: AlignmentGraph, tokenizer: WhisperTokenizer) -> None:
+        self._graph = graph
         self._tokenizer = tokenizer
-        self._heads = heads
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer | None = None) -> "Aligner":
-        """Read which heads of a variant align; nothing is compiled yet.
+        """Read the alignment heads of a variant of either layout; compile nothing yet.
 
         Args:
-            folder: a variant of either layout.
-            compute: what its decoder computes in.
-            tokenizer: of the same variant, where there is one at hand: another takes 30 MB.
+            tokenizer: of the same variant, if it is loaded already: a second one takes 30 MB.
 
         Raises:
             InputError: the variant's tokenizer or generation settings are missing or damaged.
         """
-        return cls(folder, compute, tokenizer or WhisperTokenizer.load(folder), _alignment_heads(folder))
+        graph = AlignmentGraph(folder, compute)
+        _ = graph.heads  # refused here where they are damaged
+        return cls(graph, tokenizer or WhisperTokenizer.load(folder))
 
     def align(
         self,
@@ -90,76 +125,67 @@ class Aligner:
         """Find the words of a window's segments.
 
         Args:
-            encoded: what the segments were decoded from, a batch of one.
-            prompt: ends with the no-timestamps token; without text that came before.
+            encoded: the encoder states that the segments were decoded from, a batch of one.
+            prompt: without previous text; ends with the no-timestamps token.
             segments: text tokens of each segment, without timestamps.
             probabilities: of each text token of all segments, 0 to 1.
-            language: code, of what is written.
-            n_samples: of the window's audio, 16 kHz; what lies behind is not listened to.
+            language: code of the language of the text.
+            n_samples: of the window's audio, 16 kHz, without padding.
 
         Returns:
-            The words of each segment, in order and without overlap. Times are seconds from the
-            window's start, within the audio, in steps of 0.02 s but where long words are cut.
-            Texts joined are the segment's text.
+            The words of each segment, in order and without overlap. Times are seconds from the start of the window,
+            within the audio, in steps of 0.02 s except where long words are truncated. The joined texts of the words
+            are the text of the segment.
 
         Raises:
-            InputError: the decoder or its alignment heads are not Whisper's, prompt and text are
-                longer than the decoder can take, or probabilities are not one for each token.
+            InputError: the decoder or its alignment heads are not Whisper's, prompt and text are longer than the
+                decoder allows, or the number of probabilities is not that of the tokens.
         """
         tokens = tuple(token for segment in segments for token in segment)
         if len(probabilities) != len(tokens):
             raise InputError(f"{len(probabilities)} probabilities of {len(tokens)} tokens; give one for each")
         if not tokens or n_samples == 0:
             return tuple(() for _ in segments)
-        starts_s = self._starts_s(encoded, prompt, tokens, n_samples)
-        chunks = [split_words(self._tokenizer, segment, language) for segment in segments]
-        return place_words(chunks, starts_s, probabilities)
+        starts_s = self._token_starts_s(encoded, prompt, tokens, n_samples)
+        words = [split_to_word_tokens(self._tokenizer, segment, language) for segment in segments]
+        timings = find_word_timings(words, starts_s)
+        return tuple(tuple(to_word(timing, probabilities) for timing in segment) for segment in timings)
 
-    def spans(
+    def word_timings(
         self, encoded: Encoded, prompt: Tokens, tokens: Tokens, *, language: str, n_samples: int
-    ) -> tuple[Span, ...]:
-        """Find the words of a window's text, and which of its tokens each is made of.
+    ) -> tuple[WordTiming, ...]:
+        """Find the words of a window's text, with the tokens that each consists of.
 
-        Args:
-            encoded: what the text was decoded from, a batch of one.
-            prompt: as `align` has it.
-            tokens: text tokens of the window.
-            language: code, of what is written.
-            n_samples: of the window's audio, 16 kHz; at least one.
-
-        Returns:
-            As `align` returns words.
-
-        Raises:
-            InputError: as `attention`.
+        Arguments, times and errors are those of `align`; the window has at least one sample.
         """
-        starts_s = self._starts_s(encoded, prompt, tokens, n_samples)
-        return place_spans([split_words(self._tokenizer, tokens, language)], starts_s)[0]
+        starts_s = self._token_starts_s(encoded, prompt, tokens, n_samples)
+        return find_word_timings([split_to_word_tokens(self._tokenizer, tokens, language)], starts_s)[0]
 
-    def _starts_s(self, encoded: Encoded, prompt: Tokens, tokens: Tokens, n_samples: int) -> list[float]:
-        """Return where each token starts, and where the last one ends."""
+    def _token_starts_s(
+        self, encoded: Encoded, prompt: Tokens, tokens: Tokens, n_samples: int
+    ) -> list[float]:
+        """Return when each token starts, and when the last one ends."""
         n_positions = min(encoded.states.shape[1], -(-n_samples // POSITION_SAMPLES))
         weights = self.attention(encoded, (*prompt, *tokens, self._tokenizer.special.end))
-        heard = alignment_matrix(weights[:, :, :n_positions])
-        # The row of a token says where the next one begins: the end token's says nothing.
-        starts_s = first_positions(-heard[len(prompt) - 1 : -1]) * POSITION_S
+        matrix = alignment_matrix(weights[:, :, :n_positions])
+        # The row of a token gives the start of the next one: that of the end token gives none.
+        starts_s = dtw(-matrix[len(prompt) - 1 : -1]) * POSITION_S
         times: list[float] = starts_s.tolist()
         return times
 
     def attention(self, encoded: Encoded, tokens: Tokens) -> Weights:
-        """Return what the alignment heads attend to when tokens are fed all at once.
+        """Return the attention of the alignment heads in one pass over all tokens.
 
         Args:
             encoded: a batch of one.
             tokens: prompt, text and end token.
 
         Returns:
-            float32, shape (n_heads, n_tokens, n_states); sums to 1 over the states; heads by
-            layer and number; valid until the next call.
+            float32, shape (n_heads, n_tokens, n_states), with heads in order of layer and index; sums to 1 over the
+            states. Valid until the next call.
 
         Raises:
-            InputError: the decoder or its alignment heads are not Whisper's, or the tokens are too
-                many.
+            InputError: the decoder or its alignment heads are not Whisper's, or there are too many tokens.
         """
         if len(tokens) > MAX_TOKENS:
             raise InputError(
@@ -177,22 +203,14 @@ class Aligner:
         for port in request.get_compiled_model().inputs:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
-        self._file.give_back()
+        self._graph.file.give_back()
         weights: Weights = request.get_output_tensor().data[0]
         return weights
 
     @cached_property
     def _request(self) -> tuple[Any, TokenEmbedding | None]:
-        import openvino
-
-        model = attention_model(self._file.read(), self._heads)
-        embedding = take_out_embedding(model)
-        compiled = openvino.Core().compile_model(model, "CPU", self._compute.properties())
+        compiled, embedding = self._graph.compiled()
         return compiled.create_infer_request(), embedding
-
-    @cached_property
-    def _file(self) -> GraphFile:
-        return GraphFile(component_path(self._folder, Component.DECODER))
 
     @cached_property
     def _tensor(self) -> Any:
@@ -202,15 +220,15 @@ class Aligner:
 
 
 def alignment_matrix(weights: Weights) -> NDArray[np.float32]:
-    """Turn attention into how well each token fits each position.
+    """Turn attention into a score of each token at each position.
 
     Args:
         weights: float32, shape (n_heads, n_tokens, n_positions), not negative.
 
     Returns:
-        float32, shape (n_tokens, n_positions); the higher, the better.
+        float32, shape (n_tokens, n_positions); higher is better.
     """
-    # What is left after the cut sums to 1 again, as if nothing but the audio had been attended to.
+    # Positions of padding are cut off: weights of the audio sum to 1 again.
     shares = weights / np.maximum(weights.sum(axis=2, keepdims=True), LOWEST)
     spread = shares.std(axis=1, keepdims=True)
     shares -= shares.mean(axis=1, keepdims=True)
@@ -225,11 +243,11 @@ def median_filter(values: NDArray[np.float32], width: int) -> NDArray[np.float32
     """Replace each value by the median of its neighbourhood along the last axis.
 
     Args:
-        values: float32, shape (n_rows, n_columns); mirrored at the edges, the edge not repeated.
+        values: float32, shape (n_rows, n_columns); mirrored at the edges, which are not repeated.
         width: of the neighbourhood, odd.
 
     Returns:
-        float32, same shape; `values` themselves where half a neighbourhood is wider than they are.
+        float32, same shape; `values` themselves if they are narrower than half a neighbourhood.
     """
     half = width // 2
     n_columns = values.shape[1]
@@ -237,65 +255,68 @@ def median_filter(values: NDArray[np.float32], width: int) -> NDArray[np.float32
         return values
     padded = np.pad(values, ((0, 0), (half, half)), mode="reflect")
     shifted = [padded[:, i : i + n_columns] for i in range(width)]
-    # Of half the values and two more, the least and the greatest cannot be the median.
-    held, rest = shifted[: half + 2], shifted[half + 2 :]
-    while len(held) > 1:
-        held = _without_extremes(held) + rest[:1]
+    # The minimum and the maximum of half the values and two more cannot be the median.
+    candidates, rest = shifted[: half + 2], shifted[half + 2 :]
+    while len(candidates) > 1:
+        candidates = _without_extremes(candidates) + rest[:1]
         rest = rest[1:]
-    return held[0]
+    return candidates[0]
 
 
-def first_positions(cost: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-    """Find where each row begins on the cheapest path: dynamic time warping.
+def dtw(cost: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """Find the cheapest path by dynamic time warping.
 
-    The path runs from the first cell to the last by steps to the next row, the next column or both.
-    Of equally cheap ways to a cell it takes that from both before that from the column, and that
-    before that from the row.
+    The path goes from the first cell to the last in steps to the next row, the next column or both. Of equally cheap
+    predecessors it prefers the diagonal one, then the one in the same row.
 
     Args:
-        cost: shape (n_rows, n_columns), finite; none of them 0.
+        cost: shape (n_rows, n_columns), finite; at least one row and one column.
 
     Returns:
-        int64, shape (n_rows,): the first column of each row; never falling.
+        int64, shape (n_rows,): the first column of each row; ascending.
     """
     n_rows, n_columns = cost.shape
-    # Cells of one antidiagonal do not depend on each other: each is a row of the skewed arrays.
+    # Cells of an antidiagonal do not depend on each other: each antidiagonal is a row of the skewed arrays.
     rows = np.arange(n_rows)[:, None]
     skewed = np.full((n_rows + n_columns - 1, n_rows), np.inf)
     skewed[rows + np.arange(n_columns), rows] = cost
-    # Entry [i + j, i] is the cheapest way to cell (i, j), counted from 1; 0 is outside.
+    # Entry [i + j, i] is the cost of the cheapest path to cell (i, j), counted from 1; 0 is outside.
     totals = np.full((n_rows + n_columns + 1, n_rows + 1), np.inf)
     totals[0, 0] = 0.0
     for diagonal in range(2, n_rows + n_columns + 1):
-        way = totals[diagonal, 1:]
-        np.minimum(totals[diagonal - 1, 1:], totals[diagonal - 1, :-1], out=way)
-        np.minimum(way, totals[diagonal - 2, :-1], out=way)
-        way += skewed[diagonal - 2]
-    return _trace_back(totals, n_rows, n_columns)
+        total = totals[diagonal, 1:]
+        np.minimum(totals[diagonal - 1, 1:], totals[diagonal - 1, :-1], out=total)
+        np.minimum(total, totals[diagonal - 2, :-1], out=total)
+        total += skewed[diagonal - 2]
+    return _backtrace(totals, n_rows, n_columns)
 
 
 def _without_extremes(arrays: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Order arrays elementwise as far as it takes to leave out the least and the greatest."""
-    least, *others = arrays
+    """Drop the elementwise minimum and maximum of the arrays."""
+    lowest, *others = arrays
     for i, other in enumerate(others):
-        others[i] = np.maximum(least, other)
-        least = np.minimum(least, other)
-    greatest, *between = others
+        others[i] = np.maximum(lowest, other)
+        lowest = np.minimum(lowest, other)
+    highest, *between = others
     for i, other in enumerate(between):
-        between[i] = np.minimum(greatest, other)
-        greatest = np.maximum(greatest, other)
+        between[i] = np.minimum(highest, other)
+        highest = np.maximum(highest, other)
     return between
 
 
-def _trace_back(totals: NDArray[np.float64], n_rows: int, n_columns: int) -> NDArray[np.int64]:
+def _backtrace(totals: NDArray[np.float64], n_rows: int, n_columns: int) -> NDArray[np.int64]:
     first = np.zeros(n_rows, dtype=np.int64)
     i, j = n_rows, n_columns
     while i > 0:
         first[i - 1] = j - 1
-        both, column, row = totals[i + j - 2, i - 1], totals[i + j - 1, i], totals[i + j - 1, i - 1]
-        if both <= column and both <= row:
+        diagonal, same_row, same_column = (
+            totals[i + j - 2, i - 1],
+            totals[i + j - 1, i],
+            totals[i + j - 1, i - 1],
+        )
+        if diagonal <= same_row and diagonal <= same_column:
             i, j = i - 1, j - 1
-        elif column <= row:
+        elif same_row <= same_column:
             j -= 1
         else:
             i -= 1
@@ -305,9 +326,7 @@ def _trace_back(totals: NDArray[np.float64], n_rows: int, n_columns: int) -> NDA
 def _alignment_heads(folder: Path) -> Heads | None:
     path = folder / GENERATION_NAME
     try:
-        told = json.loads(path.read_text(encoding="utf-8")).get("alignment_heads")
-        return [(int(layer), int(head)) for layer, head in told] if told else None
+        heads = json.loads(path.read_text(encoding="utf-8")).get("alignment_heads")
+        return [(int(layer), int(head)) for layer, head in heads] if heads else None
     except (OSError, AttributeError, TypeError, ValueError) as cause:
-        raise InputError(
-            f"{path} cannot tell the alignment heads: {cause}; give a variant of a run"
-        ) from cause
+        raise InputError(f"{path} has no valid alignment heads: {cause}; give a variant of a run") from cause

@@ -1,6 +1,6 @@
-"""A decoder's graph, cut down to the cross-attention of its alignment heads.
+"""The part of a decoder's graph that computes the cross-attention of its alignment heads.
 
-Source: `find_alignment` in `whisper/timing.py` of openai/whisper, which hooks the heads in the whole model.
+Source: `find_alignment` in `whisper/timing.py` of openai/whisper, which runs the whole model with hooks on the heads.
 """
 
 from collections.abc import Sequence
@@ -12,27 +12,26 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.model.openvino.split_decoder import ATTENTION, MASK_PORT, SCALE_PORT, count_positions
 
 Heads = Sequence[tuple[int, int]]
-"""Layer and number of each."""
+"""Layer and index of each head."""
 
 
 def attention_model(decoder: Any, heads: Heads | None) -> Any:
-    """Make a graph that gives a decoder's cross-attention weights.
+    """Make a graph that computes a decoder's cross-attention weights.
 
     Args:
-        decoder: `openvino.Model` of a first pass, of either layout; taken apart by this.
-        heads: (layer, head) of those wanted; by default all of the later half of the layers, as in
-            openai/whisper.
+        decoder: `openvino.Model` for the first pass, of either layout; it is modified.
+        heads: by default all heads of the later half of the layers, as in openai/whisper.
 
     Returns:
-        `openvino.Model` of `input_ids`, `encoder_hidden_states` and `log_counts`, without states. Its output has
-        the shape (batch, n_heads, n_tokens, n_states).
+        `openvino.Model` without states. Its inputs are `input_ids`, `encoder_hidden_states` and `log_counts`, its
+        output has the shape (batch, n_heads, n_tokens, n_states).
 
     Raises:
-        InputError: the graph has no cross-attention, or not these heads.
+        InputError: the graph has no cross-attention, or lacks one of the heads.
     """
     import openvino
 
-    _forget_states(decoder)
+    _remove_states(decoder)
     layers = _cross_attentions(decoder)
     chosen = _later_half(layers) if heads is None else sorted(set(heads))
     if not chosen or not all(0 <= layer < len(layers) for layer, _ in chosen):
@@ -46,13 +45,13 @@ def attention_model(decoder: Any, heads: Heads | None) -> Any:
         for layer in sorted({layer for layer, _ in chosen})
     ]
     joined = openvino.opset13.concat(weights, axis=1)
-    # beam_idx has nothing left to reorder.
+    # Without states, beam_idx is not used.
     inputs = [node for node in decoder.get_parameters() if "beam_idx" not in node.output(0).get_names()]
     return openvino.Model([joined.output(0)], [*inputs, log_counts], "alignment")
 
 
-def _forget_states(decoder: Any) -> None:
-    """Let each state be what it is at the start of a text: one pass needs no memory."""
+def _remove_states(decoder: Any) -> None:
+    """Replace each state by its initial value: a single pass needs no state."""
     beams = [node for node in decoder.get_parameters() if "beam_idx" in node.output(0).get_names()]
     for node in decoder.get_ordered_ops():
         if node.get_type_name() == "ReadValue":
@@ -64,14 +63,14 @@ def _forget_states(decoder: Any) -> None:
 
 
 def _cross_attentions(decoder: Any) -> list[Any]:
-    """Return the attention nodes whose keys do not depend on the tokens, by layer."""
+    """Return the attention nodes whose keys do not depend on the tokens, in order of layers."""
     dependent: set[str] = set()
     found = []
     for node in decoder.get_ordered_ops():
         sources = [value.get_node().get_name() for value in node.input_values()]
         kind = node.get_type_name()
         is_tokens = kind == "Parameter" and "input_ids" in node.output(0).get_names()
-        # A shape depends on how many tokens there are, not on which.
+        # Shapes depend on the number of tokens, not on the tokens.
         if is_tokens or (kind != "ShapeOf" and not dependent.isdisjoint(sources)):
             dependent.add(node.get_name())
         if kind == ATTENTION and sources[1] not in dependent:
@@ -106,7 +105,7 @@ def _attention_weights(attention: Any, heads: list[int]) -> Any:
 
 
 def _scale(attention: Any) -> Any:
-    """Return the scale that the node was given, or its default: one by the root of the head's size."""
+    """Return the scale of an attention node; its default is 1 / sqrt(head size)."""
     from openvino import opset13 as ops
 
     inputs = attention.input_values()

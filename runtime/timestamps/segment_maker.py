@@ -1,63 +1,61 @@
-"""From what a window gave to segments: texts, times, words."""
+"""From the tokens of a window to its segments: texts, times, words."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
-from sottovoce.runtime.decoding.window_decoder import DecodingContext, DecodingResult
-from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.timestamps.alignment import Aligner
-from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_pieces
-from sottovoce.runtime.timestamps.sentences import cut_into_sentences
-from sottovoce.runtime.timestamps.words import as_word
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, split_by_timestamps
+from sottovoce.runtime.timestamps.sentences import split_into_sentences
+from sottovoce.runtime.timestamps.words import to_word
 from sottovoce.runtime.transcript import Phase, Segment, Task, Word
 from sottovoce.runtime.vad.segmenter import AudioWindow
 
 
 class SegmentMaker:
-    """Makes the segments of windows; loads what places words when it is first needed."""
+    """Makes the segments of windows; `aligner` is None where a variant has no alignment."""
 
-    def __init__(self, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer) -> None:
-        self._folder = folder
-        self._compute = compute
+    def __init__(self, tokenizer: WhisperTokenizer, aligner: Aligner | None) -> None:
         self._tokenizer = tokenizer
+        self._aligner = aligner
 
-    @cached_property
-    def _aligner(self) -> Aligner:
-        return Aligner.load(self._folder, self._compute, self._tokenizer)
+    @property
+    def can_align(self) -> bool:
+        """Whether words can be given times."""
+        return self._aligner is not None
 
-    def pieces(self, window: AudioWindow, heard: DecodingResult) -> tuple[TimestampedTokens, ...]:
-        """Cut a window's tokens at their timestamps."""
+    def split(self, window: AudioWindow, result: DecodingResult) -> tuple[TimestampedTokens, ...]:
+        """Split a window's tokens at their timestamps."""
         window_s = len(window.wave) / SAMPLE_RATE_HZ
-        return split_pieces(heard.attempt.tokens, self._tokenizer.special, window_s)
+        return split_by_timestamps(result.attempt.tokens, self._tokenizer.special, window_s)
 
     def segments(
         self,
         window: AudioWindow,
         pieces: Sequence[TimestampedTokens],
-        heard: DecodingResult,
-        asked: DecodingContext,
-        clock: PhaseClock,
+        result: DecodingResult,
+        context: DecodingContext,
     ) -> list[Segment]:
-        """Return the segments of a window's pieces, with words where they are asked for."""
+        """Return the segments of a window's pieces, with words where the options want them."""
         segments = [
-            self._segment(heard, piece.tokens, window.start_s + piece.start_s, window.start_s + piece.end_s)
+            self._segment(result, piece.tokens, window.start_s + piece.start_s, window.start_s + piece.end_s)
             for piece in pieces
         ]
-        if segments and asked.are_times_aligned:
-            return self._sentences(window, segments[0].tokens, heard, asked, clock)
-        if asked.options.word_timestamps and segments:
-            return self._with_words(window, segments, heard, asked, clock)
+        if not segments or self._aligner is None:
+            return segments
+        if context.are_times_aligned:
+            return self._sentences(self._aligner, window, segments[0].tokens, result, context)
+        if context.options.word_timestamps:
+            return self._with_words(self._aligner, window, segments, result, context)
         return segments
 
     def _segment(
         self,
-        heard: DecodingResult,
+        result: DecodingResult,
         tokens: Tokens,
         start_s: float,
         end_s: float,
@@ -68,79 +66,79 @@ class SegmentMaker:
             end_s=end_s,
             text=self._tokenizer.text(tokens).strip(),
             tokens=tokens,
-            mean_log_probability=heard.attempt.mean_log_probability,
-            no_speech_probability=heard.attempt.no_speech_probability,
-            compression_ratio=heard.compression_ratio,
-            temperature=heard.attempt.temperature,
+            mean_log_probability=result.attempt.mean_log_probability,
+            no_speech_probability=result.attempt.no_speech_probability,
+            compression_ratio=result.compression_ratio,
+            temperature=result.attempt.temperature,
             words=words,
         )
 
     def _sentences(
         self,
+        aligner: Aligner,
         window: AudioWindow,
         tokens: Tokens,
-        heard: DecodingResult,
-        asked: DecodingContext,
-        clock: PhaseClock,
+        result: DecodingResult,
+        context: DecodingContext,
     ) -> list[Segment]:
-        """Place the words of a text without timestamps, and cut it into sentences."""
-        with clock.time(Phase.ALIGNMENT):
-            spans = self._aligner.spans(
-                heard.encoded,
-                self._plain_prompt(asked),
+        """Give the words of a text without timestamps their times, and cut it into sentences."""
+        with context.clock.time(Phase.ALIGNMENT):
+            spans = aligner.word_timings(
+                result.encoded,
+                self._plain_prompt(context),
                 tokens,
-                language=_written(asked),
+                language=_text_language(context),
                 n_samples=len(window.wave),
             )
-        probabilities = self._probabilities(heard)
-        has_words = asked.options.word_timestamps
+        probabilities = self._probabilities(result)
+        has_words = context.options.word_timestamps
         return [
             self._segment(
-                heard,
-                tokens[sentence[0].first : sentence[-1].behind],
+                result,
+                tokens[sentence[0].first_token : sentence[-1].end_token],
                 window.start_s + sentence[0].start_s,
                 window.start_s + sentence[-1].end_s,
-                tuple(_moved(as_word(span, probabilities), window.start_s) for span in sentence)
+                tuple(_moved(to_word(span, probabilities), window.start_s) for span in sentence)
                 if has_words
                 else (),
             )
-            for sentence in cut_into_sentences(spans)
+            for sentence in split_into_sentences(spans)
         ]
-
-    def _plain_prompt(self, asked: DecodingContext) -> Tokens:
-        return self._tokenizer.prompt(
-            language=asked.detected.language, task=asked.options.task, with_timestamps=False
-        )
-
-    def _probabilities(self, heard: DecodingResult) -> list[float]:
-        """Return the probability of each text token."""
-        end = self._tokenizer.special.end
-        logs = zip(heard.attempt.tokens, heard.attempt.log_probabilities, strict=True)
-        return [math.exp(log) for token, log in logs if token < end]
 
     def _with_words(
         self,
+        aligner: Aligner,
         window: AudioWindow,
         segments: Sequence[Segment],
-        heard: DecodingResult,
-        asked: DecodingContext,
-        clock: PhaseClock,
+        result: DecodingResult,
+        context: DecodingContext,
     ) -> list[Segment]:
-        """Place the words; segments that the model gave no times get those of their words."""
+        """Add words with their times; segments without timestamps get those of their words."""
         texts = [segment.tokens for segment in segments]
-        with clock.time(Phase.ALIGNMENT):
-            placed = self._aligner.align(
-                heard.encoded,
-                self._plain_prompt(asked),
+        with context.clock.time(Phase.ALIGNMENT):
+            aligned = aligner.align(
+                result.encoded,
+                self._plain_prompt(context),
                 segments=texts,
-                probabilities=self._probabilities(heard)[: sum(map(len, texts))],
-                language=_written(asked),
+                probabilities=self._probabilities(result)[: sum(map(len, texts))],
+                language=_text_language(context),
                 n_samples=len(window.wave),
             )
         return [
-            _with_times(segment, words, window.start_s, keep=asked.options.with_timestamps)
-            for segment, words in zip(segments, placed, strict=True)
+            _with_times(segment, words, window.start_s, keep=not context.options.without_timestamps)
+            for segment, words in zip(segments, aligned, strict=True)
         ]
+
+    def _plain_prompt(self, context: DecodingContext) -> Tokens:
+        return self._tokenizer.prompt(
+            language=context.detected.language, task=context.options.task, with_timestamps=False
+        )
+
+    def _probabilities(self, result: DecodingResult) -> list[float]:
+        """Return the probability of each text token."""
+        end = self._tokenizer.special.end
+        logs = zip(result.attempt.tokens, result.attempt.log_probabilities, strict=True)
+        return [math.exp(log) for token, log in logs if token < end]
 
 
 def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, keep: bool) -> Segment:
@@ -154,6 +152,5 @@ def _moved(word: Word, by_s: float) -> Word:
     return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
 
 
-def _written(asked: DecodingContext) -> str:
-    """Return the language of the text."""
-    return "en" if asked.options.task is Task.TRANSLATE else asked.detected.language
+def _text_language(context: DecodingContext) -> str:
+    return "en" if context.options.task is Task.TRANSLATE else context.detected.language

@@ -1,111 +1,110 @@
-"""Segments out of placed words: sentences, none of them longer than a subtitle is shown."""
+"""Split the words of a window into segments: sentences, none longer than a subtitle is shown."""
 
 from collections.abc import Sequence
 
-from sottovoce.runtime.timestamps.words import CLOSING_MARKS, SENTENCE_ENDS, Span
+from sottovoce.runtime.timestamps.words import APPENDED_PUNCTUATION, SENTENCE_ENDS, WordTiming
 
-LONGEST_S = 7.0
-"""A longer sentence is cut: what subtitlers show a cue for at most (Netflix' and the BBC's guidelines)."""
+MAX_SENTENCE_S = 7.0
+"""A longer sentence is split: the guidelines of Netflix and the BBC show a subtitle no longer."""
 
-SHORTEST_S = 1.0
-"""A shorter sentence joins the one behind it, or at the end the one before."""
+MIN_SENTENCE_S = 1.0
+"""A shorter sentence is merged with the next one, or at the end with the previous one."""
 
-LONGEST_PAUSE_S = 1.0
-"""A longer one ends a stretch, whatever the words say."""
+MAX_PAUSE_S = 1.0
+"""A longer pause ends a sentence, whatever its punctuation."""
 
-LEAST_SHARE = 0.25
-"""Of a sentence that is cut: neither part is shorter, where there is another place for the cut."""
+MIN_SHARE = 0.25
+"""Neither part of a split sentence is shorter, if it can be split elsewhere."""
 
 CLAUSE_ENDS = frozenset(",;:，；：、—–")  # noqa: RUF001 - full-width marks of Chinese and Japanese, and dashes
 
 ABBREVIATIONS = frozenset(
     {"mr", "mrs", "ms", "dr", "st", "prof", "sr", "jr", "vs", "gen", "col", "capt", "lt", "sgt", "rev", "hon"}
 )
-"""Titles and the like, behind which a name starts with a capital as a sentence does."""
+"""A name follows them, which starts with a capital letter as a sentence does."""
 
-_CLOSING = "".join(CLOSING_MARKS - SENTENCE_ENDS - CLAUSE_ENDS)
+_CLOSING_MARKS = "".join(APPENDED_PUNCTUATION - SENTENCE_ENDS - CLAUSE_ENDS)
 
-Spans = tuple[Span, ...]
+Words = tuple[WordTiming, ...]
 
 
-def cut_into_sentences(spans: Sequence[Span]) -> tuple[Spans, ...]:
-    """Cut the words of a window into stretches to be shown or printed one at a time.
+def split_into_sentences(words: Sequence[WordTiming]) -> tuple[Words, ...]:
+    """Split the words of a window into sentences that can be shown one at a time.
 
-    A sentence is one stretch, where no pause is longer than `LONGEST_PAUSE_S`. Those under `SHORTEST_S` are joined to a
-    neighbour where both together are no longer than `LONGEST_S`; those over `LONGEST_S` are cut behind commas and the
-    like, else at pauses, else in their middle.
+    Sentences end at punctuation and at pauses longer than `MAX_PAUSE_S`. A sentence under `MIN_SENTENCE_S` is merged with
+    a neighbour if both together are no longer than `MAX_SENTENCE_S`. A sentence over `MAX_SENTENCE_S` is split after a
+    comma or the like, else at a pause, else in its middle.
 
     Args:
-        spans: words in order of time.
+        words: in order of time.
 
     Returns:
-        The same words in stretches of at least one; a stretch is longer than `LONGEST_S` only where one word is.
+        The same words in sentences of at least one; only a sentence of a single word can be longer than
+        `MAX_SENTENCE_S`.
     """
-    sentences = _join_short(_sentences(spans))
-    return tuple(part for sentence in sentences for part in _cut_long(sentence))
+    sentences = _merge_short(_split_at_ends(words))
+    return tuple(part for sentence in sentences for part in _split_long(sentence))
 
 
-def _sentences(spans: Sequence[Span]) -> list[Spans]:
-    sentences: list[Spans] = []
+def _split_at_ends(words: Sequence[WordTiming]) -> list[Words]:
+    sentences: list[Words] = []
     first = 0
-    for behind in range(1, len(spans) + 1):
-        if behind == len(spans) or _is_cut(spans[behind - 1], spans[behind]):
-            sentences.append(tuple(spans[first:behind]))
-            first = behind
+    for end in range(1, len(words) + 1):
+        if end == len(words) or _is_end(words[end - 1], words[end]):
+            sentences.append(tuple(words[first:end]))
+            first = end
     return sentences
 
 
-def _is_cut(before: Span, after: Span) -> bool:
-    return after.start_s - before.end_s > LONGEST_PAUSE_S or _ends_sentence(before.text, after.text)
+def _is_end(word: WordTiming, following: WordTiming) -> bool:
+    return following.start_s - word.end_s > MAX_PAUSE_S or _ends_sentence(word.text, following.text)
 
 
 def _ends_sentence(text: str, following: str) -> bool:
-    """Tell whether a word ends a sentence: "i.e. so", "Mr. Hill" and "J. Hill" do not."""
-    word = text.strip().rstrip(_CLOSING)
+    """Return whether a word ends a sentence: in "i.e. so", "Mr. Hill" and "J. Hill" the first does not."""
+    word = text.strip().rstrip(_CLOSING_MARKS)
     if not word or word[-1] not in SENTENCE_ENDS or following.lstrip()[:1].islower():
         return False
     bare = word[:-1].lower()
-    is_short = bare in ABBREVIATIONS or (len(bare) == 1 and bare.isascii() and bare.isalpha() and bare != "i")
-    return not (word[-1] == "." and is_short)
+    is_initial = len(bare) == 1 and bare.isascii() and bare.isalpha() and bare != "i"
+    return not (word[-1] == "." and (bare in ABBREVIATIONS or is_initial))
 
 
-def _join_short(sentences: list[Spans]) -> list[Spans]:
-    joined: list[Spans] = []
+def _merge_short(sentences: list[Words]) -> list[Words]:
+    merged: list[Words] = []
     for sentence in sentences:
-        if joined and (_duration_s(joined[-1]) < SHORTEST_S) and _fit(joined[-1], sentence):
-            joined[-1] += sentence
+        if merged and _duration_s(merged[-1]) < MIN_SENTENCE_S and _can_merge(merged[-1], sentence):
+            merged[-1] += sentence
         else:
-            joined.append(sentence)
-    if len(joined) > 1 and _duration_s(joined[-1]) < SHORTEST_S and _fit(*joined[-2:]):
-        joined[-2:] = [joined[-2] + joined[-1]]
-    return joined
+            merged.append(sentence)
+    if len(merged) > 1 and _duration_s(merged[-1]) < MIN_SENTENCE_S and _can_merge(*merged[-2:]):
+        merged[-2:] = [merged[-2] + merged[-1]]
+    return merged
 
 
-def _fit(one: Spans, other: Spans) -> bool:
-    is_near = other[0].start_s - one[-1].end_s <= LONGEST_PAUSE_S
-    return is_near and _duration_s(one + other) <= LONGEST_S
+def _can_merge(sentence: Words, following: Words) -> bool:
+    is_near = following[0].start_s - sentence[-1].end_s <= MAX_PAUSE_S
+    return is_near and _duration_s(sentence + following) <= MAX_SENTENCE_S
 
 
-def _cut_long(spans: Spans) -> list[Spans]:
-    duration_s = _duration_s(spans)
-    if duration_s <= LONGEST_S or len(spans) == 1:
-        return [spans]
-    least_s = LEAST_SHARE * duration_s
-    places = range(1, len(spans))
-    balanced = [
-        place for place in places if min(_duration_s(spans[:place]), _duration_s(spans[place:])) >= least_s
-    ]
-    best = max(balanced or places, key=lambda place: _fitness(spans, place))
-    return _cut_long(spans[:best]) + _cut_long(spans[best:])
+def _split_long(words: Words) -> list[Words]:
+    duration_s = _duration_s(words)
+    if duration_s <= MAX_SENTENCE_S or len(words) == 1:
+        return [words]
+    min_s = MIN_SHARE * duration_s
+    candidates = range(1, len(words))
+    balanced = [i for i in candidates if min(_duration_s(words[:i]), _duration_s(words[i:])) >= min_s]
+    best = max(balanced or candidates, key=lambda i: _split_score(words, i))
+    return _split_long(words[:best]) + _split_long(words[best:])
 
 
-def _fitness(spans: Spans, place: int) -> tuple[bool, float, float]:
-    """Rate a place for a cut: behind a mark, at a long pause, in the middle; tenths of a second are no pause's length."""
-    before, after = spans[place - 1], spans[place]
-    middle_s = (spans[0].start_s + spans[-1].end_s) / 2
-    is_behind_mark = before.text.strip().rstrip(_CLOSING)[-1:] in CLAUSE_ENDS
-    return is_behind_mark, round(after.start_s - before.end_s, 1), -abs(after.start_s - middle_s)
+def _split_score(words: Words, index: int) -> tuple[bool, float, float]:
+    """Rate a split before a word: after a clause, at a long pause (to 0.1 s), near the middle."""
+    before, after = words[index - 1], words[index]
+    middle_s = (words[0].start_s + words[-1].end_s) / 2
+    is_after_clause = before.text.strip().rstrip(_CLOSING_MARKS)[-1:] in CLAUSE_ENDS
+    return is_after_clause, round(after.start_s - before.end_s, 1), -abs(after.start_s - middle_s)
 
 
-def _duration_s(spans: Spans) -> float:
-    return spans[-1].end_s - spans[0].start_s
+def _duration_s(words: Words) -> float:
+    return words[-1].end_s - words[0].start_s

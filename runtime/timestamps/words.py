@@ -1,4 +1,4 @@
-"""Words out of tokens and their times.
+"""Word timestamps from tokens and the times at which they start.
 
 Source: `whisper/tokenizer.py` and `whisper/timing.py` of openai/whisper.
 """
@@ -12,50 +12,45 @@ from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Word
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Their words are single characters here: to find real ones takes a dictionary."""
+"""Their words are single characters here: finding longer ones takes a dictionary."""
 
-OPENING_MARKS = frozenset("\"'“¿([{-")
-CLOSING_MARKS = frozenset("\"'.。,，!！?？:：”)]}、")  # noqa: RUF001 - full-width marks of Chinese and Japanese
+PREPENDED_PUNCTUATION = frozenset("\"'“¿([{-")
+APPENDED_PUNCTUATION = frozenset("\"'.。,，!！?？:：”)]}、")  # noqa: RUF001 - full-width marks of Chinese and Japanese
 SENTENCE_ENDS = frozenset(".。!！?？")  # noqa: RUF001 - same
 
 MAX_MEDIAN_S = 0.7
-"""A longer median word says that the alignment failed, not that speech is slow."""
+"""A longer median word means that the alignment failed, not that speech is slow."""
 
-LONGEST_BY_MEDIAN = 2.0
-PAUSE_BY_MEDIAN = 4.0
+MAX_WORD_MEDIANS = 2.0
+PAUSE_MEDIANS = 4.0
 
-LOWEST_PROBABILITY = 1e-10
-"""A geometric mean wants positive numbers."""
+MIN_PROBABILITY = 1e-10
+"""A geometric mean needs positive numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Tokens that are whole characters together.
-
-    Attributes:
-        text: what they say.
-        n_tokens: at least one.
-    """
+class WordTokens:
+    """The text of a word or a punctuation mark, and the number of its tokens, at least one."""
 
     text: str
     n_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """A word, or marks that are no word yet, with its tokens and its time.
+class WordTiming:
+    """A word, or punctuation that is not merged yet, with its tokens and times.
 
     Attributes:
         text: with the space before it.
-        first: index of its first token.
-        behind: index behind its last token.
+        first_token: index of its first token.
+        end_token: index after its last token.
         start_s: seconds from the start of the window.
         end_s: seconds; not before `start_s`.
     """
 
     text: str
-    first: int
-    behind: int
+    first_token: int
+    end_token: int
     start_s: float
     end_s: float
 
@@ -65,175 +60,169 @@ class Span:
         return self.end_s - self.start_s
 
 
-def split_words(tokenizer: WhisperTokenizer, tokens: Tokens, language: str) -> tuple[Chunk, ...]:
+def split_to_word_tokens(
+    tokenizer: WhisperTokenizer, tokens: Tokens, language: str
+) -> tuple[WordTokens, ...]:
     """Split text tokens into words and punctuation marks.
 
     Args:
-        tokenizer: of the model that generated the tokens.
         tokens: text tokens only.
-        language: code; tells whether spaces stand between words.
+        language: code; some languages have no spaces between words.
 
     Returns:
-        Chunks in order; their texts joined are the text of the tokens.
+        Words in order; their joined texts are the text of the tokens.
     """
-    characters = _split_characters(tokenizer, tokens)
+    characters = _split_on_unicode(tokenizer, tokens)
     if language in LANGUAGES_WITHOUT_SPACES:
         return tuple(characters)
-    words: list[Chunk] = []
-    for chunk in characters:
-        is_new = chunk.text.startswith(" ") or chunk.text.strip() in punctuation
+    words: list[WordTokens] = []
+    for part in characters:
+        is_new = part.text.startswith(" ") or part.text.strip() in punctuation
         if words and not is_new:
-            words[-1] = Chunk(text=words[-1].text + chunk.text, n_tokens=words[-1].n_tokens + chunk.n_tokens)
+            words[-1] = WordTokens(
+                text=words[-1].text + part.text, n_tokens=words[-1].n_tokens + part.n_tokens
+            )
         else:
-            words.append(chunk)
+            words.append(part)
     return tuple(words)
 
 
-def place_words(
-    segments: Sequence[Sequence[Chunk]], starts_s: Sequence[float], probabilities: Sequence[float]
-) -> tuple[tuple[Word, ...], ...]:
-    """Give words their times.
+def find_word_timings(
+    segments: Sequence[Sequence[WordTokens]], token_starts_s: Sequence[float]
+) -> tuple[tuple[WordTiming, ...], ...]:
+    """Return when each word is spoken.
 
-    A pause lies within what is spoken before or after it, as attention to silence is blurred: marks
-    at the end of a sentence, words behind them and words behind a pause are cut to twice the
-    median duration. Marks then join the word that they stand at, and leave its times alone.
-    Unlike Whisper's, runs of marks join too, and closing marks behind a space, as French has them.
+    Attention to silence is blurred, so that a pause is part of the word before or after it. Therefore some words are
+    truncated to twice the median duration: punctuation at the end of a sentence, words after it and words after a pause.
+    Punctuation is then merged with its word, whose times it does not change. Unlike in openai/whisper, several marks
+    in a row are merged, and closing marks after a space, as in French.
 
     Args:
-        segments: the chunks of each segment of a window.
-        starts_s: seconds at which each token of all segments starts, and at which the last ends;
-            one more than there are tokens, never falling.
-        probabilities: of each token, 0 to 1.
+        segments: the words of each segment of a window.
+        token_starts_s: seconds at which each token of all segments starts, and at which the last ends; ascending, one
+            more than there are tokens.
 
     Returns:
-        The words of each segment. They are in order and never overlap.
+        The words of each segment, in order and without overlap.
     """
-    placed = place_spans(segments, starts_s)
-    return tuple(tuple(as_word(span, probabilities) for span in spans) for spans in placed)
+    timings = _initial_timings(segments, token_starts_s)
+    durations_s = [word.duration_s for words in timings for word in words if word.duration_s > 0]
+    median_s = min(MAX_MEDIAN_S, median(durations_s)) if durations_s else 0.0
+    if median_s > 0:
+        timings = _truncate_at_sentence_ends(timings, median_s)
+    timings = [_merge_appended(_merge_prepended(words)) for words in timings]
+    if median_s > 0:
+        timings = _truncate_after_pauses(timings, median_s)
+    return tuple(map(tuple, timings))
 
 
-def place_spans(
-    segments: Sequence[Sequence[Chunk]], starts_s: Sequence[float]
-) -> tuple[tuple[Span, ...], ...]:
-    """Give words their times, as `place_words`, and tell which tokens each is made of."""
-    placed = _place(segments, starts_s)
-    durations_s = [span.duration_s for spans in placed for span in spans if span.duration_s > 0]
-    usual_s = min(MAX_MEDIAN_S, median(durations_s)) if durations_s else 0.0
-    if usual_s > 0:
-        placed = _cut_at_sentences(placed, usual_s)
-    placed = [_join_closing(_join_opening(spans)) for spans in placed]
-    if usual_s > 0:
-        placed = _cut_behind_pauses(placed, usual_s)
-    return tuple(map(tuple, placed))
-
-
-def _split_characters(tokenizer: WhisperTokenizer, tokens: Tokens) -> Iterator[Chunk]:
-    """Split where no character is torn apart: a token can hold a part of one."""
-    whole = tokenizer.text(tokens)
-    n_told, first = 0, 0
-    for behind in range(1, len(tokens) + 1):
-        text = tokenizer.text(tokens[first:behind])
-        # A torn character decodes to U+FFFD, which the whole text has at that place only if it is damaged.
-        if text and whole.startswith(text, n_told) and behind < len(tokens):
-            yield Chunk(text=text, n_tokens=behind - first)
-            n_told, first = n_told + len(text), behind
-    if first < len(tokens):
-        yield Chunk(text=whole[n_told:], n_tokens=len(tokens) - first)
-
-
-def _place(segments: Sequence[Sequence[Chunk]], starts_s: Sequence[float]) -> list[list[Span]]:
-    placed = []
-    first = 0
-    for chunks in segments:
-        spans = []
-        for chunk in chunks:
-            behind = first + chunk.n_tokens
-            spans.append(
-                Span(
-                    text=chunk.text,
-                    first=first,
-                    behind=behind,
-                    start_s=float(starts_s[first]),
-                    end_s=float(starts_s[behind]),
-                )
-            )
-            first = behind
-        placed.append(spans)
-    return placed
-
-
-def _cut_at_sentences(placed: list[list[Span]], usual_s: float) -> list[list[Span]]:
-    longest_s = LONGEST_BY_MEDIAN * usual_s
-    is_behind_end = False
-    is_first = True
-    cut = []
-    for spans in placed:
-        fitted = []
-        for span in spans:
-            fits = is_first or span.duration_s <= longest_s
-            fitted.append(span if fits else _cut(span, longest_s, is_behind_end=is_behind_end))
-            is_behind_end, is_first = _consists_of(span.text, SENTENCE_ENDS), False
-        cut.append(fitted)
-    return cut
-
-
-def _cut(span: Span, longest_s: float, *, is_behind_end: bool) -> Span:
-    if _consists_of(span.text, SENTENCE_ENDS):
-        return replace(span, end_s=span.start_s + longest_s)
-    return replace(span, start_s=span.end_s - longest_s) if is_behind_end else span
-
-
-def _cut_behind_pauses(placed: list[list[Span]], usual_s: float) -> list[list[Span]]:
-    spoken_until_s = 0.0
-    cut = []
-    for spans in placed:
-        has_pause = bool(spans) and spans[0].end_s - spoken_until_s > PAUSE_BY_MEDIAN * usual_s
-        cut.append(_cut_first(spans, LONGEST_BY_MEDIAN * usual_s) if has_pause else spans)
-        spoken_until_s = cut[-1][-1].end_s if spans else spoken_until_s
-    return cut
-
-
-def _cut_first(spans: list[Span], longest_s: float) -> list[Span]:
-    """Cut the first word to a length, and the second, from whose end the first is judged."""
-    first, *others = spans
-    both_long = bool(others) and others[0].end_s - first.start_s > 2 * longest_s
-    if first.duration_s <= longest_s and not both_long:
-        return spans
-    if others and others[0].duration_s > longest_s:
-        # Near the window's start the two share what there is.
-        border_s = max(others[0].end_s / 2, others[0].end_s - longest_s)
-        first, others[0] = replace(first, end_s=border_s), replace(others[0], start_s=border_s)
-    return [replace(first, start_s=max(first.start_s, first.end_s - longest_s)), *others]
-
-
-def _join_opening(spans: list[Span]) -> list[Span]:
-    joined: list[Span] = []
-    for span in reversed(spans):
-        if joined and span.text.startswith(" ") and _consists_of(span.text, OPENING_MARKS):
-            joined[-1] = replace(joined[-1], text=span.text + joined[-1].text, first=span.first)
-        else:
-            joined.append(span)
-    return joined[::-1]
-
-
-def _join_closing(spans: list[Span]) -> list[Span]:
-    joined: list[Span] = []
-    for span in spans:
-        if joined and _consists_of(span.text, CLOSING_MARKS):
-            joined[-1] = replace(joined[-1], text=joined[-1].text + span.text, behind=span.behind)
-        else:
-            joined.append(span)
-    return joined
-
-
-def _consists_of(text: str, marks: frozenset[str]) -> bool:
-    """Tell whether a text is marks only; blank text is."""
-    return marks.issuperset(text.strip())
-
-
-def as_word(span: Span, probabilities: Sequence[float]) -> Word:
-    """Make a word of what was placed; `probabilities` are those of all tokens that the spans number."""
-    known = [max(LOWEST_PROBABILITY, float(one)) for one in probabilities[span.first : span.behind]]
+def to_word(timing: WordTiming, probabilities: Sequence[float]) -> Word:
+    """Add the probability to a word; `probabilities` has one for each token of the window."""
+    values = [max(MIN_PROBABILITY, float(p)) for p in probabilities[timing.first_token : timing.end_token]]
     return Word(
-        text=span.text, start_s=span.start_s, end_s=span.end_s, probability=min(1.0, geometric_mean(known))
+        text=timing.text,
+        start_s=timing.start_s,
+        end_s=timing.end_s,
+        probability=min(1.0, geometric_mean(values)),
     )
+
+
+def _split_on_unicode(tokenizer: WhisperTokenizer, tokens: Tokens) -> Iterator[WordTokens]:
+    """Split between characters: a token can be a part of one."""
+    whole = tokenizer.text(tokens)
+    n_chars, first = 0, 0
+    for end in range(1, len(tokens) + 1):
+        text = tokenizer.text(tokens[first:end])
+        # An incomplete character decodes to U+FFFD, which the whole text has there only if it is damaged.
+        if text and whole.startswith(text, n_chars) and end < len(tokens):
+            yield WordTokens(text=text, n_tokens=end - first)
+            n_chars, first = n_chars + len(text), end
+    if first < len(tokens):
+        yield WordTokens(text=whole[n_chars:], n_tokens=len(tokens) - first)
+
+
+def _initial_timings(
+    segments: Sequence[Sequence[WordTokens]], token_starts_s: Sequence[float]
+) -> list[list[WordTiming]]:
+    timings = []
+    first = 0
+    for words in segments:
+        timed = []
+        for word in words:
+            end = first + word.n_tokens
+            start_s, end_s = float(token_starts_s[first]), float(token_starts_s[end])
+            timed.append(
+                WordTiming(text=word.text, first_token=first, end_token=end, start_s=start_s, end_s=end_s)
+            )
+            first = end
+        timings.append(timed)
+    return timings
+
+
+def _truncate_at_sentence_ends(timings: list[list[WordTiming]], median_s: float) -> list[list[WordTiming]]:
+    max_s = MAX_WORD_MEDIANS * median_s
+    is_after_end = False
+    is_first = True
+    truncated = []
+    for words in timings:
+        kept = []
+        for word in words:
+            fits = is_first or word.duration_s <= max_s
+            kept.append(word if fits else _truncate(word, max_s, is_after_end=is_after_end))
+            is_after_end, is_first = _is_punctuation(word.text, SENTENCE_ENDS), False
+        truncated.append(kept)
+    return truncated
+
+
+def _truncate(word: WordTiming, max_s: float, *, is_after_end: bool) -> WordTiming:
+    if _is_punctuation(word.text, SENTENCE_ENDS):
+        return replace(word, end_s=word.start_s + max_s)
+    return replace(word, start_s=word.end_s - max_s) if is_after_end else word
+
+
+def _truncate_after_pauses(timings: list[list[WordTiming]], median_s: float) -> list[list[WordTiming]]:
+    last_end_s = 0.0
+    truncated = []
+    for words in timings:
+        has_pause = bool(words) and words[0].end_s - last_end_s > PAUSE_MEDIANS * median_s
+        truncated.append(_truncate_first(words, MAX_WORD_MEDIANS * median_s) if has_pause else words)
+        last_end_s = truncated[-1][-1].end_s if words else last_end_s
+    return truncated
+
+
+def _truncate_first(words: list[WordTiming], max_s: float) -> list[WordTiming]:
+    """Truncate the second word, then the first, to `max_s` before their ends."""
+    first, *others = words
+    both_long = bool(others) and others[0].end_s - first.start_s > 2 * max_s
+    if first.duration_s <= max_s and not both_long:
+        return words
+    if others and others[0].duration_s > max_s:
+        # Near the start of the window the two share the time.
+        boundary_s = max(others[0].end_s / 2, others[0].end_s - max_s)
+        first, others[0] = replace(first, end_s=boundary_s), replace(others[0], start_s=boundary_s)
+    return [replace(first, start_s=max(first.start_s, first.end_s - max_s)), *others]
+
+
+def _merge_prepended(words: list[WordTiming]) -> list[WordTiming]:
+    merged: list[WordTiming] = []
+    for word in reversed(words):
+        if merged and word.text.startswith(" ") and _is_punctuation(word.text, PREPENDED_PUNCTUATION):
+            merged[-1] = replace(merged[-1], text=word.text + merged[-1].text, first_token=word.first_token)
+        else:
+            merged.append(word)
+    return merged[::-1]
+
+
+def _merge_appended(words: list[WordTiming]) -> list[WordTiming]:
+    merged: list[WordTiming] = []
+    for word in words:
+        if merged and _is_punctuation(word.text, APPENDED_PUNCTUATION):
+            merged[-1] = replace(merged[-1], text=merged[-1].text + word.text, end_token=word.end_token)
+        else:
+            merged.append(word)
+    return merged
+
+
+def _is_punctuation(text: str, marks: frozenset[str]) -> bool:
+    """Return whether a text has only these marks; blank text does."""
+    return marks.issuperset(text.strip())

@@ -1,135 +1,191 @@
-"""Audio of any length as windows that Whisper hears, in memory that does not grow with it."""
+"""Cut audio of any length into windows, in memory that does not grow with it.
+
+A segmenter is pushed the samples of one stream: `feed` and `finish` return the windows that are settled. `windows_of`
+pulls them from blocks instead.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.vad.voice_activity import (
-    BLOCK_SAMPLES,
-    FRAME_SAMPLES,
-    Probabilities,
-    VoiceActivity,
-    pack_windows,
-    speech_spans,
-)
+from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
+from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
 
 STRETCH_SAMPLES = 240 * SAMPLE_RATE_HZ
-"""Looked at together: enough windows for a batch, and 15 MB."""
+"""Cut into windows at once: enough of them for a batch, and 15 MB."""
 
 SETTLED_S = 5.0
-"""Behind a window without speech: nothing that comes can join it any more, which voice activity's longest gap, pads and
-shortest lengths (under 3 s together) could let it."""
+"""A window followed by so long a silence is final: voice activity's longest gap, pads and shortest lengths are under
+3 s together."""
 
 KEPT_SAMPLES = 64 * FRAME_SAMPLES
-"""Of a stretch without speech: what may turn out to be the start of some, 2 s."""
+"""Kept of the end of a stretch without speech, 2 s: speech may start there."""
+
+_NO_SAMPLES: Wave = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioWindow:
-    """A stretch of audio that is decoded at once.
+    """Audio that is decoded at once.
 
     Attributes:
-        start_s: where it starts in the audio.
+        start_s: seconds from the start of the audio.
         wave: float32, shape (n_samples,), at most 30 s.
+        states: encoder states of the wave, where it is encoded already: float32, shape (1, n_positions, d_model).
     """
 
     start_s: float
     wave: Wave
+    states: NDArray[np.float32] | None = None
+
+    @property
+    def end_s(self) -> float:
+        """Seconds from the start of the audio."""
+        return self.start_s + len(self.wave) / SAMPLE_RATE_HZ
 
 
-def speech_windows(
-    blocks: Iterable[Wave], activity: VoiceActivity, *, longest_s: float = WINDOW_S
-) -> Iterator[AudioWindow]:
-    """Yield the windows of a stream that hold speech, cut at pauses.
+class Segmenter(Protocol):
+    """Cuts one stream into windows: in order of time, without overlap, the same however the stream is fed."""
 
-    Args:
-        blocks: float32, 16 kHz, of any lengths.
-        activity: tells where speech is; it is reset.
-        longest_s: of a window, at most 30.
+    def feed(self, samples: Wave) -> list[AudioWindow]:
+        """Take the next samples of the stream; return the windows that are settled now.
 
-    Yields:
-        Windows in order of time, without overlap; all speech lies in one.
-    """
-    stretch = _Stretch(activity, longest_s)
-    for block in _regrouped(blocks):
-        stretch.append(block)
-        if stretch.n_samples >= STRETCH_SAMPLES:
-            yield from stretch.take(is_last=False)
-    yield from stretch.take(is_last=True)
+        Args:
+            samples: float32, shape (n_samples,), 16 kHz, of any length.
+        """
+
+    def finish(self) -> list[AudioWindow]:
+        """End the stream; return its last windows."""
 
 
-def plain_windows(blocks: Iterable[Wave]) -> Iterator[AudioWindow]:
-    """Yield a stream in windows of 30 s, speech or not, cut wherever that falls."""
-    reader = Reader(blocks)
-    while (wave := reader.window()).size:
-        yield AudioWindow(start_s=reader.position_s, wave=wave)
-        reader.advance(wave.size)
-
-
-def _regrouped(blocks: Iterable[Wave]) -> Iterator[Wave]:
-    """Join the small blocks of a decoder to such as voice activity takes at once."""
-    waiting: list[Wave] = []
-    n_samples = 0
+def windows_of(blocks: Iterable[Wave], segmenter: Segmenter) -> Iterator[AudioWindow]:
+    """Yield the windows of a stream of blocks."""
     for block in blocks:
-        waiting.append(block)
-        n_samples += block.size
-        if n_samples >= BLOCK_SAMPLES:
-            yield np.concatenate(waiting)
-            waiting, n_samples = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+        yield from segmenter.feed(block)
+    yield from segmenter.finish()
 
 
-class _Stretch:
-    """The part of a stream that is not cut into windows yet."""
+class _Blocks:
+    """Joins and cuts samples to blocks of one size."""
 
-    def __init__(self, activity: VoiceActivity, longest_s: float) -> None:
+    def __init__(self, n_samples: int) -> None:
+        self._n_samples = n_samples
+        self._waiting: list[Wave] = []
+        self._n_waiting = 0
+
+    def feed(self, samples: Wave) -> list[Wave]:
+        """Return the blocks that are complete now."""
+        self._waiting.append(samples)
+        self._n_waiting += samples.size
+        if self._n_waiting < self._n_samples:
+            return []
+        joined = self.rest()
+        n_blocks = joined.size // self._n_samples
+        *blocks, rest = np.split(joined, [self._n_samples * (i + 1) for i in range(n_blocks)])
+        self._waiting, self._n_waiting = [rest.copy()], rest.size
+        return blocks
+
+    def rest(self) -> Wave:
+        """Return the samples that fill no block yet."""
+        return np.concatenate([_NO_SAMPLES, *self._waiting])
+
+
+class FixedSegmenter:
+    """Cuts a stream every 30 s, speech or not."""
+
+    def __init__(self) -> None:
+        self._blocks = _Blocks(WINDOW_SAMPLES)
+        self._n_windows = 0
+
+    def feed(self, samples: Wave) -> list[AudioWindow]:
+        """Take the next samples of the stream; return the windows that are settled now."""
+        return [self._window(block) for block in self._blocks.feed(samples)]
+
+    def finish(self) -> list[AudioWindow]:
+        """End the stream; return its last windows."""
+        rest = self._blocks.rest()
+        return [self._window(rest)] if rest.size else []
+
+    def _window(self, wave: Wave) -> AudioWindow:
+        start_s = float(self._n_windows * WINDOW_S)
+        self._n_windows += 1
+        return AudioWindow(start_s=start_s, wave=wave)
+
+
+class SpeechSegmenter:
+    """Cuts a stream at pauses; all speech lies in one window."""
+
+    def __init__(self, activity: VoiceActivity, *, longest_s: float = WINDOW_S) -> None:
+        """Start a stream.
+
+        Args:
+            activity: finds speech; reset, and used for this stream only.
+            longest_s: of a window, at most 30.
+        """
         activity.reset()
-        self._longest_s = longest_s
         self._activity = activity
+        self._longest_s = longest_s
+        self._blocks = _Blocks(BLOCK_SAMPLES)
         self._start = 0
         self._n_given = 0
         self._waves: list[Wave] = []
         self._probabilities: list[Probabilities] = []
-        self.n_samples = 0
+        self._n_samples = 0
 
-    def append(self, block: Wave) -> None:
+    def feed(self, samples: Wave) -> list[AudioWindow]:
+        """Take the next samples of the stream; return the windows that are settled now."""
+        windows: list[AudioWindow] = []
+        for block in self._blocks.feed(samples):
+            self._add(block)
+            if self._n_samples >= STRETCH_SAMPLES:
+                windows += self._cut(is_last=False)
+        return windows
+
+    def finish(self) -> list[AudioWindow]:
+        """End the stream; return its last windows."""
+        self._add(self._blocks.rest())
+        return self._cut(is_last=True)
+
+    def _add(self, block: Wave) -> None:
         self._waves.append(block)
         self._probabilities.append(self._activity.probabilities(block))
-        self.n_samples += block.size
+        self._n_samples += block.size
 
-    def take(self, *, is_last: bool) -> Iterator[AudioWindow]:
+    def _cut(self, *, is_last: bool) -> list[AudioWindow]:
         """Cut windows off; the last one waits for what follows, unless nothing does or silence settles it."""
         if is_last:
-            self._probabilities.append(self._activity.probabilities(np.zeros(0, np.float32), is_last=True))
-        wave = np.concatenate([np.zeros(0, np.float32), *self._waves])
+            self._probabilities.append(self._activity.probabilities(_NO_SAMPLES, is_last=True))
+        wave = np.concatenate([_NO_SAMPLES, *self._waves])
         probabilities = np.concatenate([np.zeros(0, np.float32), *self._probabilities])
-        duration_s = wave.size / SAMPLE_RATE_HZ if is_last else None
-        spans = speech_spans(probabilities, duration_s=duration_s)
-        windows = pack_windows(spans, probabilities, max_s=self._longest_s)
-        cut = wave.size - KEPT_SAMPLES
-        if windows and not is_last and wave.size / SAMPLE_RATE_HZ - windows[-1].end_s < SETTLED_S:
-            cut = round(windows[-1].start_s * SAMPLE_RATE_HZ)
-            windows = windows[:-1]
-        for window in windows:
-            begin, end = (round(edge_s * SAMPLE_RATE_HZ) for edge_s in (window.start_s, window.end_s))
+        spans = speech_spans(probabilities, duration_s=wave.size / SAMPLE_RATE_HZ if is_last else None)
+        found = pack_windows(spans, probabilities, max_s=self._longest_s)
+        kept_from = wave.size - KEPT_SAMPLES
+        if found and not is_last and wave.size / SAMPLE_RATE_HZ - found[-1].end_s < SETTLED_S:
+            kept_from = round(found[-1].start_s * SAMPLE_RATE_HZ)
+            found = found[:-1]
+        windows = []
+        for each in found:
+            begin, end = (round(edge_s * SAMPLE_RATE_HZ) for edge_s in (each.start_s, each.end_s))
             begin = max(begin, self._n_given)
-            yield AudioWindow(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end])
-        self._keep_from(max(0, cut), wave, probabilities)
+            windows.append(AudioWindow(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end]))
+        self._keep_from(max(0, kept_from), wave, probabilities)
+        return windows
 
-    def _keep_from(self, cut: int, wave: Wave, probabilities: Probabilities) -> None:
-        first_frame = cut // FRAME_SAMPLES
+    def _keep_from(self, kept_from: int, wave: Wave, probabilities: Probabilities) -> None:
+        first_frame = kept_from // FRAME_SAMPLES
         begin = first_frame * FRAME_SAMPLES
         # Copies: views would keep the whole stretch in memory.
         self._waves = [wave[begin:].copy()]
         self._probabilities = [probabilities[first_frame:].copy()]
-        self.n_samples = wave.size - begin
+        self._n_samples = wave.size - begin
         self._start += begin
         # A window may end within a frame: the next one starts behind it.
-        self._n_given = cut - begin
+        self._n_given = kept_from - begin
 
 
 class Reader:
@@ -137,7 +193,7 @@ class Reader:
 
     def __init__(self, blocks: Iterable[Wave]) -> None:
         self._blocks = iter(blocks)
-        self._ahead: Wave = np.zeros(0, np.float32)
+        self._ahead = _NO_SAMPLES
         self._position = 0
 
     @property
@@ -145,7 +201,7 @@ class Reader:
         """Where the next window starts."""
         return self._position / SAMPLE_RATE_HZ
 
-    def window(self) -> Wave:
+    def window(self) -> AudioWindow:
         """Return the next 30 s, less at the end, nothing behind it."""
         waves = [self._ahead]
         n_samples = self._ahead.size
@@ -153,7 +209,7 @@ class Reader:
             waves.append(block)
             n_samples += block.size
         self._ahead = np.concatenate(waves) if len(waves) > 1 else self._ahead
-        return self._ahead[:WINDOW_SAMPLES]
+        return AudioWindow(start_s=self.position_s, wave=self._ahead[:WINDOW_SAMPLES])
 
     def advance(self, n_samples: int) -> None:
         """Go on by some samples."""

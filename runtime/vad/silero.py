@@ -3,10 +3,10 @@
     frames of 512 samples -> 64 samples of context before each -> network -> probabilities
                                        LSTM state from block to block
 
-The weights come from a package that is installed and that is never imported: `silero-vad` (6.2.2 and
-later) and `faster-whisper` (1.2.1 and later) ship the sixth version of the network as a graph that takes
-many frames at once. Their other files hold the sample rate in If nodes, which OpenVINO does not read, or
-take one frame at a time, which costs over ten times the time.
+The weights are read from an installed package, which is never imported: `silero-vad` (6.2.2 and later) and
+`faster-whisper` (1.2.1 and later) ship version 6 of the network as a graph that takes many frames at once.
+Their other graphs choose the sample rate with If nodes, which OpenVINO does not read, or take one frame at a
+time, which is over ten times slower.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Frames, Probabilities
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Frames, Probabilities
 
 _State = NDArray[np.float32]
 
-# Module, and where it keeps the graph. Silero's own package has the newer weights of the two.
-_PLACES = (
+# Module, and path of its graph. Silero's own package has the newer weights.
+_GRAPHS = (
     ("silero_vad", "data/silero_vad_16k_sequence.onnx"),
     ("faster_whisper", "assets/silero_vad_v6.onnx"),
 )
@@ -34,7 +34,7 @@ _INPUTS, _OUTPUTS = frozenset({"input", "h", "c"}), frozenset({"speech_probs", "
 _CONTEXT_SAMPLES = 64
 _STATE_SHAPE = (1, 1, 128)
 
-# One thread: a minute of audio costs it 50 ms, and other cores belong to the model that transcribes.
+# A minute of audio takes 50 ms on one thread; the other cores are left to the model that transcribes.
 _PROPERTIES = {
     "INFERENCE_PRECISION_HINT": "f32",
     "EXECUTION_MODE_HINT": "ACCURACY",
@@ -45,12 +45,7 @@ _PROPERTIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SileroSource:
-    """Where weights of Silero's network are.
-
-    Attributes:
-        module: of the package that ships them.
-        path: of the ONNX graph.
-    """
+    """An ONNX graph of Silero's network, and the module of the package that ships it."""
 
     module: str
     path: Path
@@ -65,33 +60,30 @@ class SileroSource:
 
 
 def find_silero() -> SileroSource | None:
-    """Find a graph of Silero's network in the packages that are installed, importing none of them.
+    """Find a graph of Silero's network in the installed packages, without importing them.
 
     Returns:
-        The first found of `silero_vad` and `faster_whisper`; None where neither ships a graph that
-        OpenVINO runs many frames at a time.
+        The graph of `silero_vad`, else of `faster_whisper`; None if neither ships one that takes many frames
+        at once.
     """
-    return next(_graphs(), None)
-
-
-def _graphs() -> Iterator[SileroSource]:
-    for module, place in _PLACES:
+    for module, name in _GRAPHS:
         spec = find_spec(module)
         for folder in (spec and spec.submodule_search_locations) or ():
-            path = Path(folder, place)
+            path = Path(folder, name)
             if path.is_file():
-                yield SileroSource(module=module, path=path)
+                return SileroSource(module=module, path=path)
+    return None
 
 
 class SileroVoiceActivity:
-    """Takes for speech what Silero's network does. One stream at a time.
+    """Detects speech with Silero's network, in one stream at a time.
 
     Source: snakers4/silero-vad 6 (MIT).
     """
 
     def __init__(self, request: Any, name: str) -> None:
         self._request = request
-        self._name = name
+        self.name = name
         self._framer = Framer()
         self.reset()
 
@@ -100,56 +92,51 @@ class SileroVoiceActivity:
         """Compile the network.
 
         Raises:
-            InputError: the file is no such graph.
+            InputError: the file is not such a graph.
         """
         return cls(_compile(source), source.name)
 
-    def another(self) -> "SileroVoiceActivity":
-        """Return one for another stream, with the same compiled network; not for another thread."""
-        return SileroVoiceActivity(self._request, self._name)
-
-    @property
-    def name(self) -> str:
-        """The network, and the package with its version that the weights are from."""
-        return self._name
+    def new_stream(self) -> "SileroVoiceActivity":
+        """Return a detector for another stream of the same thread, with the same compiled network."""
+        return SileroVoiceActivity(self._request, self.name)
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
-        """Tell the probability of speech of each frame that the chunk completes; see `VoiceActivity`.
+        """Return the probability of speech for each frame that the chunk completes; see `VoiceActivity`.
 
-        How the stream is cut shows in the rounding only, under 1e-5.
+        The way in which the stream is cut into chunks changes only the rounding, by less than 1e-5.
         """
-        heard = [
-            self._hear(part)
+        found = [
+            self._infer(batch)
             for frames in self._framer.blocks(chunk, is_last=is_last)
-            for part in _parts(self._with_context(frames))
+            for batch in _batches(self._with_context(frames))
         ]
         if is_last:
             self.reset()
-        return np.concatenate([np.zeros(0, np.float32), *heard])
+        return np.concatenate([np.zeros(0, np.float32), *found])
 
     def reset(self) -> None:
-        """Forget the stream: the samples that wait, the context and the LSTM state."""
+        """Drop the stream: the incomplete frame, the context and the LSTM state."""
         self._framer.reset()
         self._context: Frames = np.zeros((1, _CONTEXT_SAMPLES), np.float32)
         self._hidden: _State = np.zeros(_STATE_SHAPE, np.float32)
         self._cell: _State = np.zeros(_STATE_SHAPE, np.float32)
 
     def _with_context(self, frames: Frames) -> Frames:
-        """Return frames behind the last samples of their predecessors, shape (n_frames, 576)."""
+        """Return frames, each after the last samples of its predecessor: shape (n_frames, 576)."""
         ends = frames[:, FRAME_SAMPLES - _CONTEXT_SAMPLES :]
         contexts = np.concatenate([self._context, ends[:-1]])
         self._context = ends[-1:].copy()
         return np.concatenate([contexts, frames], axis=1)
 
-    def _hear(self, frames: Frames) -> Probabilities:
+    def _infer(self, frames: Frames) -> Probabilities:
         outputs = self._request.infer({"input": frames, "h": self._hidden, "c": self._cell})
         self._hidden, self._cell = outputs["hn"], outputs["cn"]
         probabilities: Probabilities = outputs["speech_probs"].reshape(-1)
         return probabilities
 
 
-def _parts(frames: Frames) -> Iterator[Frames]:
-    """Cut frames into parts of 512, 256, ... 1: OpenVINO keeps memory for every shape that it has seen."""
+def _batches(frames: Frames) -> Iterator[Frames]:
+    """Split frames into batches of 512, 256, ... 1: OpenVINO keeps memory for every shape that it has run."""
     start = 0
     while start < len(frames):
         size = 1 << (len(frames) - start).bit_length() - 1
@@ -164,17 +151,17 @@ def _compile(source: SileroSource) -> Any:
     try:
         model = core.read_model(source.path)
     except RuntimeError as error:
-        raise _unreadable(source, "OpenVINO cannot read it") from error
+        raise _not_silero(source, "OpenVINO cannot read it") from error
     inputs, outputs = (
         {name for port in ports for name in port.names} for ports in (model.inputs, model.outputs)
     )
     if not (inputs >= _INPUTS and outputs >= _OUTPUTS):
-        raise _unreadable(source, f"it takes {sorted(inputs)} and gives {sorted(outputs)}")
+        raise _not_silero(source, f"its inputs are {sorted(inputs)}, its outputs {sorted(outputs)}")
     return core.compile_model(model, "CPU", _PROPERTIES).create_infer_request()
 
 
-def _unreadable(source: SileroSource, reason: str) -> InputError:
+def _not_silero(source: SileroSource, cause: str) -> InputError:
     return InputError(
-        f"{source.path} is no graph of Silero's network that sottovoce knows ({reason}); "
-        f"install {source.module} anew, or a version that this sottovoce was tested with"
+        f"{source.path} is not a supported graph of Silero's network ({cause}); reinstall {source.module}, or "
+        "install a version that sottovoce was tested with"
     )

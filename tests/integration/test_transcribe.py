@@ -20,10 +20,11 @@ import webvtt
 
 from sottovoce.cli.demo import demo_speech
 from sottovoce.reference_pipeline import OptimumPipeline
-from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio
+from sottovoce.runtime import TranscribeOptions, Transcriber, load
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.timestamps.sentences import LONGEST_S
+from sottovoce.runtime.timestamps.sentences import MAX_SENTENCE_S
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-PLAIN = TranscribeOptions(with_timestamps=False, temperatures=(0.0,))
+PLAIN = TranscribeOptions(without_timestamps=True, temperature=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, command: 
 
 @pytest.fixture(scope="module")
 def fast(fast_run: Path) -> Transcriber:
-    return Transcriber.load(fast_run)
+    return load(fast_run)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
     tiny_run: Path, demo_clips: list[tuple[Clip, Wave]], name: str
 ) -> None:
     expected = OptimumPipeline.load(tiny_run / "fp32", ComputeSpec())
-    found = Transcriber.load(tiny_run / name)
+    found = load(tiny_run / name)
     for clip, wave in demo_clips:
         tokens = found.transcribe(wave, PLAIN).segments[0].tokens
         assert tokens == expected.generate(expected.features(wave), None), clip.clip_id
@@ -80,7 +81,7 @@ def test_the_elastic_variant_hears_what_fp32_hears(
     tiny_run: Path, fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
 ) -> None:
     references = [clip.text or "" for clip, _ in demo_clips]
-    reference = Transcriber.load(tiny_run / "fp32")
+    reference = load(tiny_run / "fp32")
     rates = [
         wer(references, [engine.transcribe(wave, PLAIN).text for _, wave in demo_clips])
         for engine in (reference, fast)
@@ -122,7 +123,7 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
         cues = list(srt.parse((tmp_path / f"{path.stem}.srt").read_text(encoding="utf-8")))
         captions = webvtt.read(tmp_path / f"{path.stem}.vtt").captions
         assert len(cues) == len(captions) > 10
-        assert all(cue.end - cue.start <= timedelta(seconds=LONGEST_S) for cue in cues)
+        assert all(cue.end - cue.start <= timedelta(seconds=MAX_SENTENCE_S) for cue in cues)
         assert all(a.end <= b.start for a, b in pairwise(cues))
         assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
         assert cues[-1].end > timedelta(seconds=duration_s - 10)
@@ -251,8 +252,8 @@ def test_standard_input_is_transcribed(fast_run: Path, spoken: tuple[str, Wave],
 
 PEAK = """
 import resource, sys
-from sottovoce.runtime import Transcriber
-transcript = Transcriber.load(sys.argv[1]).transcribe(sys.argv[2])
+from sottovoce.runtime import load
+transcript = load(sys.argv[1]).transcribe(sys.argv[2])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, len(transcript.segments))
 """
 

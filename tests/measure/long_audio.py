@@ -17,10 +17,13 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from sottovoce.runtime import TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import WINDOW_SAMPLES
-from sottovoce.runtime.decoding.window_decoder import DecodingContext
+from sottovoce.runtime import TranscribeOptions
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.decoding.context import DecodingContext
+from sottovoce.runtime.loading import load_model
+from sottovoce.runtime.pipeline import InferencePipeline
+from sottovoce.runtime.transcriber import OpenVinoTranscriber
 from sottovoce.speech.clips import filter_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.sets import read_speech
@@ -28,18 +31,18 @@ from sottovoce.statistics.accuracy import normalize
 from sottovoce.statistics.intervals import rate_delta_interval
 
 
-class ByTheModelsTimes(Transcriber):
-    """Asks the model for timestamps in batches, as was done before the alignment."""
+class ModelTimesPipeline(InferencePipeline):
+    """Takes times from the model's timestamp tokens in batches too."""
 
-    def _with_aligned_times(self, asked: DecodingContext) -> DecodingContext:
-        return asked
+    def _with_aligned_times(self, context: DecodingContext) -> DecodingContext:
+        return context
 
 
 WAYS = {
-    "alignment (default)": (Transcriber, TranscribeOptions()),
-    "model's timestamps": (ByTheModelsTimes, TranscribeOptions()),
-    "without times": (Transcriber, TranscribeOptions(with_timestamps=False)),
-    "window after window": (Transcriber, TranscribeOptions(condition_on_previous_text=True)),
+    "alignment (default)": (InferencePipeline, TranscribeOptions()),
+    "model's timestamps": (ModelTimesPipeline, TranscribeOptions()),
+    "without times": (InferencePipeline, TranscribeOptions(without_timestamps=True)),
+    "window after window": (InferencePipeline, TranscribeOptions(condition_on_previous_text=True)),
 }
 
 JOINED_SAMPLES = 90 * SAMPLE_RATE_HZ
@@ -98,9 +101,9 @@ def main() -> None:
     words = np.array([len(each.text.split()) for each in recordings], dtype=float)
     minutes = sum(len(each.wave) for each in recordings) / SAMPLE_RATE_HZ / 60
     print(f"{len(recordings)} recordings, {minutes:.1f} min, {words.sum():.0f} words")
-    default = None
+    default, model = None, load_model(asked.variant)
     for name, (kind, options) in WAYS.items():
-        transcriber = kind.load(asked.variant)
+        transcriber = OpenVinoTranscriber(model, kind(model.session()))
         started, errors, n_left_out = time.process_time(), [], 0
         for each in recordings:
             said = normalize(transcriber.transcribe(each.wave, options).text, each.language)

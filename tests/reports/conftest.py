@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from tests.support.results import build_sample, save_sample
 
 

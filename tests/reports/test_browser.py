@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.reports.report import write_report
 from tests.support.detailed_results import build_detailed_sample, write_tones
 from tests.support.results import Sample, save_sample

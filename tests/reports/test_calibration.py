@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import InputExtremes, describe_convergence, measure_convergence
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic, find_gaps, summarize_coverage

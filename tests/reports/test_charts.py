@@ -3,7 +3,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.charts.chart import Chart, ChartText, ErrorBar, ErrorBarChart, ScatterChart
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.sections.figures import build_charts

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results, SpokenWord
+from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.report import write_report
 from sottovoce.reports.transcripts import explorer as explorer_module
 from sottovoce.reports.transcripts.changes import TranscriptLine, direction_of, find_changes

@@ -13,7 +13,8 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.charts.chart import ChartText, ErrorBar, ErrorBarChart
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.comment import render_comment

@@ -3,16 +3,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    CeilingPart,
-    ClipRow,
-    ColdStart,
-    MachineRates,
-    PeerComparison,
-    Precision,
-    Results,
-)
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import PeerComparison
+from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
+from sottovoce.benchmark.schema.precision import Precision
+from sottovoce.benchmark.schema.results import ColdStart, Results
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval
@@ -137,7 +133,7 @@ def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
     speedup = Interval(value=2.31, low=2.2, high=2.42)
     delta = Interval(value=-0.004, low=-0.009, high=0.001)
     cold = ColdStart(seconds=(0.9, 1.1, 1.0), median_s=1.0, peak_rss_bytes=250_000_000)
-    bound = Ceiling(part=CeilingPart.DECODE_STEP, ceiling_s=0.003, achieved_s=0.004, share=0.75)
+    bound = RooflinePoint(part=RooflinePart.DECODE_STEP, ceiling_s=0.003, achieved_s=0.004, share=0.75)
     variants = tuple(
         variant.model_copy(update={"cold_start": cold, "ceilings": (bound,)}) for variant in results.variants
     )

@@ -7,9 +7,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.search.choose import choose, pareto_front
-from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
+from sottovoce.optimize.search.report import SearchReport, Trial, TrialOutcome
 from sottovoce.reports.charts.chart import ScatterChart
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import render_report
@@ -28,7 +29,7 @@ def build_trial(number: int, chance: random.Random, setting: object) -> Trial:
     divergence = 0.008 * speedup**2 / 16 * chance.uniform(0.7, 1.6)
     increase = 0.15 * divergence + chance.gauss(0, 0.001)
     is_pruned = number % 7 == 6
-    outcome = Outcome(
+    outcome = TrialOutcome(
         speedup=speedup,
         flips=divergence,
         divergence=divergence,
@@ -47,7 +48,9 @@ def build_search(*, max_wer_increase: float = 0.002, setting: object = None) -> 
     trials = [build_trial(n, chance, setting or 0.5 + n / 50) for n in range(20)]
     trials.append(
         Trial(
-            number=20, settings={KEY: "0.99"}, outcome=Outcome(failure="quantization destroyed the encoder")
+            number=20,
+            settings={KEY: "0.99"},
+            outcome=TrialOutcome(failure="quantization destroyed the encoder"),
         )
     )
     chosen = choose(trials, max_wer_increase)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.sections import Section
 from sottovoce.reports.view import ReportView, build_view

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import RESULTS_SCHEMA_VERSION, ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import RESULTS_SCHEMA_VERSION, Results, read_results
 from sottovoce.optimize.sensitivity.report import (
     Advice,
     BlockKind,

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections.verdicts import describe_verdict
 from sottovoce.statistics.intervals import Interval
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.transcripts.changes import describe_harm, find_changes
 from sottovoce.reports.transcripts.words import (
     Mark,

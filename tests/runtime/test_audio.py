@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave, decode_audio, is_silent
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave, decode_audio, is_silent
 
 TONE_HZ = 440.0
 TONE_PEAK = 0.3
@@ -45,7 +46,7 @@ def as_file(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coding:
+class Encoding:
     container: str
     codec: str
 
@@ -53,29 +54,29 @@ class Coding:
         return f"{self.container}-{self.codec}"
 
 
-CODINGS = (
-    Coding(container="wav", codec="pcm_u8"),
-    Coding(container="wav", codec="pcm_s16le"),
-    Coding(container="wav", codec="pcm_s24le"),
-    Coding(container="wav", codec="pcm_s32le"),
-    Coding(container="wav", codec="pcm_f32le"),
-    Coding(container="wav", codec="pcm_f64le"),
-    Coding(container="wav", codec="pcm_mulaw"),
-    Coding(container="aiff", codec="pcm_s16be"),
-    Coding(container="flac", codec="flac"),
-    Coding(container="mp3", codec="libmp3lame"),
-    Coding(container="ogg", codec="libopus"),
-    Coding(container="webm", codec="libopus"),
-    Coding(container="ipod", codec="aac"),
-    Coding(container="adts", codec="aac"),
-    Coding(container="mp4", codec="alac"),
-    Coding(container="matroska", codec="flac"),
+ENCODINGS = (
+    Encoding(container="wav", codec="pcm_u8"),
+    Encoding(container="wav", codec="pcm_s16le"),
+    Encoding(container="wav", codec="pcm_s24le"),
+    Encoding(container="wav", codec="pcm_s32le"),
+    Encoding(container="wav", codec="pcm_f32le"),
+    Encoding(container="wav", codec="pcm_f64le"),
+    Encoding(container="wav", codec="pcm_mulaw"),
+    Encoding(container="aiff", codec="pcm_s16be"),
+    Encoding(container="flac", codec="flac"),
+    Encoding(container="mp3", codec="libmp3lame"),
+    Encoding(container="ogg", codec="libopus"),
+    Encoding(container="webm", codec="libopus"),
+    Encoding(container="ipod", codec="aac"),
+    Encoding(container="adts", codec="aac"),
+    Encoding(container="mp4", codec="alac"),
+    Encoding(container="matroska", codec="flac"),
 )
 
 
 def encode(
     wave: Wave,
-    coding: Coding,
+    encoding: Encoding,
     *,
     rate_hz: int = 48_000,
     with_video: bool = False,
@@ -83,9 +84,9 @@ def encode(
 ) -> bytes:
     """Encode a wave of shape (n_samples,), or (n_channels, n_samples) for two channels."""
     file = io.BytesIO()
-    with av.open(file, "w", format=coding.container, options=options or {}) as container:
+    with av.open(file, "w", format=encoding.container, options=options or {}) as container:
         video = new_video(container) if with_video else None
-        audio = container.add_stream(coding.codec, rate=rate_hz)
+        audio = container.add_stream(encoding.codec, rate=rate_hz)
         assert isinstance(audio, AudioStream)
         audio.layout = "mono" if wave.ndim == 1 else "stereo"
         if video is not None:
@@ -140,12 +141,12 @@ def test_resampling_agrees_with_scipy(rate_hz: int) -> None:
     assert np.corrcoef(ours[:n_samples], theirs[:n_samples])[0, 1] > 0.999
 
 
-def test_sounds_above_the_new_band_do_not_fold_back() -> None:
+def test_resampling_does_not_alias() -> None:
     wave = decode_audio(as_file(tone(48_000, hz=11_000.0), 48_000))
     assert np.abs(wave[2000:-2000]).max() < 1e-3
 
 
-def test_audio_at_16_khz_stays_bit_for_bit(tmp_path: Path) -> None:
+def test_audio_at_16_khz_is_decoded_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "noise.flac"
     sf.write(path, noise(20_001), SAMPLE_RATE_HZ)
     theirs, _ = sf.read(path, dtype="float32")
@@ -160,29 +161,29 @@ def test_channels_are_averaged(n_channels: int) -> None:
 
 
 @pytest.mark.parametrize("codec", ["aac", "flac"])
-def test_planar_and_packed_channels_are_told_apart(codec: str) -> None:
+def test_planar_and_packed_channels_are_averaged(codec: str) -> None:
     left, right = tone(48_000), np.zeros(96_000, np.float32)
-    wave = decode_audio(encode(np.stack([left, right]), Coding(container="matroska", codec=codec)))
+    wave = decode_audio(encode(np.stack([left, right]), Encoding(container="matroska", codec=codec)))
     assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
     assert np.abs(wave[4000:-4000]).max() == pytest.approx(TONE_PEAK / 2, rel=0.1)
 
 
-@pytest.mark.parametrize("coding", CODINGS, ids=str)
-def test_every_coding_gives_the_tone_back(coding: Coding) -> None:
-    wave = decode_audio(encode(tone(48_000), coding))
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
+def test_every_codec_decodes_to_the_tone(encoding: Encoding) -> None:
+    wave = decode_audio(encode(tone(48_000), encoding))
     assert wave.size == pytest.approx(2 * SAMPLE_RATE_HZ, abs=0.1 * SAMPLE_RATE_HZ)
     assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
     assert np.sqrt(np.mean(wave**2)) == pytest.approx(TONE_PEAK / np.sqrt(2), rel=0.05)
 
 
-def test_of_a_video_the_audio_is_taken() -> None:
-    wave = decode_audio(encode(tone(48_000), Coding(container="mp4", codec="aac"), with_video=True))
+def test_the_audio_of_a_video_is_decoded() -> None:
+    wave = decode_audio(encode(tone(48_000), Encoding(container="mp4", codec="aac"), with_video=True))
     assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
 
 
 def test_a_file_and_its_bytes_decode_alike(tmp_path: Path) -> None:
     path = tmp_path / "tone.mp3"
-    path.write_bytes(encode(tone(48_000), Coding(container="mp3", codec="libmp3lame")))
+    path.write_bytes(encode(tone(48_000), Encoding(container="mp3", codec="libmp3lame")))
     np.testing.assert_array_equal(decode_audio(path), decode_audio(path.read_bytes()))
 
 
@@ -199,7 +200,7 @@ def test_values_over_full_scale_are_clipped() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF024, 0xFFFFFFFF])
-def test_a_wav_from_a_pipe_whose_header_has_no_size_is_read_whole(size: int) -> None:
+def test_a_wav_without_a_size_in_its_header_is_read_whole(size: int) -> None:
     whole = bytearray(as_file(tone(16_000), 16_000))
     whole[4:8] = size.to_bytes(4, "little")
     at = whole.index(b"data") + 4
@@ -207,7 +208,7 @@ def test_a_wav_from_a_pipe_whose_header_has_no_size_is_read_whole(size: int) -> 
     assert decode_audio(bytes(whole)).size == 32_000
 
 
-def test_a_wav_whose_data_chunk_counts_the_header_too_is_read() -> None:
+def test_a_wav_whose_size_includes_the_header_is_read() -> None:
     sloppy = bytearray(as_file(tone(16_000), 16_000))
     at = sloppy.index(b"data") + 4
     sloppy[at : at + 4] = len(sloppy).to_bytes(4, "little")
@@ -215,49 +216,51 @@ def test_a_wav_whose_data_chunk_counts_the_header_too_is_read() -> None:
 
 
 @pytest.mark.parametrize("container", ["wav", "flac", "mp3"])
-def test_rubbish_after_the_audio_costs_nothing(container: str) -> None:
-    coding = next(coding for coding in CODINGS if coding.container == container)
-    whole = encode(tone(48_000), coding)
-    rubbish = np.random.default_rng(2).bytes(300)
-    np.testing.assert_array_equal(decode_audio(whole + rubbish), decode_audio(whole))
+def test_garbage_after_the_audio_is_ignored(container: str) -> None:
+    encoding = next(encoding for encoding in ENCODINGS if encoding.container == container)
+    whole = encode(tone(48_000), encoding)
+    garbage = np.random.default_rng(2).bytes(300)
+    np.testing.assert_array_equal(decode_audio(whole + garbage), decode_audio(whole))
 
 
-def test_an_mp3_without_a_header_for_its_length_is_read() -> None:
-    bare = encode(tone(48_000), Coding(container="mp3", codec="libmp3lame"), options={"write_xing": "0"})
+def test_an_mp3_that_states_no_duration_is_read() -> None:
+    bare = encode(tone(48_000), Encoding(container="mp3", codec="libmp3lame"), options={"write_xing": "0"})
     assert decode_audio(bare).size == pytest.approx(32_000, abs=1600)
 
 
-@pytest.mark.parametrize("coding", [coding for coding in CODINGS if str(coding) != "ogg-libopus"], ids=str)
-def test_half_a_file_is_refused(coding: Coding) -> None:
-    whole = encode(noise(96_000), coding)
+@pytest.mark.parametrize(
+    "encoding", [encoding for encoding in ENCODINGS if str(encoding) != "ogg-libopus"], ids=str
+)
+def test_half_a_file_is_refused(encoding: Encoding) -> None:
+    whole = encode(noise(96_000), encoding)
     with pytest.raises(
-        InputError, match=r"x\.snd (is damaged: only \d\.\d s decode|is no audio that FFmpeg)"
+        InputError, match=r"x\.snd (is damaged: only \d\.\d s can be decoded|is not audio that FFmpeg)"
     ):
         decode_audio(whole[: len(whole) // 2 + 3], name="x.snd")
 
 
 @pytest.mark.parametrize("container", ["flac", "mp3", "ogg", "webm", "ipod", "adts"])
 def test_a_hole_in_the_middle_is_refused(container: str) -> None:
-    coding = next(coding for coding in CODINGS if coding.container == container)
-    whole = encode(noise(96_000), coding)
+    encoding = next(encoding for encoding in ENCODINGS if encoding.container == container)
+    whole = encode(noise(96_000), encoding)
     middle = len(whole) // 2
     with pytest.raises(InputError, match="damaged: only"):
         decode_audio(whole[:middle] + bytes(500) + whole[middle + 500 :])
 
 
-def test_a_flipped_bit_in_flac_is_found_by_its_checksum() -> None:
-    flac = bytearray(encode(noise(96_000), Coding(container="flac", codec="flac")))
+def test_the_checksum_of_flac_detects_a_flipped_bit() -> None:
+    flac = bytearray(encode(noise(96_000), Encoding(container="flac", codec="flac")))
     flac[len(flac) // 2] ^= 1
     with pytest.raises(InputError, match=r"its header states 2\.0 s"):
         decode_audio(bytes(flac))
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        pytest.param(b"", "is no audio that FFmpeg can read", id="empty"),
-        pytest.param(b"hello, this is text and no sound\n" * 40, "is no audio", id="text"),
-        pytest.param(np.random.default_rng(3).bytes(4000), "is no audio", id="random"),
+        pytest.param(b"", "is not audio that FFmpeg can read", id="empty"),
+        pytest.param(b"hello, this is text and no sound\n" * 40, "is not audio", id="text"),
+        pytest.param(np.random.default_rng(3).bytes(4000), "is not audio", id="random"),
         pytest.param(as_file(np.zeros(0, np.float32), 16_000), "0 samples", id="wav without samples"),
         pytest.param(as_file(tone(500), 500), "sample rate of 500 Hz", id="rate too low"),
         pytest.param(as_file(tone(900_000), 900_000), "sample rate of 900000 Hz", id="rate too high"),
@@ -269,26 +272,28 @@ def test_a_flipped_bit_in_flac_is_found_by_its_checksum() -> None:
             "up to 1.2e\\+04",
             id="integers as floats",
         ),
-        pytest.param(encode(tone(48_000), Coding(container="wav", codec="pcm_s64le")), "kind s64", id="s64"),
+        pytest.param(
+            encode(tone(48_000), Encoding(container="wav", codec="pcm_s64le")), "sample format s64", id="s64"
+        ),
     ],
 )
-def test_what_is_no_sound_audio_is_refused_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+def test_invalid_audio_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "clip.wav"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         decode_audio(path)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    assert ";" in message
+    text = str(caught.value)
+    assert text.startswith(str(path))
+    assert "\n" not in text
+    assert ";" in text
 
 
-def test_a_header_that_promises_hours_allocates_nothing() -> None:
+def test_a_header_that_states_hours_allocates_nothing() -> None:
     lying = bytearray(as_file(tone(16_000, duration_s=0.1), 16_000, kind="FLAC"))
     lying[22:26] = b"\xff" * 4
     with pytest.raises(InputError, match=r"holds more than 600 s in \d+ bytes"):
         decode_audio(bytes(lying))
-    with pytest.raises(InputError, match=r"only 0\.1 s decode"):
+    with pytest.raises(InputError, match=r"only 0\.1 s can be decoded"):
         decode_audio(bytes(lying), max_s=1e9)
 
 
@@ -304,12 +309,12 @@ def test_a_missing_file_is_named() -> None:
         decode_audio(Path("nowhere/clip.wav"))
 
 
-def test_a_folder_is_no_audio(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder; give an audio file"):
         decode_audio(tmp_path)
 
 
-def test_a_path_that_cannot_be_is_refused() -> None:
+def test_an_invalid_path_is_refused() -> None:
     with pytest.raises(InputError, match="cannot be opened"):
         decode_audio(Path("a\0b.wav"))
 
@@ -322,28 +327,28 @@ def test_a_video_without_sound_is_refused() -> None:
         decode_audio(file.getvalue(), name="film")
 
 
-def test_a_playlist_cannot_make_another_file_be_read(tmp_path: Path) -> None:
+def test_a_playlist_does_not_open_the_files_it_names(tmp_path: Path) -> None:
     (tmp_path / "secret.wav").write_bytes(as_file(tone(16_000), 16_000))
     playlist = tmp_path / "clip.wav"
     playlist.write_text("ffconcat version 1.0\nfile secret.wav\n")
-    with pytest.raises(InputError, match="is no audio that FFmpeg can read"):
+    with pytest.raises(InputError, match="is not audio that FFmpeg can read"):
         decode_audio(playlist)
 
 
 def test_a_rate_that_changes_midway_is_refused() -> None:
-    coding = Coding(container="adts", codec="aac")
-    joined = encode(tone(48_000), coding) + encode(tone(24_000), coding, rate_hz=24_000)
+    encoding = Encoding(container="adts", codec="aac")
+    joined = encode(tone(48_000), encoding) + encode(tone(24_000), encoding, rate_hz=24_000)
     with pytest.raises(InputError, match="changes from 48000 to 24000 Hz midway"):
         decode_audio(joined)
 
 
-def test_audio_longer_than_asked_for_is_refused() -> None:
+def test_audio_longer_than_the_limit_is_refused() -> None:
     with pytest.raises(InputError, match=r"is longer than 1\.5 s; cut it into pieces"):
         decode_audio(as_file(tone(44_100), 44_100), max_s=1.5)
 
 
 def test_nothing_is_printed_about_broken_audio(capfd: pytest.CaptureFixture[str]) -> None:
-    whole = encode(noise(96_000), Coding(container="flac", codec="flac"))
+    whole = encode(noise(96_000), Encoding(container="flac", codec="flac"))
     with pytest.raises(InputError):
         decode_audio(whole[: len(whole) // 2])
     assert capfd.readouterr() == ("", "")
@@ -352,12 +357,12 @@ def test_nothing_is_printed_about_broken_audio(capfd: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("level_dbfs", "expected"), [(-80.0, True), (-71.0, True), (-69.0, False), (-20.0, False)]
 )
-def test_silence_is_what_lies_below_70_dbfs(level_dbfs: float, *, expected: bool) -> None:
+def test_audio_below_minus_70_dbfs_is_silent(level_dbfs: float, *, expected: bool) -> None:
     unit = np.sin(np.arange(16_000) * 0.3) * np.sqrt(2)
     assert is_silent((unit * 10 ** (level_dbfs / 20)).astype(np.float32)) is expected
 
 
-def test_an_offset_is_no_sound() -> None:
+def test_a_dc_offset_is_silent() -> None:
     assert is_silent(np.full(16_000, 0.2, np.float32))
 
 
@@ -366,6 +371,6 @@ def test_an_empty_wave_is_silent() -> None:
 
 
 def test_decoding_audio_loads_nothing_heavy() -> None:
-    told = "import sys, sottovoce.runtime.audio.decode as a; print({'openvino', 'scipy', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    code = "import sys, sottovoce.runtime.audio.decode as a; print({'openvino', 'scipy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.runtime import TranscribeOptions, Transcriber, Transcript
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ
-from tests.support import tone
+from sottovoce.runtime import TranscribeOptions, Transcriber, Transcript, load
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from tests.support.tones import tone
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), batch_size=2, vad_filter=False)
+GREEDY = TranscribeOptions(language="en", temperature=0.0, batch_size=2, vad_filter=False)
 
 
 @pytest.fixture(scope="module")
 def transcriber(baseline: Path) -> Transcriber:
-    return Transcriber.load(baseline, threads=1)
+    return load(baseline, threads=1)
 
 
 def texts(transcripts: tuple[Transcript, ...]) -> list[str]:
@@ -38,7 +38,7 @@ def test_each_clip_says_what_it_says_alone_in_the_order_given(transcriber: Trans
 
 def test_languages_are_detected_clip_by_clip(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(3.0, pitch_hz=3000.0)]
-    told = transcriber.transcribe_batch(waves, TranscribeOptions(temperatures=(0.0,)))
+    told = transcriber.transcribe_batch(waves, TranscribeOptions(temperature=0.0))
     assert [transcript.language for transcript in told] == [
         transcriber.detect_language(wave).language for wave in waves
     ]
@@ -53,7 +53,7 @@ def test_silence_among_the_clips_stays_empty(transcriber: Transcriber) -> None:
 
 def test_a_first_temperature_counts_in_batches_too(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(2.0, pitch_hz=700.0)]
-    drawn = TranscribeOptions(language="en", temperatures=(0.7,), vad_filter=False)
+    drawn = TranscribeOptions(language="en", temperature=(0.7,), vad_filter=False)
     together = transcriber.transcribe_batch(waves, drawn)
     assert {segment.temperature for each in together for segment in each.segments} == {0.7}
     assert texts(together) == [transcriber.transcribe(wave, drawn).text for wave in waves]

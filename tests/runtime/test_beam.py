@@ -2,10 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.beam import BLOCK, decode_by_beams, likeliest
-from sottovoce.runtime.decoding.greedy import (
-    REPEATED_TOKENS,
-    Attempt,
-    PrefillResult,
-    decode_greedily,
-    prefill,
-)
+from sottovoce.runtime.decoding.attempt import REPEATED_TOKENS, Attempt, PrefillResult, prefill
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
+from sottovoce.runtime.decoding.strategies import BLOCK, BeamSearch, Greedy, likeliest
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens, Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Encoded, Logits, TokenArray
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray, load_decoder
 from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.transcript import Task
-from sottovoce.terms import Component
-from tests.support import tone
+from tests.support.tones import tone
 
 N_TEXT = 5
 END = N_TEXT
@@ -44,7 +36,7 @@ SPECIAL = SpecialTokens(
     suppressed=(END + 1, END + 2, END + 3, END + 4),
     suppressed_at_start=(END,),
 )
-RULES = LogitFilters(SPECIAL, with_timestamps=False)
+FILTERS = LogitFilters(SPECIAL, with_timestamps=False)
 N_VOCABULARY = END + 5
 
 SEEDS = st.integers(0, 2**31)
@@ -54,7 +46,6 @@ class Pretender:
     """A decoder whose logits follow from everything that a row was fed."""
 
     can_continue = True
-    compiled: Mapping[Component, Any] = MappingProxyType({})
 
     def __init__(self, seed: int, end_logit: float = 0.0) -> None:
         self.seed = seed
@@ -71,6 +62,9 @@ class Pretender:
         self.fed = [(*past, *row) for past, row in zip(pasts, tokens.tolist(), strict=True)]
         self.chosen = list(range(len(self.fed)))
         return np.stack([self.row(past) for past in self.fed])[:, None]
+
+    def rewind(self, n_tokens: int) -> None:
+        raise NotImplementedError(n_tokens)
 
     def select(self, rows: Sequence[int]) -> None:
         self.chosen = list(rows)
@@ -96,9 +90,9 @@ class Pretender:
 
 
 def beams(model: Pretender, *, n_beams: int, limit: int, length_penalty: float | None = None) -> Attempt:
-    return decode_by_beams(
-        model, model.begin(), RULES, end=END, limit=limit, n_beams=n_beams, length_penalty=length_penalty
-    )
+    strategy = BeamSearch(beam_size=n_beams, length_penalty=length_penalty)
+    (attempt,) = strategy.decode(model, [model.begin()], FILTERS, [limit])
+    return attempt
 
 
 def mean(sequence: Tokens, total: float) -> float:
@@ -142,14 +136,13 @@ def test_beams_are_those_of_a_plain_search(seed: int, n_beams: int, limit: int) 
 
 @given(seed=SEEDS, end_logit=st.sampled_from((-2.0, 0.0, 2.0)))
 def test_one_beam_is_greedy_decoding(seed: int, end_logit: float) -> None:
-    greedy = decode_greedily(
-        Pretender(seed, end_logit), Pretender(seed, end_logit).begin(), RULES, end=END, limit=30
-    )
+    model = Pretender(seed, end_logit)
+    (greedy,) = Greedy().decode(model, [model.begin()], FILTERS, [30])
     assert beams(Pretender(seed, end_logit), n_beams=1, limit=30) == greedy
 
 
 @given(seed=SEEDS, n_beams=st.integers(2, 6), limit=st.integers(1, 30))
-def test_the_probability_told_is_that_of_the_tokens(seed: int, n_beams: int, limit: int) -> None:
+def test_the_probability_is_that_of_the_tokens(seed: int, n_beams: int, limit: int) -> None:
     model = Pretender(seed)
     attempt = beams(model, n_beams=n_beams, limit=limit)
     totals = [model.total(attempt.tokens, with_end=with_end) for with_end in (True, False)]
@@ -245,21 +238,21 @@ def test_beams_of_a_real_graph_know_what_they_were_fed(tiny_run: Path, name: str
     encoder, decoder = Encoder.load(folder, compute), load_decoder(folder, compute)
     tokenizer = WhisperTokenizer.load(folder)
     special = tokenizer.special
-    rules = LogitFilters(special, with_timestamps=False)
+    filters = LogitFilters(special, with_timestamps=False)
     states = encoder.encode(log_mel(tone(2.0), n_mels=encoder.n_mels), encoder.plan(32000))
     prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
 
-    def begin() -> PrefillResult:
+    def begin() -> tuple[PrefillResult, ...]:
         decoder.start(states)
-        return prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        return prefill(decoder, prompt, special)
 
-    one = decode_by_beams(decoder, begin(), rules, end=special.end, limit=12, n_beams=1)
-    assert one == decode_greedily(decoder, begin(), rules, end=special.end, limit=12)
-    five = decode_by_beams(decoder, begin(), rules, end=special.end, limit=12, n_beams=5)
-    row = begin().row
+    (one,) = BeamSearch(beam_size=1).decode(decoder, begin(), filters, [12])
+    assert (one,) == Greedy().decode(decoder, begin(), filters, [12])
+    (five,) = BeamSearch(beam_size=5).decode(decoder, begin(), filters, [12])
+    row = begin()[0].row
     total = 0.0
     for i, token in enumerate(five.tokens):
-        rules.apply(row, five.tokens[:i])
+        filters.apply(row, five.tokens[:i])
         total += float(row[token]) - float(np.logaddexp.reduce(row.astype(np.float64)))
         row = decoder.run(np.array([[token]]))[0, -1]
     assert five.has_looped

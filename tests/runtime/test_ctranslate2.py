@@ -11,17 +11,17 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Stage
 from sottovoce.errors import InputError, MissingExtraError, SpecError
-from sottovoce.runtime import Task, TranscribeOptions, Transcriber
+from sottovoce.runtime import Task, TranscribeOptions, Transcriber, load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcript import Phase
-from sottovoce.terms import Component, Ctranslate2Type
-from tests.support import tiny_checkpoint, tone
+from sottovoce.terms import Component, Ctranslate2Type, Stage
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,))
+GREEDY = TranscribeOptions(language="en", temperature=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[Ctranslate2Type,
 
 @pytest.fixture(scope="module")
 def int8(converted: dict[Ctranslate2Type, Path]) -> Transcriber:
-    return Transcriber.load(converted[Ctranslate2Type.INT8], threads=1)
+    return load(converted[Ctranslate2Type.INT8], threads=1)
 
 
 def long_wave() -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -48,7 +48,7 @@ def long_wave() -> np.ndarray[Any, np.dtype[np.float32]]:
 def test_every_type_loads_and_transcribes(
     converted: dict[Ctranslate2Type, Path], kind: Ctranslate2Type
 ) -> None:
-    transcriber = Transcriber.load(converted[kind])
+    transcriber = load(converted[kind])
     assert transcriber.transcribe(tone(3.0), GREEDY).segments
     assert transcriber.compiled(Component.ENCODER) is transcriber.compiled(Component.DECODER)
 
@@ -80,7 +80,7 @@ def test_words_have_places_inside_their_segments(int8: Transcriber) -> None:
         GREEDY,
         replace(GREEDY, condition_on_previous_text=True),
         replace(GREEDY, vad_filter=False),
-        replace(GREEDY, with_timestamps=False, beam_size=2, initial_prompt="boats", hotwords="harbor"),
+        replace(GREEDY, without_timestamps=True, beam_size=2, initial_prompt="boats", hotwords="harbor"),
     ],
     ids=["batches", "sequential", "without voice activity", "beams and hints"],
 )
@@ -106,7 +106,6 @@ def test_noise_without_speech_has_no_text(int8: Transcriber) -> None:
     [
         (TranscribeOptions(language="de"), "knows English only, not transcribe of de"),
         (TranscribeOptions(task=Task.TRANSLATE), "knows English only, not translate of en"),
-        (TranscribeOptions(condition_on_previous_text=True, with_timestamps=False), "sequential mode needs"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused(
@@ -119,7 +118,7 @@ def test_what_the_model_cannot_do_is_refused(
 def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"no model")
     with pytest.raises(InputError, match=f"{tmp_path} cannot be read: .*make the variant again"):
-        Transcriber.load(tmp_path)
+        load(tmp_path)
 
 
 def test_without_the_extra_it_says_which_to_install(
@@ -127,15 +126,15 @@ def test_without_the_extra_it_says_which_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(MissingExtraError, match=r"sottovoce\[ct2\]"):
-        Transcriber.load(converted[Ctranslate2Type.INT8])
+        load(converted[Ctranslate2Type.INT8])
 
 
 def test_it_loads_no_torch_and_says_nothing(converted: dict[Ctranslate2Type, Path]) -> None:
     code = """
 import sys
-from sottovoce.runtime import Transcriber
-from tests.support import tone
-Transcriber.load(sys.argv[1]).transcribe(tone(1.0))
+from sottovoce.runtime import load
+from tests.support.tones import tone
+load(sys.argv[1]).transcribe(tone(1.0))
 print(sorted({"torch", "transformers", "onnx"} & set(sys.modules)))
 """
     done = subprocess.run(

@@ -7,10 +7,11 @@ import openvino
 import pytest
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.model.base import Decoder, Encoded, stacked
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.model.elastic import NO_POSITION
 from sottovoce.runtime.model.layout import component_path
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.model.openvino.split_decoder import split_decoder
 from sottovoce.terms import Component, InferencePrecision
 
@@ -67,6 +68,75 @@ def test_a_choice_of_rows_holds_for_one_run(tiny_run: Path, name: str) -> None:
         decoder.start(Encoded(alone))
         decoder.run(np.array([tokens]))
         np.testing.assert_allclose(decoder.run(np.array([[11]]))[0, -1], after[row], atol=2e-4)
+
+
+LAYOUTS = ("fp32", "fp32-stateful", "onnx")
+
+
+@pytest.fixture(params=LAYOUTS)
+def decoder(tiny_run: Path, tiny_onnx: Path, request: pytest.FixtureRequest) -> Decoder:
+    folder = tiny_onnx if request.param == "onnx" else tiny_run / str(request.param)
+    return load_decoder(folder, ComputeSpec())
+
+
+PROMPT, DRAFT, REST = [[5, 6, 7]], [[8, 9, 10, 11]], [[12], [13]]
+
+
+def test_a_draft_in_one_call_has_the_logits_of_its_tokens_one_by_one(decoder: Decoder) -> None:
+    given = states()
+    decoder.start(Encoded(given))
+    decoder.run(np.array(PROMPT))
+    expected = [decoder.run(np.array([[token]]))[:, -1].copy() for token in DRAFT[0]]
+    decoder.start(Encoded(given))
+    decoder.run(np.array(PROMPT))
+    np.testing.assert_allclose(decoder.run(np.array(DRAFT)), np.stack(expected, axis=1), atol=2e-4)
+    decoder.rewind(len(DRAFT[0]))
+    np.testing.assert_allclose(decoder.run(np.array(DRAFT), at=(1, 3))[0, 1], expected[3][0], atol=2e-4)
+
+
+@pytest.mark.parametrize("n_tokens", [0, 1, 3, 4])
+def test_tokens_that_are_rewound_were_never_fed(decoder: Decoder, n_tokens: int) -> None:
+    given = states()
+    kept = DRAFT[0][: len(DRAFT[0]) - n_tokens]
+    decoder.start(Encoded(given))
+    decoder.run(np.array(PROMPT))
+    for token in kept:
+        decoder.run(np.array([[token]]))
+    expected = [decoder.run(np.array([token])).copy() for token in REST]
+    decoder.start(Encoded(given))
+    decoder.run(np.array(PROMPT))
+    decoder.run(np.array(DRAFT))
+    decoder.rewind(n_tokens)
+    for token, logits in zip(REST, expected, strict=True):
+        np.testing.assert_allclose(decoder.run(np.array([token])), logits, atol=2e-4)
+
+
+def test_a_decoder_can_be_rewound_to_its_start_and_again_and_again(decoder: Decoder) -> None:
+    decoder.start(Encoded(states()))
+    expected = decoder.run(np.array(PROMPT)).copy()
+    after = decoder.run(np.array([[8]])).copy()
+    decoder.rewind(4)
+    np.testing.assert_allclose(decoder.run(np.array(PROMPT)), expected, atol=2e-4)
+    for _ in range(3):
+        np.testing.assert_allclose(decoder.run(np.array([[8]])), after, atol=2e-4)
+        decoder.rewind(1)
+
+
+def test_rows_of_a_batch_are_rewound_together(decoder: Decoder) -> None:
+    decoder.start(Encoded(np.repeat(states(), 2, axis=0)))
+    decoder.run(np.array([[5, 6], [7, 8]]))
+    expected = decoder.run(np.array([[11], [12]])).copy()
+    decoder.rewind(1)
+    decoder.run(np.array([[9], [10]]))
+    decoder.rewind(1)
+    np.testing.assert_allclose(decoder.run(np.array([[11], [12]])), expected, atol=2e-4)
+
+
+def test_more_tokens_than_were_fed_cannot_be_rewound(decoder: Decoder) -> None:
+    decoder.start(Encoded(states()))
+    decoder.run(np.array(PROMPT))
+    with pytest.raises(ValueError, match="4 tokens cannot be forgotten, 3 were fed"):
+        decoder.rewind(4)
 
 
 def test_a_decoder_without_cross_attention_states_is_refused(tiny_run: Path) -> None:

@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 
 from sottovoce.reference_pipeline import OptimumPipeline, quiet_libraries
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.greedy import (
+from sottovoce.runtime.decoding.attempt import (
     MAX_NGRAM,
     NGRAM_REPEATS,
     REPEATED_TOKENS,
     compression_ratio,
-    decode_greedily,
     prefill,
     repeats_itself,
     token_limit,
 )
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
+from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import load_decoder
 from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import InferencePrecision
-from tests.support import tone
+from tests.support.tones import tone
 
 COMPUTE = ComputeSpec(precision=InferencePrecision.F32)
 PITCHES_HZ = (150.0, 340.0, 530.0)
@@ -53,11 +53,10 @@ def test_greedy_decoding_gives_what_transformers_generates(variant: Path) -> Non
         wave = tone(2.0, pitch_hz=pitch_hz)
         expected = reference.transcribe(wave, LANGUAGE).tokens
         decoder.start(encoder.encode(log_mel(wave, n_mels=encoder.n_mels), encoder.plan(len(wave))))
-        begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
+        prefilled = prefill(decoder, prompt, special)
         spoken = tuple(token for token in expected if token not in prompt)
-        attempt = decode_greedily(
-            decoder, begin, LogitFilters(special, with_timestamps=False), end=special.end, limit=len(spoken)
-        )
+        filters = LogitFilters(special, with_timestamps=False)
+        (attempt,) = Greedy().decode(decoder, prefilled, filters, [len(spoken)])
         # A random model loops; transformers lets it.
         assert len(attempt.tokens) > MIN_SPOKEN
         assert attempt.tokens == spoken[: len(attempt.tokens)]
@@ -74,9 +73,9 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
     prompt = tokenizer.prompt(language=LANGUAGE, task=Task.TRANSCRIBE, with_timestamps=False)
     features = log_mel(tone(2.0), n_mels=encoder.n_mels)
     decoder.start(encoder.encode(features, encoder.plan(32000)))
-    begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
-    rules = LogitFilters(special, with_timestamps=False)
-    attempt = decode_greedily(decoder, begin, rules, end=special.end, limit=9)
+    prefilled = prefill(decoder, prompt, special)
+    filters = LogitFilters(special, with_timestamps=False)
+    (attempt,) = Greedy().decode(decoder, prefilled, filters, [9])
     with quiet_libraries():
         model = WhisperForConditionalGeneration.from_pretrained(tiny).eval()
     fed = torch.tensor([[*prompt, *attempt.tokens]])
@@ -87,7 +86,7 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
     total = 0.0
     for i, token in enumerate(attempt.tokens):
         row = logits[len(prompt) - 1 + i].numpy()
-        rules.apply(row, attempt.tokens[:i])
+        filters.apply(row, attempt.tokens[:i])
         total += float(torch.from_numpy(row).log_softmax(0)[token])
     assert attempt.sum_log_probability == pytest.approx(total, abs=1e-3)
     assert attempt.mean_log_probability == pytest.approx(total / (len(attempt.tokens) + 1), abs=1e-3)
@@ -96,7 +95,7 @@ def test_probabilities_are_those_of_transformers(tiny: Path, variant: Path) -> N
 
 
 def is_one_ngram_over_and_over(tokens: list[int]) -> bool:
-    """Say by the definition, without shortcuts, what `repeats_itself` tells."""
+    """Say by the definition, without shortcuts, what `repeats_itself` finds."""
     return any(
         tokens[-size * times :] == tokens[-size:] * times
         for size in range(1, MAX_NGRAM + 1)
@@ -115,7 +114,7 @@ def times_of_a_loop(size: int) -> int:
 @example(tokens=[1] * 24)
 @example(tokens=[1, 2] * 12)
 @example(tokens=[1, 0, 0, 0, 0, 0, 0] * 4)
-def test_repetition_is_told_by_its_definition(tokens: list[int]) -> None:
+def test_repetition_is_found_by_its_definition(tokens: list[int]) -> None:
     assert repeats_itself(tokens) == is_one_ngram_over_and_over(tokens)
 
 
@@ -162,7 +161,7 @@ def test_the_compression_ratio_is_that_of_zlib(text: str) -> None:
     assert compression_ratio(text) == len(raw) / len(zlib.compress(raw))
 
 
-def test_the_compression_ratio_tells_repetition() -> None:
+def test_the_compression_ratio_shows_repetition() -> None:
     assert compression_ratio("and then he said " * 20) > 2.4
     assert compression_ratio("The harbor lights went out one by one before the storm.") < 2.4
     assert np.isclose(compression_ratio(""), 0.0)

@@ -8,18 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.audio.features import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_POSITIONS, WINDOW_SAMPLES
 from sottovoce.runtime.model.elastic import (
     COARSE_FRAMES,
     FULL_WINDOW,
     SILENCE_NAME,
-    WINDOW_POSITIONS,
     ElasticPlan,
-    ElasticSpec,
     SilenceStates,
     n_stored,
     plan_window,
 )
+from sottovoce.terms import ElasticSpec
 
 SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4

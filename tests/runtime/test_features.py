@@ -1,4 +1,4 @@
-"""Our features against those of transformers, which openai-whisper's equal."""
+"""Log-mel features agree with transformers, whose features equal those of openai-whisper."""
 
 from functools import cache
 
@@ -8,20 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import WhisperFeatureExtractor
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.audio.features import (
-    HOP_SAMPLES,
-    LOWEST_FEATURE,
-    WINDOW_FRAMES,
-    WINDOW_SAMPLES,
-    Features,
-    log_mel,
-)
-from tests.support import tone
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_FRAMES, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.features import LOWEST_FEATURE, Features, log_mel
+from tests.support.tones import tone
 
 TOLERANCE = 1e-4
 REACH_FRAMES = 3
-"""Frames behind a wave's last whole one that can still touch it."""
+"""Frames after the last whole frame of a wave that its samples still reach."""
 
 LONGEST = WINDOW_SAMPLES + SAMPLE_RATE_HZ
 
@@ -33,8 +27,8 @@ def extractor(n_mels: int) -> WhisperFeatureExtractor:
     return WhisperFeatureExtractor(feature_size=n_mels)
 
 
-def floor_of(features: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
-    """Return what silence has in a clip's features: the peak less 8 decades of power, at least digital silence."""
+def lowest_feature(features: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+    """Return the lowest feature of a clip: 8 decades of power below its peak, but not below digital silence."""
     return max(float(features.max()) - 2.0, LOWEST_FEATURE)
 
 
@@ -51,7 +45,7 @@ def noise(loudness: float) -> Wave:
 
 
 def speechlike() -> Wave:
-    """Say syllables of a voice with harmonics, pauses between them and a murmur behind."""
+    """Synthesize voiced syllables with pauses between them and soft noise."""
     time_s = np.arange(LONGEST) / SAMPLE_RATE_HZ
     pitch = 2 * np.pi * 120 * time_s + np.sin(2 * np.pi * 3 * time_s)
     voice = sum(np.sin(k * pitch) / k for k in range(1, 12))
@@ -61,7 +55,7 @@ def speechlike() -> Wave:
 
 WAVES: dict[str, Wave] = {
     "noise": noise(0.1),
-    "murmur": noise(1e-5),
+    "soft noise": noise(1e-5),
     "speechlike": speechlike(),
     "tone": tone(LONGEST / SAMPLE_RATE_HZ),
     "silence": np.zeros(LONGEST, dtype=np.float32),
@@ -72,7 +66,7 @@ WAVES: dict[str, Wave] = {
 @pytest.mark.parametrize("n_mels", N_MELS)
 @pytest.mark.parametrize("kind", WAVES)
 @pytest.mark.parametrize("n_samples", [0, 1, 2, 121, 159, 199, 200, 201, 16000, 23999])
-def test_features_are_those_of_transformers(kind: str, n_samples: int, n_mels: int) -> None:
+def test_features_agree_with_transformers(kind: str, n_samples: int, n_mels: int) -> None:
     wave = WAVES[kind][:n_samples]
     features = log_mel(wave, n_mels=n_mels)
     assert features.dtype == np.float32
@@ -82,12 +76,12 @@ def test_features_are_those_of_transformers(kind: str, n_samples: int, n_mels: i
 
 @pytest.mark.parametrize("kind", ["speechlike", "constant"])
 @pytest.mark.parametrize("missing", [201, 41, 40, 1, 0, -1, -SAMPLE_RATE_HZ])
-def test_the_end_of_a_full_window_is_that_of_transformers(kind: str, missing: int) -> None:
+def test_the_end_of_a_full_window_agrees_with_transformers(kind: str, missing: int) -> None:
     wave = WAVES[kind][: WINDOW_SAMPLES - missing]
     np.testing.assert_allclose(log_mel(wave, n_mels=80), expected(wave, 80), atol=TOLERANCE)
 
 
-def test_a_click_behind_the_last_frame_does_not_raise_the_peak() -> None:
+def test_a_click_after_the_last_frame_does_not_raise_the_peak() -> None:
     wave = 0.01 * WAVES["noise"][:WINDOW_SAMPLES]
     wave[-3:] = 1.0
     np.testing.assert_allclose(log_mel(wave, n_mels=80), expected(wave, 80), atol=TOLERANCE)
@@ -96,7 +90,7 @@ def test_a_click_behind_the_last_frame_does_not_raise_the_peak() -> None:
 @settings(max_examples=15)
 @given(n_samples=st.integers(0, LONGEST), kind=st.sampled_from(sorted(WAVES)), n_mels=st.sampled_from(N_MELS))
 @example(n_samples=WINDOW_SAMPLES - 1, kind="noise", n_mels=128)
-def test_features_of_any_length_are_those_of_transformers(n_samples: int, kind: str, n_mels: int) -> None:
+def test_features_of_any_length_agree_with_transformers(n_samples: int, kind: str, n_mels: int) -> None:
     wave = WAVES[kind][:n_samples]
     np.testing.assert_allclose(log_mel(wave, n_mels=n_mels), expected(wave, n_mels), atol=TOLERANCE)
 
@@ -107,7 +101,7 @@ def test_features_of_any_length_are_those_of_transformers(n_samples: int, kind: 
     extra=st.integers(0, 300),
     kind=st.sampled_from(sorted(WAVES)),
 )
-def test_fewer_frames_hold_the_same_values_where_they_cover_the_wave(
+def test_fewer_frames_have_the_same_values_if_they_cover_the_wave(
     n_samples: int, extra: int, kind: str
 ) -> None:
     wave = WAVES[kind][:n_samples]
@@ -115,33 +109,33 @@ def test_fewer_frames_hold_the_same_values_where_they_cover_the_wave(
     full = log_mel(wave, n_mels=80)
     short = log_mel(wave, n_mels=80, n_frames=n_frames)
     np.testing.assert_array_equal(short, full[:, :, :n_frames])
-    assert floor_of(short) == pytest.approx(floor_of(full), abs=1e-6)
+    assert lowest_feature(short) == pytest.approx(lowest_feature(full), abs=1e-6)
 
 
 @settings(max_examples=15)
 @given(n_samples=st.integers(0, 5 * SAMPLE_RATE_HZ), kind=st.sampled_from(sorted(WAVES)))
-def test_frames_of_padding_hold_the_floor(n_samples: int, kind: str) -> None:
+def test_frames_of_padding_have_the_lowest_feature(n_samples: int, kind: str) -> None:
     features = log_mel(WAVES[kind][:n_samples], n_mels=80)
-    behind = features[:, :, n_samples // HOP_SAMPLES + REACH_FRAMES :]
-    np.testing.assert_allclose(behind, floor_of(features), atol=1e-6)
-    assert features.min() >= floor_of(features) - 1e-6
+    padding = features[:, :, n_samples // HOP_SAMPLES + REACH_FRAMES :]
+    np.testing.assert_allclose(padding, lowest_feature(features), atol=1e-6)
+    assert features.min() >= lowest_feature(features) - 1e-6
 
 
 def test_silence_has_the_lowest_feature() -> None:
     silence = np.zeros(16000, dtype=np.float32)
     features = log_mel(silence, n_mels=80)
     np.testing.assert_allclose(features, LOWEST_FEATURE)
-    assert floor_of(features) == LOWEST_FEATURE
+    assert lowest_feature(features) == LOWEST_FEATURE
 
 
-def test_a_wave_longer_than_the_frames_is_cut() -> None:
+def test_a_wave_longer_than_the_frames_is_truncated() -> None:
     wave = WAVES["speechlike"][:32000]
     np.testing.assert_array_equal(
         log_mel(wave, n_mels=80, n_frames=100), log_mel(wave[:16000], n_mels=80, n_frames=100)
     )
 
 
-def test_the_wave_is_left_as_it_is() -> None:
+def test_the_wave_is_not_changed() -> None:
     wave = WAVES["speechlike"][:WINDOW_SAMPLES]
     before = wave.copy()
     log_mel(wave, n_mels=80)

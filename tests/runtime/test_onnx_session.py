@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
+from sottovoce.runtime.model.base import Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, load_decoder
 from sottovoce.runtime.model.elastic import FULL_WINDOW
 from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder
 from sottovoce.terms import Component
-from tests.support import tone
+from tests.support.tones import tone
 
 TOKENS = ((5, 6, 7), (8,), (9,), (10,))
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
+GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 
 
 def states(batch: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -29,14 +30,14 @@ def states(batch: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 @pytest.mark.parametrize("options", [GREEDY, replace(GREEDY, beam_size=3)], ids=["greedy", "beams"])
 def test_both_formats_say_the_same(tiny_onnx: Path, baseline: Path, options: TranscribeOptions) -> None:
-    texts = [Transcriber.load(folder).transcribe(tone(3.0), options).text for folder in (tiny_onnx, baseline)]
+    texts = [load(folder).transcribe(tone(3.0), options).text for folder in (tiny_onnx, baseline)]
     assert texts[0] == texts[1] != ""
 
 
 def test_both_formats_say_the_same_of_a_long_recording(tiny_onnx: Path, baseline: Path) -> None:
     wave = np.concatenate([tone(25.0), tone(25.0, pitch_hz=500.0), tone(20.0, pitch_hz=300.0)])
-    untimed = replace(GREEDY, with_timestamps=False)  # an ONNX graph shows no attention to take times from
-    texts = [Transcriber.load(folder).transcribe(wave, untimed).text for folder in (tiny_onnx, baseline)]
+    untimed = replace(GREEDY, without_timestamps=True)  # an ONNX graph shows no attention to take times from
+    texts = [load(folder).transcribe(wave, untimed).text for folder in (tiny_onnx, baseline)]
     assert texts[0] == texts[1] != ""
 
 
@@ -93,14 +94,14 @@ def test_both_formats_encode_the_same(tiny_onnx: Path, baseline: Path) -> None:
 
 
 def test_a_session_has_the_threads_that_were_asked_for(tiny_onnx: Path) -> None:
-    transcriber = Transcriber.load(tiny_onnx, threads=1)
+    transcriber = load(tiny_onnx, threads=1)
     for component in Component:
         options = transcriber.compiled(component).get_session_options()
         assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 
 def test_word_timestamps_are_refused_before_any_work(tiny_onnx: Path) -> None:
-    transcriber = Transcriber.load(tiny_onnx)
+    transcriber = load(tiny_onnx)
     with pytest.raises(SpecError, match="word timestamps need an OpenVINO variant"):
         transcriber.transcribe(tone(1.0), TranscribeOptions(word_timestamps=True))
 
@@ -111,14 +112,14 @@ def test_a_damaged_graph_is_told(tiny_onnx: Path, tmp_path: Path, name: str) -> 
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=rf"{name} cannot be read.*make the variant again"):
-        Transcriber.load(folder)
+        load(folder)
 
 
 def test_a_missing_decoder_is_told(tiny_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_onnx, tmp_path / "half"))
     (folder / "decoder_model.onnx").unlink()
     with pytest.raises(InputError, match=r"decoder_model\.onnx cannot be read"):
-        Transcriber.load(folder)
+        load(folder)
 
 
 def loaded_by(code: str) -> set[str]:
@@ -131,15 +132,15 @@ def loaded_by(code: str) -> set[str]:
 
 def test_a_device_needs_no_torch_and_no_onnx_for_it(tiny_onnx: Path) -> None:
     loaded = loaded_by(
-        "from sottovoce.runtime import Transcriber; import numpy\n"
-        f"Transcriber.load({str(tiny_onnx)!r}).transcribe(numpy.full(16000, 0.1, numpy.float32))"
+        "from sottovoce.runtime import load; import numpy\n"
+        f"load({str(tiny_onnx)!r}).transcribe(numpy.full(16000, 0.1, numpy.float32))"
     )
     assert "onnxruntime" in loaded
     assert loaded.isdisjoint({"torch", "transformers", "optimum", "nncf", "onnx"})
 
 
 def test_onnxruntime_is_not_loaded_for_an_openvino_variant(baseline: Path) -> None:
-    loaded = loaded_by(f"from sottovoce.runtime import Transcriber\nTranscriber.load({str(baseline)!r})")
+    loaded = loaded_by(f"from sottovoce.runtime import load\nload({str(baseline)!r})")
     assert "openvino" in loaded
     assert "onnxruntime" not in loaded
 
@@ -148,8 +149,8 @@ def test_without_onnxruntime_the_extra_is_named(tiny_onnx: Path) -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
         "from sottovoce.errors import MissingExtraError\n"
-        "from sottovoce.runtime import Transcriber\n"
-        f"try: Transcriber.load({str(tiny_onnx)!r})\n"
+        "from sottovoce.runtime import load\n"
+        f"try: load({str(tiny_onnx)!r})\n"
         "except MissingExtraError as error: print(error)"
     )
     done = subprocess.run(

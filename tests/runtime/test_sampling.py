@@ -1,8 +1,6 @@
 """Tokens are drawn with the probabilities of the softmax, and the same ones from the same seed."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,12 +9,11 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from scipy.stats import chisquare
 
-from sottovoce.runtime.decoding.greedy import Attempt, PrefillResult, decode_greedily
+from sottovoce.runtime.decoding.attempt import Attempt, PrefillResult
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row
-from sottovoce.runtime.decoding.sampling import decode_sampled, draw
+from sottovoce.runtime.decoding.strategies import Greedy, Sampling, draw
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
-from sottovoce.runtime.model.decoder import Encoded, Logits, TokenArray
-from sottovoce.terms import Component
+from sottovoce.runtime.model.base import Encoded, Logits, TokenArray
 
 END = 30
 SPECIAL = SpecialTokens(
@@ -31,7 +28,7 @@ SPECIAL = SpecialTokens(
     suppressed=(4, 31),
     suppressed_at_start=(5, END),
 )
-RULES = LogitFilters(SPECIAL, with_timestamps=False)
+FILTERS = LogitFilters(SPECIAL, with_timestamps=False)
 
 SEEDS = st.integers(0, 2**31)
 TEMPERATURES = st.floats(0.1, 1.0)
@@ -41,7 +38,6 @@ class Chain:
     """A decoder whose logits follow from the last token."""
 
     can_continue = True
-    compiled: Mapping[Component, Any] = MappingProxyType({})
 
     def __init__(self, seed: int) -> None:
         self.table = np.random.default_rng(seed).normal(0, 2, (32, 32)).astype(np.float32)
@@ -55,6 +51,9 @@ class Chain:
         self.n_runs += 1
         return self.table[tokens].copy()
 
+    def rewind(self, n_tokens: int) -> None:
+        raise NotImplementedError(n_tokens)
+
     def select(self, rows: Sequence[int]) -> None:
         raise NotImplementedError(rows)
 
@@ -63,15 +62,9 @@ class Chain:
 
 
 def sampled(chain: Chain, temperature: float, seed: int, limit: int = 40) -> Attempt:
-    return decode_sampled(
-        chain,
-        chain.begin(),
-        RULES,
-        end=END,
-        limit=limit,
-        temperature=temperature,
-        generator=np.random.default_rng(seed),
-    )
+    strategy = Sampling(temperature=temperature, seed=seed)
+    (attempt,) = strategy.decode(chain, [chain.begin()], FILTERS, [limit])
+    return attempt
 
 
 def masked(row: Row, *, at_start: bool) -> Row:
@@ -90,7 +83,7 @@ def test_other_seeds_give_other_transcripts() -> None:
 
 
 @given(seed=SEEDS, temperature=TEMPERATURES)
-def test_log_probabilities_are_told_without_the_temperature(seed: int, temperature: float) -> None:
+def test_log_probabilities_are_those_without_the_temperature(seed: int, temperature: float) -> None:
     chain = Chain(seed)
     attempt = sampled(chain, temperature, seed)
     said = attempt.tokens if attempt.has_looped else (*attempt.tokens, END)
@@ -106,7 +99,7 @@ def test_log_probabilities_are_told_without_the_temperature(seed: int, temperatu
 
 
 @given(seed=SEEDS, temperature=TEMPERATURES)
-def test_sampling_keeps_to_the_rules(seed: int, temperature: float) -> None:
+def test_sampling_keeps_to_the_filters(seed: int, temperature: float) -> None:
     tokens = sampled(Chain(seed), temperature, seed).tokens
     assert tokens[0] != 5
     assert not {4, END, 31} & set(tokens)
@@ -115,7 +108,7 @@ def test_sampling_keeps_to_the_rules(seed: int, temperature: float) -> None:
 @given(seed=SEEDS)
 def test_near_zero_temperature_is_greedy(seed: int) -> None:
     chain = Chain(seed)
-    greedy = decode_greedily(chain, chain.begin(), RULES, end=END, limit=40)
+    (greedy,) = Greedy().decode(chain, [chain.begin()], FILTERS, [40])
     attempt = sampled(chain, 1e-4, seed)
     assert attempt.tokens == greedy.tokens
     assert attempt.has_looped == greedy.has_looped

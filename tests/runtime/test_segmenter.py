@@ -1,4 +1,4 @@
-"""Streams cut into windows: what is speech is heard once, whatever the blocks."""
+"""Streams cut into windows: speech is in one window each, whatever the blocks."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
-from sottovoce.runtime.vad.segmenter import STRETCH_SAMPLES, AudioWindow, Reader, speech_windows
-from sottovoce.runtime.vad.voice_activity import FRAME_SAMPLES, Framer, Probabilities
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Probabilities
+from sottovoce.runtime.vad.segmenter import (
+    STRETCH_SAMPLES,
+    AudioWindow,
+    FixedSegmenter,
+    Reader,
+    Segmenter,
+    SpeechSegmenter,
+    windows_of,
+)
 
 
 class Loud:
@@ -21,16 +30,16 @@ class Loud:
     name = "loud"
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
-        heard = [
+        loud = [
             (np.abs(frames).max(axis=1) > 0).astype(np.float32)
             for frames in self._framer.blocks(chunk, is_last=is_last)
         ]
-        return np.concatenate([np.zeros(0, np.float32), *heard])
+        return np.concatenate([np.zeros(0, np.float32), *loud])
 
     def reset(self) -> None:
         self._framer.reset()
 
-    def another(self) -> "Loud":
+    def new_stream(self) -> "Loud":
         return Loud()
 
 
@@ -55,11 +64,45 @@ def check_place(window: AudioWindow, wave: Wave) -> None:
 @pytest.mark.parametrize("size", [FRAME_SAMPLES, 4_001, 1_000_000])
 def test_windows_are_the_stream_at_their_places_whatever_the_blocks(size: int) -> None:
     wave = speech((1, 5), (8, 31), (60, 130), (300, 310), (505, 509.9), total_s=510)
-    windows = list(speech_windows(blocks_of(wave, size), Loud()))
+    windows = list(windows_of(blocks_of(wave, size), SpeechSegmenter(Loud())))
     for window in windows:
         check_place(window, wave)
     assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
     assert all(len(window.wave) <= 30 * SAMPLE_RATE_HZ for window in windows)
+
+
+@pytest.mark.parametrize("kind", ["speech", "fixed"])
+@settings(max_examples=20)
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 160, 4_001, 262_144, 500_000, 4_200_000]), min_size=1, max_size=6)
+)
+def test_windows_do_not_depend_on_how_the_stream_is_fed(kind: str, sizes: list[int]) -> None:
+    wave = speech((1, 5), (8, 31), (60, 130), (300, 310), total_s=330)
+
+    def fed(segmenter: Segmenter, sizes: list[int]) -> list[AudioWindow]:
+        windows, taken = [], 0
+        for size in sizes:
+            windows += segmenter.feed(wave[taken : taken + size])
+            taken += size
+        return windows + segmenter.feed(wave[taken:]) + segmenter.finish()
+
+    def made() -> Segmenter:
+        return SpeechSegmenter(Loud()) if kind == "speech" else FixedSegmenter()
+
+    expected = list(windows_of([wave], made()))
+    found = fed(made(), sizes)
+    assert [window.start_s for window in found] == [window.start_s for window in expected]
+    for window, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(window.wave, other.wave)
+        check_place(window, wave)
+
+
+def test_a_window_is_given_as_soon_as_it_is_settled() -> None:
+    segmenter = FixedSegmenter()
+    second = np.ones(SAMPLE_RATE_HZ, np.float32)
+    given_after_s = [i for i in range(1, 65) if segmenter.feed(second)]
+    assert given_after_s == [30, 60]
+    assert [(window.start_s, window.end_s) for window in segmenter.finish()] == [(60.0, 64.0)]
 
 
 @settings(max_examples=12)
@@ -73,7 +116,7 @@ def test_all_speech_is_in_one_window(gaps_s: list[float], lengths_s: list[float]
         spans.append((time_s + gap_s, time_s + gap_s + length_s))
         time_s += gap_s + length_s
     wave = speech(*spans, total_s=time_s + 1)
-    windows = list(speech_windows(blocks_of(wave, 100_000), Loud()))
+    windows = list(windows_of(blocks_of(wave, 100_000), SpeechSegmenter(Loud())))
     starts = [window.start_s for window in windows]
     assert starts == sorted(starts)
     for window in windows:
@@ -92,7 +135,7 @@ def test_speech_before_a_long_silence_is_not_held_back(n_minutes: int) -> None:
             n_read += len(block)
             yield block
 
-    windows = speech_windows(counted(), Loud())
+    windows = windows_of(counted(), SpeechSegmenter(Loud()))
     check_place(next(windows), wave)
     assert n_read < STRETCH_SAMPLES + 60 * SAMPLE_RATE_HZ
     assert list(windows) == []
@@ -102,25 +145,25 @@ def test_speech_before_a_long_silence_is_not_held_back(n_minutes: int) -> None:
 def test_speech_after_the_cut_of_a_stretch_is_where_it_is_without_one(silence_s: float) -> None:
     end_s = STRETCH_SAMPLES / SAMPLE_RATE_HZ - silence_s
     wave = speech((end_s - 4, end_s), (end_s + silence_s, end_s + silence_s + 3), total_s=300)
-    windows = list(speech_windows(blocks_of(wave, 8_000), Loud()))
+    windows = list(windows_of(blocks_of(wave, 8_000), SpeechSegmenter(Loud())))
     for window in windows:
         check_place(window, wave)
     assert sum(np.count_nonzero(window.wave) for window in windows) == np.count_nonzero(wave)
 
 
 def test_silence_has_no_windows() -> None:
-    assert list(speech_windows([np.zeros(STRETCH_SAMPLES * 2, np.float32)], Loud())) == []
-    assert list(speech_windows([], Loud())) == []
+    assert list(windows_of([np.zeros(STRETCH_SAMPLES * 2, np.float32)], SpeechSegmenter(Loud()))) == []
+    assert list(windows_of([], SpeechSegmenter(Loud()))) == []
 
 
 def test_a_reader_gives_thirty_seconds_from_where_it_stands() -> None:
     wave = speech((0, 70), total_s=70)
     reader = Reader(blocks_of(wave, 7_777))
-    np.testing.assert_array_equal(reader.window(), wave[: 30 * SAMPLE_RATE_HZ])
+    np.testing.assert_array_equal(reader.window().wave, wave[: 30 * SAMPLE_RATE_HZ])
     reader.advance(12 * SAMPLE_RATE_HZ)
     assert reader.position_s == 12.0
-    np.testing.assert_array_equal(reader.window(), wave[12 * SAMPLE_RATE_HZ : 42 * SAMPLE_RATE_HZ])
+    np.testing.assert_array_equal(reader.window().wave, wave[12 * SAMPLE_RATE_HZ : 42 * SAMPLE_RATE_HZ])
     reader.advance(30 * SAMPLE_RATE_HZ)
-    np.testing.assert_array_equal(reader.window(), wave[42 * SAMPLE_RATE_HZ :])
+    np.testing.assert_array_equal(reader.window().wave, wave[42 * SAMPLE_RATE_HZ :])
     reader.advance(28 * SAMPLE_RATE_HZ)
-    assert reader.window().size == 0
+    assert reader.window().wave.size == 0

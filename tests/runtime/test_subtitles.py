@@ -17,7 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sottovoce.errors import SpecError
-from sottovoce.runtime.output.subtitles import MIN_CUE_MS, CueLimits, TranscriptFormat, format_transcript
+from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
+from sottovoce.runtime.output.subtitles import MIN_CUE_MS, CueLimits
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 
 LONG = "She counted seventeen boats and wrote the number in a small blue book, then closed it and went home."
@@ -28,8 +29,8 @@ UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufeff]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A cue as a parser that is not ours reads it."""
+class ParsedCue:
+    """A cue as another library reads it."""
 
     start_ms: int
     end_ms: int
@@ -56,8 +57,8 @@ def transcript(*segments: Segment) -> Transcript:
     )
 
 
-def spoken(*texts: str, start_s: float = 0.0, word_s: float = 0.5) -> Segment:
-    """Say words in even time."""
+def segment_of_words(*texts: str, start_s: float = 0.0, word_s: float = 0.5) -> Segment:
+    """Return a segment of words of equal duration."""
     words = tuple(
         Word(text=text, start_s=start_s + i * word_s, end_s=start_s + (i + 1) * word_s, probability=0.9)
         for i, text in enumerate(texts)
@@ -65,18 +66,18 @@ def spoken(*texts: str, start_s: float = 0.0, word_s: float = 0.5) -> Segment:
     return segment(words[0].start_s, words[-1].end_s, "".join(texts).strip(), *words)
 
 
-def said(text: str, *, word_s: float = 0.5) -> Segment:
-    """Say a text with the words that Whisper would make of it."""
-    return spoken(*re.findall(r" ?[^ ]+", text), word_s=word_s)
+def segment_of_text(text: str, *, word_s: float = 0.5) -> Segment:
+    """Return a segment with the words that Whisper would split the text into."""
+    return segment_of_words(*re.findall(r" ?[^ ]+", text), word_s=word_s)
 
 
 def milliseconds(time: timedelta) -> int:
     return time // timedelta(milliseconds=1)
 
 
-def shown_srt(text: str) -> list[Shown]:
+def parse_srt(text: str) -> list[ParsedCue]:
     return [
-        Shown(start_ms=milliseconds(cue.start), end_ms=milliseconds(cue.end), text=cue.content)
+        ParsedCue(start_ms=milliseconds(cue.start), end_ms=milliseconds(cue.end), text=cue.content)
         for cue in srt.parse(text)
     ]
 
@@ -88,9 +89,9 @@ def from_timestamp(text: str) -> int:
     return ((hours * 60 + minutes) * 60 + seconds) * 1000 + rest
 
 
-def shown_vtt(text: str) -> list[Shown]:
+def parse_vtt(text: str) -> list[ParsedCue]:
     return [
-        Shown(
+        ParsedCue(
             start_ms=from_timestamp(cue.start),
             end_ms=from_timestamp(cue.end),
             text=html.unescape(cue.raw_text),
@@ -99,12 +100,12 @@ def shown_vtt(text: str) -> list[Shown]:
     ]
 
 
-def shown(kind: TranscriptFormat, text: str) -> list[Shown]:
-    return shown_srt(text) if kind is TranscriptFormat.SRT else shown_vtt(text)
+def parse(kind: TranscriptFormat, text: str) -> list[ParsedCue]:
+    return parse_srt(text) if kind is TranscriptFormat.SRT else parse_vtt(text)
 
 
-def shown_by_ffmpeg(kind: TranscriptFormat, text: str) -> list[Shown]:
-    """Read cues as most players do."""
+def parse_with_ffmpeg(kind: TranscriptFormat, text: str) -> list[ParsedCue]:
+    """Parse subtitles as most players do."""
     demuxer = "webvtt" if kind is TranscriptFormat.VTT else "srt"
     cues = []
     with av.open(io.BytesIO(text.encode()), "r", format=demuxer) as container:
@@ -112,12 +113,12 @@ def shown_by_ffmpeg(kind: TranscriptFormat, text: str) -> list[Shown]:
             if packet.pts is not None and packet.duration is not None:
                 parts = [part for part in packet.decode() if isinstance(part, AssSubtitle)]
                 lines = "".join(part.dialogue.decode() for part in parts)
-                cues.append(Shown(start_ms=packet.pts, end_ms=packet.pts + packet.duration, text=lines))
+                cues.append(ParsedCue(start_ms=packet.pts, end_ms=packet.pts + packet.duration, text=lines))
     return cues
 
 
-def essence(text: str) -> str:
-    """Strip what formats may change: blanks, control characters, arrows."""
+def normalized(text: str) -> str:
+    """Remove what formats may change: blanks, control characters, arrows."""
     return re.sub(r"-{2,}>", "->", UNSEEN.sub("", readable(text)))
 
 
@@ -125,8 +126,8 @@ def readable(text: str) -> str:
     return re.sub(r"[\ud800-\udfff]", "\ufffd", text)
 
 
-def not_empty(what: Transcript) -> list[Segment]:
-    return [one for one in what.segments if essence(one.text)]
+def with_text(result: Transcript) -> list[Segment]:
+    return [one for one in result.segments if normalized(one.text)]
 
 
 CUES = pytest.mark.parametrize("kind", [TranscriptFormat.SRT, TranscriptFormat.VTT])
@@ -146,7 +147,7 @@ LENGTH_S = st.floats((MIN_CUE_MS + 2) / 1000, 4000)
 
 @st.composite
 def in_order(draw: st.DrawFn) -> Transcript:
-    """Say anything in segments that do not overlap and last long enough to be seen."""
+    """Draw segments of any text that do not overlap and are not too short for a cue."""
     steps = draw(st.lists(st.tuples(PAUSE_S, LENGTH_S, ANY_TEXT), max_size=6))
     edges = list(accumulate(time for pause, length, _ in steps for time in (pause, length)))
     texts = [text for _, _, text in steps]
@@ -155,7 +156,7 @@ def in_order(draw: st.DrawFn) -> Transcript:
 
 @st.composite
 def in_any_order(draw: st.DrawFn) -> Transcript:
-    """Say anything at any time, words included."""
+    """Draw segments and words of any text at any time."""
     word = st.builds(Word, text=ANY_TEXT, start_s=ANY_TIME, end_s=ANY_TIME, probability=st.just(0.5))
     segments = []
     for words in draw(st.lists(st.lists(word, max_size=30), max_size=4)):
@@ -166,46 +167,46 @@ def in_any_order(draw: st.DrawFn) -> Transcript:
 
 @st.composite
 def in_words(draw: st.DrawFn) -> Segment:
-    """Say up to 60 words of Latin letters, each long enough to be a cue of its own."""
+    """Draw a segment of up to 60 Latin words, each long enough for a cue of its own."""
     letters = st.text("abcdefghijklmnopqrstuvwxyzé,.", min_size=1, max_size=42)
     texts = draw(st.lists(letters, min_size=1, max_size=60))
-    return said(" " + " ".join(texts), word_s=draw(st.floats(0.03, 2)))
+    return segment_of_text(" " + " ".join(texts), word_s=draw(st.floats(0.03, 2)))
 
 
 @CUES
-@given(what=in_order())
-def test_parsers_read_each_segment_as_a_cue_with_its_text_and_times(
-    kind: TranscriptFormat, what: Transcript
+@given(result=in_order())
+def test_each_segment_is_parsed_as_a_cue_with_its_text_and_times(
+    kind: TranscriptFormat, result: Transcript
 ) -> None:
-    cues = shown(kind, format_transcript(what, kind))
-    segments = not_empty(what)
+    cues = parse(kind, format_transcript(result, kind))
+    segments = with_text(result)
     assert len(cues) == len(segments)
     for cue, one in zip(cues, segments, strict=True):
-        assert essence(cue.text) == essence(one.text)
+        assert normalized(cue.text) == normalized(one.text)
         assert cue.start_ms == pytest.approx(one.start_s * 1000, abs=1)
         assert cue.end_ms == pytest.approx(one.end_s * 1000, abs=1)
 
 
 @CUES
-@given(what=in_any_order())
-def test_cues_are_valid_in_order_and_complete_whatever_the_times(
-    kind: TranscriptFormat, what: Transcript
+@given(result=in_any_order())
+def test_cues_never_overlap_and_are_complete_whatever_the_times(
+    kind: TranscriptFormat, result: Transcript
 ) -> None:
-    text = format_transcript(what, kind)
-    cues = shown(kind, text)
+    text = format_transcript(result, kind)
+    cues = parse(kind, text)
     assert all(cue.end_ms - cue.start_ms >= MIN_CUE_MS for cue in cues)
     assert all(cue.end_ms <= following.start_ms for cue, following in pairwise(cues))
-    said_in_all = "".join(one.text for one in not_empty(what))
-    assert essence("".join(cue.text for cue in cues)) == essence(said_in_all)
+    whole_text = "".join(one.text for one in with_text(result))
+    assert normalized("".join(cue.text for cue in cues)) == normalized(whole_text)
     assert text.count("-->") == len(cues)
     assert all(line.strip() for cue in cues for line in cue.text.split("\n"))
 
 
 @CUES
 @given(one=in_words())
-@example(one=said(LONG * 3))
-def test_a_long_segment_is_split_at_words_with_their_times(kind: TranscriptFormat, one: Segment) -> None:
-    cues = shown(kind, format_transcript(transcript(one), kind))
+@example(one=segment_of_text(LONG * 3))
+def test_a_long_segment_is_split_between_words_with_their_times(kind: TranscriptFormat, one: Segment) -> None:
+    cues = parse(kind, format_transcript(transcript(one), kind))
     words = list(one.words)
     for cue in cues:
         assert all(len(line) <= 42 for line in cue.text.split("\n"))
@@ -217,43 +218,43 @@ def test_a_long_segment_is_split_at_words_with_their_times(kind: TranscriptForma
     assert not words
 
 
-@given(what=in_any_order(), source=st.none() | ANY_TEXT)
-def test_json_says_everything_and_never_nan(what: Transcript, source: str | None) -> None:
-    text = format_transcript(what, TranscriptFormat.JSON, source=source)
+@given(result=in_any_order(), source=st.none() | ANY_TEXT)
+def test_json_has_everything_and_never_nan(result: Transcript, source: str | None) -> None:
+    text = format_transcript(result, TranscriptFormat.JSON, source=source)
     read = json.loads(text, parse_constant=pytest.fail)
     assert text.encode().count(b"\n") == 1
     assert text.endswith("\n")
-    assert read["text"] == readable(what.text)
+    assert read["text"] == readable(result.text)
     assert read["source"] == (None if source is None else readable(source))
-    for got, one in zip(read["segments"], what.segments, strict=True):
+    for got, one in zip(read["segments"], result.segments, strict=True):
         assert got["text"] == readable(one.text)
         assert got["start_s"] == pytest.approx(one.start_s if math.isfinite(one.start_s) else None, abs=1e-3)
         assert [word["text"] for word in got.get("words", [])] == [readable(word.text) for word in one.words]
 
 
-@given(what=in_order())
-def test_tsv_has_a_row_for_each_segment_with_text(what: Transcript) -> None:
-    text = format_transcript(what, TranscriptFormat.TSV)
+@given(result=in_order())
+def test_tsv_has_a_row_for_each_segment_with_text(result: Transcript) -> None:
+    text = format_transcript(result, TranscriptFormat.TSV)
     rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE))
-    segments = not_empty(what)
+    segments = with_text(result)
     assert rows[0] == ["start", "end", "text"]
     for (start_ms, end_ms, row_text), one in zip(rows[1:], segments, strict=True):
         assert int(start_ms) == pytest.approx(one.start_s * 1000, abs=1)
         assert int(end_ms) == pytest.approx(one.end_s * 1000, abs=1)
-        assert essence(row_text) == essence(one.text)
+        assert normalized(row_text) == normalized(one.text)
 
 
-@given(what=in_any_order())
-def test_txt_has_a_line_for_each_segment_with_text(what: Transcript) -> None:
-    text = format_transcript(what, TranscriptFormat.TXT)
-    segments = [one.text for one in not_empty(what)]
-    assert list(map(essence, text.splitlines())) == list(map(essence, segments))
+@given(result=in_any_order())
+def test_txt_has_a_line_for_each_segment_with_text(result: Transcript) -> None:
+    text = format_transcript(result, TranscriptFormat.TXT)
+    segments = [one.text for one in with_text(result)]
+    assert list(map(normalized, text.splitlines())) == list(map(normalized, segments))
 
 
 @pytest.mark.parametrize("kind", TranscriptFormat)
-@given(what=in_any_order())
-def test_every_format_can_be_written_as_utf_8(kind: TranscriptFormat, what: Transcript) -> None:
-    assert format_transcript(what, kind).encode().decode() == format_transcript(what, kind)
+@given(result=in_any_order())
+def test_every_format_can_be_written_as_utf_8(kind: TranscriptFormat, result: Transcript) -> None:
+    assert format_transcript(result, kind).encode().decode() == format_transcript(result, kind)
 
 
 TWO = transcript(segment(0.0, 1.25, "Hello there."), segment(1.5, 3.0, "It's me & you <3."))
@@ -274,7 +275,7 @@ SILENCE = {
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
-def test_text_formats_are_laid_out_as_by_openai_whisper(kind: TranscriptFormat) -> None:
+def test_text_formats_are_those_of_openai_whisper(kind: TranscriptFormat) -> None:
     assert format_transcript(TWO, kind) == EXPECTED[kind]
 
 
@@ -284,7 +285,7 @@ def test_silence_has_no_cues(kind: TranscriptFormat) -> None:
     assert format_transcript(transcript(segment(0.0, 1.0, " \n ")), kind) == SILENCE[kind]
 
 
-SAID_IN_JSON = """
+EXPECTED_JSON = """
 {"schema_version": 1, "source": "a.mp3", "language": "en", "language_probability": 1.0, "duration_s": 30.0,
  "text": "Grüße", "segments": [
   {"start_s": 0.0, "end_s": 1.0, "text": "Grüße", "tokens": [1, 2], "mean_log_probability": null,
@@ -296,44 +297,44 @@ SAID_IN_JSON = """
 """
 
 
-def test_json_has_the_documented_fields_in_readable_letters() -> None:
+def test_json_has_the_documented_fields_without_escapes() -> None:
     word = Word(text=" Grüße", start_s=0.0, end_s=1 / 3, probability=2 / 3)
     first = replace(segment(0.0, 1.0004, "Grüße", word), temperature=0.2, mean_log_probability=math.nan)
     text = format_transcript(transcript(first, segment(2.0, 3.0, "")), TranscriptFormat.JSON, source="a.mp3")
     assert (
         text
-        == " ".join(line.strip() for line in SAID_IN_JSON.strip().splitlines()).replace("[ {", "[{") + "\n"
+        == " ".join(line.strip() for line in EXPECTED_JSON.strip().splitlines()).replace("[ {", "[{") + "\n"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instant:
     time_s: float
-    shown: str
+    timestamp: str
 
     def __str__(self) -> str:
-        return self.shown
+        return self.timestamp
 
 
 INSTANTS = (
-    Instant(time_s=0.0004, shown="00:00:00,000"),
-    Instant(time_s=59.9996, shown="00:01:00,000"),
-    Instant(time_s=3599.9996, shown="01:00:00,000"),
-    Instant(time_s=3661.001, shown="01:01:01,001"),
-    Instant(time_s=99 * 3600 + 59 * 60 + 59.9999, shown="100:00:00,000"),
-    Instant(time_s=1234 * 3600 + 5.5, shown="1234:00:05,500"),
+    Instant(time_s=0.0004, timestamp="00:00:00,000"),
+    Instant(time_s=59.9996, timestamp="00:01:00,000"),
+    Instant(time_s=3599.9996, timestamp="01:00:00,000"),
+    Instant(time_s=3661.001, timestamp="01:01:01,001"),
+    Instant(time_s=99 * 3600 + 59 * 60 + 59.9999, timestamp="100:00:00,000"),
+    Instant(time_s=1234 * 3600 + 5.5, timestamp="1234:00:05,500"),
 )
 
 
 @pytest.mark.parametrize("instant", INSTANTS, ids=str)
-def test_timestamps_carry_over_and_know_more_than_99_hours(instant: Instant) -> None:
-    what = transcript(segment(instant.time_s, instant.time_s + 2, "Hello"))
-    assert f"\n{instant.shown} --> " in format_transcript(what, TranscriptFormat.SRT)
-    assert f"\n{instant.shown.replace(',', '.')} --> " in format_transcript(what, TranscriptFormat.VTT)
+def test_timestamps_round_up_to_hours_and_exceed_99_hours(instant: Instant) -> None:
+    result = transcript(segment(instant.time_s, instant.time_s + 2, "Hello"))
+    assert f"\n{instant.timestamp} --> " in format_transcript(result, TranscriptFormat.SRT)
+    assert f"\n{instant.timestamp.replace(',', '.')} --> " in format_transcript(result, TranscriptFormat.VTT)
 
 
 def times(*segments: Segment) -> list[tuple[int, int]]:
-    cues = shown_srt(format_transcript(transcript(*segments), TranscriptFormat.SRT))
+    cues = parse_srt(format_transcript(transcript(*segments), TranscriptFormat.SRT))
     return [(cue.start_ms, cue.end_ms) for cue in cues]
 
 
@@ -341,23 +342,23 @@ def test_a_cue_ends_where_the_next_starts() -> None:
     assert times(segment(0, 2.1, "one"), segment(2, 3, "two")) == [(0, 2000), (2000, 3000)]
 
 
-def test_a_segment_without_length_is_a_short_cue_and_the_next_waits() -> None:
+def test_a_segment_of_zero_duration_is_a_short_cue_that_delays_the_next() -> None:
     overlapping = (segment(2, 2, "one"), segment(2, 3, "two"), segment(3, 4, "three"))
     assert times(*overlapping) == [(2000, 2020), (2020, 3000), (3000, 4000)]
 
 
-def test_one_wrong_time_does_not_move_the_rest() -> None:
+def test_a_wrong_time_does_not_move_later_cues() -> None:
     wrong = (segment(0, 1, "one"), segment(1, 9999, "two"), segment(0.5, 0.6, "three"), segment(2, 3, "four"))
     assert times(*wrong)[-1] == (2000, 3000)
 
 
 def test_a_segment_that_fits_keeps_its_own_times() -> None:
-    one = replace(said("Hello there."), start_s=0.2, end_s=5.0)
+    one = replace(segment_of_text("Hello there."), start_s=0.2, end_s=5.0)
     assert times(one) == [(200, 5000)]
 
 
-def test_a_long_segment_without_words_stays_one_cue_of_short_lines() -> None:
-    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, LONG)), TranscriptFormat.SRT))
+def test_a_long_segment_without_words_is_one_cue_of_short_lines() -> None:
+    (cue,) = parse_srt(format_transcript(transcript(segment(0, 9, LONG)), TranscriptFormat.SRT))
     assert cue.text.split("\n") == [
         "She counted seventeen boats and wrote the",
         "number in a small blue book, then closed",
@@ -365,69 +366,69 @@ def test_a_long_segment_without_words_stays_one_cue_of_short_lines() -> None:
     ]
 
 
-def test_words_that_do_not_spell_the_text_lose_none_of_it() -> None:
-    one = replace(said(LONG), text=LONG + " Or so they say.")
-    (cue,) = shown_srt(format_transcript(transcript(one), TranscriptFormat.SRT))
-    assert essence(cue.text) == essence(one.text)
+def test_no_text_is_lost_if_the_words_do_not_join_to_it() -> None:
+    one = replace(segment_of_text(LONG), text=LONG + " Or so they say.")
+    (cue,) = parse_srt(format_transcript(transcript(one), TranscriptFormat.SRT))
+    assert normalized(cue.text) == normalized(one.text)
 
 
-def test_the_limits_of_a_cue_can_be_chosen() -> None:
+def test_the_limits_of_a_cue_can_be_changed() -> None:
     limits = CueLimits(max_chars_per_line=20, max_lines=1)
     text = format_transcript(
-        transcript(said("Hello over there, my old friend.")), TranscriptFormat.SRT, limits=limits
+        transcript(segment_of_text("Hello over there, my old friend.")), TranscriptFormat.SRT, limits=limits
     )
-    assert [cue.text for cue in shown_srt(text)] == ["Hello over there, my", "old friend."]
+    assert [cue.text for cue in parse_srt(text)] == ["Hello over there, my", "old friend."]
 
 
 @pytest.mark.parametrize("limits", [(0, 2), (42, 0)])
-def test_limits_without_room_are_refused(limits: tuple[int, int]) -> None:
+def test_limits_under_one_are_refused(limits: tuple[int, int]) -> None:
     with pytest.raises(SpecError, match="want integers >= 1"):
         CueLimits(max_chars_per_line=limits[0], max_lines=limits[1])
 
 
-def test_chinese_is_split_between_characters_which_count_twice() -> None:
-    text = format_transcript(transcript(spoken(*CHINESE, word_s=0.2)), TranscriptFormat.VTT)
-    cues = shown_vtt(text)
+def test_chinese_is_split_between_characters_of_two_columns() -> None:
+    text = format_transcript(transcript(segment_of_words(*CHINESE, word_s=0.2)), TranscriptFormat.VTT)
+    cues = parse_vtt(text)
     lines = [line for cue in cues for line in cue.text.split("\n")]
     assert "".join(lines) == CHINESE
     assert max(map(len, lines)) <= 21
     assert max(cue.text.count("\n") for cue in cues) == 1
 
 
-def test_wrapped_lines_neither_start_with_a_closing_mark_nor_cut_foreign_words() -> None:
+def test_lines_neither_start_with_a_closing_mark_nor_split_foreign_words() -> None:
     text = "大家好，我们今天来看一看「OpenVINO」是怎么工作的。" * 4  # noqa: RUF001
-    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
+    (cue,) = parse_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
     lines = cue.text.split("\n")
     assert not [line for line in lines if line[0] in "，。」" or line[-1] == "「"]  # noqa: RUF001
     assert "".join(lines) == text
     assert sum(line.count("OpenVINO") for line in lines) == 4
 
 
-def test_a_line_break_leaves_accents_on_their_letters() -> None:
+def test_a_line_break_does_not_separate_accents_from_letters() -> None:
     text = "e\u0301" * 100
-    (cue,) = shown_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
+    (cue,) = parse_srt(format_transcript(transcript(segment(0, 9, text)), TranscriptFormat.SRT))
     assert [len(line) for line in cue.text.split("\n")] == [84, 84, 32]
 
 
-def test_an_arrow_of_any_length_is_no_timing() -> None:
-    what = transcript(segment(0, 1, "a ----> b"))
-    assert "\na -> b\n" in format_transcript(what, TranscriptFormat.SRT)
-    assert "\na ----&gt; b\n" in format_transcript(what, TranscriptFormat.VTT)
+def test_an_arrow_in_the_text_is_not_a_timing() -> None:
+    result = transcript(segment(0, 1, "a ----> b"))
+    assert "\na -> b\n" in format_transcript(result, TranscriptFormat.SRT)
+    assert "\na ----&gt; b\n" in format_transcript(result, TranscriptFormat.VTT)
 
 
 @CUES
-def test_ffmpeg_shows_the_same_cues(kind: TranscriptFormat) -> None:
-    what = transcript(
+def test_ffmpeg_reads_the_same_cues(kind: TranscriptFormat) -> None:
+    result = transcript(
         segment(0, 1, "Hello\r\n\r\nthere."),
         segment(1, 1, "你好。"),
-        said(LONG),
+        segment_of_text(LONG),
         segment(400_000, 400_001.5, "Bye."),
     )
-    text = format_transcript(what, kind)
-    assert shown_by_ffmpeg(kind, text) == shown(kind, text)
+    text = format_transcript(result, kind)
+    assert parse_with_ffmpeg(kind, text) == parse(kind, text)
 
 
-def test_ffmpeg_shows_escaped_characters_as_they_were_said() -> None:
+def test_ffmpeg_unescapes_the_text() -> None:
     text = format_transcript(transcript(segment(0, 1, "a<b> & &lt; --> c")), TranscriptFormat.VTT)
-    (cue,) = shown_by_ffmpeg(TranscriptFormat.VTT, text)
+    (cue,) = parse_with_ffmpeg(TranscriptFormat.VTT, text)
     assert cue.text == "a<b> & &lt; --> c"

@@ -12,26 +12,29 @@ import numpy as np
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime import Task, TranscribeOptions, Transcriber
-from sottovoce.runtime.audio.decode import SAMPLE_RATE_HZ, Wave
+from sottovoce.runtime import Task, TranscribeOptions, Transcriber, load
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.greedy import (
-    Attempt,
-    decode_batch,
-    decode_greedily,
-    prefill,
-    prefill_batch,
-)
+from sottovoce.runtime.decoding.attempt import Attempt, prefill
+from sottovoce.runtime.decoding.context import DecodingContext
+from sottovoce.runtime.decoding.gap_recovery import GapRecovery
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
-from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.decoding.strategies import Greedy
+from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
+from sottovoce.runtime.loading import load_model
+from sottovoce.runtime.model.base import Encoded, stacked
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, load_decoder, stacked
 from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder
+from sottovoce.runtime.pipeline import InferencePipeline
+from sottovoce.runtime.transcriber import OpenVinoTranscriber
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.segmenter import AudioWindow
 from tests.support.activity import LoudIsSpeech
 
-GREEDY = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False)
+GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 LAYOUTS = ("fp32", "fp32-stateful")
 
 
@@ -42,17 +45,17 @@ def tone(seconds: float, hz: float = 440.0) -> Wave:
 
 @pytest.fixture(scope="module")
 def transcriber(tiny_run: Path) -> Transcriber:
-    return Transcriber.load(tiny_run / "fp32-stateful")
+    return load(tiny_run / "fp32-stateful")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name: str) -> None:
+def test_windows_decoded_in_a_batch_have_the_text_of_each_alone(tiny_run: Path, name: str) -> None:
     folder, compute = tiny_run / name, ComputeSpec()
     encoder, decoder = Encoder.load(folder, compute), load_decoder(folder, compute)
     tokenizer = WhisperTokenizer.load(folder)
     special = tokenizer.special
     prompt = tokenizer.prompt(language="en", task=Task.TRANSCRIBE, with_timestamps=False)
-    rules = LogitFilters(special, with_timestamps=False)
+    filters = LogitFilters(special, with_timestamps=False)
     states = [
         encoder.encode(log_mel(tone(2.0, hz), n_mels=80), encoder.plan(32_000)) for hz in (220, 440, 3_000)
     ]
@@ -61,11 +64,10 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
     alone = []
     for state, limit in zip(states, limits, strict=True):
         decoder.start(state)
-        begin = prefill(decoder, prompt, start=special.start, no_speech=special.no_speech)
-        alone.append(decode_greedily(decoder, begin, rules, end=special.end, limit=limit))
+        alone += Greedy().decode(decoder, prefill(decoder, prompt, special), filters, [limit])
     decoder.start(stacked(states))
-    begins = prefill_batch(decoder, prompt, len(states), start=special.start, no_speech=special.no_speech)
-    together = decode_batch(decoder, begins, rules, end=special.end, limits=limits)
+    prefilled = prefill(decoder, prompt, special, n_windows=len(states))
+    together = Greedy().decode(decoder, prefilled, filters, limits)
 
     assert [attempt.tokens for attempt in together] == [attempt.tokens for attempt in alone]
     assert [attempt.has_looped for attempt in together] == [attempt.has_looped for attempt in alone]
@@ -73,14 +75,14 @@ def test_windows_decoded_together_say_what_each_says_alone(tiny_run: Path, name:
         assert one.mean_log_probability == pytest.approx(other.mean_log_probability, abs=1e-4)
 
 
-def test_both_layouts_say_the_same(tiny_run: Path) -> None:
-    texts = {name: Transcriber.load(tiny_run / name).transcribe(tone(3.0), GREEDY).text for name in LAYOUTS}
+def test_both_layouts_give_the_same_text(tiny_run: Path) -> None:
+    texts = {name: load(tiny_run / name).transcribe(tone(3.0), GREEDY).text for name in LAYOUTS}
     assert texts["fp32"] == texts["fp32-stateful"] != ""
 
 
 def test_a_run_means_its_quantized_variant(tiny_run: Path) -> None:
-    by_run = Transcriber.load(tiny_run).transcribe(tone(3.0), GREEDY)
-    by_name = Transcriber.load(tiny_run / "int8").transcribe(tone(3.0), GREEDY)
+    by_run = load(tiny_run).transcribe(tone(3.0), GREEDY)
+    by_name = load(tiny_run / "int8").transcribe(tone(3.0), GREEDY)
     assert by_run.segments == by_name.segments
 
 
@@ -95,15 +97,15 @@ def test_nothing_and_silence_have_no_text(transcriber: Transcriber, wave: Wave) 
 
 
 @pytest.mark.parametrize(
-    ("wave", "told"),
+    ("wave", "message"),
     [
         (np.full(32_000, np.nan, np.float32), "not finite"),
         (np.zeros((2, 16_000), np.float32), "shape"),
         (np.zeros(16_000, np.float64), "float64"),
     ],
 )
-def test_waves_that_are_none_are_refused(transcriber: Transcriber, wave: Wave, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_waves_that_are_none_are_refused(transcriber: Transcriber, wave: Wave, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         transcriber.transcribe(wave)
 
 
@@ -117,7 +119,7 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
     transcriber: Transcriber, *, sequential: bool
 ) -> None:
     options = TranscribeOptions(
-        language="en", temperatures=(0.0,), vad_filter=False, condition_on_previous_text=sequential
+        language="en", temperature=0.0, vad_filter=False, condition_on_previous_text=sequential
     )
     done: list[float] = []
     wave = np.concatenate([tone(20), np.zeros(80_000, np.float32), tone(45, 300.0)])
@@ -132,8 +134,8 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
 
 @pytest.mark.parametrize("words", [False, True])
 def test_times_of_long_audio_change_no_word_of_it(transcriber: Transcriber, *, words: bool) -> None:
-    """Asked for timestamps Whisper leaves speech out: the alignment tells them."""
-    plain = replace(GREEDY, with_timestamps=False)
+    """With timestamp tokens Whisper leaves speech out: times are taken from the alignment."""
+    plain = replace(GREEDY, without_timestamps=True)
     untimed = transcriber.transcribe(tone(70.0), plain)
     timed = transcriber.transcribe(tone(70.0), replace(GREEDY, word_timestamps=words))
     tokens = [token for segment in timed.segments for token in segment.tokens]
@@ -149,13 +151,18 @@ def test_times_of_long_audio_change_no_word_of_it(transcriber: Transcriber, *, w
 
 
 class Hasty:
-    """Hears four seconds of each window, then says with a timestamp that all is said."""
+    """Decodes four seconds of each window, then ends it with a timestamp."""
 
     def __init__(self, folder: Path) -> None:
         self._special = WhisperTokenizer.load(folder).special
+        self.prompts: list[Tokens] = []
 
-    def decode(self, waves: Sequence[Wave], *_: object) -> tuple[DecodingResult, ...]:
-        return tuple(self._decode_one(wave) for wave in waves)
+    def decode(
+        self, windows: Sequence[AudioWindow], prompt: Tokens, context: DecodingContext
+    ) -> tuple[DecodingResult, ...]:
+        assert isinstance(context, DecodingContext)
+        self.prompts.append(prompt)
+        return tuple(self._decode_one(window.wave) for window in windows)
 
     def _decode_one(self, wave: Wave) -> DecodingResult:
         duration_s = len(wave) / SAMPLE_RATE_HZ
@@ -171,7 +178,7 @@ class Hasty:
 
 
 class Terse(Hasty):
-    """Hears a word a second of short windows, and a single one of those that are longer than seven seconds."""
+    """Decodes a word a second of short windows, and a single one of those longer than seven seconds."""
 
     def _decode_one(self, wave: Wave) -> DecodingResult:
         duration_s = len(wave) / SAMPLE_RATE_HZ
@@ -183,16 +190,7 @@ class Terse(Hasty):
 
 
 class CutOff(Hasty):
-    """Hears one sentence to two seconds before the end of a window, and says that another starts there."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.prompts: list[tuple[int, ...]] = []
-
-    def decode(self, waves: Sequence[Wave], prompt: object = (), *_: object) -> tuple[DecodingResult, ...]:
-        assert isinstance(prompt, tuple)
-        self.prompts.append(prompt)
-        return super().decode(waves)
+    """Decodes one sentence to two seconds before the end of a window, where another starts."""
 
     def _decode_one(self, wave: Wave) -> DecodingResult:
         first = self._special.first_timestamp
@@ -202,13 +200,20 @@ class CutOff(Hasty):
         return replace(super()._decode_one(wave), attempt=attempt)
 
 
+def transcriber_with(windows: Hasty, folder: Path) -> OpenVinoTranscriber:
+    """Open a variant that decodes by `windows`, and takes what is loud for speech."""
+    model = load_model(folder)
+    session = replace(model.session(), window_decoder=windows)  # type: ignore[arg-type]
+    return OpenVinoTranscriber(model, InferencePipeline(session, GapRecovery(LoudIsSpeech())))
+
+
 @pytest.mark.parametrize(("duration_s", "task"), [(10.0, Task.TRANSCRIBE), (70.0, Task.TRANSLATE)])
-def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_s: float, task: Task) -> None:
+def test_speech_that_the_model_left_out_is_decoded_again(
+    tiny_run: Path, duration_s: float, task: Task
+) -> None:
     """With timestamps Whisper at times ends a window before its speech ends."""
-    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
-    hasty = Hasty(tiny_run / "fp32-stateful")
-    transcriber._windows = hasty  # type: ignore[assignment]  # noqa: SLF001
-    transcriber._look.__dict__["activity"] = LoudIsSpeech()  # noqa: SLF001
+    folder = tiny_run / "fp32-stateful"
+    transcriber = transcriber_with(Hasty(folder), folder)
     options = TranscribeOptions(language="en", task=task)
     done: list[float] = []
     segments = transcriber.transcribe(tone(duration_s), options, progress=done.append).segments
@@ -219,12 +224,11 @@ def test_speech_that_the_model_left_out_is_heard_again(tiny_run: Path, duration_
 
 
 @pytest.mark.parametrize("duration_s", [7.5, 20.0, 70.0])
-def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, duration_s: float) -> None:
+def test_a_window_with_hardly_a_word_for_its_speech_is_resegmented(tiny_run: Path, duration_s: float) -> None:
     """Cut within a sentence, "Good grace. 'Tis fine for you to talk ..." became "Good grace." and 13 s were lost."""
-    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
-    transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
-    transcriber._look.__dict__["activity"] = LoudIsSpeech()  # noqa: SLF001
-    options = TranscribeOptions(language="en", with_timestamps=False)
+    folder = tiny_run / "fp32-stateful"
+    transcriber = transcriber_with(Terse(folder), folder)
+    options = TranscribeOptions(language="en", without_timestamps=True)
     transcript = transcriber.transcribe(tone(duration_s), options)
     segments = transcript.segments
     assert sum(len(segment.tokens) for segment in segments) > 0.7 * duration_s
@@ -235,10 +239,9 @@ def test_a_window_with_hardly_a_word_for_its_speech_is_cut_anew(tiny_run: Path, 
 
 
 def cut_off(tiny_run: Path) -> tuple[Transcriber, CutOff]:
-    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
-    windows = CutOff(tiny_run / "fp32-stateful")
-    transcriber._windows = windows  # type: ignore[assignment]  # noqa: SLF001
-    return transcriber, windows
+    folder = tiny_run / "fp32-stateful"
+    windows = CutOff(folder)
+    return transcriber_with(windows, folder), windows
 
 
 def test_a_sentence_that_a_window_cuts_off_starts_the_next(tiny_run: Path) -> None:
@@ -251,51 +254,65 @@ def test_a_sentence_that_a_window_cuts_off_starts_the_next(tiny_run: Path) -> No
 def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_run: Path) -> None:
     transcriber, windows = cut_off(tiny_run)
     tokenizer = WhisperTokenizer.load(tiny_run / "fp32-stateful")
-    hotwords, prompt = tokenizer.encode(" harbor"), tokenizer.encode(" boats")
+    hotwords, initial = tokenizer.encode(" harbor"), tokenizer.encode(" boats")
     options = TranscribeOptions(
         language="en", vad_filter=False, condition_on_previous_text=True, hotwords="harbor", initial_prompt="boats"
     )  # fmt: skip
     transcriber.transcribe(tone(70.0), options)
-    before = [told[1 : told.index(tokenizer.special.start)] for told in windows.prompts]
+    before = [prompt[1 : prompt.index(tokenizer.special.start)] for prompt in windows.prompts]
     first = tokenizer.special.first_timestamp
     sentence, shorter = (first, 5, first + 1400), (first, 5, first + 600)
     assert before == [
-        hotwords + prompt,
-        hotwords + prompt + sentence,
-        hotwords + prompt + sentence * 2,
-        hotwords + prompt + sentence * 2 + shorter,
+        hotwords + initial,
+        hotwords + initial + sentence,
+        hotwords + initial + sentence * 2,
+        hotwords + initial + sentence * 2 + shorter,
     ]
 
 
-def test_without_voice_activity_nobody_knows_that_speech_was_skipped(tiny_run: Path) -> None:
-    transcriber = Transcriber.load(tiny_run / "fp32-stateful")
-    transcriber._windows = Terse(tiny_run / "fp32-stateful")  # type: ignore[assignment]  # noqa: SLF001
-    options = TranscribeOptions(language="en", with_timestamps=False, vad_filter=False)
+def test_without_voice_activity_skipped_speech_is_not_found(tiny_run: Path) -> None:
+    folder = tiny_run / "fp32-stateful"
+    transcriber = transcriber_with(Terse(folder), folder)
+    options = TranscribeOptions(language="en", without_timestamps=True, vad_filter=False)
     (segment,) = transcriber.transcribe(tone(20.0), options).segments
     assert segment.tokens == (5,)
 
 
 def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:
-    options = TranscribeOptions(temperatures=(0.0,), vad_filter=False)
+    options = TranscribeOptions(temperature=0.0, vad_filter=False)
     transcript = transcriber.transcribe(tone(3.0), options)
     assert transcript.language in transcriber.languages
     assert 0 < transcript.language_probability <= 1
 
 
+@pytest.mark.parametrize("name", ["fp32-stateful", "int8"])
+@pytest.mark.parametrize("duration_s", [3.0, 70.0])
+@pytest.mark.parametrize("batch_size", [1, 12])
+def test_detecting_the_language_costs_no_pass_of_the_encoder(
+    tiny_run: Path, name: str, duration_s: float, batch_size: int
+) -> None:
+    transcriber = load(tiny_run / name)
+    options = TranscribeOptions(temperature=0.0, vad_filter=False, batch_size=batch_size)
+    detected = transcriber.transcribe(tone(duration_s), options)
+    given = transcriber.transcribe(tone(duration_s), replace(options, language=detected.language))
+    assert detected.segments == given.segments != ()
+    assert detected.timings.calls[Phase.ENCODER] == given.timings.calls[Phase.ENCODER]
+    assert detected.timings.calls[Phase.FEATURES] == given.timings.calls[Phase.FEATURES]
+    assert detected.timings.calls[Phase.PREFILL] == given.timings.calls[Phase.PREFILL] + 1
+
+
 def test_of_attempts_that_are_all_unlikely_the_likeliest_is_taken(transcriber: Transcriber) -> None:
     """A limit of 0 calls every text unlikely, so that all temperatures are tried."""
-    patient = TranscribeOptions(
+    doubtful = TranscribeOptions(
         language="en",
         vad_filter=False,
-        compression_ratio_limit=100.0,
-        no_speech_limit=1.0,
-        log_probability_limit=-100.0,
+        compression_ratio_threshold=100.0,
+        no_speech_threshold=1.0,
+        log_prob_threshold=-100.0,
     )
     wave, temperatures = tone(3.0), (0.0, 0.4, 1.0)
-    tried = [transcriber.transcribe(wave, replace(patient, temperatures=(t,))) for t in temperatures]
-    taken = transcriber.transcribe(
-        wave, replace(patient, temperatures=temperatures, log_probability_limit=0.0)
-    )
+    tried = [transcriber.transcribe(wave, replace(doubtful, temperature=t)) for t in temperatures]
+    taken = transcriber.transcribe(wave, replace(doubtful, temperature=temperatures, log_prob_threshold=0.0))
     likeliest = max(each.segments[0].mean_log_probability for each in tried)
     assert taken.timings.n_redone == 2
     assert taken.segments[0].mean_log_probability == pytest.approx(likeliest, abs=1e-6)
@@ -308,7 +325,7 @@ def test_the_time_of_a_transcription_is_accounted_for(transcriber: Transcriber) 
 
 
 def test_words_lie_in_their_segments_order(transcriber: Transcriber) -> None:
-    options = TranscribeOptions(language="en", temperatures=(0.0,), vad_filter=False, word_timestamps=True)
+    options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False, word_timestamps=True)
     transcript = transcriber.transcribe(tone(3.0), options)
     words = [word for segment in transcript.segments for word in segment.words]
     assert "".join("".join(word.text for word in words).split()) == "".join(transcript.text.split())
@@ -323,14 +340,14 @@ def test_a_folder_without_a_variant_is_refused_in_one_line(tmp_path: Path, made:
     if made == "a damaged manifest":
         (folder / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="run") as raised:
-        Transcriber.load(folder)
+        load(folder)
     assert "\n" not in str(raised.value)
 
 
 def test_a_variant_without_its_tokenizer_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run / "int8", tmp_path / "int8", ignore=shutil.ignore_patterns("tokenizer.json"))
     with pytest.raises(InputError, match=r"tokenizer\.json"):
-        Transcriber.load(tmp_path / "int8")
+        load(tmp_path / "int8")
 
 
 WITHOUT_TORCH = """
@@ -343,10 +360,10 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import numpy as np
-from sottovoce.runtime import TranscribeOptions, Transcriber
+from sottovoce.runtime import TranscribeOptions, load
 wave = (0.3 * np.sin(np.arange(48_000))).astype(np.float32)
 options = TranscribeOptions(language="en", vad_filter=False, word_timestamps=True)
-print(len(Transcriber.load(sys.argv[1]).transcribe(wave, options).segments))
+print(len(load(sys.argv[1]).transcribe(wave, options).segments))
 """
 
 

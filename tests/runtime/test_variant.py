@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.variant import find_variant, told_compute
+from sottovoce.runtime.model.variant import find_variant, read_compute
 from sottovoce.terms import InferencePrecision, KvPrecision
 
 ENCODER = "openvino_encoder_model.xml"
@@ -51,12 +51,12 @@ def test_what_a_variant_computes_in_is_what_its_manifest_says(tmp_path: Path) ->
         "dynamic_quantization_group_size": 32,
         "kv_cache_precision": "u8",
     }
-    assert told_compute(say(tmp_path, {"facts": facts})) == ComputeSpec(
+    assert read_compute(say(tmp_path, {"facts": facts})) == ComputeSpec(
         precision=InferencePrecision.BF16,
         dynamic_quantization_group_size=32,
         kv_cache_precision=KvPrecision.U8,
     )
-    assert told_compute(say(tmp_path, {})) == ComputeSpec()
+    assert read_compute(say(tmp_path, {})) == ComputeSpec()
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_what_a_variant_computes_in_is_what_its_manifest_says(tmp_path: Path) ->
 )
 def test_facts_that_make_no_sense_are_told(facts: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json does not say .*make the variant again"):
-        told_compute(say(tmp_path, {"facts": facts}))
+        read_compute(say(tmp_path, {"facts": facts}))
 
 
 @pytest.mark.parametrize("text", ["[]", "[" * 100_000, "{", "1" * 5_000], ids=lambda text: text[:2])
 def test_a_manifest_that_is_none_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="make the variant again"):
-        told_compute(tmp_path)
+        read_compute(tmp_path)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.vad.voice_activity import Framer, Probabilities
+from sottovoce.runtime.vad.frames import Framer, Probabilities
 
 LOUD = 0.01
 """Largest amplitude of a frame that counts as speech, and what is above."""
@@ -24,9 +24,9 @@ class LoudIsSpeech:
         return np.concatenate([np.zeros(0, np.float32), *loud]).astype(np.float32)
 
     def reset(self) -> None:
-        """Forget the stream."""
+        """Drop the stream."""
         self._framer.reset()
 
-    def another(self) -> "LoudIsSpeech":
-        """Return one for another stream."""
+    def new_stream(self) -> "LoudIsSpeech":
+        """Return a detector for another stream."""
         return LoudIsSpeech()

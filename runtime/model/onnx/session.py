@@ -4,16 +4,25 @@ onnxruntime comes with the extra `onnx`; it is imported when an ONNX variant is 
 compute in f32, whatever a variant asks for: its CPU kernels know nothing else on x86.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.model.base import (
+    Encoded,
+    Logits,
+    States,
+    TokenArray,
+    n_tokens_left,
+    past_name,
+    uncounted,
+)
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.decoder import Encoded, Logits, States, TokenArray, uncounted
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.runtime.model.onnx.graph_check import check_onnx
 from sottovoce.terms import Component
@@ -60,13 +69,17 @@ LOG_ERRORS = 3
 """onnxruntime's level of severity that keeps warnings about a graph from standard error."""
 
 
-class OnnxEncoderGraph:
-    """An encoder on onnxruntime."""
+class OnnxEncoderModel:
+    """An encoder on onnxruntime; see `EncoderModel`. Runs of one session do not disturb each other."""
 
     def __init__(self, path: Path, compute: ComputeSpec) -> None:
         """Open an encoder."""
         self.compiled = open_session(path, compute)
         self.n_mels = int(self.compiled.get_inputs()[0].shape[1])
+
+    def session(self) -> "OnnxEncoderModel":
+        """Return an encoder for one stream: this one, which keeps nothing between runs."""
+        return self
 
     def run(self, features: Features) -> States:
         """Encode frames; see `EncoderGraph`."""
@@ -74,55 +87,74 @@ class OnnxEncoderGraph:
         return states
 
 
-class OnnxDecoder:
-    """Two graphs; the second takes and returns keys and values, handed over without a copy."""
-
-    can_continue = False
+class OnnxDecoderModel:
+    """Two graphs, of which the second takes and returns keys and values; see `DecoderModel`."""
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
         """Open the first pass and the decoder with past."""
-        self._first = open_session(onnx_path(folder, Component.DECODER), compute)
-        self._steps = open_session(
-            onnx_path(folder, Component.DECODER_WITH_PAST), compute, idle_threads_spin=True
-        )
+        first = open_session(onnx_path(folder, Component.DECODER), compute)
+        steps = open_session(onnx_path(folder, Component.DECODER_WITH_PAST), compute, idle_threads_spin=True)
         self.compiled: Mapping[Component, Any] = {
-            Component.DECODER: self._first,
-            Component.DECODER_WITH_PAST: self._steps,
+            Component.DECODER: first,
+            Component.DECODER_WITH_PAST: steps,
         }
+
+    def session(self) -> "OnnxDecoder":
+        """Return a decoder for one stream."""
+        return OnnxDecoder(self)
+
+
+class OnnxDecoder:
+    """A session of a decoder; keys and values are handed from step to step without a copy."""
+
+    can_continue = False
+
+    def __init__(self, model: OnnxDecoderModel) -> None:
+        self._first = model.compiled[Component.DECODER]
+        self._steps = model.compiled[Component.DECODER_WITH_PAST]
         self._states: Any = None
         self._past: dict[str, Any] = {}
-        self._rows: Sequence[int] | None = None
+        self._n_fed = 0
 
     def start(self, encoded: Encoded) -> None:
-        """Forget everything; decode from encoder states from now on."""
+        """Forget all tokens; decode from encoder states from now on."""
         self._states = _shared(uncounted(encoded))
-        self._past = {}
-        self._rows = None
+        self._n_fed = 0
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
-        """Feed tokens that follow those fed before: any number at first, then one of each row."""
-        given = {TOKENS_NAME: _shared(tokens)}
-        if self._past:
-            outputs = _outputs(self._steps, given | self._chosen_past())
+        """Feed tokens that follow those fed before."""
+        if self._n_fed == 0:
+            self._past = {}
+            logits = self._run(self._first, tokens, {STATES_NAME: self._states})
         else:
-            outputs = _outputs(self._first, given | {STATES_NAME: self._states})
-        logits: Logits = outputs.pop(LOGITS_NAME).numpy()
-        # Cross-attention's keys and values come from the first pass only, and stay.
-        self._past |= {_past_name(name): value for name, value in outputs.items()}
+            steps = np.split(tokens, tokens.shape[1], axis=1)
+            every = [self._run(self._steps, step, self._past) for step in steps]
+            logits = every[0] if len(every) == 1 else np.concatenate(every, axis=1)
         return logits if at is None else logits[:, list(at)]
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget the last tokens, as if they had not been fed."""
+        self._n_fed = n_tokens_left(self._n_fed, n_tokens)
+        if n_tokens and self._n_fed:
+            self._change_past(lambda values: values[:, :, : self._n_fed])
 
     def select(self, rows: Sequence[int]) -> None:
         """Let row i continue what row `rows[i]` was fed."""
-        self._rows = None if list(rows) == list(range(len(rows))) else rows
+        if list(rows) != list(range(len(rows))):
+            self._change_past(lambda values: values[list(rows)])
 
-    def _chosen_past(self) -> dict[str, Any]:
-        if self._rows is None:
-            return self._past
-        rows = list(self._rows)
-        self._rows = None
-        return {
-            name: _shared(value.numpy()[rows]) if ".decoder." in name else value
-            for name, value in self._past.items()
+    def _run(self, session: Any, tokens: TokenArray, given: Mapping[str, Any]) -> Logits:
+        outputs = _outputs(session, {TOKENS_NAME: _shared(tokens), **given})
+        self._n_fed += tokens.shape[1]
+        logits: Logits = outputs.pop(LOGITS_NAME).numpy()
+        # Cross-attention's keys and values come from the first pass only, and stay.
+        self._past |= {past_name(name): value for name, value in outputs.items()}
+        return logits
+
+    def _change_past(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+        """Change self-attention's keys and values."""
+        self._past |= {
+            name: _shared(change(value.numpy())) for name, value in self._past.items() if ".decoder." in name
         }
 
 
@@ -137,7 +169,3 @@ def _shared(array: np.ndarray[Any, Any]) -> Any:
     import onnxruntime
 
     return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
-
-
-def _past_name(name: str) -> str:
-    return name.replace("present", "past_key_values", 1)

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from sottovoce.calibrate.audit import DoctorReport, read_report
 from sottovoce.optimize.sensitivity.report import SensitivityReport, is_current, read_sensitivity
-from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
+from sottovoce.runs import CALIBRATION_NAME, Fidelity, Parity, Run, Variant
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, Parent, sha256_of_file
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme, Weights
 
 
@@ -22,7 +23,7 @@ class ComponentSummary(Document):
     int4_weights: int
     int8_activations: int
     weighted_nodes: int
-    fidelity: FidelityFacts | None
+    fidelity: Fidelity | None
 
 
 class VariantSummary(Document):
@@ -36,7 +37,7 @@ class VariantSummary(Document):
     inference_precision: str
     size_bytes: int
     components: tuple[ComponentSummary, ...]
-    parity: ParityFacts | None
+    parity: Parity | None
     made_by: str
     versions: dict[str, str]
     parents: tuple[Parent, ...]

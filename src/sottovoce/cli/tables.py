@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group
 
 from sottovoce.benchmark.compare_results import ResultsComparison
-from sottovoce.benchmark.history import Past
+from sottovoce.benchmark.history import HistoryEntry
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.cli.inspection import RunSummary, VariantSummary
-from sottovoce.optimize.search.outcome import SearchReport
+from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all
 from sottovoce.reports.sections import measurements
@@ -51,7 +51,7 @@ def results_comparison_table(comparison: ResultsComparison) -> Group:
     return draw_all(measurements.results_comparison_table(comparison))
 
 
-def history_table(past: Sequence[Past]) -> Group:
+def history_table(past: Sequence[HistoryEntry]) -> Group:
     """Show the history of measurements."""
     return draw_all(measurements.history_table(past))
 

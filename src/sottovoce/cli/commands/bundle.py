@@ -15,7 +15,7 @@ def bundle(
     context: typer.Context,
     run_folder: RunFolder,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="Bundle to write, X.tar.gz.", show_default=False)
+        Path, typer.Option("--out", metavar="FILE", help="Path of the bundle, X.tar.gz.", show_default=False)
     ],
     variant: Annotated[
         str | None, typer.Option("--variant", help="Variant of the run; by default the quantized one.")
@@ -25,7 +25,7 @@ def bundle(
         typer.Option(
             "--results",
             metavar="RESULTS",
-            help="Folder of `sottovoce benchmark` on this run: its WER, speed and memory go along.",
+            help="Folder of `sottovoce benchmark` on this run: adds its WER, speed and memory to the bundle.",
             show_default=False,
         ),
     ] = None,
@@ -34,7 +34,7 @@ def bundle(
         typer.Option(
             "--wheels",
             metavar="PLATFORM",
-            help="Bring everything that the device installs: manylinux2014_x86_64, manylinux2014_aarch64, ...",
+            help="Include the wheels of the device: manylinux2014_x86_64, manylinux2014_aarch64, ...",
             show_default=False,
         ),
     ] = None,
@@ -49,14 +49,14 @@ def bundle(
         typer.Option(
             "--model-licence",
             metavar="FILE",
-            help="Text of the checkpoint's licence; that of OpenAI's checkpoints is known.",
+            help="Text of the checkpoint's licence; not needed for OpenAI's checkpoints.",
             show_default=False,
         ),
     ] = None,
     min_rtfx: Annotated[
         float,
         typer.Option(
-            "--min-rtfx", min=0.0, help="Floor of the self-test: seconds of audio per second of work."
+            "--min-rtfx", min=0.0, help="Least speed in the self-test: seconds of audio per second of work."
         ),
     ] = 1.0,
     max_memory_mb: Annotated[
@@ -64,7 +64,7 @@ def bundle(
         typer.Option(
             "--max-memory-mb",
             min=1.0,
-            help="Limit of the self-test; by default 1.5 times what --results measured.",
+            help="Most memory in the self-test; by default 1.5 times the memory in --results.",
             show_default=False,
         ),
     ] = None,
@@ -95,16 +95,16 @@ def bundle(
 
         sottovoce bundle runs/base --out base.tar.gz --wheels manylinux2014_x86_64 --docker --sign key.pem
     """
-    from sottovoce.bundle.build import BundleSpec, build, check_spec
-    from sottovoce.bundle.place import check_place
-    from sottovoce.bundle.wheels import asked_target
+    from sottovoce.bundle.build import build, check_bundle_output, check_spec
+    from sottovoce.bundle.contents import BundleSpec
+    from sottovoce.bundle.wheels import read_target
     from sottovoce.cli.demo import demo_speech
     from sottovoce.cli.measured import read_measured
     from sottovoce.runs import read_run
 
     session: Session = context.obj
-    target = asked_target(wheels, python)
-    check_place(out, is_signed=sign is not None, force=force)
+    target = read_target(wheels, python)
+    check_bundle_output(out, is_signed=sign is not None, force=force)
     run = read_run(run_folder)
     name = variant or run.recipe.quantize.name
     spec = BundleSpec(
@@ -145,11 +145,11 @@ def _lines(built: "Built") -> list[str]:
 def _json(built: "Built") -> str:
     import json
 
-    told = {
+    content = {
         "path": str(built.path),
         "size_bytes": built.size_bytes,
         "sha256": built.sha256,
         "signature": None if built.signature is None else str(built.signature),
         "bundle": built.manifest.model_dump(mode="json"),
     }
-    return json.dumps(told, indent=2)
+    return json.dumps(content, indent=2)

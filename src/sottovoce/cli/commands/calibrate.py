@@ -13,7 +13,7 @@ def calibrate(
     *,
     as_json: Json = False,
 ) -> None:
-    """Record a run's calibration again, with other speech or other clips.
+    """Record the calibration of a run again, with other speech or other clips.
 
     Examples:
 
@@ -26,7 +26,7 @@ def calibrate(
     from sottovoce.calibrate.audit import read_report
     from sottovoce.cli.tables import doctor_table
     from sottovoce.optimize.pipeline import calibrate_again
-    from sottovoce.recipes.recipe import override_recipe
+    from sottovoce.recipes.load import override_recipe
     from sottovoce.runs import CALIBRATION_NAME, read_run
     from sottovoce.speech.sets import read_speech
 
@@ -36,8 +36,8 @@ def calibrate(
     manifest = calibrate_again(run, read_speech(data), recipe, session.terminal)
     doctor = read_report(run_folder / CALIBRATION_NAME)
     if as_json:
-        told = {**manifest.facts, "doctor": None if doctor is None else doctor.model_dump(mode="json")}
-        typer.echo(json.dumps(told, indent=2))
+        content = {**manifest.facts, "doctor": None if doctor is None else doctor.model_dump(mode="json")}
+        typer.echo(json.dumps(content, indent=2))
     else:
         typer.echo(_recorded(manifest.facts))
         if doctor is not None:

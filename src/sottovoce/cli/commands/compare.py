@@ -14,7 +14,7 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="RESULTS...",
-            help="Folders that `sottovoce benchmark` wrote; the first is what the others are compared with.",
+            help="Folders that `sottovoce benchmark` wrote; the others are compared with the first.",
             show_default=False,
         ),
     ],
@@ -23,14 +23,16 @@ def compare(
         typer.Option(
             "--despite",
             metavar="WHAT,...",
-            help="Compare all the same where these differ: model, host, threads, clips, audio, normalizer.",
+            help="Accept differences in: model, host, threads, clips, audio, normalizer.",
             show_default=False,
         ),
     ] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Compare a variant across benchmarks, clip by clip; refuses (exit code 3) what was measured differently.
+    """Compare a variant across benchmarks, clip by clip.
+
+    Results that were measured differently are refused (exit code 3).
 
     Examples:
 
@@ -40,7 +42,7 @@ def compare(
     """
     import numpy as np
 
-    from sottovoce.benchmark.compare_results import Condition, Measured, compare_results
+    from sottovoce.benchmark.compare_results import Condition, LoadedResults, compare_results
     from sottovoce.benchmark.schema.results import read_results
     from sottovoce.cli.tables import results_comparison_table
     from sottovoce.errors import SpecError, nearest
@@ -49,14 +51,16 @@ def compare(
     accepted = []
     for name in parse_names(despite):
         if name not in list(Condition):
-            raise SpecError(f"--despite {name}: not one of {', '.join(Condition)}{nearest(name, Condition)}")
+            raise SpecError(
+                f"--despite {name} is not one of {', '.join(Condition)}{nearest(name, Condition)}"
+            )
         accepted.append(Condition(name))
-    measured = [
-        Measured(name=str(folder), results=told, rows=rows)
-        for folder, (told, rows) in ((folder, read_results(folder)) for folder in results)
-    ]
-    across = compare_results(measured, despite=accepted, rng=np.random.default_rng(0))
-    show(session, across.model_dump_json(indent=2) if as_json else results_comparison_table(across))
-    for name, found in across.differences.items():
-        for condition, told in found.items():
-            session.terminal.note(f"{name}: {condition} differs, {told}")
+    loaded = []
+    for folder in results:
+        read, rows = read_results(folder)
+        loaded.append(LoadedResults(name=str(folder), results=read, rows=rows))
+    compared = compare_results(loaded, despite=accepted, rng=np.random.default_rng(0))
+    show(session, compared.model_dump_json(indent=2) if as_json else results_comparison_table(compared))
+    for name, found in compared.differences.items():
+        for condition, difference in found.items():
+            session.terminal.note(f"{name}: {condition} differs, {difference}")

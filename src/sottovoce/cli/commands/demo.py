@@ -16,7 +16,7 @@ def demo(
     *,
     force: Force = False,
 ) -> None:
-    """Do the whole job on whisper-tiny.en and the synthetic speech that comes with sottovoce.
+    """Optimize, benchmark and report whisper-tiny.en on synthetic speech.
 
     Examples:
 

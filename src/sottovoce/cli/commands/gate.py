@@ -29,20 +29,22 @@ def gate(
     ],
     variants: Annotated[
         str | None,
-        typer.Option("--variants", help="Names, with commas; by default all in the engine of the baseline."),
+        typer.Option(
+            "--variants", help="Names, separated by commas; by default all in the baseline's engine."
+        ),
     ] = None,
     junit: Annotated[
         Path | None,
         typer.Option(
-            "--junit", metavar="FILE", help="Write the outcome as JUnit XML too.", show_default=False
+            "--junit", metavar="FILE", help="Also write the outcome as JUnit XML.", show_default=False
         ),
     ] = None,
     *,
     as_json: Json = False,
 ) -> None:
-    """Fail (exit code 3) where results do not keep conditions: for CI.
+    """Fail (exit code 3) if results violate a condition: for CI.
 
-    Clips that failed fail the gate too, unless a condition on n_failed says how many may.
+    Failed clips fail the gate too, unless a condition on n_failed limits them.
 
     Examples:
 
@@ -54,7 +56,7 @@ def gate(
 
     from sottovoce.benchmark import gates
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.storage.artifacts import write_text
+    from sottovoce.storage.documents import write_text
 
     session: Session = context.obj
     conditions = gates.with_failures([gates.parse_condition(text) for text in fail_if])

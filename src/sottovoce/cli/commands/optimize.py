@@ -18,7 +18,7 @@ def optimize(
     *,
     restart: Annotated[
         bool,
-        typer.Option("--restart", help="Throw away what an interrupted command left, instead of going on."),
+        typer.Option("--restart", help="Delete what an interrupted command left, instead of resuming."),
     ] = False,
     force: Force = False,
     dry_run: Annotated[
@@ -28,7 +28,7 @@ def optimize(
 ) -> None:
     """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
 
-    Interrupted, the same command goes on where it was.
+    After an interruption the same command resumes.
 
     Examples:
 
@@ -40,7 +40,7 @@ def optimize(
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize import pipeline
     from sottovoce.optimize.plan import describe, plan
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj

@@ -19,7 +19,7 @@ def quantize(
         typer.Option(
             "--checkpoint",
             metavar="MODEL",
-            help="What RUN was made of, for a CTranslate2 variant; looked for in the cache by default.",
+            help="Checkpoint of RUN, for a CTranslate2 variant; by default it is looked for in the cache.",
             show_default=False,
         ),
     ] = None,
@@ -39,7 +39,7 @@ def quantize(
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize.pipeline import quantize_again
-    from sottovoce.recipes.recipe import load_recipe, override_recipe
+    from sottovoce.recipes.load import load_recipe, override_recipe
     from sottovoce.runs import read_run
 
     session: Session = context.obj

@@ -16,14 +16,20 @@ def search(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to write.", show_default=False)],
     max_wer_increase: Annotated[
         float,
-        typer.Option("--max-wer-increase", min=0, help="Budget of word errors over fp32's, in points."),
+        typer.Option(
+            "--max-wer-increase",
+            min=0,
+            help="Budget of word errors: largest increase of WER over fp32's, in points.",
+        ),
     ] = 0.2,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0, help="Budget of time, all sittings together.")
+        float, typer.Option("--minutes", min=0, help="Budget of time, over all invocations.")
     ] = 30,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, help="Trials at most; by default as many as the time allows."),
+        typer.Option(
+            "--trials", min=1, help="Largest number of trials; by default as many as the time allows."
+        ),
     ] = None,
     recipe: RecipeName = "search",
     overrides: Overrides = None,
@@ -37,14 +43,14 @@ def search(
         int | None,
         typer.Option("--threads", min=1, help="Inference threads of a worker; all cores by default."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Chooses clips and what is tried.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the choice of clips and settings.")] = 0,
     *,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Find the fastest variant within a budget of word errors: MODEL and SPEECH in, RUN out.
 
-    Interrupted, or with more minutes, the same command goes on where it was.
+    After an interruption, or with more minutes, the same command resumes.
 
     Examples:
 
@@ -58,7 +64,7 @@ def search(
     from sottovoce.optimize.search.search import Budget, SearchSpec
     from sottovoce.optimize.search.search import search as find
     from sottovoce.optimize.search.workers import parse_workers
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj
@@ -77,6 +83,6 @@ def search(
     session.terminal.note(f"next: sottovoce benchmark {out} --data {data} --out {out}-results")
     if not report.is_within_budget:
         raise GateError(
-            f"no trial is within {max_wer_increase:g} points of WER; {out} holds the one that parts least from fp32. "
+            f"no trial is within {max_wer_increase:g} points of WER; {out} holds the one that diverges least from fp32. "
             "Give the search more --minutes, or a recipe with more careful choices"
         )

@@ -18,14 +18,14 @@ def sensitivity(
         ),
     ] = None,
     clips: Annotated[
-        int, typer.Option("--clips", min=1, help="Calibration clips that judge each block.")
+        int, typer.Option("--clips", min=1, help="Calibration clips on which each block is compared.")
     ] = 24,
     calibration_clips: Annotated[
         int | None,
         typer.Option(
             "--calibration-clips",
             min=1,
-            help="Recorded clips for the ranges of single blocks; all by default, fewer are quicker and can mislead.",
+            help="Recorded clips to estimate the ranges of single blocks; all by default. Fewer are quicker and can mislead.",
             show_default=False,
         ),
     ] = None,
@@ -35,7 +35,7 @@ def sensitivity(
     *,
     as_json: Json = False,
 ) -> None:
-    """Measure what each block of a run's model costs when it alone is quantized, and what should stay float.
+    """Measure what each block of a model costs when it alone is quantized, and advise what to keep float.
 
     Examples:
 
@@ -44,7 +44,7 @@ def sensitivity(
         sottovoce sensitivity runs/tiny.en --data speech/manifest.jsonl --variant int8 --clips 12 --json
     """
     from sottovoce.cli.tables import sensitivity_lines, sensitivity_table
-    from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
+    from sottovoce.optimize.sensitivity.sensitivity import SensitivitySpec, measure_sensitivity
     from sottovoce.runs import read_run
     from sottovoce.speech.sets import read_speech
 
@@ -52,7 +52,7 @@ def sensitivity(
     spec = SensitivitySpec(
         variant=variant, n_clips=clips, n_calibration_clips=calibration_clips, threads=threads
     )
-    report = study(read_run(run_folder), read_speech(data), spec, session.terminal)
+    report = measure_sensitivity(read_run(run_folder), read_speech(data), spec, session.terminal)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
         return

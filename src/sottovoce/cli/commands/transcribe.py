@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.cli.commands.options import (
-    Force,
-    Session,
-)
-from sottovoce.runtime.output.subtitles import TranscriptFormat
+from sottovoce.cli.commands.options import Force, Session
+from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
 
 EXIT_SOME_FAILED = 1
@@ -22,7 +19,7 @@ def transcribe(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="Folder of a run, of one of its variants or of a bundle; a bundle as .tar.gz.",
+            help="Folder of a run, a variant or a bundle; or a bundle as .tar.gz.",
             show_default=False,
         ),
     ],
@@ -30,7 +27,7 @@ def transcribe(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Audio, or video with audio, in any format; - reads standard input.",
+            help="Audio or video files in any format; - reads standard input.",
             show_default=False,
         ),
     ],
@@ -52,13 +49,16 @@ def transcribe(
     beam_size: Annotated[int, typer.Option("--beam-size", min=1, max=16, help="Beams; 1 is greedy.")] = 1,
     initial_prompt: Annotated[
         str | None,
-        typer.Option("--initial-prompt", metavar="TEXT", help="Text before the first: names, style."),
+        typer.Option(
+            "--initial-prompt", metavar="TEXT", help="Text before the first window: names, spelling, style."
+        ),
     ] = None,
     hotwords: Annotated[
-        str | None, typer.Option("--hotwords", metavar="TEXT", help="Words to look out for.")
+        str | None,
+        typer.Option("--hotwords", metavar="TEXT", help="Words that the audio is likely to contain."),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio decoded together.")
+        int, typer.Option("--batch-size", min=1, max=32, help="Windows of long audio per batch.")
     ] = 12,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
@@ -68,28 +68,35 @@ def transcribe(
         typer.Option(
             "--max-hours",
             min=0,
-            help="Refuse longer audio; by default 24, fewer where so few bytes cannot hold so much speech.",
+            help="Refuse longer audio; by default 24, or less if the file is too small for so much speech.",
             show_default=False,
         ),
     ] = None,
     *,
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Place each word (json; splits long subtitles).")
+        bool, typer.Option("--word-timestamps", help="Times of words (json; splits long subtitles).")
     ] = False,
-    sequential: Annotated[
+    condition_on_previous_text: Annotated[
         bool,
-        typer.Option("--sequential", help="Long audio window by window, each told the text before it."),
+        typer.Option(
+            "--condition-on-previous-text",
+            help="Long audio window by window, with the text before each as its prompt.",
+        ),
     ] = False,
-    voice_activity: Annotated[
+    vad_filter: Annotated[
         bool | None,
         typer.Option(
-            "--voice-activity/--no-voice-activity",
+            "--vad-filter/--no-vad-filter",
             help="Look for speech first; by default in long audio and where a text is doubtful.",
         ),
     ] = None,
+    sequential: Annotated[bool, typer.Option("--sequential", hidden=True)] = False,
+    voice_activity: Annotated[
+        bool | None, typer.Option("--voice-activity/--no-voice-activity", hidden=True)
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Transcribe audio of any length with a variant; needs no torch.
+    """Transcribe audio of any length with a variant, without torch.
 
     Examples:
 
@@ -102,11 +109,15 @@ def transcribe(
         ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
     """
     from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.runtime.loading import load
     from sottovoce.runtime.options import TranscribeOptions
     from sottovoce.runtime.output.files import plan_files, transcribe_files
-    from sottovoce.runtime.transcriber import Transcriber
 
     session: Session = context.obj
+    if sequential:
+        session.terminal.note("--sequential is deprecated; use --condition-on-previous-text")
+    if voice_activity is not None:
+        session.terminal.note("--[no-]voice-activity is deprecated; use --[no-]vad-filter")
     options = TranscribeOptions(
         language=language,
         task=task,
@@ -114,21 +125,21 @@ def transcribe(
         beam_size=beam_size,
         initial_prompt=initial_prompt,
         hotwords=hotwords,
-        condition_on_previous_text=sequential,
-        vad_filter=voice_activity,
+        condition_on_previous_text=condition_on_previous_text or sequential,
+        vad_filter=voice_activity if vad_filter is None else vad_filter,
         batch_size=batch_size,
         max_duration_s=None if max_hours is None else 3600 * max_hours,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
     with open_model(model) as folder:
         n_failed = transcribe_files(
-            Transcriber.load(folder, threads=threads),
+            load(folder, threads=threads),
             planned,
             options,
             kind,
-            show=lambda text: typer.echo(text, nl=False),
+            print_text=lambda text: typer.echo(text, nl=False),
+            print_error=session.terminal.error,
             reporter=session.terminal,
-            complain=session.terminal.error,
         )
     if n_failed:
         raise typer.Exit(EXIT_SOME_FAILED)

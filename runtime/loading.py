@@ -1,0 +1,68 @@
+"""Load a variant, in the library of its format.
+
+from sottovoce.runtime import load
+
+transcriber = load("runs/base")
+for segment in transcriber.segments("talk.mp3"):
+    print(segment.start_s, segment.end_s, segment.text)
+"""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from sottovoce.machine.resources import usable_cores
+from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber, open_model
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.layout import format_of
+from sottovoce.runtime.model.variant import find_variant, read_compute
+from sottovoce.runtime.protocol import Transcriber
+from sottovoce.runtime.session import Model, load_onnx_model, load_openvino_model
+from sottovoce.runtime.transcriber import OnnxTranscriber, OpenVinoTranscriber
+from sottovoce.terms import Format
+
+
+def load(path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None) -> Transcriber:
+    """Load a variant.
+
+    Args:
+        path: folder of a variant, or of a run: its quantized variant then.
+        compute: precision and threads; by default those that the variant was made for, and all cores.
+        threads: of inference, where `compute` is not given.
+
+    Raises:
+        InputError: the folder holds no variant, or a damaged one.
+        MissingExtraError: the library that runs its format is not installed.
+    """
+    folder, compute = _located(path, compute, threads)
+    match format_of(folder):
+        case Format.OPENVINO:
+            return OpenVinoTranscriber(load_openvino_model(folder, compute))
+        case Format.ONNX:
+            return OnnxTranscriber(load_onnx_model(folder, compute))
+        case Format.CTRANSLATE2:
+            return Ctranslate2Transcriber(open_model(folder, compute))
+
+
+def load_model(path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None) -> Model:
+    """Load the model of an OpenVINO or ONNX variant, for several sessions; see `load`."""
+    folder, compute = _located(path, compute, threads)
+    return (load_onnx_model if format_of(folder) is Format.ONNX else load_openvino_model)(folder, compute)
+
+
+def _located(path: Path | str, compute: ComputeSpec | None, threads: int | None) -> tuple[Path, ComputeSpec]:
+    folder = find_variant(Path(path))
+    return folder, compute or replace(read_compute(folder), threads=threads or usable_cores())
+
+
+def _deprecated_load(
+    path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None
+) -> Transcriber:
+    warnings.warn(
+        "Transcriber.load is deprecated; use sottovoce.runtime.load", DeprecationWarning, stacklevel=2
+    )
+    return load(path, compute=compute, threads=threads)
+
+
+# The name of the release before: set from here, since the protocol itself loads nothing.
+Transcriber.load = staticmethod(_deprecated_load)  # type: ignore[attr-defined]

@@ -1,0 +1,298 @@
+"""From audio to segments with one session: cut into windows, decode, align, recover what was left out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import NamedTuple
+
+from sottovoce.runtime import batching
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.decode import Wave, is_silent
+from sottovoce.runtime.audio.stream import check_wave
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language
+from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
+from sottovoce.runtime.decoding.tokenizer import Tokens, with_room
+from sottovoce.runtime.decoding.window_decoder import DecodingResult
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.protocol import DEFAULT_OPTIONS, SegmentStream
+from sottovoce.runtime.session import Session
+from sottovoce.runtime.timestamps.segment_maker import SegmentMaker
+from sottovoce.runtime.timestamps.segments import TimestampedTokens, samples_to_advance, with_timestamp_tokens
+from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
+from sottovoce.runtime.vad.segmenter import (
+    AudioWindow,
+    FixedSegmenter,
+    Reader,
+    Segmenter,
+    SpeechSegmenter,
+    windows_of,
+)
+
+LONGEST_ELASTIC_S = 19.5
+"""Windows of long audio: half of a 30 s window's encoding is attention over its length. Much shorter ones are quicker
+still, and cost accuracy (docs/lab-notes.md)."""
+
+MAX_PROMPT_TEMPERATURE = 0.5
+"""Text that was sampled at more is not the prompt of the next window (`prompt_reset_on_temperature` in faster-whisper)."""
+
+EDGE_SAMPLES = SAMPLE_RATE_HZ // 2
+"""Decoded again of a window without speech: a word may start there that is too short yet to be found."""
+
+
+class _Batch(NamedTuple):
+    """Segments of a batch of windows, and the seconds up to which no other segment follows."""
+
+    segments: list[Segment]
+    final_s: float
+
+
+class InferencePipeline:
+    """Transcribes with one session, for one thread at a time."""
+
+    def __init__(self, session: Session, recovery: GapRecovery | None = None) -> None:
+        self._tokenizer = session.tokenizer
+        self._window_decoder = session.window_decoder
+        self._is_elastic = session.is_elastic
+        self._segment_maker = SegmentMaker(session.tokenizer, session.aligner)
+        self._recovery = recovery or GapRecovery()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model can transcribe."""
+        return tuple(self._tokenizer.special.languages) or ("en",)
+
+    def check(self, options: TranscribeOptions) -> None:
+        """Refuse options before any work.
+
+        Raises:
+            SpecError: the model has no such language or task.
+        """
+        language = options.language or self.languages[0]
+        self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
+
+    def transcribe(self, stream: SegmentStream) -> Iterator[Segment]:
+        """Yield the segments of a stream in order of time, each as soon as it is final."""
+        options = stream.options
+        stream.detected = self._default_language(options)
+        first = stream.audio.read(WINDOW_SAMPLES + 1)
+        if len(first) <= WINDOW_SAMPLES and options.vad_filter is not True:
+            yield from self._transcribe_short(first, stream)
+        elif options.condition_on_previous_text:
+            yield from self._transcribe_in_sequence(Reader(stream.audio.prepend(first)), stream)
+        else:
+            yield from self._transcribe_long(stream.audio.prepend(first), stream)
+
+    def transcribe_batch(self, waves: Sequence[Wave], options: TranscribeOptions) -> tuple[Transcript, ...]:
+        """Transcribe clips in batches; see `Transcriber`. Clips of a batch are of one language and similar lengths.
+
+        A decode step reads the weights once for all clips of a batch, and all are encoded as long as the longest. The
+        timings of each transcript are those of all clips together.
+        """
+        clock = PhaseClock()
+        clips = batching.assign_slots(
+            [check_wave(wave, f"wave {number}") for number, wave in enumerate(waves)]
+        )
+        contexts = {
+            clip.start_s: self._prepare_context(clip, options, clock)[0] for clip in batching.audible(clips)
+        }
+        languages = {start_s: context.detected.language for start_s, context in contexts.items()}
+        segments = [
+            segment
+            for group in batching.group(clips, languages)
+            for batch in self._decode_windows(group, contexts[group[0].start_s], has_speech=False)
+            for segment in batch.segments
+        ]
+        segments.sort(key=lambda segment: segment.start_s)
+        silent = self._default_language(options)
+        detected = [contexts[clip.start_s].detected if clip.start_s in contexts else silent for clip in clips]
+        return batching.split_by_clip(clips, segments, detected, clock.timings())
+
+    def detect_language(self, wave: Wave) -> DetectedLanguage:
+        """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
+        if not self._tokenizer.is_multilingual:
+            return self._default_language(DEFAULT_OPTIONS)
+        window = AudioWindow(start_s=0.0, wave=wave[:WINDOW_SAMPLES])
+        return self._window_decoder.detect_language(window, PhaseClock())[0]
+
+    def _transcribe_short(self, wave: Wave, stream: SegmentStream) -> Iterator[Segment]:
+        if len(wave) < HOP_SAMPLES or is_silent(wave):
+            return
+        window = AudioWindow(start_s=0.0, wave=wave)
+        context, window = self._prepare_context(window, stream.options, stream.clock)
+        stream.detected = context.detected
+        yield from _in_order(self._decode_windows([window], context, has_speech=False))
+
+    def _transcribe_long(self, blocks: Iterable[Wave], stream: SegmentStream) -> Iterator[Segment]:
+        windows = _timed(windows_of(blocks, self._segmenter(stream.options)), stream.clock)
+        first = next(windows, None)
+        if first is None:
+            return
+        context, first = self._prepare_context(first, stream.options, stream.clock)
+        stream.detected = context.detected
+        context = self._with_aligned_times(context)
+        yield from _in_order(self._decode_windows(chain([first], windows), context, stream))
+
+    def _segmenter(self, options: TranscribeOptions) -> Segmenter:
+        if options.vad_filter is False:
+            return FixedSegmenter()
+        longest_s = LONGEST_ELASTIC_S if self._is_elastic else WINDOW_S
+        return SpeechSegmenter(self._recovery.activity.new_stream(), longest_s=longest_s)
+
+    def _with_aligned_times(self, context: DecodingContext) -> DecodingContext:
+        """Take the times of segments from the alignment, where there is one: with timestamp tokens Whisper skips speech.
+
+        The words of a translation do not follow the speech, so that its times remain the model's.
+        """
+        options = context.options
+        if options.without_timestamps or options.task is Task.TRANSLATE or not self._segment_maker.can_align:
+            return context
+        return replace(context, options=replace(options, without_timestamps=True), are_times_aligned=True)
+
+    def _decode_windows(
+        self,
+        windows: Iterable[AudioWindow],
+        context: DecodingContext,
+        stream: SegmentStream | None = None,
+        *,
+        has_speech: bool = True,
+    ) -> Iterator[_Batch]:
+        """Decode windows in batches, and what the model left out of them after those.
+
+        Args:
+            windows: in order of time, if segments are to be.
+            context: of the transcription.
+            stream: whose progress is reported.
+            has_speech: the windows were found by voice activity; else it is asked where their text is doubtful.
+        """
+        prompt = self._prompt(context, context.hotwords + context.initial_prompt)
+        size = context.options.batch_size
+        upcoming, retries, done_s = iter(windows), list[AudioWindow](), 0.0
+        while batch := [*retries[:size], *islice(upcoming, max(0, size - len(retries)))]:
+            n_retries, retries = min(len(retries), size), retries[size:]
+            segments: list[Segment] = []
+            results = self._window_decoder.decode(batch, prompt, context)
+            for index, (window, result) in enumerate(zip(batch, results, strict=True)):
+                is_found = has_speech or index < n_retries
+                if result.is_silent or not (is_found or self._recovery.is_speech(window, result, context)):
+                    continue
+                found, left_out = self._segments_of(window, result, context)
+                segments += found
+                retries += left_out
+            # Retries lie further back, which is no progress.
+            done_s = max(done_s, batch[-1].end_s)
+            if stream is not None:
+                stream.report(done_s)
+            yield _Batch(segments, min((window.start_s for window in retries), default=done_s))
+
+    def _segments_of(
+        self, window: AudioWindow, result: DecodingResult, context: DecodingContext
+    ) -> tuple[list[Segment], list[AudioWindow]]:
+        """Return the segments of a window, and what of it is to be decoded again."""
+        pieces = self._segment_maker.split(window, result)
+        segments = self._segment_maker.segments(window, pieces, result, context)
+        covered = _covered_spans(window, pieces, segments, context)
+        uncovered_speech = self._recovery.uncovered_speech(window, covered, context)
+        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
+        if not uncovered_speech and (cuts := self._recovery.resegment(window, n_tokens, context)):
+            return [], cuts
+        return segments, uncovered_speech
+
+    def _transcribe_in_sequence(self, reader: Reader, stream: SegmentStream) -> Iterator[Segment]:
+        """Start each window where the model's timestamps end the one before, with its text as prompt."""
+        options, clock = stream.options, stream.clock
+        context: DecodingContext | None = None
+        previous: Tokens | None = None
+        while (window := reader.window()).wave.size >= HOP_SAMPLES:
+            n_samples = len(window.wave)
+            n_done = n_samples if n_samples < WINDOW_SAMPLES else WINDOW_SAMPLES - EDGE_SAMPLES
+            if not is_silent(window.wave) and self._recovery.has_speech(window.wave, options, clock):
+                if context is None:
+                    context, window = self._prepare_context(window, options, clock)
+                    stream.detected = context.detected
+                before = context.initial_prompt if previous is None else previous
+                prompt = self._prompt(context, with_room(context.hotwords, before))
+                (result,) = self._window_decoder.decode([window], prompt, context)
+                pieces, n_done = self._complete_pieces(window, result)
+                yield from self._segment_maker.segments(window, pieces, result, context)
+                is_sure = result.attempt.temperature <= MAX_PROMPT_TEMPERATURE
+                previous = before + with_timestamp_tokens(pieces, self._tokenizer.special) if is_sure else ()
+            reader.advance(n_done)
+            stream.report(reader.position_s)
+
+    def _complete_pieces(
+        self, window: AudioWindow, result: DecodingResult
+    ) -> tuple[tuple[TimestampedTokens, ...], int]:
+        """Return what of a window's text ends before the next window starts, and the samples until then."""
+        pieces = () if result.is_silent else self._segment_maker.split(window, result)
+        ends_open = self._tokenizer.special.ends_in_pair(result.attempt.tokens)
+        n_done = samples_to_advance(pieces, len(window.wave), ends_open=ends_open)
+        return tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1), n_done
+
+    def _prepare_context(
+        self, window: AudioWindow, options: TranscribeOptions, clock: PhaseClock
+    ) -> tuple[DecodingContext, AudioWindow]:
+        """Detect the language where it is not given, and turn prompts into tokens.
+
+        Returns:
+            The context, and the window; with its encoder states where its language was detected.
+        """
+        detected = self._default_language(options)
+        if options.language is None and self._tokenizer.is_multilingual:
+            detected, window = self._window_decoder.detect_language(window, clock)
+        context = DecodingContext(
+            options=options,
+            clock=clock,
+            detected=detected,
+            hotwords=self._encode_text(options.hotwords),
+            initial_prompt=self._encode_text(options.initial_prompt),
+        )
+        return context, window
+
+    def _encode_text(self, text: str | None) -> Tokens:
+        return self._tokenizer.encode(f" {text.strip()}") if text and text.strip() else ()
+
+    def _default_language(self, options: TranscribeOptions) -> DetectedLanguage:
+        return default_language(options, is_multilingual=self._tokenizer.is_multilingual)
+
+    def _prompt(self, context: DecodingContext, previous: Tokens) -> Tokens:
+        return self._tokenizer.prompt(
+            language=context.detected.language,
+            task=context.options.task,
+            with_timestamps=not context.options.without_timestamps,
+            previous=previous,
+        )
+
+
+def _covered_spans(
+    window: AudioWindow,
+    pieces: Sequence[TimestampedTokens],
+    segments: Sequence[Segment],
+    context: DecodingContext,
+) -> list[AudioSpan]:
+    """Return where the text of a window is, as far as that is known: by alignment, or to the model's last timestamp."""
+    if context.are_times_aligned:
+        return [(each.start_s - window.start_s, each.end_s - window.start_s) for each in segments]
+    if not context.options.without_timestamps and pieces and pieces[-1].is_closed:
+        return [(0.0, pieces[-1].end_s)]
+    return []
+
+
+def _in_order(batches: Iterable[_Batch]) -> Iterator[Segment]:
+    """Yield segments in order of time, each when no earlier one can follow."""
+    waiting: list[Segment] = []
+    for segments, final_s in batches:
+        waiting = sorted([*waiting, *segments], key=lambda segment: segment.start_s)
+        n_final = sum(segment.start_s < final_s for segment in waiting)
+        yield from waiting[:n_final]
+        del waiting[:n_final]
+    yield from waiting
+
+
+def _timed(windows: Iterator[AudioWindow], clock: PhaseClock) -> Iterator[AudioWindow]:
+    while True:
+        with clock.time(Phase.VOICE_ACTIVITY):
+            window = next(windows, None)
+        if window is None:
+            return
+        yield window

@@ -1,0 +1,156 @@
+"""What every transcriber does, whichever library runs its variant."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.stream import BlockStream, read_blocks
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoding.context import DetectedLanguage
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.transcript import Segment, Transcript
+from sottovoce.terms import Component
+
+Audio = Path | str | bytes | Wave
+"""A file, the bytes of one, or a wave: float32, shape (n_samples,), 16 kHz."""
+
+Progress = Callable[[float], None]
+"""Called with the seconds of audio that are done."""
+
+DEFAULT_OPTIONS = TranscribeOptions()
+
+
+class SegmentStream(Iterator[Segment]):
+    """The segments of one transcription, each as soon as it is final.
+
+    Attributes:
+        options: of the transcription.
+        audio: the audio, read as far as it was needed.
+        clock: times the work.
+        detected: the language; settled before the first segment.
+    """
+
+    def __init__(
+        self,
+        audio: Audio,
+        options: TranscribeOptions,
+        transcribe: "Callable[[SegmentStream], Iterator[Segment]]",
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare a transcription; the work is done while segments are taken.
+
+        Args:
+            audio: see `Audio`.
+            options: of the transcription.
+            transcribe: yields the segments, in order of time, and sets `detected`.
+            name: of the audio in errors; by default the path.
+            progress: called with the seconds of audio that are done.
+        """
+        self.options = options
+        self.clock = PhaseClock()
+        self.audio = BlockStream(read_blocks(audio, name, max_s=options.max_duration_s), self.clock)
+        self.detected = DetectedLanguage(language=options.language or "en", probability=0.0)
+        self._progress = progress
+        self._segments = transcribe(self)
+
+    def __next__(self) -> Segment:
+        return next(self._segments)
+
+    def report(self, done_s: float) -> None:
+        """Report the seconds of audio that are done."""
+        if self._progress is not None:
+            self._progress(done_s)
+
+    def transcript(self) -> Transcript:
+        """Do the rest of the work; return the segments that were not taken, with language and timings."""
+        segments = tuple(self)
+        duration_s = self.audio.n_samples / SAMPLE_RATE_HZ
+        self.report(duration_s)
+        return Transcript(
+            segments=segments,
+            language=self.detected.language,
+            language_probability=self.detected.probability,
+            duration_s=duration_s,
+            timings=self.clock.timings(),
+        )
+
+
+class Transcriber(Protocol):
+    """A variant that is loaded, for one thread at a time; `new_session` gives one for another thread."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model can transcribe."""
+
+    def segments(
+        self,
+        audio: Audio,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> SegmentStream:
+        """Transcribe audio of any length; yield each segment as soon as it is final.
+
+        Args:
+            audio: a file, the bytes of one, or a wave: float32, shape (n_samples,), 16 kHz.
+            options: language, task, timestamps and so on.
+            name: of the audio in errors; by default the path.
+            progress: called with the seconds of audio that are done.
+
+        Raises:
+            InputError: the audio cannot be read; raised while segments are taken.
+            SpecError: the model has no such language or task, or the variant no word timestamps.
+        """
+
+    def transcribe(
+        self,
+        audio: Audio,
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        *,
+        name: str | None = None,
+        progress: Progress | None = None,
+    ) -> Transcript:
+        """Transcribe audio of any length; see `segments`."""
+
+    def transcribe_batch(
+        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+    ) -> tuple[Transcript, ...]:
+        """Transcribe clips in batches: more of them an hour, while each waits for the others.
+
+        Args:
+            waves: float32, shape (n_samples,) each, 16 kHz, at most 30 s.
+            options: `batch_size` clips are decoded together; a language that is not given is detected for each clip.
+                A clip whose text is doubtful is checked for speech, unless `vad_filter` is False.
+
+        Returns:
+            A transcript for each clip, in their order.
+
+        Raises:
+            InputError: a wave is longer than 30 s, or no wave.
+            SpecError: as `segments`.
+        """
+
+    def detect_language(self, wave: Wave) -> DetectedLanguage:
+        """Detect the language of the first 30 s of a wave.
+
+        Args:
+            wave: float32, shape (n_samples,), 16 kHz.
+
+        Returns:
+            The likeliest of the model's languages; English with probability 1 from a model that has no other.
+        """
+
+    def new_session(self) -> "Transcriber":
+        """Return a transcriber with the same model, for another stream or thread: it shares the weights."""
+
+    def compiled(self, component: Component) -> Any:
+        """Return a component as its library runs it.
+
+        Either `openvino.CompiledModel`, `onnxruntime.InferenceSession` or `ctranslate2.models.Whisper`, which is one for
+        all components.
+        """

@@ -1,0 +1,103 @@
+"""A variant that is loaded: a model shared between threads, and a session of it for each stream."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.runtime.decoding.window_decoder import WindowDecoder
+from sottovoce.runtime.model.base import DecoderModel, EncoderModel
+from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.elastic import SilenceStates
+from sottovoce.runtime.model.encoder import Encoder
+from sottovoce.runtime.model.load import load_decoder_model, load_encoder_model
+from sottovoce.runtime.model.openvino.memory import give_back_freed
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino
+from sottovoce.runtime.timestamps.alignment import Aligner, AlignmentGraph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What one stream is transcribed with, by one thread at a time.
+
+    Attributes:
+        tokenizer: shared with other sessions, as are the graphs of the rest.
+        window_decoder: encodes and decodes, in its own buffers.
+        aligner: finds the times of words; None where a variant has no alignment.
+        is_elastic: only the speech of a window is encoded.
+    """
+
+    tokenizer: WhisperTokenizer
+    window_decoder: WindowDecoder
+    aligner: Aligner | None
+    is_elastic: bool
+
+
+class Model:
+    """A variant's compiled graphs and its tokenizer, shared between threads."""
+
+    def __init__(
+        self,
+        encoder: EncoderModel,
+        decoder: DecoderModel,
+        tokenizer: WhisperTokenizer,
+        *,
+        padding: SilenceStates | None = None,
+        alignment: AlignmentGraph | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+        self._padding = padding
+        self._alignment = alignment
+        self._decodings = count(1)
+
+    def session(self) -> Session:
+        """Return a session for another stream: buffers, keys and values of its own."""
+        encoder = Encoder(self.encoder.session(), self._padding)
+        decoder = self.decoder.session()
+        return Session(
+            tokenizer=self.tokenizer,
+            window_decoder=WindowDecoder(encoder, decoder, self.tokenizer, self._decodings),
+            aligner=None if self._alignment is None else Aligner(self._alignment, self.tokenizer),
+            is_elastic=encoder.is_elastic,
+        )
+
+
+def load_openvino_model(folder: Path, compute: ComputeSpec) -> Model:
+    """Compile an OpenVINO variant.
+
+    Raises:
+        InputError: the folder is damaged.
+    """
+    import_openvino()
+    return _load_model(folder, compute, AlignmentGraph(folder, compute))
+
+
+def load_onnx_model(folder: Path, compute: ComputeSpec) -> Model:
+    """Open an ONNX variant, whose graphs have no output for cross-attention to align by.
+
+    Raises:
+        InputError: the folder is damaged.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    return _load_model(folder, compute, None)
+
+
+def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | None) -> Model:
+    # OpenVINO compiles a graph on one core: several graphs at once are ready sooner. The tokenizer comes last:
+    # reading it holds Python's lock for 0.1 s.
+    with ThreadPoolExecutor() as pool:
+        encoder = pool.submit(load_encoder_model, folder, compute)
+        decoder = pool.submit(load_decoder_model, folder, compute)
+        tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
+        model = Model(
+            encoder.result(),
+            decoder.result(),
+            tokenizer,
+            padding=SilenceStates.load(folder),
+            alignment=alignment,
+        )
+    give_back_freed()
+    return model

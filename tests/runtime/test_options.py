@@ -1,0 +1,76 @@
+"""Options by their names, and by those of the release before."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from sottovoce.errors import SpecError
+from sottovoce.runtime import TranscribeOptions, Transcriber, load
+from sottovoce.runtime.options import OLD_NAMES
+from tests.support.tones import tone
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new", "expected"),
+    [
+        ("condition_on_previous", True, "condition_on_previous_text", True),
+        ("use_voice_activity", False, "vad_filter", False),
+        ("temperatures", (0.0, 0.5), "temperature", (0.0, 0.5)),
+        ("compression_ratio_limit", 3.0, "compression_ratio_threshold", 3.0),
+        ("log_probability_limit", -2.0, "log_prob_threshold", -2.0),
+        ("no_speech_limit", 0.5, "no_speech_threshold", 0.5),
+        ("with_timestamps", False, "without_timestamps", True),
+    ],
+)
+def test_an_old_name_is_accepted_with_a_note(old: str, value: object, new: str, expected: object) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{old} is deprecated; use {new}") as notes:
+        options = TranscribeOptions(language="de", **{old: value})  # type: ignore[arg-type]
+    assert notes[0].filename == __file__
+    assert options == TranscribeOptions(language="de", **{new: expected})  # type: ignore[arg-type]
+    with pytest.warns(DeprecationWarning, match=old):
+        changed = replace(TranscribeOptions(language="de"), **{old: value})  # type: ignore[arg-type]
+    assert changed == options
+    with pytest.warns(DeprecationWarning, match=old):
+        assert getattr(options, old) == value
+
+
+def test_every_old_name_leads_to_an_option() -> None:
+    assert set(OLD_NAMES.values()) <= {field.name for field in fields(TranscribeOptions)}
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="beams"):
+        TranscribeOptions(beams=3)  # type: ignore[call-arg]
+    with pytest.raises(AttributeError, match="no option beams"):
+        _ = TranscribeOptions().beams  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": ()}, "temperature is"),
+        ({"temperature": 1.5}, "temperature is"),
+        ({"beam_size": 0}, "beam_size is 0"),
+        ({"batch_size": 33}, "batch_size is 33"),
+        ({"condition_on_previous_text": True, "without_timestamps": True}, "needs timestamps"),
+        ({"compression_ratio_threshold": float("nan")}, "compression_ratio_threshold is nan"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        TranscribeOptions(**options)  # type: ignore[arg-type]
+
+
+def test_one_temperature_is_one_attempt() -> None:
+    assert TranscribeOptions(temperature=0.4).temperatures_tried == (0.4,)
+    assert TranscribeOptions(temperature=(0.0, 1.0)).temperatures_tried == (0.0, 1.0)
+
+
+def test_a_transcriber_is_loaded_by_its_old_name_with_a_note(baseline: Path) -> None:
+    with pytest.warns(DeprecationWarning, match=r"use sottovoce\.runtime\.load") as notes:
+        transcriber: Transcriber = Transcriber.load(baseline, threads=1)  # type: ignore[attr-defined]
+    assert notes[0].filename == __file__
+    options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
+    expected = load(baseline, threads=1).transcribe(tone(1.0), options)
+    assert transcriber.transcribe(tone(1.0), options).segments == expected.segments

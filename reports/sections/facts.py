@@ -118,7 +118,7 @@ def _method_facts(results: Results) -> dict[str, str]:
         "Intervals": f"{100 * method.confidence:g} %, {method.n_resamples:,} resamples by {method.blocks}",
         "Seed": f"{method.seed}",
         **({"Recordings": "over 30 s only"} if method.long else {}),
-        **({} if method.timing_clips is None else {"TimedTranscript": _timed(len(method.timing_clips))}),
+        **({} if method.timing_clips is None else {"Timed": _timed(len(method.timing_clips))}),
     }
 
 

@@ -3,12 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from sottovoce.benchmark.schema.output_drift import (
-    LanguageChanges,
-    LengthRatio,
-    OutputDrift,
-    TimestampDrift,
-)
+from sottovoce.benchmark.schema.output_drift import LanguageChanges, LengthRatio, OutputDrift, TimestampDrift
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Table, flat_table, make_row, text_columns

@@ -240,7 +240,7 @@ def lengths_in_order(results: Path, speech: Path) -> list[int]:
     return [len(decode_audio(clips / f"{row.clip_id.removeprefix('tone-')}.wav")) for row in rows]
 
 
-def shown_by_terminal(results: Results) -> str:
+def shown_in_terminal(results: Results) -> str:
     console = Console(width=300)
     with console.capture() as captured:
         console.print(results_table(results))
@@ -258,12 +258,12 @@ def test_report_comment_and_terminal_name_a_failed_peer_with_its_reason(
     stored, rows = read_results(tmp_path / "results")
     assert stored == results
     assert {row.variant for row in rows} == {"fp32", "int8"}
-    told = f"it could not be loaded: {BROKEN}"
-    shown = shown_by_terminal(results)
+    message = f"it could not be loaded: {BROKEN}"
+    shown = shown_in_terminal(results)
     assert f"│ {PEER} " in shown
-    assert told in shown
-    assert f"{PEER} {told}" in Page(render_report(build_view(results, rows))).words
-    assert f"`{PEER}` was not measured: `{told}`." in render_comment(results, rows)
+    assert message in shown
+    assert f"{PEER} {message}" in Page(render_report(build_view(results, rows))).words
+    assert f"`{PEER}` was not measured: `{message}`." in render_comment(results, rows)
 
 
 def test_a_cold_start_takes_a_clip_that_every_entry_transcribed(
@@ -344,7 +344,7 @@ def test_a_peer_whose_batches_fail_keeps_its_other_figures(
     assert results.variant("int8").thread_sweep
     (failed,) = results.absent
     assert (failed.name, failed.failed_in) == (PEER, FailedIn.THROUGHPUT)
-    assert "measured in part: its batches failed: RuntimeError: no memory" in shown_by_terminal(results)
+    assert "measured in part: its batches failed: RuntimeError: no memory" in shown_in_terminal(results)
 
 
 def break_library(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:

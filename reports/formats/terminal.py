@@ -27,17 +27,18 @@ def draw_all(*parts: Table | str | None) -> Group:
     )
 
 
-def draw_table(table: Table) -> RichTable:
-    """Draw a table: a group has a line above it and its heading in bold; a cell's note follows its text in brackets.
+def draw_table(table: Table) -> Group:
+    """Draw a table under its caption, with its notes below.
 
-    A narrow terminal wraps cells and folds long words: no figure is cut off.
+    A group has a line above it and its heading in bold; a cell's note follows its text in brackets. A narrow
+    terminal wraps cells and folds long words: no figure is cut off.
     """
-    drawn = RichTable(
-        title=plain_text(table.caption),
-        title_justify="left",
-        caption=plain_text(" ".join(table.notes)) if table.notes else None,
-        caption_justify="left",
-    )
+    notes = [plain_text(" ".join(table.notes), "dim")] if table.notes else []
+    return Group(plain_text(table.caption, "italic"), _draw_rows(table), *notes)
+
+
+def _draw_rows(table: Table) -> RichTable:
+    drawn = RichTable()
     labels = [_with_unit(row.label, row.unit) for group in table.groups for row in group.rows]
     drawn.add_column(
         plain_text(table.corner),

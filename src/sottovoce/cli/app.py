@@ -23,24 +23,24 @@ from sottovoce.cli.interrupts import (
 from sottovoce.errors import MissingCommandError, OutOfMemoryError, SottovoceError
 from sottovoce.machine.os_errors import translate_os_error
 
-COMMANDS = (
-    "optimize",
-    "search",
-    "calibrate",
-    "quantize",
-    "sensitivity",
-    "benchmark",
-    "bundle",
-    "verify",
-    "transcribe",
-    "gate",
-    "compare",
-    "history",
-    "report",
-    "inspect",
-    "demo",
-)
-"""Modules of `commands` with a function of the same name, in the order of the help."""
+COMMANDS = {
+    "optimize": "run",
+    "search": "run",
+    "calibrate": "run",
+    "quantize": "run",
+    "sensitivity": "run",
+    "benchmark": "results",
+    "bundle": "device",
+    "verify": "device",
+    "transcribe": "device",
+    "gate": "results",
+    "compare": "results",
+    "history": "results",
+    "report": "results",
+    "inspect": "run",
+    "demo": "run",
+}
+"""Folders of `commands` with a module and function of the command's name, in the order of the help."""
 
 _ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -95,13 +95,13 @@ def configure(
     context.obj = Session(terminal=terminal)
 
 
-def _register(name: str) -> None:
+def _register(name: str, folder: str) -> None:
     """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
-    module = f"sottovoce.cli.commands.{name}"
+    module = f"sottovoce.cli.commands.{folder}.{name}"
     try:
         app.command()(getattr(import_module(module), name))
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if not f"{module}.".startswith(f"{error.name}."):
             raise
 
         @app.command(name, hidden=True, add_help_option=False, context_settings=_ANY_ARGUMENTS)
@@ -109,8 +109,8 @@ def _register(name: str) -> None:
             raise MissingCommandError(name)
 
 
-for _name in COMMANDS:
-    _register(_name)
+for _name, _folder in COMMANDS.items():
+    _register(_name, _folder)
 
 
 def main() -> None:

@@ -96,8 +96,12 @@ def main() -> None:
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--limit", type=int, default=200, help="clips")
     arguments = parser.parse_args()
-    clips = filter_clips(read_speech(arguments.manifest), [f"split={arguments.split}", *arguments.where]).clips
-    recordings = list(join(load_clips(clips, wanted=min(arguments.limit, len(clips)), max_clip_s=None).loaded))
+    clips = filter_clips(
+        read_speech(arguments.manifest), [f"split={arguments.split}", *arguments.where]
+    ).clips
+    recordings = list(
+        join(load_clips(clips, wanted=min(arguments.limit, len(clips)), max_clip_s=None).loaded)
+    )
     words = np.array([len(each.text.split()) for each in recordings], dtype=float)
     minutes = sum(len(each.wave) for each in recordings) / SAMPLE_RATE_HZ / 60
     print(f"{len(recordings)} recordings, {minutes:.1f} min, {words.sum():.0f} words")

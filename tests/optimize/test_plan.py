@@ -77,7 +77,7 @@ def with_all(speech: ClipSet, **changes: object) -> ClipSet:
         ({"duration_s": 31.0}, "mixed has no calibration clip of at most 30 s"),
         (
             {"audio": Path("nowhere") / "a.wav"},
-            "tone-.. does not exist; none of 12 calibration clips of mixed is there",
+            "tone-.. does not exist; none of the 12 calibration clips of mixed exists",
         ),
     ],
 )

@@ -254,7 +254,7 @@ def test_fewer_int8_weights_than_the_recipe_implies_are_an_error(baseline: Path,
 def test_a_file_larger_than_its_types_imply_is_an_error() -> None:
     count = Int8Count(weights=1, activations=1, weighted=1, float_bytes_fp16=1000, int8_bytes=1000)
     check_size(Component.ENCODER, 2050, count)
-    with pytest.raises(StageError, match="something was written in float32"):
+    with pytest.raises(StageError, match="some weights were written in float32"):
         check_size(Component.ENCODER, 3000, count)
 
 

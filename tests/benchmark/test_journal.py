@@ -88,7 +88,7 @@ def test_a_restart_forgets(journal: Journal) -> None:
 
 def test_a_damaged_journal_is_told(journal: Journal) -> None:
     (journal.folder / BLOCKS_NAME).write_text("{}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="damaged; start anew with --restart"):
+    with pytest.raises(InputError, match=r"damaged .*; start anew with --restart"):
         journal.begin(SETTINGS, anew=False)
 
 

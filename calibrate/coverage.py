@@ -52,28 +52,21 @@ class Finding(Document):
     text: str
 
 
-class Fingerprint(Document):
-    """The properties by which clips are compared."""
-
-    clip_id: str = Field(description="Unique in its speech set only.")
-    speaker: str | None = Field(description="SOURCE/SPEAKER; null where the speaker is unknown.")
-    audio_sha256: str | None = Field(
-        description="Of the decoded samples, float32, 16 kHz; null where the clip cannot have the audio of a calibration clip."
-    )
-    text_sha256: str | None = Field(
-        description="Of the normalized reference; null where it is unknown or short."
-    )
-
-
-class RecordedClip(Fingerprint):
+class RecordedClip(Document):
     """One recorded clip, a line of `clips.jsonl` in the record."""
 
+    clip_id: str
     language: str | None
+    speaker: str | None = Field(description="SOURCE/SPEAKER; null where the speaker is unknown.")
     source: str | None
     audio_s: float
     loudness_dbfs: float = Field(description="RMS level; 0 is a full-scale square wave.")
     snr_db: float = Field(description="Estimate, see `estimate_snr_db`.")
     n_steps: int = Field(description="Calls of the decoder with past: tokens after the prompt.")
+    audio_sha256: str = Field(description="Of the decoded samples, float32, 16 kHz.")
+    text_sha256: str | None = Field(
+        description="Of the normalized reference; null where it is unknown or short."
+    )
 
 
 class Distribution(Document):

@@ -9,11 +9,12 @@ files, so that a record can be compared with any other speech set.
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.calibrate.coverage import Finding, Fingerprint, Topic
+from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import decode_audio, stated_duration_s
@@ -45,7 +46,25 @@ class Leaks(Document):
     same_text: tuple[Pair, ...]
 
 
-def find_leaks(calibration: Sequence[Fingerprint], evaluation: Sequence[Fingerprint], *, split: str) -> Leaks:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """The properties by which an evaluation clip is compared with recorded clips.
+
+    Attributes:
+        audio_sha256: hash of the decoded samples; None if the clip cannot have the audio of a recorded clip.
+        speaker: SOURCE/SPEAKER; None if unknown.
+        text_sha256: hash of the normalized reference; None if it is unknown or short.
+    """
+
+    clip_id: str
+    audio_sha256: str | None
+    speaker: str | None
+    text_sha256: str | None
+
+
+def find_leaks(
+    calibration: Sequence[RecordedClip | Fingerprint], evaluation: Sequence[Fingerprint], *, split: str
+) -> Leaks:
     """Pair each evaluation clip with the first calibration clip of the same audio, speaker or text."""
     return Leaks(
         split=split,
@@ -57,9 +76,9 @@ def find_leaks(calibration: Sequence[Fingerprint], evaluation: Sequence[Fingerpr
 
 
 def _pairs(
-    calibration: Sequence[Fingerprint],
+    calibration: Sequence[RecordedClip | Fingerprint],
     evaluation: Sequence[Fingerprint],
-    key: Callable[[Fingerprint], str | None],
+    key: Callable[[RecordedClip | Fingerprint], str | None],
 ) -> tuple[Pair, ...]:
     first: dict[str, str] = {}
     for clip in calibration:

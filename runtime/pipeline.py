@@ -163,7 +163,7 @@ class InferencePipeline:
             windows: in order of time, if segments are to be.
             context: of the transcription.
             stream: whose progress is reported.
-            has_speech: the windows were found by voice activity; else it is asked where their text is doubtful.
+            has_speech: the windows were found by voice activity; else those with a doubtful text are checked by it.
         """
         prompt = self._prompt(context, context.hotwords + context.initial_prompt)
         size = context.options.batch_size

@@ -9,7 +9,7 @@ from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import WindowDecoder
 from sottovoce.runtime.model.base import DecoderModel, EncoderModel
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import SilenceStates
+from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder_model, load_encoder_model
 from sottovoce.runtime.model.openvino.memory import give_back_freed
@@ -43,7 +43,7 @@ class Model:
         decoder: DecoderModel,
         tokenizer: WhisperTokenizer,
         *,
-        padding: SilenceStates | None = None,
+        padding: PaddingStates | None = None,
         alignment: AlignmentGraph | None = None,
     ) -> None:
         self.encoder = encoder
@@ -96,7 +96,7 @@ def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | 
             encoder.result(),
             decoder.result(),
             tokenizer,
-            padding=SilenceStates.load(folder),
+            padding=PaddingStates.load(folder),
             alignment=alignment,
         )
     give_back_freed()

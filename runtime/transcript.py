@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Task(StrEnum):
-    """What the decoder is asked for."""
+    """What the text is to be."""
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
@@ -54,7 +54,7 @@ class Segment:
         no_speech_probability: of the no-speech token at the start, 0 to 1.
         compression_ratio: bytes of the text by its bytes under zlib; over 2.4 it repeats itself.
         temperature: 0 for greedy or beam search.
-        words: empty unless asked for.
+        words: empty without `word_timestamps`.
     """
 
     start_s: float

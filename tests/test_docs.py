@@ -100,7 +100,7 @@ def keys_of(model: Model, prefix: str = "") -> Iterator[Key]:
         nested = nested_in(field.annotation, path)
         if nested is not None and model is not ComponentSpecs:
             yield from keys_of(*nested)
-    if model is ComponentSpecs:  # three components of one kind: told once
+    if model is ComponentSpecs:  # three components of one kind are described once
         kinds_of_component = {field.annotation for field in model.model_fields.values()}
         assert kinds_of_component == {ComponentQuantization}
         yield from keys_of(ComponentQuantization, f"{prefix}<component>.")
@@ -178,7 +178,7 @@ def test_reference_lists_every_key_with_its_type(table: Table) -> None:
     assert all(row[-1] for row in rows), "each key has a meaning"
 
 
-def test_recipe_reference_tells_every_default() -> None:
+def test_recipe_reference_lists_every_default() -> None:
     rows = rows_of(section((REFERENCE / "recipe.md").read_text(encoding="utf-8"), "Keys"))
     assert {row[0].strip("`"): row[2] for row in rows} == {key.path: key.default for key in keys_of(Recipe)}
 
@@ -188,17 +188,17 @@ def test_recipe_reference_names_every_ready_recipe() -> None:
     assert {row[0].strip("`") for row in rows} == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 
-def test_every_extra_is_told() -> None:
+def test_every_extra_is_listed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     rows = rows_of((REFERENCE / "extras.md").read_text(encoding="utf-8"))
     assert {row[0].strip("`") for row in rows} == set(project["optional-dependencies"])
 
 
-def test_transcript_reference_tells_every_option_with_its_default() -> None:
+def test_transcript_reference_lists_every_option_with_its_default() -> None:
     rows = rows_of(section((REFERENCE / "transcript.md").read_text(encoding="utf-8"), "From Python"))
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows}
     options = {field.name: field.default for field in dataclasses.fields(TranscribeOptions)}
-    assert told == {
+    assert documented == {
         name: f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
         for name, default in options.items()
     }

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
+from sottovoce.runtime.audio.constants import WINDOW_SAMPLES
 from sottovoce.runtime.model.compute import ComputeSpec
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ class SupportsBatches(Protocol):
 
 def is_long(wave: "Wave") -> bool:
     """Whether a wave takes several windows."""
-    return len(wave) > WINDOW_S * SAMPLE_RATE_HZ
+    return len(wave) > WINDOW_SAMPLES
 
 
 def group_by_language(

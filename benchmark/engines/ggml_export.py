@@ -14,7 +14,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.benchmark.engines.whisper_cpp import GgmlType
 from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import Vocabulary
 
@@ -34,10 +33,12 @@ N_FREQUENCIES = 201
 MATRIX_RANK = 2
 
 
-FILE_TYPES: Mapping[GgmlType, int] = {GgmlType.F16: 1, GgmlType.Q8_0: 7}
+F16, Q8_0 = "f16", "q8_0"
+
+FILE_TYPES = {F16: 1, Q8_0: 7}
 """`ggml_ftype`: the type of most weights of a file."""
 
-TENSOR_TYPES: Mapping[str, int] = {"f32": 0, GgmlType.F16: 1, GgmlType.Q8_0: 8}
+TENSOR_TYPES = {"f32": 0, F16: 1, Q8_0: 8}
 """`ggml_type`: the type of one tensor."""
 
 PLAIN = ("encoder.positional_embedding", "decoder.positional_embedding")
@@ -65,7 +66,7 @@ NAMES: tuple[tuple[str, str], ...] = (
 """From Hugging Face's names to OpenAI's, which whisper.cpp uses."""
 
 
-def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
+def export_ggml(checkpoint: Path, into: Path, kind: str) -> None:
     """Convert a Hugging Face checkpoint to one file, with most matrices in a type.
 
     Raises:
@@ -87,8 +88,8 @@ def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
             _write_tensor(file, name, values, kind)
 
 
-def _write_settings(file: IO[bytes], config: Any, kind: GgmlType) -> None:
-    version = 0 if kind is GgmlType.F16 else QUANTIZATION_VERSION * VERSION_FACTOR
+def _write_settings(file: IO[bytes], config: Any, kind: str) -> None:
+    version = 0 if kind == F16 else QUANTIZATION_VERSION * VERSION_FACTOR
     settings = (
         MAGIC,
         config.vocab_size,
@@ -142,7 +143,7 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind: GgmlType) -> None:
+def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind: str) -> None:
     shaped = values[:, None] if re.fullmatch(r"encoder\.conv[12]\.bias", name) else values
     stored, data = _stored(name, shaped, kind)
     encoded = name.encode()
@@ -151,15 +152,15 @@ def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind:
     file.write(struct.pack(f"<{len(head)}i", *head) + encoded + data)
 
 
-def _stored(name: str, values: NDArray[np.float32], kind: GgmlType) -> tuple[str, bytes]:
+def _stored(name: str, values: NDArray[np.float32], kind: str) -> tuple[str, bytes]:
     """Return the type that a tensor is stored in, and its bytes."""
     if values.ndim < MATRIX_RANK or name in PLAIN or values.shape[-1] == 1:
         return "f32", np.ascontiguousarray(values, dtype="<f4").tobytes()
-    if kind is GgmlType.F16 or values.ndim > MATRIX_RANK:
-        return GgmlType.F16, np.ascontiguousarray(values, dtype="<f2").tobytes()
+    if kind == F16 or values.ndim > MATRIX_RANK:
+        return F16, np.ascontiguousarray(values, dtype="<f2").tobytes()
     from gguf import GGMLQuantizationType, quants
 
     try:
-        return GgmlType.Q8_0, quants.quantize(values, GGMLQuantizationType.Q8_0).tobytes()
+        return Q8_0, quants.quantize(values, GGMLQuantizationType.Q8_0).tobytes()
     except quants.QuantError as cause:
         raise InputError(f"{name} cannot be stored in q8_0: {cause}") from cause

@@ -84,7 +84,7 @@ class WhisperCppEngine(ConvertingEngine):
         """Convert a checkpoint to a ggml file."""
         from sottovoce.benchmark.engines.ggml_export import export_ggml
 
-        export_ggml(checkpoint, into / FILE_NAME, GgmlType(kind))
+        export_ggml(checkpoint, into / FILE_NAME, kind)
 
     @classmethod
     def import_libraries(cls, folder: Path) -> None:  # noqa: ARG003 - the same for every variant

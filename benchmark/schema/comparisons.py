@@ -123,4 +123,4 @@ class PeerComparison(Document):
     subject: str
     peer: str
     speedup: Interval = Field(description="Total time of the peer divided by the subject's.")
-    wer_delta: Interval = Field(description="Subject minus peer, a fraction.")
+    wer_delta: Interval = Field(description="Of the subject minus that of the peer, a fraction.")

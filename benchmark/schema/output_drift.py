@@ -1,4 +1,4 @@
-"""Output drift: changes of the output besides word errors, in tokens, languages, word times, lengths and hallucinations."""
+"""Output drift: changes in tokens, languages, word times, lengths and hallucinations, which word errors do not show."""
 
 from pydantic import Field
 

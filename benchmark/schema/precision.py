@@ -36,5 +36,5 @@ class Precision(Document):
 
     @property
     def summary(self) -> str:
-        """The label; `as asked` follows it where it cannot be read back."""
-        return self.label if self.components else f"{self.label}, as asked"
+        """The label; `as requested` follows it where it cannot be read back."""
+        return self.label if self.components else f"{self.label}, as requested"

@@ -24,7 +24,7 @@ from sottovoce.optimize.openvino.padding_states import (
 )
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_POSITIONS
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.model.elastic import NO_POSITION, SilenceStates, plan_window
+from sottovoce.runtime.model.elastic import NO_POSITION, PaddingStates, plan_window
 from sottovoce.terms import ElasticSpec
 
 TABLE_RANK = 3
@@ -184,7 +184,7 @@ def _cut(features: Features, spec: ElasticSpec) -> Features:
 def save_padding_states(folder: Path, spec: ElasticSpec, padding: PaddingMeans) -> None:
     """Write the states that the decoder attends to after the speech into the folder of a variant."""
     if spec.silence_centroids is None:
-        SilenceStates.save(folder, spec, padding.states.astype(np.float16))
+        PaddingStates.save(folder, spec, padding.states.astype(np.float16))
         return
     clusters = cluster(padding.states, spec.silence_centroids)
-    SilenceStates.save(folder, spec, clusters.means(padding.states).astype(np.float16), clusters.labels)
+    PaddingStates.save(folder, spec, clusters.means(padding.states).astype(np.float16), clusters.labels)

@@ -11,7 +11,7 @@ from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
 from sottovoce.runtime.audio.features import Features, log_mel
 from sottovoce.runtime.model.base import Decoder, Encoded, EncoderGraph
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import ElasticPlan, SilenceStates
+from sottovoce.runtime.model.elastic import ElasticPlan, PaddingStates
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import component_path, components_of
 from sottovoce.runtime.model.load import compile_decoder
@@ -21,7 +21,7 @@ from sottovoce.terms import Component
 class CachingEncoder(Encoder):
     """An encoder that caches its outputs, since the clips are the same for each block."""
 
-    def __init__(self, graph: EncoderGraph, silence: SilenceStates | None) -> None:
+    def __init__(self, graph: EncoderGraph, silence: PaddingStates | None) -> None:
         super().__init__(graph, silence)
         self._cache: dict[bytes, Encoded] = {}
 

@@ -82,11 +82,11 @@ class SpecialTokens:
     suppressed_at_start: Tokens
 
     def ends_in_pair(self, tokens: Tokens) -> bool:
-        """Tell whether tokens end with two timestamps: a segment ends, and one starts that they do not show."""
+        """Return whether tokens end with two timestamps: another segment starts, whose text they do not have."""
         return len(tokens) > 1 and min(tokens[-2:]) >= self.first_timestamp
 
     def takes_many_tokens(self, prompt: Tokens) -> bool:
-        """Tell whether a prompt asks for a language of many tokens."""
+        """Return whether a prompt has a language of many tokens."""
         return any(self.languages.get(code) in prompt for code in LANGUAGES_OF_MANY_TOKENS)
 
 
@@ -97,7 +97,7 @@ def with_room(hotwords: Tokens, text: Tokens) -> Tokens:
 
 
 class Vocabulary:
-    """Tokens to text: a table, where the library `tokenizers` takes 0.1 s more to load what only the way back needs."""
+    """Tokens to text, from a table: the library `tokenizers`, which only text to tokens needs, takes 0.1 s more to load."""
 
     def __init__(self, tokens: Iterable[tuple[str, int]], special: frozenset[str]) -> None:
         """Take the tokens.
@@ -118,11 +118,15 @@ class Vocabulary:
         Raises:
             InputError: it is no Whisper's.
         """
-        told = json.loads(path.read_bytes())
-        if told["decoder"]["type"] != BYTE_LEVEL:
-            raise InputError(f"the tokenizer decodes with {told['decoder']['type']}: this is no Whisper's")
-        added = told["added_tokens"]
-        tokens = chain(told["model"]["vocab"].items(), ((token["content"], token["id"]) for token in added))
+        document = json.loads(path.read_bytes())
+        if document["decoder"]["type"] != BYTE_LEVEL:
+            raise InputError(
+                f"the tokenizer decodes with {document['decoder']['type']}: this is no Whisper's"
+            )
+        added = document["added_tokens"]
+        tokens = chain(
+            document["model"]["vocab"].items(), ((token["content"], token["id"]) for token in added)
+        )
         return cls(tokens, frozenset(token["content"] for token in added if token["special"]))
 
     def id_of(self, *names: str) -> int:

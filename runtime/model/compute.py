@@ -1,4 +1,4 @@
-"""What a model computes in: told to OpenVINO, and read back from it."""
+"""The precision that a model computes in: set in OpenVINO, and read back from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,14 +49,14 @@ class ComputeSpec:
     threads: int = field(default_factory=usable_cores)
 
     @classmethod
-    def from_simple(cls, told: Mapping[str, Any]) -> "ComputeSpec":
+    def from_simple(cls, values: Mapping[str, Any]) -> "ComputeSpec":
         """Read what `dataclasses.asdict` gives, as JSON has it: precisions by their names."""
-        kv_cache = told["kv_cache_precision"]
+        kv_cache = values["kv_cache_precision"]
         return cls(
-            precision=InferencePrecision(told["precision"]),
-            dynamic_quantization_group_size=told["dynamic_quantization_group_size"],
+            precision=InferencePrecision(values["precision"]),
+            dynamic_quantization_group_size=values["dynamic_quantization_group_size"],
             kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
-            threads=told["threads"],
+            threads=values["threads"],
         )
 
     def properties(self) -> dict[str, str]:
@@ -72,7 +72,7 @@ class ComputeSpec:
 
 
 def usable_precision(precision: InferencePrecision) -> InferencePrecision:
-    """Return what float nodes really compute in when asked for a precision: f32 where the CPU lacks it."""
+    """Return what float nodes compute in when a precision is set: f32 where the CPU lacks it."""
     import openvino
 
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -88,12 +88,12 @@ def computing_nodes(compiled: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
-        if str(_told(info, "layerType")) in COMPUTING_OPERATIONS:
-            precision = str(_told(info, "runtimePrecision"))
+        if str(_rt_value(info, "layerType")) in COMPUTING_OPERATIONS:
+            precision = str(_rt_value(info, "runtimePrecision"))
             counts[precision] = counts.get(precision, 0) + 1
     return dict(sorted(counts.items()))
 
 
-def _told(info: Any, key: str) -> Any:
+def _rt_value(info: Any, key: str) -> Any:
     value = info[key] if key in info else ""  # noqa: SIM401 - an OVDict has no get
     return getattr(value, "value", value)

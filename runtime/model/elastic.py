@@ -88,7 +88,7 @@ def _rounded_up(number: int, bucket: int) -> int:
 FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_silent=0)
 
 
-class SilenceStates:
+class PaddingStates:
     """Encoder states of the positions behind the speech, or centroids of them."""
 
     def __init__(
@@ -99,7 +99,7 @@ class SilenceStates:
         self._kinds = kinds
 
     @classmethod
-    def load(cls, folder: Path) -> "SilenceStates | None":
+    def load(cls, folder: Path) -> "PaddingStates | None":
         """Read a variant's silence states; None where the variant is not elastic.
 
         Raises:
@@ -140,8 +140,8 @@ class SilenceStates:
         """
         from safetensors.numpy import save
 
-        told = {name: getattr(spec, name) for name in ElasticSpec.__slots__}
-        facts = {name: repr(value) for name, value in told.items() if value is not None}
+        values = {name: getattr(spec, name) for name in ElasticSpec.__slots__}
+        facts = {name: repr(value) for name, value in values.items() if value is not None}
         arrays = {"states": states} if kinds is None else {"states": states, "kinds": kinds}
         (folder / SILENCE_NAME).write_bytes(save(arrays, metadata=facts))
 
@@ -153,8 +153,8 @@ class SilenceStates:
             plan: where the encoded positions end and how much follows.
         """
         if self._kinds is None:
-            n_heard = plan.n_positions + plan.n_silent
-            return Encoded(_joined(encoded, self._states[plan.n_positions : n_heard]))
+            end = plan.n_positions + plan.n_silent
+            return Encoded(_joined(encoded, self._states[plan.n_positions : end]))
         nothing = np.zeros((plan.n_silent, self._states.shape[1]), dtype=self._states.dtype)
         states = _joined(encoded, np.concatenate([nothing, self._states]))
         return Encoded(states, _log_counts(plan, self._kinds, len(self._states))[None])

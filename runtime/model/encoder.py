@@ -5,33 +5,33 @@ from pathlib import Path
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.model.base import Encoded, EncoderGraph, States
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan, SilenceStates, plan_window
+from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan, PaddingStates, plan_window
 from sottovoce.runtime.model.load import load_encoder_graph
 
 
 class Encoder:
     """A variant's encoder for one stream, elastic where the variant has states of padding."""
 
-    def __init__(self, graph: EncoderGraph, silence: SilenceStates | None) -> None:
+    def __init__(self, graph: EncoderGraph, padding: PaddingStates | None) -> None:
         self._graph = graph
-        self._silence = silence
+        self._padding = padding
         self.n_mels = graph.n_mels
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec) -> "Encoder":
         """Load a variant's encoder."""
-        return cls(load_encoder_graph(folder, compute), SilenceStates.load(folder))
+        return cls(load_encoder_graph(folder, compute), PaddingStates.load(folder))
 
     @property
     def is_elastic(self) -> bool:
         """Whether it encodes the speech of a window only."""
-        return self._silence is not None
+        return self._padding is not None
 
     def plan(self, n_samples: int, *, is_alone: bool = True) -> ElasticPlan:
         """Plan the encoding of a clip of at most 30 s, decoded alone or with others."""
-        if self._silence is None:
+        if self._padding is None:
             return FULL_WINDOW
-        return plan_window(n_samples, self._silence.spec, is_alone=is_alone)
+        return plan_window(n_samples, self._padding.spec, is_alone=is_alone)
 
     def encode(self, features: Features, plan: ElasticPlan) -> Encoded:
         """Encode a window.
@@ -56,6 +56,6 @@ class Encoder:
             states: float32, shape (1, plan.n_positions, d_model).
             plan: what `plan` gave.
         """
-        if self._silence is None:
+        if self._padding is None:
             return Encoded(states.copy())
-        return self._silence.behind(states, plan)
+        return self._padding.behind(states, plan)

@@ -47,12 +47,12 @@ def components_of(folder: Path) -> tuple[Component, ...]:
 
 
 def format_of(folder: Path) -> Format:
-    """Tell a variant's format by its files; a folder with no model of another format counts as OpenVINO."""
+    """Return a variant's format by its files; a folder with no model of another format counts as OpenVINO."""
     if onnx_path(folder, Component.ENCODER).is_file():
         return Format.ONNX
     return Format.CTRANSLATE2 if (folder / CTRANSLATE2_FILE).is_file() else Format.OPENVINO
 
 
 def layout_of(folder: Path) -> Layout:
-    """Tell a variant's layout by its files; CTranslate2 keeps keys and values inside, as the stateful one does."""
+    """Return a variant's layout by its files; CTranslate2 keeps keys and values inside, as the stateful one does."""
     return Layout.STATELESS if Component.DECODER_WITH_PAST in components_of(folder) else Layout.STATEFUL

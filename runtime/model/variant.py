@@ -83,9 +83,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as cause:
         raise InputError(f"{path} cannot be read ({cause}); make the variant again") from cause
-    if not isinstance(told, dict):
+    if not isinstance(manifest, dict):
         raise InputError(f"{path} is no manifest; make the variant again")
-    return told
+    return manifest

@@ -259,7 +259,7 @@ def test_impossible_batch_sizes_are_refused_at_once(
         measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
 
 
-def test_the_terminal_shows_noise_batches_and_absent_engines(
+def test_the_terminal_shows_noise_batches_threads_and_skipped_engines(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))

@@ -11,8 +11,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.coverage import Fingerprint
 from sottovoce.calibrate.leaks import (
+    Fingerprint,
     describe_leaks,
     find_leaks,
     fingerprint_evaluation,

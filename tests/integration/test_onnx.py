@@ -86,7 +86,9 @@ def test_both_formats_transcribe_alike(tiny_run: Path, fp32: Path, clips: list[t
         assert found == expected != ""
 
 
-def test_int8_hears_what_float_hears(fp32: Path, int8: Path, clips: list[tuple[Clip, Wave]]) -> None:
+def test_int8_transcribes_what_float_transcribes(
+    fp32: Path, int8: Path, clips: list[tuple[Clip, Wave]]
+) -> None:
     references = [normalize(clip.text or "", "en") for clip, _ in clips]
     errors = []
     for folder in (fp32, int8):

@@ -77,7 +77,7 @@ def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
         assert tokens == expected.generate(expected.features(wave), None), clip.clip_id
 
 
-def test_the_elastic_variant_hears_what_fp32_hears(
+def test_the_elastic_variant_transcribes_what_fp32_transcribes(
     tiny_run: Path, fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
 ) -> None:
     references = [clip.text or "" for clip, _ in demo_clips]
@@ -113,8 +113,8 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
     paths = [clip.audio for clip in clips if isinstance(clip.audio, Path)]
     assert len(paths) == len(clips) == 6
     with_captions, paths = paths[:2], paths[:4]
-    for kind, asked in (("srt", with_captions), ("vtt", with_captions), ("json", paths)):
-        command("transcribe", fast_run, *asked, "--format", kind, "--output-dir", tmp_path)
+    for kind, files in (("srt", with_captions), ("vtt", with_captions), ("json", paths)):
+        command("transcribe", fast_run, *files, "--format", kind, "--output-dir", tmp_path)
     texts = [
         json.loads((tmp_path / f"{path.stem}.json").read_text(encoding="utf-8"))["text"] for path in paths
     ]
@@ -131,7 +131,7 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
     assert wer([clip.text or "" for clip in clips[:4]], texts) < 0.07
 
 
-def test_clips_of_several_speakers_in_one_recording_are_all_heard(
+def test_clips_of_several_speakers_in_one_recording_are_all_transcribed(
     fast: Transcriber, real_speech: Path
 ) -> None:
     """Without timestamps Whisper at times takes the pause behind a speaker for the end, or skips the next: 19 % WER."""

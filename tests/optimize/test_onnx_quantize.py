@@ -23,7 +23,7 @@ from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, load
-from sottovoce.runtime.model.elastic import SILENCE_NAME, SilenceStates
+from sottovoce.runtime.model.elastic import SILENCE_NAME, PaddingStates
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 from tests.support.tones import tone
@@ -223,7 +223,7 @@ def test_an_int8_variant_is_made_and_transcribes(
     ]
     for component in (Component.DECODER, Component.DECODER_WITH_PAST):
         assert size_bytes(onnx_path(into, component)) < 0.5 * size_bytes(onnx_path(tiny_onnx, component))
-    loaded = SilenceStates.load(into)
+    loaded = PaddingStates.load(into)
     assert loaded is not None
     assert (into / SILENCE_NAME).stat().st_size > 1500 * 64 * 2
     options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)

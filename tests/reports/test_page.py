@@ -155,7 +155,7 @@ def test_other_engines_have_a_section_where_they_were_measured(
     assert "Against other engines" not in page.words
     found = Page(render(with_peers(results), rows)).words
     assert "Against other engines" in found
-    assert "faster-whisper:int8 int8_float32, as asked 2.31 2.20 to 2.42" in found
+    assert "faster-whisper:int8 int8_float32, as requested 2.31 2.20 to 2.42" in found
 
 
 def test_cold_starts_and_the_roofline_are_shown_where_they_were_measured(

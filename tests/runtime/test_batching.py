@@ -38,16 +38,16 @@ def test_each_clip_says_what_it_says_alone_in_the_order_given(transcriber: Trans
 
 def test_languages_are_detected_clip_by_clip(transcriber: Transcriber) -> None:
     waves = [tone(1.0, pitch_hz=300.0), tone(3.0, pitch_hz=3000.0)]
-    told = transcriber.transcribe_batch(waves, TranscribeOptions(temperature=0.0))
-    assert [transcript.language for transcript in told] == [
+    transcripts = transcriber.transcribe_batch(waves, TranscribeOptions(temperature=0.0))
+    assert [transcript.language for transcript in transcripts] == [
         transcriber.detect_language(wave).language for wave in waves
     ]
 
 
 def test_silence_among_the_clips_stays_empty(transcriber: Transcriber) -> None:
     silence = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
-    told = transcriber.transcribe_batch([silence, tone(2.0), silence[:10]], GREEDY)
-    assert [bool(transcript.text) for transcript in told] == [False, True, False]
+    transcripts = transcriber.transcribe_batch([silence, tone(2.0), silence[:10]], GREEDY)
+    assert [bool(transcript.text) for transcript in transcripts] == [False, True, False]
     assert transcriber.transcribe_batch([], GREEDY) == ()
 
 

@@ -54,8 +54,8 @@ def test_every_type_loads_and_transcribes(
 
 
 def test_a_transcript_has_all_that_another_variant_s_has(int8: Transcriber) -> None:
-    told: list[float] = []
-    transcript = int8.transcribe(tone(3.0), GREEDY, progress=told.append)
+    done: list[float] = []
+    transcript = int8.transcribe(tone(3.0), GREEDY, progress=done.append)
     assert transcript.duration_s == pytest.approx(3.0)
     assert (transcript.language, transcript.language_probability) == ("en", 1.0)
     assert transcript.text
@@ -64,7 +64,7 @@ def test_a_transcript_has_all_that_another_variant_s_has(int8: Transcriber) -> N
     assert all(segment.text == segment.text.strip() for segment in transcript.segments)
     assert {Phase.FEATURES, Phase.ENCODER} <= set(transcript.timings.phase_s)
     assert transcript.timings.calls[Phase.ENCODER] == 1
-    assert told[-1] == pytest.approx(3.0)
+    assert done[-1] == pytest.approx(3.0)
 
 
 def test_words_have_places_inside_their_segments(int8: Transcriber) -> None:
@@ -149,7 +149,7 @@ print(sorted({"torch", "transformers", "onnx"} & set(sys.modules)))
 @pytest.mark.parametrize(
     ("kind", "label"), [(Ctranslate2Type.INT8, "int8_float32"), (Ctranslate2Type.FLOAT32, "float32")]
 )
-def test_engines_tell_what_the_variant_computes_in(
+def test_engines_report_what_the_variant_computes_in(
     converted: dict[Ctranslate2Type, Path], engine: str, kind: Ctranslate2Type, label: str
 ) -> None:
     spec = EngineSpec(engine=engine, variant=kind, folder=converted[kind], compute=ComputeSpec(threads=1))

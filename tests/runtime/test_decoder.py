@@ -45,7 +45,7 @@ def test_the_split_decoder_gives_the_logits_of_the_whole_one(tiny_run: Path, nam
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
-def test_logits_are_given_for_the_tokens_that_are_asked_for(tiny_run: Path, name: str) -> None:
+def test_logits_are_given_for_the_tokens_in_at(tiny_run: Path, name: str) -> None:
     decoder = load_decoder(tiny_run / name, ComputeSpec())
     given, tokens = states(), np.array([[5, 6, 7, 8]])
     decoder.start(Encoded(given))
@@ -155,7 +155,7 @@ def counted() -> Encoded:
     return Encoded(given, np.log(COUNTS).astype(np.float32))
 
 
-def test_a_state_that_stands_for_many_positions_is_heard_as_often(tiny_run: Path) -> None:
+def test_a_state_that_stands_for_many_positions_counts_as_often(tiny_run: Path) -> None:
     decoder = load_decoder(tiny_run / "fp32-stateful", ComputeSpec())
     decoder.start(counted())
     found = [decoder.run(np.array([tokens, tokens])).copy() for tokens in TOKENS]
@@ -165,17 +165,17 @@ def test_a_state_that_stands_for_many_positions_is_heard_as_often(tiny_run: Path
             np.testing.assert_allclose(decoder.run(np.array([step]))[0], logits[row], atol=2e-4)
 
 
-def test_a_state_that_stands_for_no_position_is_not_heard(tiny_run: Path) -> None:
+def test_a_state_that_stands_for_no_position_does_not_count(tiny_run: Path) -> None:
     decoder = load_decoder(tiny_run / "fp32-stateful", ComputeSpec())
-    heard = counted().row(0)
-    assert heard.log_counts is not None
+    counts = counted().row(0)
+    assert counts.log_counts is not None
     noise = np.random.default_rng(4).standard_normal((1, 4, 64)).astype(np.float32)
     nothing = np.full((1, 4), np.log(NO_POSITION), np.float32)
     padded = Encoded(
-        np.concatenate([heard.states, noise], axis=1), np.concatenate([heard.log_counts, nothing], axis=1)
+        np.concatenate([counts.states, noise], axis=1), np.concatenate([counts.log_counts, nothing], axis=1)
     )
     logits = []
-    for encoded in (heard, padded):
+    for encoded in (counts, padded):
         decoder.start(encoded)
         logits.append(decoder.run(np.array([[5, 6, 7]])).copy())
     np.testing.assert_allclose(logits[1], logits[0], atol=2e-4)

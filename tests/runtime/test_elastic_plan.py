@@ -14,7 +14,7 @@ from sottovoce.runtime.model.elastic import (
     FULL_WINDOW,
     SILENCE_NAME,
     ElasticPlan,
-    SilenceStates,
+    PaddingStates,
     n_stored,
     plan_window,
 )
@@ -41,9 +41,9 @@ def states() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
 
 
 @pytest.fixture
-def silence(tmp_path: Path) -> SilenceStates:
-    SilenceStates.save(tmp_path, SPEC, states())
-    loaded = SilenceStates.load(tmp_path)
+def silence(tmp_path: Path) -> PaddingStates:
+    PaddingStates.save(tmp_path, SPEC, states())
+    loaded = PaddingStates.load(tmp_path)
     assert loaded is not None
     return loaded
 
@@ -96,7 +96,7 @@ def test_of_an_empty_clip_the_margin_is_encoded() -> None:
     assert plan_window(0, SPEC) == ElasticPlan(n_frames=50, n_positions=25, n_silent=100)
 
 
-def test_silence_states_come_back_from_disk(silence: SilenceStates) -> None:
+def test_silence_states_come_back_from_disk(silence: PaddingStates) -> None:
     assert silence.spec == SPEC
     whole = ElasticPlan(n_frames=0, n_positions=0, n_silent=WINDOW_POSITIONS)
     behind = silence.behind(np.zeros((1, 0, WIDTH), np.float32), whole)
@@ -106,21 +106,21 @@ def test_silence_states_come_back_from_disk(silence: SilenceStates) -> None:
 @given(spec=SPECS)
 def test_settings_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, spec: ElasticSpec) -> None:
     folder = tmp_path_factory.getbasetemp()
-    SilenceStates.save(folder, spec, states())
-    loaded = SilenceStates.load(folder)
+    PaddingStates.save(folder, spec, states())
+    loaded = PaddingStates.load(folder)
     assert loaded is not None
     assert loaded.spec == spec
 
 
-def test_silence_follows_the_speech(silence: SilenceStates) -> None:
+def test_silence_follows_the_speech(silence: PaddingStates) -> None:
     plan = plan_window(48000, SPEC)
     encoded = np.full((1, plan.n_positions, WIDTH), 7, dtype=np.float32)
-    heard = silence.behind(encoded, plan)
-    assert heard.log_counts is None
-    assert heard.states.shape == (1, plan.n_positions + plan.n_silent, WIDTH)
-    assert heard.states.dtype == np.float32
-    np.testing.assert_array_equal(heard.states[:, : plan.n_positions], encoded)
-    behind = heard.states[0, plan.n_positions :]
+    padded = silence.behind(encoded, plan)
+    assert padded.log_counts is None
+    assert padded.states.shape == (1, plan.n_positions + plan.n_silent, WIDTH)
+    assert padded.states.dtype == np.float32
+    np.testing.assert_array_equal(padded.states[:, : plan.n_positions], encoded)
+    behind = padded.states[0, plan.n_positions :]
     assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_silent))
 
 
@@ -144,10 +144,10 @@ def kinds() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 @pytest.fixture
-def centroids(tmp_path: Path) -> SilenceStates:
+def centroids(tmp_path: Path) -> PaddingStates:
     table = np.arange(3 * WIDTH, dtype=np.float16).reshape(3, WIDTH)
-    SilenceStates.save(tmp_path, CENTROIDS, table, kinds())
-    loaded = SilenceStates.load(tmp_path)
+    PaddingStates.save(tmp_path, CENTROIDS, table, kinds())
+    loaded = PaddingStates.load(tmp_path)
     assert loaded is not None
     return loaded
 
@@ -155,57 +155,57 @@ def centroids(tmp_path: Path) -> SilenceStates:
 @pytest.mark.parametrize("n_samples", [0, 48_000, 160_000, 300_000, WINDOW_SAMPLES])
 @pytest.mark.parametrize("n_padded", [0, 1, 200])
 def test_with_centroids_a_window_weighs_thirty_seconds(
-    centroids: SilenceStates, n_samples: int, n_padded: int
+    centroids: PaddingStates, n_samples: int, n_padded: int
 ) -> None:
     plan = plan_window(n_samples, CENTROIDS)
     plan = plan.filled_to(plan.n_positions + n_padded)
     encoded = np.ones((1, plan.n_positions, WIDTH), dtype=np.float32)
-    heard = centroids.behind(encoded, plan)
-    assert heard.log_counts is not None
-    assert heard.log_counts.shape == heard.states.shape[:2]
-    assert heard.states.shape[1] == plan.n_positions + n_padded + n_stored(CENTROIDS)
-    counts = np.exp(heard.log_counts[0])
+    padded = centroids.behind(encoded, plan)
+    assert padded.log_counts is not None
+    assert padded.log_counts.shape == padded.states.shape[:2]
+    assert padded.states.shape[1] == plan.n_positions + n_padded + n_stored(CENTROIDS)
+    counts = np.exp(padded.log_counts[0])
     assert counts.sum() == pytest.approx(WINDOW_POSITIONS)
     np.testing.assert_array_equal(counts[: plan.n_positions], 1)
     assert counts[plan.n_positions : plan.n_positions + n_padded].sum() < 1e-20
 
 
-def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids: SilenceStates) -> None:
+def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids: PaddingStates) -> None:
     plan = plan_window(144_000, CENTROIDS)
     assert plan.n_positions == 500
-    heard = centroids.behind(np.ones((1, 500, WIDTH), dtype=np.float32), plan)
-    assert heard.log_counts is not None
-    np.testing.assert_allclose(np.exp(heard.log_counts[0, 500:]), [100, 800, 100], rtol=1e-5)
-    assert heard.states[0, 501].tolist() == [4, 5, 6, 7]
+    padded = centroids.behind(np.ones((1, 500, WIDTH), dtype=np.float32), plan)
+    assert padded.log_counts is not None
+    np.testing.assert_allclose(np.exp(padded.log_counts[0, 500:]), [100, 800, 100], rtol=1e-5)
+    assert padded.states[0, 501].tolist() == [4, 5, 6, 7]
 
 
-def test_a_file_of_tails_is_none_of_centroids(tmp_path: Path, centroids: SilenceStates) -> None:
+def test_a_file_of_tails_is_none_of_centroids(tmp_path: Path, centroids: PaddingStates) -> None:
     assert centroids.spec == CENTROIDS
-    SilenceStates.save(tmp_path, CENTROIDS, states(), kinds())
+    PaddingStates.save(tmp_path, CENTROIDS, states(), kinds())
     with pytest.raises(InputError, match="make the variant again"):
-        SilenceStates.load(tmp_path)
+        PaddingStates.load(tmp_path)
 
 
 @pytest.mark.parametrize("kinds_of", [kinds() + 1, kinds()[:100]])
-def test_kinds_that_no_centroid_stands_for_are_told(
+def test_kinds_that_no_centroid_stands_for_are_refused(
     tmp_path: Path, kinds_of: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 ) -> None:
-    SilenceStates.save(tmp_path, CENTROIDS, np.ones((3, WIDTH), dtype=np.float16), kinds_of)
+    PaddingStates.save(tmp_path, CENTROIDS, np.ones((3, WIDTH), dtype=np.float16), kinds_of)
     with pytest.raises(InputError, match=r"no state.*make the variant again"):
-        SilenceStates.load(tmp_path)
+        PaddingStates.load(tmp_path)
 
 
 def test_a_variant_without_silence_states_is_not_elastic(tmp_path: Path) -> None:
-    assert SilenceStates.load(tmp_path) is None
+    assert PaddingStates.load(tmp_path) is None
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 7, 40, 400])
-def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_bytes: int) -> None:
+def test_a_file_cut_short_is_refused(tmp_path: Path, silence: PaddingStates, kept_bytes: int) -> None:
     assert silence.spec == SPEC
     path = tmp_path / SILENCE_NAME
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(InputError, match=r"silence states.*make the variant again"):
-        SilenceStates.load(tmp_path)
+        PaddingStates.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,12 @@ def test_a_file_cut_short_is_told(tmp_path: Path, silence: SilenceStates, kept_b
         },
     ],
 )
-def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, str] | None) -> None:
+def test_a_file_without_its_settings_is_refused(tmp_path: Path, facts: dict[str, str] | None) -> None:
     from safetensors.numpy import save_file
 
     save_file({"states": states()}, tmp_path / SILENCE_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
-        SilenceStates.load(tmp_path)
+        PaddingStates.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_file_without_its_settings_is_told(tmp_path: Path, facts: dict[str, st
         {"states": states()[None].copy()},
     ],
 )
-def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
+def test_a_file_of_other_arrays_is_refused(tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     facts = {
@@ -252,4 +252,4 @@ def test_a_file_of_other_arrays_is_told(tmp_path: Path, tensors: dict[str, np.nd
     }
     save_file(tensors, tmp_path / SILENCE_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
-        SilenceStates.load(tmp_path)
+        PaddingStates.load(tmp_path)

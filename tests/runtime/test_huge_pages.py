@@ -30,12 +30,12 @@ def test_only_whole_huge_pages_of_own_memory_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("text", "expected"),
     [("always [madvise] never", True), ("[always] madvise never", True), ("always madvise [never]", False)],
 )
-def test_an_administrator_may_turn_them_off(tmp_path: Path, told: str, expected: bool) -> None:  # noqa: FBT001
+def test_an_administrator_may_turn_them_off(tmp_path: Path, text: str, expected: bool) -> None:  # noqa: FBT001
     setting = tmp_path / "enabled"
-    setting.write_text(told, encoding="ascii")
+    setting.write_text(text, encoding="ascii")
     assert is_allowed(setting) is expected
 
 

@@ -82,8 +82,8 @@ def expected(row: Row, generated: list[int], *, with_timestamps: bool) -> Row:
     scores = SuppressTokensLogitsProcessor(SPECIAL.suppressed)(ids, scores)
     if with_timestamps:
         scores = WhisperTimeStampLogitsProcessor(settings, begin_index=begin)(ids, scores)
-    told: Row = scores[0].numpy()
-    return told
+    filtered: Row = scores[0].numpy()
+    return filtered
 
 
 @given(seed=SEEDS, generated=st.lists(TEXT_TOKENS, max_size=5))

@@ -58,33 +58,33 @@ def test_pages_given_back_are_read_again_when_needed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".bin"])
-def test_a_missing_file_is_told(path: Path, suffix: str) -> None:
+def test_a_missing_file_is_refused(path: Path, suffix: str) -> None:
     path.with_suffix(suffix).unlink()
     with pytest.raises(InputError, match=r"graph\.xml.*make the variant again"):
         GraphFile(path)
 
 
-def test_empty_weights_are_told(path: Path) -> None:
+def test_empty_weights_are_refused(path: Path) -> None:
     path.with_suffix(".bin").write_bytes(b"")
     with pytest.raises(InputError, match="make the variant again"):
         GraphFile(path)
 
 
 @pytest.mark.parametrize("kept_bytes", [1000, WIDTH * WIDTH])
-def test_weights_cut_short_are_told(path: Path, kept_bytes: int) -> None:
+def test_weights_cut_short_are_refused(path: Path, kept_bytes: int) -> None:
     weights = path.with_suffix(".bin")
     weights.write_bytes(weights.read_bytes()[:kept_bytes])
     with pytest.raises(InputError, match="damaged"):
         GraphFile(path)
 
 
-def test_a_graph_that_is_none_is_told(path: Path) -> None:
+def test_a_graph_that_is_none_is_refused(path: Path) -> None:
     path.write_text("<net>")
     with pytest.raises(InputError, match="damaged"):
         GraphFile(path)
 
 
-def test_a_graph_that_openvino_does_not_know_is_told(path: Path) -> None:
+def test_a_graph_that_openvino_does_not_know_is_refused(path: Path) -> None:
     path.write_text("<net/>")
     file = GraphFile(path)
     with pytest.raises(InputError, match="damaged"):

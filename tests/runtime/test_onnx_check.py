@@ -111,7 +111,7 @@ def is_refused(path: Path) -> bool:
     try:
         check_onnx(path)
     except InputError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - whether it is refused is what is asked
+        assert "\n" not in str(error)  # noqa: PT017 - whether it is refused is the question
         return True
     return False
 
@@ -129,6 +129,6 @@ def test_an_empty_graph_is_refused(tmp_path: Path) -> None:
         check_onnx(tmp_path / "model.onnx")
 
 
-def test_a_missing_graph_is_told(tmp_path: Path) -> None:
+def test_a_missing_graph_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.onnx is not there; make the variant again"):
         check_onnx(tmp_path / "model.onnx")

@@ -29,12 +29,12 @@ def states(batch: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 @pytest.mark.parametrize("options", [GREEDY, replace(GREEDY, beam_size=3)], ids=["greedy", "beams"])
-def test_both_formats_say_the_same(tiny_onnx: Path, baseline: Path, options: TranscribeOptions) -> None:
+def test_both_formats_give_the_same_text(tiny_onnx: Path, baseline: Path, options: TranscribeOptions) -> None:
     texts = [load(folder).transcribe(tone(3.0), options).text for folder in (tiny_onnx, baseline)]
     assert texts[0] == texts[1] != ""
 
 
-def test_both_formats_say_the_same_of_a_long_recording(tiny_onnx: Path, baseline: Path) -> None:
+def test_both_formats_give_the_same_text_of_a_long_recording(tiny_onnx: Path, baseline: Path) -> None:
     wave = np.concatenate([tone(25.0), tone(25.0, pitch_hz=500.0), tone(20.0, pitch_hz=300.0)])
     untimed = replace(GREEDY, without_timestamps=True)  # an ONNX graph shows no attention to take times from
     texts = [load(folder).transcribe(wave, untimed).text for folder in (tiny_onnx, baseline)]
@@ -52,7 +52,7 @@ def test_both_formats_give_the_same_logits(tiny_onnx: Path, baseline: Path) -> N
             np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-def test_logits_are_given_for_the_tokens_that_are_asked_for(tiny_onnx: Path) -> None:
+def test_logits_are_given_for_the_tokens_in_at(tiny_onnx: Path) -> None:
     decoder = load_decoder(tiny_onnx, ComputeSpec())
     given, tokens = states(), np.array([[5, 6, 7, 8]])
     decoder.start(Encoded(given))
@@ -93,7 +93,7 @@ def test_both_formats_encode_the_same(tiny_onnx: Path, baseline: Path) -> None:
     np.testing.assert_allclose(found.states, expected.states, atol=1e-4)
 
 
-def test_a_session_has_the_threads_that_were_asked_for(tiny_onnx: Path) -> None:
+def test_a_session_has_the_threads_of_the_call(tiny_onnx: Path) -> None:
     transcriber = load(tiny_onnx, threads=1)
     for component in Component:
         options = transcriber.compiled(component).get_session_options()
@@ -107,7 +107,7 @@ def test_word_timestamps_are_refused_before_any_work(tiny_onnx: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"])
-def test_a_damaged_graph_is_told(tiny_onnx: Path, tmp_path: Path, name: str) -> None:
+def test_a_damaged_graph_is_named(tiny_onnx: Path, tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(tiny_onnx, tmp_path / "damaged"))
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[: len(data) // 2])
@@ -115,7 +115,7 @@ def test_a_damaged_graph_is_told(tiny_onnx: Path, tmp_path: Path, name: str) -> 
         load(folder)
 
 
-def test_a_missing_decoder_is_told(tiny_onnx: Path, tmp_path: Path) -> None:
+def test_a_missing_decoder_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_onnx, tmp_path / "half"))
     (folder / "decoder_model.onnx").unlink()
     with pytest.raises(InputError, match=r"decoder_model\.onnx cannot be read"):
@@ -123,9 +123,9 @@ def test_a_missing_decoder_is_told(tiny_onnx: Path, tmp_path: Path) -> None:
 
 
 def loaded_by(code: str) -> set[str]:
-    told = "import sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    names = "import sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", f"{code}\n{names}"], capture_output=True, text=True, check=True, timeout=120
     )
     return set(done.stdout.split())
 

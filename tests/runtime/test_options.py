@@ -4,11 +4,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sottovoce.cli.app import app
 from sottovoce.errors import SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber, load
 from sottovoce.runtime.options import OLD_NAMES
-from tests.support.tones import tone
+from tests.support.tones import tone, write_tone_set
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,26 @@ def test_a_transcriber_is_loaded_by_its_old_name_with_a_note(baseline: Path) -> 
     options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
     expected = load(baseline, threads=1).transcribe(tone(1.0), options)
     assert transcriber.transcribe(tone(1.0), options).segments == expected.segments
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--sequential"], ["--condition-on-previous-text"]),
+        (["--no-voice-activity"], ["--no-vad-filter"]),
+        (["--voice-activity"], ["--vad-filter"]),
+    ],
+)
+def test_an_old_flag_is_accepted_with_a_note(
+    baseline: Path, tmp_path: Path, old: list[str], new: list[str]
+) -> None:
+    write_tone_set(tmp_path, n_clips=1, duration_s=1.0)
+    (clip,) = tmp_path.rglob("*.wav")
+    command = ["transcribe", str(baseline), str(clip), "--language", "en"]
+    found, expected = (
+        CliRunner().invoke(app, [*command, *flags], catch_exceptions=False) for flags in (old, new)
+    )
+    assert (found.exit_code, expected.exit_code) == (0, 0)
+    assert found.stdout == expected.stdout
+    assert f"deprecated; use {new[0]}" in found.stderr.replace("[no-]", "no-" if "no-" in new[0] else "")
+    assert "deprecated" not in expected.stderr

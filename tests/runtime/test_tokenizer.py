@@ -158,7 +158,7 @@ def test_of_previous_tokens_the_last_223_are_kept(tiny: Path, n_tokens: int) -> 
     assert len(prompt) <= MAX_TOKENS // 2 + 4
 
 
-def test_an_unknown_language_is_told_with_the_nearest_code(tiny: Path) -> None:
+def test_an_unknown_language_is_refused_with_the_nearest_code(tiny: Path) -> None:
     with pytest.raises(SpecError, match=r"unknown language haww.*haw"):
         ours(tiny).prompt(language="haww", task=Task.TRANSCRIBE, with_timestamps=False)
 
@@ -183,7 +183,7 @@ def test_times_start_behind_the_last_special_token(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [TOKENIZER_NAME, GENERATION_NAME])
-def test_a_missing_file_is_told(tiny: Path, tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_refused(tiny: Path, tmp_path: Path, name: str) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "variant"))
     (folder / name).unlink()
     with pytest.raises(InputError, match=f"holds no {name}"):
@@ -192,7 +192,7 @@ def test_a_missing_file_is_told(tiny: Path, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [TOKENIZER_NAME, GENERATION_NAME])
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"eos_token_id": null}', "\x00"])
-def test_a_damaged_file_is_told(tiny: Path, tmp_path: Path, name: str, content: str) -> None:
+def test_a_damaged_file_is_refused(tiny: Path, tmp_path: Path, name: str, content: str) -> None:
     for known in (TOKENIZER_NAME, GENERATION_NAME):
         shutil.copy(tiny / known, tmp_path / known)
     (tmp_path / name).write_text(content, encoding="utf-8")
@@ -201,7 +201,7 @@ def test_a_damaged_file_is_told(tiny: Path, tmp_path: Path, name: str, content: 
 
 
 @pytest.mark.parametrize("missing", ["<|notimestamps|>", "<|startofprev|>", "<|nospeech|>"])
-def test_the_tokenizer_of_another_model_is_told(tiny: Path, tmp_path: Path, missing: str) -> None:
+def test_the_tokenizer_of_another_model_is_refused(tiny: Path, tmp_path: Path, missing: str) -> None:
     shutil.copy(tiny / GENERATION_NAME, tmp_path / GENERATION_NAME)
     text = (tiny / TOKENIZER_NAME).read_text(encoding="utf-8")
     (tmp_path / TOKENIZER_NAME).write_text(text.replace(missing, "<|other|>"), encoding="utf-8")
@@ -211,19 +211,19 @@ def test_the_tokenizer_of_another_model_is_told(tiny: Path, tmp_path: Path, miss
 
 def test_a_tokenizer_that_does_not_write_bytes_is_refused(tiny: Path, tmp_path: Path) -> None:
     shutil.copy(tiny / GENERATION_NAME, tmp_path / GENERATION_NAME)
-    told = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
-    told["decoder"] = {"type": "Metaspace"}
-    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(told), encoding="utf-8")
+    document = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
+    document["decoder"] = {"type": "Metaspace"}
+    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError, match="decodes with Metaspace: this is no Whisper's"):
         WhisperTokenizer.load(tmp_path)
 
 
-def test_a_tokenizer_that_cannot_encode_is_told_when_a_hint_needs_it(tiny: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_encode_is_refused_when_a_prompt_needs_it(tiny: Path, tmp_path: Path) -> None:
     for name in (TOKENIZER_NAME, GENERATION_NAME):
         shutil.copy(tiny / name, tmp_path / name)
-    told = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
-    told["model"]["merges"] = [["no", "token"]]
-    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(told), encoding="utf-8")
+    document = json.loads((tiny / TOKENIZER_NAME).read_text(encoding="utf-8"))
+    document["model"]["merges"] = [["no", "token"]]
+    (tmp_path / TOKENIZER_NAME).write_text(json.dumps(document), encoding="utf-8")
     tokenizer = WhisperTokenizer.load(tmp_path)
     with pytest.raises(InputError, match=f"{TOKENIZER_NAME} cannot be read"):
         tokenizer.encode("harbor")

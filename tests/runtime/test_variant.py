@@ -1,4 +1,4 @@
-"""Which folder a model is, and what its manifest says of it, whoever wrote that."""
+"""Which folder a model is, and what its manifest says of it, from any author."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from sottovoce.terms import InferencePrecision, KvPrecision
 ENCODER = "openvino_encoder_model.xml"
 
 
-def say(folder: Path, told: object) -> Path:
+def say(folder: Path, manifest: object) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
 
@@ -40,7 +40,7 @@ def test_no_manifest_names_a_model_outside_of_its_folder(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("recipe", [None, [], {"quantize": None}, {"quantize": {"name": 7}}, {}], ids=str)
-def test_a_run_whose_recipe_makes_no_sense_is_told(recipe: object, tmp_path: Path) -> None:
+def test_a_run_whose_recipe_makes_no_sense_is_refused(recipe: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no variant that is quantized"):
         find_variant(say(tmp_path / "run", {"kind": "run", "recipe": recipe}))
 
@@ -75,13 +75,13 @@ def test_what_a_variant_computes_in_is_what_its_manifest_says(tmp_path: Path) ->
     ],
     ids=str,
 )
-def test_facts_that_make_no_sense_are_told(facts: object, tmp_path: Path) -> None:
+def test_facts_that_make_no_sense_are_refused(facts: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json does not say .*make the variant again"):
         read_compute(say(tmp_path, {"facts": facts}))
 
 
 @pytest.mark.parametrize("text", ["[]", "[" * 100_000, "{", "1" * 5_000], ids=lambda text: text[:2])
-def test_a_manifest_that_is_none_is_told(text: str, tmp_path: Path) -> None:
+def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="make the variant again"):
         read_compute(tmp_path)

@@ -70,7 +70,7 @@ def check_onnx(path: Path) -> None:
 
 
 def external_tensors(data: bytes | mmap.mmap) -> Iterator[Mapping[str, tuple[str, ...]]]:
-    """Yield what each tensor of a serialized graph tells of the file that it is in: all values of each key.
+    """Yield the entries of each tensor of a serialized graph about the file that it is in: all values of each key.
 
     Raises:
         MalformedError: the bytes are no protobuf.

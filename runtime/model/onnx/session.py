@@ -61,8 +61,8 @@ def open_session(path: Path, compute: ComputeSpec, *, idle_threads_spin: bool = 
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as cause:
-        told = " ".join(str(cause).split())[:200]
-        raise InputError(f"{path} cannot be read: {told}; make the variant again") from cause
+        message = " ".join(str(cause).split())[:200]
+        raise InputError(f"{path} cannot be read: {message}; make the variant again") from cause
 
 
 LOG_ERRORS = 3

@@ -14,7 +14,7 @@ MAX_GRAPH_BYTES = 256 * 1024 * 1024
 """A graph without its weights: large-v3's have less than 10 MB."""
 
 KNOWN_SETS = re.compile(r"opset\d{1,3}|type_relaxed_opset")
-"""Sets of operations that are OpenVINO's own; others need a library that whoever made the graph chooses."""
+"""Sets of operations that are OpenVINO's own; others need a library of the choice of the graph's author."""
 
 MAX_DIGITS = 18
 
@@ -42,7 +42,7 @@ class _Checker:
         self._depth = 0
 
     def check(self, graph: bytes) -> None:
-        # The encoding is told, so that a graph cannot be another one in another encoding.
+        # The encoding is given, so that a graph cannot be read as another one in another encoding.
         parser = expat.ParserCreate("UTF-8")
         parser.StartDoctypeDeclHandler = self._refuse_entities
         parser.ProcessingInstructionHandler = self._refuse_instructions
@@ -60,16 +60,18 @@ class _Checker:
         if name == "data" and "offset" in attributes:
             self._check_constant(attributes)
         elif name == "layer" and not KNOWN_SETS.fullmatch(attributes.get("version", "")):
-            told = attributes.get("version", "")[:40]
-            raise _refused(self._path, f"has an operation of the set {told!r}, which is not OpenVINO's own")
+            version = attributes.get("version", "")[:40]
+            raise _refused(
+                self._path, f"has an operation of the set {version!r}, which is not OpenVINO's own"
+            )
         elif ":" in name:
             raise _refused(self._path, f"has the element {name[:40]!r}, which no graph has")
 
     def _check_constant(self, attributes: Mapping[str, str]) -> None:
-        told = [attributes[key] for key in ("offset", "size") if key in attributes]
-        if not all(each.isascii() and each.isdigit() and len(each) <= MAX_DIGITS for each in told):
-            raise _refused(self._path, f"has a constant at {' '.join(told)[:60]!r}, want numbers")
-        end = sum(map(int, told))
+        values = [attributes[key] for key in ("offset", "size") if key in attributes]
+        if not all(each.isascii() and each.isdigit() and len(each) <= MAX_DIGITS for each in values):
+            raise _refused(self._path, f"has a constant at {' '.join(values)[:60]!r}, want numbers")
+        end = sum(map(int, values))
         if end > self._n_weight_bytes:
             raise InputError(
                 f"{self._path} is damaged: it wants bytes to {end} of its weights, which have {self._n_weight_bytes}; "

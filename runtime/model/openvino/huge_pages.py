@@ -32,7 +32,7 @@ def start_moving() -> None:
 
 
 def is_allowed(setting: Path) -> bool:
-    """Tell whether the system gives huge pages on request; an administrator may have turned them off."""
+    """Return whether the system gives huge pages on request; an administrator may have turned them off."""
     try:
         return "[never]" not in setting.read_text(encoding="ascii")
     except OSError:

@@ -47,7 +47,7 @@ class TokenEmbedding:
 
 
 def take_out_embedding(model: Any) -> TokenEmbedding | None:
-    """Let a decoder take embedded tokens besides the tokens themselves, which still tell their number.
+    """Let a decoder take embedded tokens as well as the tokens themselves, which still give their number.
 
     Args:
         model: `openvino.Model`; the lookup is replaced by a parameter float32, shape (batch, n_tokens, d_model). Where the

@@ -107,8 +107,8 @@ def test_tokens_that_are_rewound_were_never_fed(decoder: Decoder, n_tokens: int)
     decoder.run(np.array(PROMPT))
     decoder.run(np.array(DRAFT))
     decoder.rewind(n_tokens)
-    for token, logits in zip(REST, expected, strict=True):
-        np.testing.assert_allclose(decoder.run(np.array([token])), logits, atol=2e-4)
+    for step, logits in zip(REST, expected, strict=True):
+        np.testing.assert_allclose(decoder.run(np.array([step])), logits, atol=2e-4)
 
 
 def test_a_decoder_can_be_rewound_to_its_start_and_again_and_again(decoder: Decoder) -> None:

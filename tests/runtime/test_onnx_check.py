@@ -129,6 +129,6 @@ def test_an_empty_graph_is_refused(tmp_path: Path) -> None:
         check_onnx(tmp_path / "model.onnx")
 
 
-def test_a_missing_graph_is_named(tmp_path: Path) -> None:
+def test_a_missing_graph_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.onnx is not there; make the variant again"):
         check_onnx(tmp_path / "model.onnx")

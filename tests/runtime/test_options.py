@@ -45,7 +45,7 @@ def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(TypeError, match="beams"):
         TranscribeOptions(beams=3)  # type: ignore[call-arg]
     with pytest.raises(AttributeError, match="no option beams"):
-        _ = TranscribeOptions().beams  # type: ignore[attr-defined]
+        _ = TranscribeOptions().beams
 
 
 @pytest.mark.parametrize(

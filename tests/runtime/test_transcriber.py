@@ -61,7 +61,7 @@ def test_windows_decoded_in_a_batch_have_the_text_of_each_alone(tiny_run: Path, 
     ]
     limits = (18, 7, 30)
 
-    alone = []
+    alone: list[Attempt] = []
     for state, limit in zip(states, limits, strict=True):
         decoder.start(state)
         alone += Greedy().decode(decoder, prefill(decoder, prompt, special), filters, [limit])

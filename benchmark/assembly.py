@@ -1,34 +1,21 @@
-"""From what was measured to the results: everything put together, no clocks and no files but the run's own."""
+"""Put the results together from the measured data; reads only the files of the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.clips.sounds import Sound
-from sottovoce.benchmark.engines.engine import AGAIN, DEFAULT_ENGINE, Probe
+from sottovoce.benchmark.clips.select import combine_hashes, dataset_sha256
+from sottovoce.benchmark.engines.engine import AA_SUFFIX, DEFAULT_ENGINE
 from sottovoce.benchmark.engines.registry import engine_versions
-from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.schema.output_drift import (
-    Hallucination,
-    SideEffects,
-    compare_details,
-    hallucinations,
-)
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    ClipRow,
-    Comparison,
-    Dataset,
-    MachineRates,
-    Method,
-    Noise,
-    PeerComparison,
-    Rejected,
-    Results,
-    SelfCheck,
-    SkippedEngine,
-)
+from sottovoce.benchmark.entries import engine_names
+from sottovoce.benchmark.plan import Plan
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
+from sottovoce.benchmark.schema.output_drift import OutputDrift
+from sottovoce.benchmark.schema.results import Dataset, Method, Rejected, Results, VariantResult
 from sottovoce.benchmark.statistics.comparison import (
     Entrant,
     by_speaker,
@@ -36,94 +23,59 @@ from sottovoce.benchmark.statistics.comparison import (
     compare_peer,
     ratio_of_times,
 )
-from sottovoce.benchmark.summary import audio_sha256, dataset_sha256, summarize_variant
+from sottovoce.benchmark.statistics.output_drift import compare_outputs, count_hallucinations
+from sottovoce.benchmark.summary import summarize_variant
 from sottovoce.benchmark.timing.blocks import plan_blocks
-from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
+from sottovoce.benchmark.timing.journal import Blocks
+from sottovoce.benchmark.timing.measure import Measurement
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE, MAX_STEAL_SHARE
-from sottovoce.benchmark.timing.roofline import ceilings_of
+from sottovoce.benchmark.timing.roofline import roofline_points
 from sottovoce.benchmark.timing.scaling import Scaling
+from sottovoce.benchmark.timing.worker import ColdRun
 from sottovoce.calibrate.audit import read_report
-from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.environment import MachineRates, library_versions, read_host
 from sottovoce.optimize.checkpoint.resolve import published_id
-from sottovoce.optimize.search.outcome import read_search
+from sottovoce.optimize.search.report import read_search
 from sottovoce.optimize.sensitivity.report import read_current_sensitivity
 from sottovoce.runs import CALIBRATION_NAME, Run
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, ClipSet, count_by
-from sottovoce.speech.loading import LoadedClips
 from sottovoce.statistics.accuracy import NORMALIZER
 from sottovoce.statistics.intervals import CONFIDENCE, N_RESAMPLES, Interval, make_blocks
 from sottovoce.storage.artifacts import created_now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSettings:
-    """How it was measured.
-
-    Attributes:
-        engines: by name, those that are there.
-        margin: largest tolerated WER increase, a fraction.
-        timing: places of the clips that count for speed; None takes all.
-        sounds: without speech, that our entries heard.
-    """
-
-    split: str
-    passes: int
-    warm_up_clips: int
-    threads: int
-    seed: int
-    margin: float
-    long: bool
-    engines: tuple[str, ...]
-    timing: tuple[int, ...] | None
-    sounds: tuple[Sound, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BenchmarkData:
-    """What was measured.
+    """Everything that was measured.
 
     Attributes:
-        rows: of each entry, in the order of the clips.
-        rates: of the machine; None where ceilings were not asked for.
-        absent: engines that are not installed, and entries of others that failed.
-        again: name of the entry that is another one in a second process; None where nobody asked.
+        rows: by entry, in the order of the clips.
+        cold_runs: by entry; empty without `cold_starts`.
+        rates: of the machine; None without `ceilings`.
+        skipped: engines that are not installed, and entries of other engines that failed.
     """
 
-    clips: LoadedClips
-    entries: tuple[Entry, ...]
+    plan: Plan
     measurement: Measurement
     rows: Mapping[str, tuple[ClipRow, ...]]
+    cold_runs: Mapping[str, tuple[ColdRun, ...]]
     rates: MachineRates | None
-    absent: tuple[SkippedEngine, ...]
-    again: str | None
     scaling: Scaling
+    skipped: tuple[SkippedEngine, ...]
 
 
-def assemble(run: Run, speech: ClipSet, procedure: RunSettings, gathered: BenchmarkData) -> Results:
-    """Sum up what was measured.
+def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
+    """Summarize and compare the entries.
 
     Raises:
-        GateError: there is no word, or no time, to compare.
+        GateError: there are no words, or no times, to compare.
         StageError: an entry failed on every clip that counts for speed.
     """
-    summaries = [
-        summarize_variant(
-            measured,
-            gathered.rows[entry.spec.name],
-            entry,
-            ceilings=_ceilings(measured.probe, gathered.rates),
-        ).model_copy(
-            update={
-                "throughput": gathered.scaling.throughput.get(measured.spec.name, ()),
-                "thread_sweep": gathered.scaling.thread_sweep.get(measured.spec.name, ()),
-            }
-        )
-        for measured, entry in zip(gathered.measurement.entries, gathered.entries, strict=True)
-        if entry.spec.name != gathered.again
-    ]
-    entrants = [(summary, gathered.rows[summary.name]) for summary in summaries]
-    self_check = _self_check(gathered, procedure)
+    plan = data.plan
+    summaries = _summaries(data)
+    entrants = [Entrant(summary, data.rows[summary.name]) for summary in summaries]
+    self_check = _self_check(data)
     return Results(
         created=created_now(),
         model=run.manifest.name,
@@ -136,29 +88,53 @@ def assemble(run: Run, speech: ClipSet, procedure: RunSettings, gathered: Benchm
         search=read_search(run.folder),
         sensitivity=read_current_sensitivity(run.folder),
         host=read_host(),
-        versions=library_versions() | engine_versions(procedure.engines),
-        dataset=_dataset(speech, procedure, gathered.clips, gathered.rows[summaries[0].name]),
-        method=_method(procedure, [summary.name for summary in summaries], gathered.clips),
+        versions=library_versions() | engine_versions(engine_names(plan.spec.engines)),
+        dataset=_dataset(speech, plan, data.rows[summaries[0].name]),
+        method=_method(plan, [summary.name for summary in summaries]),
         baseline=summaries[0].name,
         variants=tuple(summaries),
-        comparisons=_compare_all(entrants, procedure, None if self_check is None else self_check.ratio),
-        peers=_compare_peers(entrants, procedure),
-        machine=gathered.rates,
-        absent=gathered.absent,
-        side_effects=tuple(_side_effects(gathered, procedure)),
-        noise=_noise(gathered.measurement),
+        comparisons=_compare_all(entrants, plan, None if self_check is None else self_check.ratio),
+        peers=_compare_peers(entrants, plan),
+        machine=data.rates,
+        absent=data.skipped,
+        side_effects=tuple(_output_drift(data)),
+        noise=summarize_noise(plan, data.measurement.blocks),
         self_check=self_check,
     )
 
 
+def _summaries(data: BenchmarkData) -> list[VariantResult]:
+    """Summarize every entry but that of the A/A check."""
+    by_name = {entry.spec.name: entry for entry in data.plan.entries}
+    return [
+        summarize_variant(
+            measured,
+            data.rows[name],
+            by_name[name],
+            cold_runs=data.cold_runs.get(name, ()),
+            roofline=()
+            if measured.probe is None or data.rates is None
+            else roofline_points(measured.probe, data.rates),
+        ).model_copy(
+            update={
+                "throughput": data.scaling.throughput.get(name, ()),
+                "thread_sweep": data.scaling.thread_sweep.get(name, ()),
+            }
+        )
+        for measured in data.measurement.entries
+        for name in (measured.spec.name,)
+        if name != data.plan.aa_entry
+    ]
+
+
 def _published_id(run: Run) -> str | None:
-    """Return the hub id of what the run was made of, where it is a published one."""
+    """Return the hub id of the run's checkpoint, if it is published."""
     origins = (parent for parent in run.manifest.parents if parent.role == "checkpoint")
     return next((found for origin in origins if (found := published_id(origin)) is not None), None)
 
 
 def _checkpoint_version(run: Run) -> str | None:
-    """Tell by what the checkpoint is known from another one of its name."""
+    """Return the revision of the checkpoint, or else its hash, which distinguish it from others of its name."""
     origin = next((parent for parent in run.manifest.parents if parent.role == "checkpoint"), None)
     if origin is None:
         return None
@@ -167,139 +143,126 @@ def _checkpoint_version(run: Run) -> str | None:
     return None if origin.sha256 is None else f"sha256 {origin.sha256}"
 
 
-def _ceilings(probe: Probe | None, rates: MachineRates | None) -> tuple[Ceiling, ...]:
-    return () if probe is None or rates is None else ceilings_of(probe, rates)
-
-
-def _compare_all(
-    entrants: Sequence[Entrant], procedure: RunSettings, noise: Interval | None
-) -> tuple[Comparison, ...]:
+def _compare_all(entrants: Sequence[Entrant], plan: Plan, noise: Interval | None) -> tuple[Comparison, ...]:
     return tuple(
         compare(
             entrants[0],
             entrant,
             by_speaker,
-            margin=procedure.margin,
-            rng=np.random.default_rng(procedure.seed),
+            margin=plan.spec.margin,
+            rng=np.random.default_rng(plan.spec.seed),
             noise=noise,
         )
         for entrant in entrants[1:]
     )
 
 
-def _compare_peers(entrants: Sequence[Entrant], procedure: RunSettings) -> tuple[PeerComparison, ...]:
-    """Compare each of our variants that is not the baseline with each entry of another engine."""
-    ours = [entrant for entrant in entrants[1:] if entrant[0].engine == DEFAULT_ENGINE]
-    others = [entrant for entrant in entrants if entrant[0].engine != DEFAULT_ENGINE]
+def _compare_peers(entrants: Sequence[Entrant], plan: Plan) -> tuple[PeerComparison, ...]:
+    """Compare each of our variants except the baseline with each entry of another engine."""
+    ours = [entrant for entrant in entrants[1:] if entrant.result.engine == DEFAULT_ENGINE]
+    others = [entrant for entrant in entrants if entrant.result.engine != DEFAULT_ENGINE]
     return tuple(
-        compare_peer(subject, peer, by_speaker, rng=np.random.default_rng(procedure.seed))
+        compare_peer(subject, peer, by_speaker, rng=np.random.default_rng(plan.spec.seed))
         for subject in ours
         for peer in others
     )
 
 
-def _dataset(speech: ClipSet, procedure: RunSettings, clips: LoadedClips, rows: Sequence[ClipRow]) -> Dataset:
+def _dataset(speech: ClipSet, plan: Plan, rows: Sequence[ClipRow]) -> Dataset:
+    loaded = plan.clips.loaded
     return Dataset(
         name=speech.name,
-        split=procedure.split if speech.splits() else None,
-        n_clips=len(clips.loaded),
-        audio_s=sum(len(clip.wave) for clip in clips.loaded) / SAMPLE_RATE_HZ,
+        split=plan.spec.split if speech.splits() else None,
+        n_clips=len(loaded),
+        audio_s=sum(len(clip.wave) for clip in loaded) / SAMPLE_RATE_HZ,
         n_words=sum(row.words.reference_words for row in rows),
-        languages=count_by(clip.clip.language for clip in clips.loaded),
-        sources=count_by(clip.clip.source for clip in clips.loaded),
-        sha256=dataset_sha256(clips.loaded),
-        audio_sha256=audio_sha256(clips.loaded),
-        synthetic=any(clip.clip.source == SYNTHETIC_SOURCE for clip in clips.loaded),
-        left_out=tuple(Rejected(clip_id=clip.clip_id, reason=clip.reason) for clip in clips.rejected),
+        languages=count_by(clip.clip.language for clip in loaded),
+        sources=count_by(clip.clip.source for clip in loaded),
+        sha256=dataset_sha256(loaded),
+        audio_sha256=combine_hashes(plan.clip_hashes),
+        synthetic=any(clip.clip.source == SYNTHETIC_SOURCE for clip in loaded),
+        left_out=tuple(Rejected(clip_id=clip.clip_id, reason=clip.reason) for clip in plan.clips.rejected),
     )
 
 
-def _method(procedure: RunSettings, names: Sequence[str], clips: LoadedClips) -> Method:
-    timing = procedure.timing
+def _method(plan: Plan, names: Sequence[str]) -> Method:
+    spec, timing = plan.spec, plan.timing
+    clips = [loaded.clip for loaded in plan.clips.loaded]
     return Method(
-        passes=procedure.passes,
-        warm_up_clips=procedure.warm_up_clips,
-        threads=procedure.threads,
+        passes=spec.passes,
+        warm_up_clips=spec.warm_up_clips,
+        threads=spec.n_threads,
         order=tuple(name for block in plan_blocks(names, 2, passes=1) for name in block.order),
         beam_size=1,
         normalizer=NORMALIZER,
         confidence=CONFIDENCE,
         n_resamples=N_RESAMPLES,
-        blocks=make_blocks([clip.clip.speaker for clip in clips.loaded]).kind,
-        speed_blocks=None
-        if timing is None
-        else make_blocks([clips.loaded[p].clip.speaker for p in timing]).kind,
-        seed=procedure.seed,
-        long=procedure.long,
-        timing_clips=None if timing is None else tuple(clips.loaded[place].clip.clip_id for place in timing),
+        blocks=make_blocks([clip.speaker for clip in clips]).kind,
+        speed_blocks=None if timing is None else make_blocks([clips[index].speaker for index in timing]).kind,
+        seed=spec.seed,
+        long=spec.long,
+        timing_clips=None if timing is None else tuple(clips[index].clip_id for index in timing),
     )
 
 
-def _side_effects(gathered: BenchmarkData, procedure: RunSettings) -> Iterator[SideEffects]:
-    """Compare our entries with the baseline where both tell details."""
-    baseline, *others = gathered.measurement.entries
+def _output_drift(data: BenchmarkData) -> Iterator[OutputDrift]:
+    """Compare entries with the baseline on clips for which both have details."""
+    baseline, *others = data.measurement.entries
     for entry in others:
-        if entry.spec.name == gathered.again:
-            continue
-        told = [
-            (clip.clip.language, a.detail, b.detail)
-            for clip, a, b in zip(gathered.clips.loaded, baseline.clips, entry.clips, strict=True)
-            if a.detail is not None and b.detail is not None
+        shared = [
+            loaded.clip
+            for loaded in data.plan.clips.loaded
+            if loaded.clip.clip_id in baseline.details and loaded.clip.clip_id in entry.details
         ]
-        if told:
-            yield compare_details(
+        if shared:
+            yield compare_outputs(
                 entry.spec.name,
-                [language for language, _, _ in told],
-                [before for _, before, _ in told],
-                [after for _, _, after in told],
-                heard=_invented(baseline, entry, procedure.sounds),
+                [clip.language for clip in shared],
+                [baseline.details[clip.clip_id] for clip in shared],
+                [entry.details[clip.clip_id] for clip in shared],
+                count_hallucinations(
+                    {sound.name: sound.length_s for sound in data.plan.sounds},
+                    baseline.sounds or {},
+                    entry.sounds or {},
+                ),
             )
 
 
-def _invented(
-    baseline: VariantMeasurement, entry: VariantMeasurement, sounds: Sequence[Sound]
-) -> tuple[Hallucination, ...]:
-    return hallucinations(
-        {sound.name: sound.length_s for sound in sounds}, baseline.sounds or {}, entry.sounds or {}
-    )
-
-
-def _noise(measurement: Measurement) -> Noise | None:
-    """Sum up what else the machine did."""
-    found = measurement.disturbances
+def summarize_noise(plan: Plan, blocks: Blocks) -> Noise | None:
+    """Add up the noise in the blocks that count for speed; None if the system has no counters."""
+    clips = plan.clips.loaded
+    timed = {clips[index].clip.clip_id for index in plan.timing or range(len(clips))}
+    found = [block.disturbance for block in blocks.values() if block.clip_id in timed]
     cpu_s = sum(each.cpu_s for each in found)
     if cpu_s == 0:
         return None
-    counted = [each.throttled for each in found if each.throttled is not None]
+    throttled = [each.throttled for each in found if each.throttled is not None]
     return Noise(
         n_blocks=len(found),
         n_marked=sum(each.is_beyond for each in found),
-        n_repeated=measurement.n_repeated,
+        n_repeated=sum(block.repeats for block in blocks.values()),
         steal_share=sum(each.steal_s for each in found) / cpu_s,
         foreign_share=sum(each.foreign_s for each in found) / cpu_s,
-        throttled=sum(counted) if counted else None,
+        throttled=sum(throttled) if throttled else None,
         max_steal_share=MAX_STEAL_SHARE,
         max_foreign_share=MAX_FOREIGN_SHARE,
     )
 
 
-def _self_check(gathered: BenchmarkData, procedure: RunSettings) -> SelfCheck | None:
-    """Hold an entry against itself in a second process."""
-    if gathered.again is None:
+def _self_check(data: BenchmarkData) -> SelfCheck | None:
+    """Compare an entry with itself in a second process."""
+    if data.plan.aa_entry is None:
         return None
-    name = gathered.again.removesuffix(AGAIN)
+    name = data.plan.aa_entry.removesuffix(AA_SUFFIX)
     pairs = [
         (a, b)
-        for a, b in zip(gathered.rows[name], gathered.rows[gathered.again], strict=True)
+        for a, b in zip(data.rows[name], data.rows[data.plan.aa_entry], strict=True)
         if a.error is None and b.error is None
     ]
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
-    ratio = ratio_of_times(first, second, by_speaker, np.random.default_rng(procedure.seed))
     return SelfCheck(
         entry=name,
-        ratio=ratio,
-        n_clips=sum(bool(a.latency_s and b.latency_s) for a, b in zip(first, second, strict=True)),
-        same_text_rate=float(
-            np.mean([a.hypothesis == b.hypothesis for a, b in zip(first, second, strict=True)])
-        ),
+        ratio=ratio_of_times(first, second, by_speaker, np.random.default_rng(data.plan.spec.seed)),
+        n_clips=sum(bool(a.latency_s and b.latency_s) for a, b in pairs),
+        same_text_rate=float(np.mean([a.hypothesis == b.hypothesis for a, b in pairs])),
     )

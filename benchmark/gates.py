@@ -1,7 +1,6 @@
-"""Conditions on results, for CI: each says when a variant fails.
+"""Conditions on results, for CI: `wer_delta.high > 0.5` fails a variant whose WER increase may exceed half a point.
 
-`wer_delta.high > 0.5` fails a variant whose WER increase may be more than half a point. Figures are in the units
-that tables show: points and percent of WER, megabytes, seconds, ratios.
+Figures have the units of the tables: WER in points and percent, megabytes, seconds, ratios.
 """
 
 import operator
@@ -10,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from sottovoce.benchmark.schema.results import Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.errors import InputError, SpecError, nearest
 from sottovoce.statistics.intervals import Interval
 
@@ -57,19 +57,12 @@ METRICS: Mapping[str, Figure] = {
     "n_failed": lambda comparison, _: comparison.n_failed,
     "no_regression_rate": lambda comparison, _: comparison.no_regression_rate,
 }
-"""What a condition can name. Of intervals: `value`, `low` and `high`."""
+"""The names for conditions. An interval has `value`, `low` and `high`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """When a variant fails.
-
-    Attributes:
-        text: as it was written.
-        metric: one of `METRICS`.
-        sign: one of `OPERATORS`.
-        threshold: in the metric's unit.
-    """
+    """When a variant fails: a metric of `METRICS`, a sign of `OPERATORS`, and a threshold in the metric's unit."""
 
     text: str
     metric: str
@@ -77,18 +70,13 @@ class Condition:
     threshold: float
 
     def holds(self, value: float) -> bool:
-        """Tell whether a figure fails."""
+        """Return True if a figure fails."""
         return OPERATORS[self.sign](value, self.threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A condition on one variant.
-
-    Attributes:
-        value: of the metric, in its unit.
-        has_failed: the condition holds.
-    """
+    """The result of a condition for one variant; `value` has the metric's unit."""
 
     variant: str
     condition: Condition
@@ -97,7 +85,7 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """One line for people."""
+        """The result in one line."""
         return f"{self.variant}: {self.condition.metric} is {self.value:.4g}, fails if {self.condition.text}"
 
 
@@ -105,11 +93,11 @@ def parse_condition(text: str) -> Condition:
     """Read a condition such as `speedup.low < 1.5`.
 
     Raises:
-        SpecError: it is no comparison of a known metric with a number.
+        SpecError: the text does not compare a known metric with a number.
     """
     found = CONDITION.fullmatch(text)
     if found is None:
-        raise SpecError(f"{text!r} is no condition; write METRIC < NUMBER, such as 'wer_delta.high > 0.5'")
+        raise SpecError(f"{text!r} is not a condition; write METRIC < NUMBER, such as 'wer_delta.high > 0.5'")
     metric, sign, threshold = found.groups()
     if metric not in METRICS:
         raise SpecError(
@@ -119,9 +107,9 @@ def parse_condition(text: str) -> Condition:
 
 
 def with_failures(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
-    """Add the condition that no clip failed, unless one of them says how many may.
+    """Add the condition that no clip failed, unless one of them limits failures already.
 
-    Clips that fail count for neither error rates nor speed, and often they are the hard ones.
+    Failed clips count for neither error rates nor speed, and they are often the hard ones.
     """
     if any(condition.metric == "n_failed" for condition in conditions):
         return tuple(conditions)
@@ -131,16 +119,15 @@ def with_failures(conditions: Sequence[Condition]) -> tuple[Condition, ...]:
 def check_results(
     results: Results, conditions: Sequence[Condition], variants: Iterable[str] = ()
 ) -> tuple[Outcome, ...]:
-    """Check conditions on variants of a result.
+    """Check conditions on the variants of a result.
 
     Args:
         results: of a benchmark.
         conditions: at least one.
-        variants: names; empty takes what was compared with the baseline in the baseline's own engine. Other
-            engines are there to compare with; where nothing else was compared, they are taken.
+        variants: names; empty for all compared variants in the baseline's engine, or in any engine if there are none.
 
     Raises:
-        InputError: a variant was not compared, or a figure not measured.
+        InputError: a variant was not compared with the baseline, or a figure was not measured.
     """
     compared = {comparison.variant: comparison for comparison in results.comparisons}
     engine = results.variant(results.baseline).engine
@@ -171,10 +158,6 @@ def _outcome(comparison: Comparison, variant: VariantResult, condition: Conditio
 
 def junit(outcomes: Sequence[Outcome], suite: str) -> str:
     """Write outcomes as JUnit XML, which CI services show as tests.
-
-    Args:
-        outcomes: of `check_results`.
-        suite: name of the test suite; the model.
 
     Source: the format of Apache Ant's JUnit task, as Jenkins and GitLab read it.
     """

@@ -1,9 +1,7 @@
-"""Results that were measured before, in an embedded database under the user's data folder.
+"""The history: earlier results in an SQLite database under the user's data folder.
 
-The database holds each `results.json` whole, as it was written: the exchange format stays the only one, and a
-result of an older schema is read as `results.json` of that schema is. So what is asked of a result can grow without another table:
-the hashes of its clips are read from the same column that was written before anybody asked for them. `PRAGMA user_version` tells the
-version of the tables.
+The database stores each `results.json` unchanged, so results.json stays the only format, older schema versions
+are read as usual, and new columns are never needed. `PRAGMA user_version` is the version of the table.
 """
 
 import os
@@ -21,19 +19,19 @@ from sottovoce.benchmark.compare_results import host_of
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.errors import InputError
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, format_validation_error
 
 HISTORY_NAME = "history.sqlite"
 HISTORY_VARIABLE = "SOTTOVOCE_HISTORY"
-"""Path of another database; empty to keep none."""
+"""Path of another database; empty turns the history off."""
 
 TABLES_VERSION = 1
 """1: first version."""
 
 LOCK_TIMEOUT_S = 30.0
 
-DIGITS = 6
-"""Of a hash, to tell sets of one name apart."""
+HASH_DIGITS = 6
+"""Shown in tables, to distinguish clip sets of the same name."""
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS results (
@@ -45,8 +43,8 @@ CREATE TABLE IF NOT EXISTS results (
 """
 
 
-class Past(Document):
-    """An entry of a result that was measured before."""
+class HistoryEntry(Document):
+    """One entry of an earlier result."""
 
     created: datetime
     model: str
@@ -66,27 +64,23 @@ class Past(Document):
 
 
 def history_path() -> Path | None:
-    """Return where results are kept; None where the user wants none kept."""
-    told = os.environ.get(HISTORY_VARIABLE)
-    if told is not None:
-        return Path(told) if told else None
+    """Return the path of the database; None if the user has turned the history off."""
+    path = os.environ.get(HISTORY_VARIABLE)
+    if path is not None:
+        return Path(path) if path else None
     from platformdirs import user_data_path
 
     return user_data_path("sottovoce") / HISTORY_NAME
 
 
-def keep(path: Path, results: Results) -> bool:
-    """Add a result; tell whether it is new.
-
-    Args:
-        path: of the database, made where it is not there.
-        results: a result that was added before is not added again.
+def add_to_history(path: Path, results: Results) -> bool:
+    """Add a result to the database, which is created if it does not exist; return False for one that it already has.
 
     Raises:
-        InputError: the database cannot be written, or is of a later version.
+        InputError: the database cannot be written, or a later version of sottovoce wrote it.
     """
     text = results.model_dump_json()
-    with _opened(path) as database:
+    with _open_database(path) as database:
         added = database.execute(
             "INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?)",
             (sha256(text.encode()).hexdigest(), results.created.isoformat(), results.model, text),
@@ -94,34 +88,34 @@ def keep(path: Path, results: Results) -> bool:
         return added.rowcount > 0
 
 
-def read_past(
+def read_history(
     path: Path, *, model: str | None = None, entry: str | None = None, note: Callable[[str], None]
-) -> tuple[Past, ...]:
-    """Return what was measured, the oldest first.
+) -> tuple[HistoryEntry, ...]:
+    """Return the entries of all results, oldest first.
 
     Args:
-        path: of the database; one that is not there is empty.
-        model: of these only; None takes all.
-        entry: of these only, a variant or `ENGINE:VARIANT`; None takes all.
-        note: is told of each result that cannot be read, and is left out.
+        path: of the database; a missing one has no entries.
+        model: only results of this model.
+        entry: only this entry, a variant or `ENGINE:VARIANT`.
+        note: called with a message for each result that cannot be read and is left out.
 
     Raises:
-        InputError: the database is damaged, or of a later version.
+        InputError: the database is damaged, or a later version of sottovoce wrote it.
     """
     if not path.exists():
         return ()
-    with _opened(path) as database:
+    with _open_database(path) as database:
         rows = database.execute(
             "SELECT created, model, CAST(json AS BLOB) FROM results WHERE ? IS NULL OR model = ? ORDER BY created",
             (model, model),
         ).fetchall()
     found = (_read(row, note) for row in rows)
     return tuple(
-        past
+        each
         for results in found
         if results is not None
-        for past in _entries(results)
-        if entry in (None, past.entry)
+        for each in _entries(results)
+        if entry in (None, each.entry)
     )
 
 
@@ -130,17 +124,16 @@ def _read(row: tuple[str, str, bytes], note: Callable[[str], None]) -> Results |
     try:
         return Results.model_validate_json(text)
     except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        note(f"left out: the result of {created} of {model} cannot be read ({where}: {first['msg']})")
+        problem = format_validation_error(cause)
+        note(f"left out: the result of {created} of {model} cannot be read ({problem})")
         return None
 
 
-def _entries(results: Results) -> Iterator[Past]:
+def _entries(results: Results) -> Iterator[HistoryEntry]:
     compared = {comparison.variant: comparison for comparison in results.comparisons}
     for variant in results.variants:
         comparison = compared.get(variant.name)
-        yield Past(
+        yield HistoryEntry(
             created=results.created,
             model=results.model,
             entry=variant.name,
@@ -161,11 +154,11 @@ def _entries(results: Results) -> Iterator[Past]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What must be the same for measurements to be compared.
+    """What must be equal before figures can be compared.
 
     Attributes:
-        clips: hash of the ids and references.
-        audio: hash of the samples; None where no two audios of these clips are known.
+        clips: hash of ids and references.
+        audio: hash of the samples; None if the history has only one version of the audio.
     """
 
     host: str
@@ -175,63 +168,64 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """Measurements of one entry of a model under the same conditions, the oldest first."""
+class HistorySeries:
+    """Results of one entry of a model under the same conditions, oldest first."""
 
     model: str
     entry: str
     conditions: Conditions
-    past: tuple[Past, ...]
+    entries: tuple[HistoryEntry, ...]
 
     @property
     def clips(self) -> str:
-        """The clips, told from others of their name."""
-        first, audio = self.past[0], self.conditions.audio
-        heard = "" if audio is None else f", audio {audio[:DIGITS]}"
-        return f"{first.n_clips} of {first.dataset} {first.dataset_sha256[:DIGITS]}{heard}"
+        """Number and name of the clips, with hashes that distinguish them from others of the same name."""
+        first, audio_sha256 = self.entries[0], self.conditions.audio
+        audio = "" if audio_sha256 is None else f", audio {audio_sha256[:HASH_DIGITS]}"
+        return f"{first.n_clips} of {first.dataset} {first.dataset_sha256[:HASH_DIGITS]}{audio}"
 
 
-def group_lines(past: Sequence[Past]) -> tuple[Line, ...]:
-    """Put together what may be joined by a line, in the order in which the lines begin.
+def group_series(entries: Sequence[HistoryEntry]) -> tuple[HistorySeries, ...]:
+    """Group entries that were measured under the same conditions, in the order in which each series begins.
 
-    Older results do not tell the hash of their audio. Where all that do tell have one, it stands for these too.
+    Results before schema version 7 have no hash of the audio. They count as the same audio, unless the history has
+    several versions of it.
     """
-    audios: dict[str, set[str]] = {}
-    for one in past:
-        if one.audio_sha256 is not None:
-            audios.setdefault(one.dataset_sha256, set()).add(one.audio_sha256)
-    lines: dict[tuple[str, str, Conditions], list[Past]] = {}
-    for one in past:
-        has_several = len(audios.get(one.dataset_sha256, ())) > 1
+    audio: dict[str, set[str]] = {}
+    for each in entries:
+        if each.audio_sha256 is not None:
+            audio.setdefault(each.dataset_sha256, set()).add(each.audio_sha256)
+    series: dict[tuple[str, str, Conditions], list[HistoryEntry]] = {}
+    for each in entries:
+        has_several = len(audio.get(each.dataset_sha256, ())) > 1
         conditions = Conditions(
-            host=one.host,
-            threads=one.threads,
-            clips=one.dataset_sha256,
-            audio=one.audio_sha256 if has_several else None,
+            host=each.host,
+            threads=each.threads,
+            clips=each.dataset_sha256,
+            audio=each.audio_sha256 if has_several else None,
         )
-        lines.setdefault((one.model, one.entry, conditions), []).append(one)
+        series.setdefault((each.model, each.entry, conditions), []).append(each)
     return tuple(
-        Line(model=model, entry=entry, conditions=conditions, past=tuple(members))
-        for (model, entry, conditions), members in lines.items()
+        HistorySeries(model=model, entry=entry, conditions=conditions, entries=tuple(members))
+        for (model, entry, conditions), members in series.items()
     )
 
 
-def name_lines(lines: Sequence[Line]) -> tuple[str, ...]:
-    """Name each line by model and entry, and by those conditions that not all of them share."""
-    facts: tuple[Callable[[Line], str], ...] = (
-        lambda line: line.conditions.host,
-        lambda line: f"{line.conditions.threads} thread{'' if line.conditions.threads == 1 else 's'}",
-        lambda line: line.clips,
+def name_series(series: Sequence[HistorySeries]) -> tuple[str, ...]:
+    """Name each series by its model, its entry and the conditions in which the series differ."""
+    facts: tuple[Callable[[HistorySeries], str], ...] = (
+        lambda one: one.conditions.host,
+        lambda one: f"{one.conditions.threads} thread{'' if one.conditions.threads == 1 else 's'}",
+        lambda one: one.clips,
     )
-    differing = [fact for fact in facts if len({fact(line) for line in lines}) > 1]
+    differing = [fact for fact in facts if len({fact(one) for one in series}) > 1]
     return tuple(
-        ", ".join((f"{line.model} {line.entry}", *(fact(line) for fact in differing))) for line in lines
+        ", ".join((f"{one.model} {one.entry}", *(fact(one) for fact in differing))) for one in series
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the database in a transaction; make or migrate its tables."""
+def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database in a transaction; create or migrate its table."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as database, database:

@@ -7,37 +7,30 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.benchmark.assembly import BenchmarkData, assemble
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.history import history_path, keep
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry, MakeEngine
+from sottovoce.benchmark.history import add_to_history, history_path
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    FailedIn,
-    MachineRates,
-    Results,
-    read_results,
-)
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.failures import FailedIn
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
-from sottovoce.benchmark.statistics.comparable import why_incomparable
-from sottovoce.benchmark.summary import check_float_precision, clip_rows
+from sottovoce.benchmark.statistics.comparison import why_incomparable
+from sottovoce.benchmark.summary import check_float_precision, score_clips
+from sottovoce.benchmark.timing.cold_starts import measure_cold_starts
 from sottovoce.benchmark.timing.excluded import FailedPeers
-from sottovoce.benchmark.timing.journal import Journal, failed_before
-from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
-from sottovoce.benchmark.timing.pass_runner import Blocks
+from sottovoce.benchmark.timing.journal import Blocks, Journal, failed_before
+from sottovoce.benchmark.timing.measure import Measurement, measure
 from sottovoce.benchmark.timing.roofline import best_rates, measure_rates
-from sottovoce.benchmark.timing.scaling import Scaling, ScalingSpec, measure_scaling
-from sottovoce.benchmark.timing.worker import Loaded
+from sottovoce.benchmark.timing.scaling import Scaling, measure_scaling
+from sottovoce.benchmark.timing.worker import ColdRun, Loaded
 from sottovoce.benchmark.writing import write_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.environment import MachineRates
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
-from sottovoce.speech.clips import ClipSet
-from sottovoce.storage.artifacts import (
-    MANIFEST_NAME,
-)
+from sottovoce.speech.clips import ClipSet, filter_clips
+from sottovoce.storage.artifacts import MANIFEST_NAME
 from sottovoce.storage.folders import check_output, new_folder, recover_interrupted_write
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import resumable_path
@@ -54,19 +47,19 @@ def benchmark(
     *,
     force: bool,
     reporter: Reporter,
-    make: MakeEngine = make_engine,
+    make: MakeEngine | None = None,
 ) -> Results:
     """Measure a run's variants on a speech set and write the results folder.
 
-    What is measured is kept in `OUT.unfinished` as it comes, so that the same command goes on after an interruption.
+    Measured blocks are stored in `OUT.unfinished`, so that the same command resumes after an interruption. An entry of
+    another engine that fails is left out; the results list it as absent.
 
     Raises:
-        SpecError: an engine is unknown, or cannot run what is asked of it.
-        InputError: nothing to measure, or the output exists, or an unfinished benchmark of other settings does.
-        MissingExtraError: a library that is needed is not installed.
-        GateError: the baseline, or another variant that is to compute in float32, does not.
-        StageError: a variant in our own engine cannot be loaded or fails on most clips. One in another engine is left
-            out, and is among what the results call absent.
+        SpecError: an engine is unknown, or cannot run a variant.
+        InputError: there is nothing to measure, or the output exists, or an unfinished benchmark with other settings.
+        MissingExtraError: a library is not installed.
+        GateError: the baseline, or another float32 variant, computes in another type.
+        StageError: a variant in our own engine cannot be loaded, or fails on most clips.
     """
     journal = Journal(resumable_path(out))
     if not force and journal.is_consumed(out / MANIFEST_NAME):
@@ -78,66 +71,63 @@ def benchmark(
     check_output(out, force=force)
     check_spec(spec)
     _require_extra()
+    speech = filter_clips(speech, spec.where)
     plan = make_plan(run, speech, spec, reporter)
-    with told_plainly(out), journal.output_lock():
-        gathered = _gather(run, spec, plan, journal, reporter, make)
-        results = assemble(run, speech, plan.procedure, gathered)
+    with translated_os_errors(out), journal.output_lock():
+        data = _measure_all(run, plan, journal, reporter, make)
+        results = assemble(run, speech, data)
         with new_folder(out, force=force) as work:
-            write_results(work, run, results, gathered, audio=spec.audio)
+            write_results(work, run, results, data)
         journal.remove()
-    _remember(results, reporter)
+    _add_to_history(results, reporter)
     return results
 
 
-def _gather(
-    run: Run, spec: BenchmarkSpec, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine
+def _measure_all(
+    run: Run, plan: Plan, journal: Journal, reporter: Reporter, make: MakeEngine | None
 ) -> BenchmarkData:
-    """Measure all that was asked for."""
-    begun = journal.begin(settings_of(run, plan), anew=spec.restart)
+    begun = journal.begin(settings_of(run, plan), restart=plan.spec.restart)
     _note_begun(begun, journal, reporter)
-    early_rates = _rates(spec, reporter) if spec.ceilings else None
+    failed = FailedPeers(reporter, failed_before(begun.values(), plan.failed))
+    early_rates = _rates(plan, reporter)
     measurement = measure(
-        [entry.spec for entry in plan.entries],
-        plan.clips.loaded,
-        _measure_spec(spec, plan),
+        plan,
         reporter,
+        failed=failed,
         check=partial(_check_loaded, _float_entries(plan.entries)),
         journal=journal,
         begun=begun,
         make=make,
     )
-    rates = None if early_rates is None else best_rates(early_rates, _rates(spec, reporter))
-    rows = _rows(run, plan, measurement)
-    measurement = _comparable(measurement, rows, reporter)
-    measured = {one.spec.name for one in measurement.entries}
-    scaling = _scaling(spec, plan, measurement, reporter, make)
+    rows = score_clips(plan, measurement)
+    cold_runs = _cold_runs(plan, measurement, rows, reporter, failed, make)
+    late_rates = _rates(plan, reporter)
+    measurement = _drop_incomparable(measurement, rows, failed)
     return BenchmarkData(
-        clips=plan.clips,
-        entries=tuple(entry for entry in plan.entries if entry.spec.name in measured),
+        plan=plan,
         measurement=measurement,
         rows=rows,
-        rates=rates,
-        absent=(*plan.absent, *measurement.failed, *scaling.failed),
-        again=plan.again,
-        scaling=scaling,
+        cold_runs=cold_runs,
+        rates=None if early_rates is None or late_rates is None else best_rates(early_rates, late_rates),
+        scaling=_scaling(plan, measurement, rows, reporter, failed, make),
+        skipped=(*plan.absent, *failed.found),
     )
 
 
 def _note_begun(begun: Blocks, journal: Journal, reporter: Reporter) -> None:
-    """Say what an interrupted benchmark left, and which engines it left out."""
+    """Report the blocks of an interrupted benchmark, and the engines that had failed in it."""
     if begun:
-        reporter.note(f"goes on after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
+        reporter.note(f"resuming after {len(begun)} blocks of an interrupted benchmark ({journal.folder})")
     for failed in failed_before(begun.values()):
         reporter.note(
-            f"{failed.name} stays out: {failed.told}; --restart tries it again, with everything else"
+            f"{failed.name} stays left out: {failed.message}; --restart measures everything again, this entry too"
         )
 
 
-def _comparable(
-    measurement: Measurement, rows: Mapping[str, Sequence[ClipRow]], reporter: Reporter
+def _drop_incomparable(
+    measurement: Measurement, rows: Mapping[str, Sequence[ClipRow]], failed: FailedPeers
 ) -> Measurement:
-    """Leave out entries of other engines that share too little with one of ours to be compared with it."""
-    failed = FailedPeers(reporter, measurement.failed)
+    """Leave out entries of other engines that share too few clips with one of ours."""
     ours = [rows[one.spec.name] for one in measurement.entries if one.spec.engine == DEFAULT_ENGINE]
     kept = []
     for one in measurement.entries:
@@ -146,59 +136,69 @@ def _comparable(
         if reason is None or one.spec.engine == DEFAULT_ENGINE:
             kept.append(one)
         else:
-            failed.leave_out(one.spec, FailedIn.CLIPS, reason)
-    return replace(measurement, entries=tuple(kept), failed=failed.found)
+            failed.add(one.spec, FailedIn.CLIPS, reason)
+    return replace(measurement, entries=tuple(kept))
 
 
-def _measure_spec(spec: BenchmarkSpec, plan: Plan) -> MeasureSpec:
-    return MeasureSpec(
-        passes=spec.passes,
-        warm_up_clips=spec.warm_up_clips,
-        timing=plan.procedure.timing,
-        cold_starts=spec.cold_starts,
-        probes=spec.ceilings,
-        details=spec.side_effects,
-        sounds=plan.procedure.sounds,
-        failed=plan.failed,
+def _transcribed_by_all(
+    plan: Plan, measurement: Measurement, rows: Mapping[str, Sequence[ClipRow]]
+) -> list[int]:
+    """Return the indices of the clips on which no entry failed."""
+    names = [one.spec.name for one in measurement.entries]
+    return [
+        index
+        for index in range(len(plan.clips.loaded))
+        if all(rows[name][index].error is None for name in names)
+    ]
+
+
+def _cold_runs(
+    plan: Plan,
+    measurement: Measurement,
+    rows: Mapping[str, Sequence[ClipRow]],
+    reporter: Reporter,
+    failed: FailedPeers,
+    make: MakeEngine | None,
+) -> Mapping[str, tuple[ColdRun, ...]]:
+    good = _transcribed_by_all(plan, measurement, rows)
+    if plan.spec.cold_starts == 0 or not good:
+        return {}
+    return measure_cold_starts(
+        [one.spec for one in measurement.entries],
+        plan.clips.loaded[good[0]],
+        plan.spec.cold_starts,
+        reporter,
+        failed=failed,
+        make=make,
     )
 
 
 def _scaling(
-    spec: BenchmarkSpec, plan: Plan, measurement: Measurement, reporter: Reporter, make: MakeEngine
+    plan: Plan,
+    measurement: Measurement,
+    rows: Mapping[str, Sequence[ClipRow]],
+    reporter: Reporter,
+    failed: FailedPeers,
+    make: MakeEngine | None,
 ) -> Scaling:
-    """Measure batches on all clips, and threads on those that count for speed, of what every entry transcribed."""
-    loaded, timing = plan.clips.loaded, plan.procedure.timing
-    good = [
-        place
-        for place in range(len(loaded))
-        if all(entry.clips[place].error is None for entry in measurement.entries)
-    ]
-    asked = ScalingSpec(
-        specs=tuple(one.spec for one in measurement.entries if one.spec.name != plan.again),
-        clips=tuple(loaded[place] for place in good),
-        timed=tuple(loaded[place] for place in good if timing is None or place in timing),
-        batch_sizes=spec.batch_sizes,
-        threads=spec.thread_sweep,
+    """Measure batches on all clips, and threads on those that count for speed, if every entry transcribed them."""
+    loaded, good = plan.clips.loaded, _transcribed_by_all(plan, measurement, rows)
+    return measure_scaling(
+        plan.spec,
+        [one.spec for one in measurement.entries if one.spec.name != plan.aa_entry],
+        [loaded[index] for index in good],
+        timed=[loaded[index] for index in good if plan.timing is None or index in plan.timing],
+        reporter=reporter,
+        failed=failed,
+        make=make,
     )
-    return measure_scaling(asked, reporter, make)
 
 
-def _rows(run: Run, plan: Plan, measurement: Measurement) -> dict[str, tuple[ClipRow, ...]]:
-    default_language = None if run.baseline.facts.is_multilingual else "en"
-    return {
-        measured.spec.name: clip_rows(
-            measured,
-            plan.clips.loaded,
-            default_language=default_language,
-            timing=plan.procedure.timing,
-        )
-        for measured in measurement.entries
-    }
-
-
-def _rates(spec: BenchmarkSpec, reporter: Reporter) -> MachineRates:
-    with reporter.progress("measure the machine's ceilings", 1) as advance:
-        rates = measure_rates(spec.n_threads)
+def _rates(plan: Plan, reporter: Reporter) -> MachineRates | None:
+    if not plan.spec.ceilings:
+        return None
+    with reporter.progress("measure the roofline of the machine", 1) as advance:
+        rates = measure_rates(plan.spec.n_threads)
         advance()
     return rates
 
@@ -209,11 +209,11 @@ def _check_loaded(floats: frozenset[str], spec: EngineSpec, loaded: Loaded) -> N
 
 
 def _float_entries(entries: Sequence[Entry]) -> frozenset[str]:
-    """Name the entries that are to compute in float32 alone, the baseline always among them."""
+    """Name the entries that must compute in float32 alone, the baseline always among them."""
     return frozenset(
         entry.spec.name
-        for place, entry in enumerate(entries)
-        if place == 0
+        for index, entry in enumerate(entries)
+        if index == 0
         or (
             entry.int8_nodes
             and not any(entry.int8_nodes.values())
@@ -222,15 +222,15 @@ def _float_entries(entries: Sequence[Entry]) -> frozenset[str]:
     )
 
 
-def _remember(results: Results, reporter: Reporter) -> None:
-    """Keep the result in the user's history; a history that cannot be written does not undo the measurement."""
+def _add_to_history(results: Results, reporter: Reporter) -> None:
+    """Add the results to the user's history; a history that cannot be written is only reported."""
     path = history_path()
     if path is None:
         return
     try:
-        keep(path, results)
+        add_to_history(path, results)
     except InputError as cause:
-        reporter.note(f"not kept in the history: {cause}")
+        reporter.note(f"not added to the history: {cause}")
 
 
 def _require_extra() -> None:

@@ -1,81 +1,145 @@
-"""What a person asks to be measured."""
+"""What a benchmark measures; the command line takes its options from the fields here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from sottovoce.benchmark.clips.select import ClipChoice
+from sottovoce.benchmark.engines.registry import ENGINES, list_engines
 from sottovoce.errors import SpecError
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
 
 DEFAULT_MARGIN = 0.005
-"""Half a point of WER: what a change may cost before users of a recognizer notice."""
+"""Half a point of WER: users of a recognizer do not notice less."""
+
+PERCENT = 100
+
+OPTION = "option"
+"""Key of the `Option` in the metadata of a field."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How the command line shows a field.
+
+    Attributes:
+        minimum: smallest number that is accepted.
+        factor: from the field to the number that people see, such as 100 for a fraction shown in points.
+        is_repeated: the option is given once for each value, instead of values separated by commas.
+    """
+
+    text: str
+    metavar: str | None = None
+    minimum: int | None = None
+    factor: int = 1
+    is_repeated: bool = False
+
+
+def option(
+    text: str,
+    *,
+    default: _T,
+    metavar: str | None = None,
+    minimum: int | None = None,
+    factor: int = 1,
+    is_repeated: bool = False,
+) -> _T:
+    """Declare a field of a spec that is also an option of the command line, see `Option`."""
+    shown = Option(text=text, metavar=metavar, minimum=minimum, factor=factor, is_repeated=is_repeated)
+    return field(default=default, metadata={OPTION: shown})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkSpec:
-    """What to measure, and how.
+    """What to measure, and how; `margin` is a fraction. An empty tuple takes the default that its text names."""
 
-    Attributes:
-        split: of the speech set; ignored where a set has no splits.
-        limit: clips measured; None takes all.
-        variants: names, measured in our engine; empty for the quantized variant.
-        timing_clips: how many clips count for speed, and are heard in every pass; None takes all.
-        margin: largest tolerated WER increase, a fraction.
-        engines: `ENGINE` or `ENGINE:VARIANT`; empty for our engine alone.
-        checkpoint: what the run was made of, for engines that run it; None looks for it.
-        long: take only recordings over 30 s instead of only clips up to 30 s.
-        cold_starts: further fresh processes of each entry that are timed to their first transcript.
-        ceilings: measure what this machine can do at most, and how near our variants come to it.
-        side_effects: compare tokens, languages, times of words and words for noise, outside of the timed passes.
-        self_check: measure our variant in a second process too, and hold the two against each other.
-        batch_sizes: clips decoded together, for the throughput of engines that do; empty for none.
-        thread_sweep: numbers of threads that our entries are timed with beside; empty for none.
-        audio: keep clips whose transcripts differ beside the results, for the report.
-        restart: throw away what an interrupted benchmark left, instead of going on.
-    """
-
-    split: str = "eval"
-    limit: int | None = None
-    variants: tuple[str, ...] = ()
-    passes: int = 2
-    timing_clips: int | None = None
+    split: str = option("Split to measure, if the set has splits.", default="eval")
+    limit: int | None = option("Number of clips to measure, chosen by the seed.", default=None, minimum=1)
+    variants: tuple[str, ...] = option(
+        "Variants to measure in the engine sottovoce, separated by commas; the quantized one by default.",
+        default=(),
+    )
+    engines: tuple[str, ...] = option(
+        "Engines to compare on the same clips, separated by commas; ENGINE:VARIANT names a variant.",
+        default=(),
+        metavar="ENGINE,...",
+    )
+    checkpoint: str | None = option(
+        f"Checkpoint that RUN was made from, for {list_engines(each for each in ENGINES if each.needs_checkpoint)}; "
+        "found in the cache by default.",
+        default=None,
+        metavar="MODEL",
+    )
+    cold_starts: int = option(
+        "Fresh processes of each entry, timed from their start to the first transcript.", default=0, minimum=0
+    )
+    passes: int = option("Counted passes over the clips, interleaved.", default=2, minimum=1)
+    timing_clips: int | None = option(
+        "Clips that count for speed and are transcribed in every pass, with the length distribution of all clips; "
+        "the others are transcribed once, for accuracy. All by default.",
+        default=None,
+        metavar="N",
+        minimum=1,
+    )
     warm_up_clips: int = 2
-    threads: int | None = None
-    seed: int = DEFAULT_SEED
-    margin: float = DEFAULT_MARGIN
-    engines: tuple[str, ...] = ()
-    checkpoint: str | None = None
-    long: bool = False
-    cold_starts: int = 0
-    ceilings: bool = False
-    side_effects: bool = True
-    self_check: bool = False
-    batch_sizes: tuple[int, ...] = ()
-    thread_sweep: tuple[int, ...] = ()
-    audio: bool = True
-    restart: bool = False
+    threads: int | None = option("Inference threads; all cores by default.", default=None, minimum=1)
+    margin: float = option(
+        "Tolerated WER increase, in points.", default=DEFAULT_MARGIN, minimum=0, factor=PERCENT
+    )
+    where: tuple[str, ...] = option(
+        "Only clips of a language, source, speaker or split; may be repeated.",
+        default=(),
+        metavar="KEY=VALUE",
+        is_repeated=True,
+    )
+    seed: int = option("Chooses the clips and the resamples.", default=DEFAULT_SEED)
+    long: bool = option(
+        f"Measure only recordings over 30 s; not possible with {list_engines(each for each in ENGINES if not each.takes_long)}.",
+        default=False,
+    )
+    ceilings: bool = option(
+        "Measure the roofline of this machine, and the efficiency of our variants against it.", default=False
+    )
+    batch_sizes: tuple[int, ...] = option(
+        "Measure the throughput of clips decoded N at a time, such as 1,8,32; for engines that decode in batches.",
+        default=(),
+        metavar="N,...",
+    )
+    thread_sweep: tuple[int, ...] = option(
+        "Also time our entries with these numbers of threads, such as 1,2,4.", default=(), metavar="N,..."
+    )
+    side_effects: bool = option(
+        "Compare tokens, detected languages, word times and words invented in noise, after the timed passes.",
+        default=True,
+    )
+    audio: bool = option(
+        "Save recordings whose transcripts differ with the results, so that the report can play them.",
+        default=True,
+    )
+    self_check: bool = option(
+        "Measure our variant in a second process too (A/A check): the noise of this machine.", default=False
+    )
+    restart: bool = option(
+        "Discard what an interrupted benchmark measured, instead of resuming it.", default=False
+    )
 
     @property
     def n_threads(self) -> int:
         """Inference threads of every entry."""
         return self.threads or usable_cores()
 
-    @property
-    def clips(self) -> ClipChoice:
-        """Which clips are measured."""
-        return ClipChoice(split=self.split, limit=self.limit, seed=self.seed, long=self.long)
-
 
 def check_spec(spec: BenchmarkSpec) -> None:
-    """Refuse what would fail after an hour.
+    """Refuse options that contradict each other before an hour of measuring.
 
     Raises:
         SpecError: the options contradict each other.
     """
     if spec.long and spec.batch_sizes:
         raise SpecError(
-            "--batch-sizes is for clips up to 30 s; long recordings are decoded in batches as each engine does"
+            "--batch-sizes is for clips up to 30 s; each engine batches long recordings in its own way"
         )
     if any(size > MAX_BATCH for size in spec.batch_sizes):
-        raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips together")
+        raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips at a time")

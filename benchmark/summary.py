@@ -1,98 +1,103 @@
-"""From measurements to results: sums, rates and intervals, no files and no clocks."""
+"""From measurements to rows and summaries, without files and clocks."""
 
-import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.benchmark.engines.engine import Spoken
-from sottovoce.benchmark.entries import Entry
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    ClipRow,
-    ColdStart,
-    Latency,
-    Precision,
-    SpokenWord,
-    Stage,
-    Stratum,
-    VariantResult,
-)
+from sottovoce.benchmark.engines.engine import Entry
+from sottovoce.benchmark.plan import Plan
+from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
+from sottovoce.benchmark.schema.machine import RooflinePoint
+from sottovoce.benchmark.schema.precision import Precision
+from sottovoce.benchmark.schema.results import ColdStart, Latency, Stratum, VariantResult
 from sottovoce.benchmark.statistics.comparison import median_latency_s, stage_seconds
 from sottovoce.benchmark.statistics.strata import group_by_stratum
-from sottovoce.benchmark.timing.measure import VariantMeasurement
-from sottovoce.benchmark.timing.pass_runner import Measured
+from sottovoce.benchmark.timing.journal import BlockRecord
+from sottovoce.benchmark.timing.measure import Measurement, VariantMeasurement
 from sottovoce.benchmark.timing.worker import ColdRun
-from sottovoce.calibrate.coverage import estimate_snr_db
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.errors import GateError, StageError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.clips import Clip
+from sottovoce.speech.properties import estimate_snr_db
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
-from sottovoce.storage.artifacts import canonical_sha256
+from sottovoce.terms import Stage
 
 
-def clip_rows(
-    measurement: VariantMeasurement,
-    clips: Sequence[LoadedClip],
-    *,
-    default_language: str | None,
-    timing: Collection[int] | None = None,
-) -> tuple[ClipRow, ...]:
-    """Score one variant's transcripts clip by clip.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ClipFacts:
+    """The part of a row that is the same for every entry.
 
-    Args:
-        measurement: of all clips.
-        clips: in the same order.
-        default_language: of clips whose set does not tell; `en` for an English-only model.
-        timing: places of the clips that count for speed; None takes all.
+    Attributes:
+        records: the blocks of the clip, by pass.
     """
-    return tuple(
-        _row(
-            measurement.spec.name,
-            clip,
-            measured,
-            clip.clip.language or default_language,
-            counts_for_speed=timing is None or place in timing,
+
+    clip: Clip
+    language: str | None
+    audio_s: float
+    snr_db: float
+    reference: str
+    normalized_reference: str
+    counts_for_speed: bool
+    records: tuple[BlockRecord, ...]
+
+
+def score_clips(plan: Plan, measurement: Measurement) -> dict[str, tuple[ClipRow, ...]]:
+    """Score the transcripts of every entry; the rows of an entry are in the order of the clips."""
+    facts = tuple(_clip_facts(plan, measurement))
+    return {entry.spec.name: tuple(_row(clip, entry) for clip in facts) for entry in measurement.entries}
+
+
+def _clip_facts(plan: Plan, measurement: Measurement) -> Iterable[_ClipFacts]:
+    by_clip: dict[str, list[BlockRecord]] = {}
+    for record in sorted(measurement.blocks.values(), key=lambda record: record.number):
+        by_clip.setdefault(record.clip_id, []).append(record)
+    for index, loaded in enumerate(plan.clips.loaded):
+        language, reference = loaded.clip.language or plan.default_language, loaded.clip.text or ""
+        yield _ClipFacts(
+            clip=loaded.clip,
+            language=language,
+            audio_s=len(loaded.wave) / SAMPLE_RATE_HZ,
+            snr_db=estimate_snr_db(loaded.wave),
+            reference=reference,
+            normalized_reference=normalize(reference, language),
+            counts_for_speed=plan.timing is None or index in plan.timing,
+            records=tuple(by_clip[loaded.clip.clip_id]),
         )
-        for place, (clip, measured) in enumerate(zip(clips, measurement.clips, strict=True))
-    )
 
 
-def _spoken(word: Spoken) -> SpokenWord:
-    return SpokenWord(text=word.text, start_s=word.start_s, end_s=word.end_s)
-
-
-def _row(
-    variant: str, loaded: LoadedClip, measured: Measured, language: str | None, *, counts_for_speed: bool
-) -> ClipRow:
-    clip, first = loaded.clip, next(iter(measured.passes), None)
-    counted = measured.passes if counts_for_speed else ()
-    reference, hypothesis = clip.text or "", "" if first is None else first.text
-    normalized_reference, normalized_hypothesis = (
-        normalize(reference, language),
-        normalize(hypothesis, language),
-    )
+def _row(facts: _ClipFacts, entry: VariantMeasurement) -> ClipRow:
+    name, clip = entry.spec.name, facts.clip
+    error = next((record.errors[name] for record in facts.records if name in record.errors), None)
+    passes = [record for record in facts.records if name in record.timed and error is None]
+    first = passes[0].timed[name] if passes else None
+    counted = passes if facts.counts_for_speed else []
+    hypothesis = "" if first is None else first.text
+    normalized = normalize(hypothesis, facts.language)
+    detail = entry.details.get(clip.clip_id)
     return ClipRow(
         clip_id=clip.clip_id,
-        variant=variant,
-        language=language,
+        variant=name,
+        language=facts.language,
         speaker=clip.speaker,
         source=clip.source,
-        audio_s=len(loaded.wave) / SAMPLE_RATE_HZ,
-        snr_db=estimate_snr_db(loaded.wave),
-        reference=reference,
+        audio_s=facts.audio_s,
+        snr_db=facts.snr_db,
+        reference=facts.reference,
         hypothesis=hypothesis,
-        normalized_reference=normalized_reference,
-        normalized_hypothesis=normalized_hypothesis,
-        words=word_errors(normalized_reference, normalized_hypothesis),
+        normalized_reference=facts.normalized_reference,
+        normalized_hypothesis=normalized,
+        words=word_errors(facts.normalized_reference, normalized),
         tokens=0 if first is None else first.n_tokens,
-        latency_s=tuple(timed.latency_s for timed in counted),
-        disturbed=measured.disturbed if counts_for_speed else (),
-        stage_s=tuple(timed.stage_s for timed in counted),
+        latency_s=tuple(record.timed[name].latency_s for record in counted),
+        disturbed=tuple(record.disturbance.is_beyond for record in counted),
+        stage_s=tuple(record.timed[name].stage_s for record in counted),
         calls={} if first is None else first.calls,
-        spoken=() if measured.detail is None else tuple(map(_spoken, measured.detail.words)),
-        error=measured.error,
+        spoken=tuple(
+            SpokenWord(text=word.text, start_s=word.start_s, end_s=word.end_s)
+            for word in (() if detail is None else detail.words)
+        ),
+        error=error,
     )
 
 
@@ -101,9 +106,14 @@ def summarize_variant(
     rows: Sequence[ClipRow],
     entry: Entry,
     *,
-    ceilings: tuple[Ceiling, ...] = (),
+    cold_runs: Sequence[ColdRun] = (),
+    roofline: tuple[RooflinePoint, ...] = (),
 ) -> VariantResult:
-    """Summarize one entry over the clips that it transcribed."""
+    """Summarize one entry over the clips that it transcribed.
+
+    Raises:
+        StageError: it failed on every clip that counts for speed.
+    """
     good = [row for row in rows if row.error is None]
     raw = add_errors(word_errors(row.reference, row.hypothesis) for row in good)
     words = add_errors(row.words for row in good)
@@ -140,8 +150,8 @@ def summarize_variant(
         strata=tuple(_strata(good)),
         precision=measurement.loaded.precision,
         int8_nodes=entry.int8_nodes,
-        cold_start=_cold_start(measurement.cold_runs),
-        ceilings=ceilings,
+        cold_start=_cold_start(cold_runs),
+        ceilings=roofline,
     )
 
 
@@ -161,11 +171,11 @@ def _per_call(rows: Sequence[ClipRow], stage: Stage) -> float:
 
 
 def _strata(rows: Sequence[ClipRow]) -> Iterable[Stratum]:
-    for (kind, name), places in group_by_stratum(rows).items():
-        part = [rows[place] for place in places]
+    for (kind, name), indices in group_by_stratum(rows).items():
+        part = [rows[index] for index in indices]
         words = add_errors(row.words for row in part)
         if words.reference_words == 0:
-            continue  # a rate needs words to divide by
+            continue  # the rate would divide by 0
         yield Stratum(
             by=kind,
             name=name,
@@ -176,37 +186,23 @@ def _strata(rows: Sequence[ClipRow]) -> Iterable[Stratum]:
         )
 
 
-def dataset_sha256(clips: Sequence[LoadedClip]) -> str:
-    """Hash ids and references: two results with the same hash share their clips, if not what is heard in them."""
-    digest = hashlib.sha256()
-    for loaded in sorted(clips, key=lambda clip: clip.clip.clip_id):
-        digest.update(f"{loaded.clip.clip_id}\0{loaded.clip.text}\0".encode())
-    return digest.hexdigest()
-
-
-def audio_sha256(clips: Sequence[LoadedClip]) -> str:
-    """Hash the samples that are transcribed, in the order of the ids."""
-    in_order = sorted(clips, key=lambda clip: clip.clip.clip_id)
-    return canonical_sha256([sha256_of_wave(clip.wave) for clip in in_order])
-
-
 def check_float_precision(name: str, precision: Precision) -> None:
-    """Refuse to call a variant fp32, the baseline above all, that computes in anything else.
+    """Refuse a float32 variant that computes in another type.
 
-    On CPUs with bf16 units OpenVINO runs float32 models in bf16 unless told otherwise.
+    On CPUs with bf16 units, OpenVINO runs float32 models in bf16 by default.
 
     Raises:
-        GateError: a component's hint, its cache or one of its nodes is not f32, or activations are quantized on the fly.
+        GateError: a component's hint, its cache or one of its nodes is not f32, or activations are quantized dynamically.
     """
     for part, component in precision.components.items():
         other = {kind: count for kind, count in component.nodes.items() if kind != "f32"}
         if component.inference != "f32" or other:
             raise GateError(
-                f"{name} is to compute in float32, but its {part} computes in {component.inference} "
-                f"(nodes: {component.nodes}); no figure against it would be true"
+                f"{name} must compute in float32, but its {part} computes in {component.inference} "
+                f"(nodes: {component.nodes}); comparisons with it would be wrong"
             )
         if component.kv_cache != "f32" or component.dynamic_quantization_group_size:
             raise GateError(
-                f"{name} is to compute in float32, but its {part} keeps its cache in {component.kv_cache} and quantizes "
+                f"{name} must compute in float32, but its {part} keeps its cache in {component.kv_cache} and quantizes "
                 f"activations in groups of {component.dynamic_quantization_group_size} (0: not at all)"
             )

@@ -1,4 +1,4 @@
-"""The results folder on disk."""
+"""Write the results folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from sottovoce import __version__
 from sottovoce.benchmark.assembly import BenchmarkData
 from sottovoce.benchmark.clips.audio_files import changed_clips, write_audio
-from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, Results
 from sottovoce.runs import Run
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -18,17 +19,12 @@ from sottovoce.storage.artifacts import (
 )
 
 
-def write_results(work: Path, run: Run, results: Results, gathered: BenchmarkData, *, audio: bool) -> None:
-    """Write a results folder's files, the manifest last.
-
-    Args:
-        work: the folder; it is there and empty.
-        audio: keep the clips whose transcripts differ.
-    """
+def write_results(work: Path, run: Run, results: Results, data: BenchmarkData) -> None:
+    """Write the files of a results folder, which exists and is empty; the manifest last."""
     (work / RESULTS_NAME).write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    wanted = changed_clips(results.baseline, [each.variant for each in results.comparisons], gathered.rows)
-    files = write_audio(work, gathered.clips.loaded, wanted if audio else ())
-    rows = _rows_with_audio(results, gathered.rows, files)
+    wanted = changed_clips(results.baseline, [each.variant for each in results.comparisons], data.rows)
+    files = write_audio(work, data.plan.clips.loaded, wanted if data.plan.spec.audio else ())
+    rows = _rows_with_audio(results, data.rows, files)
     lines = "".join(row.model_dump_json() + "\n" for row in rows)
     (work / CLIPS_NAME).write_text(lines, encoding="utf-8")
     write_manifest(
@@ -52,7 +48,7 @@ def write_results(work: Path, run: Run, results: Results, gathered: BenchmarkDat
 def _rows_with_audio(
     results: Results, rows: Mapping[str, Sequence[ClipRow]], files: Mapping[str, str]
 ) -> list[ClipRow]:
-    """Return the rows of the entries in the results, with the files of those that can be heard."""
+    """Return the rows of the entries in the results, with the audio file of each clip that has one."""
     return [
         row.model_copy(update={"audio": files.get(row.clip_id)})
         for variant in results.variants

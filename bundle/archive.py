@@ -1,9 +1,9 @@
-"""A bundle as one file: `.tar.gz` of which every byte is determined by the bundle's content.
+"""A bundle as one file: a `.tar.gz` whose bytes depend on its content alone.
 
-Written: POSIX ustar (POSIX.1-2001, "ustar Interchange Format"), members in the order of the manifest behind
-`bundle.json` and its seal, with one mode, no owner and no time; gzip (RFC 1952) without name and time.
-Read: that and nothing else. A member is taken if the manifest names it with its size, so nothing is decided by what
-an archive claims: no links, no devices, no second member of a name, no path but those that were checked.
+Written: POSIX ustar (POSIX.1-2001, "ustar Interchange Format"), `bundle.json` and its seal first, then the other
+members in the order of the manifest, with one mode, no owner and no time; gzip (RFC 1952) without name and time.
+Read: only that. A member is accepted only if the manifest lists it with its size: no links, no devices, no second
+member of the same name, no unchecked path.
 """
 
 import gzip
@@ -23,7 +23,7 @@ BLOCK_BYTES = tarfile.BLOCKSIZE
 COMPRESS_LEVEL = 6
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""Deflate, no flags, no time, no name, unknown system: as `gzip.GzipFile` writes it for level 6."""
+"""Deflate, no flags, no time, no name, unknown system: what `gzip.GzipFile` writes at level 6."""
 
 _CHUNK_BYTES = 1 << 20
 
@@ -33,9 +33,9 @@ class Member:
     """A file to pack.
 
     Attributes:
-        path: inside the bundle.
+        path: path inside the bundle.
         source: the file, or its bytes.
-        listed: what it has to be, where that is known: another process may replace a file between two looks at it.
+        listed: its expected size and hash, if known: another process may replace the file between two reads.
     """
 
     path: str
@@ -46,7 +46,7 @@ class Member:
         """Open the bytes.
 
         Raises:
-            InputError: the file is gone.
+            InputError: the file is missing.
         """
         if isinstance(self.source, bytes):
             return io.BytesIO(self.source)
@@ -59,7 +59,7 @@ class Member:
         """Hash the bytes.
 
         Raises:
-            InputError: they are not what is listed.
+            InputError: they differ from `listed`.
         """
         digest, size_bytes = hashlib.sha256(), 0
         with self.open() as file:
@@ -72,14 +72,14 @@ class Member:
         return found
 
     def changed(self) -> InputError:
-        """Say that the file is not what it was."""
+        """Return the error of a file that changed while it was packed."""
         return InputError(
-            f"{self.path} was changed while it was packed; let what writes it end, then give the same command again"
+            f"{self.path} was changed while it was packed; wait for the process that writes it, then repeat the command"
         )
 
 
 class _Hashing:
-    """Hashes what is read of a member, and refuses one that ends too early."""
+    """Hashes a member while it is read, and refuses one that is too short."""
 
     def __init__(self, member: Member, file: IO[bytes]) -> None:
         self._member, self._file = member, file
@@ -97,10 +97,10 @@ class _Hashing:
 
 
 def write_archive(path: Path, top: str, members: Iterable[Member]) -> None:
-    """Write members below a folder `top` of an archive.
+    """Write members into the folder `top` of an archive.
 
     Raises:
-        InputError: one is not what is listed.
+        InputError: a member differs from its entry.
     """
     with (
         path.open("wb") as raw,
@@ -117,7 +117,7 @@ def write_archive(path: Path, top: str, members: Iterable[Member]) -> None:
 
 
 def header_problem(name: str, size_bytes: int) -> str | None:
-    """Say why a file has no place in an archive; None of one that has."""
+    """Return why a file does not fit into an archive; None if it fits."""
     try:
         _header(name, size_bytes).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
     except ValueError as cause:
@@ -136,38 +136,42 @@ def _header(name: str, size_bytes: int) -> tarfile.TarInfo:
 
 
 class ArchiveReader:
-    """Reads the members of an archive in their order, with bounded memory."""
+    """Reads the members of an archive in order, with bounded memory."""
 
     def __init__(self, raw: IO[bytes]) -> None:
-        """Begin to read.
+        """Read the gzip header.
 
         Raises:
-            BundleError: it is no archive that `sottovoce bundle` wrote.
+            BundleError: `sottovoce bundle` did not write this archive.
         """
         self._raw = raw
         self._unzip = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         self._crc, self._n_bytes = zlib.crc32(b""), 0
         if raw.read(len(_GZIP_HEADER)) != _GZIP_HEADER:
-            raise BundleError("it is no .tar.gz that `sottovoce bundle` wrote")
+            raise BundleError("it is not a .tar.gz that `sottovoce bundle` wrote")
 
     def next_member(self) -> tuple[str, int]:
-        """Read the header of the next member: its name and its size.
+        """Read the name and the size of the next member.
 
         Raises:
-            BundleError: it is none, or of a kind that bundles do not have.
+            BundleError: the header is damaged, or bundles have no such member.
         """
         block = self._read(BLOCK_BYTES)
         try:
-            told = tarfile.TarInfo.frombuf(block, "ascii", "strict")
-            is_plain = _header(told.name, told.size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") == block
+            header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
+            is_plain = (
+                _header(header.name, header.size).tobuf(tarfile.USTAR_FORMAT, "ascii", "strict") == block
+            )
         except (tarfile.HeaderError, ValueError) as cause:
             raise BundleError(f"a header is damaged ({cause})") from cause
         if not is_plain:
-            raise BundleError(f"member {told.name!r:.200} is no plain file as `sottovoce bundle` writes them")
-        return told.name, told.size
+            raise BundleError(
+                f"member {header.name!r:.200} is not a plain file as `sottovoce bundle` writes them"
+            )
+        return header.name, header.size
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
-        """Yield the bytes of the member whose header was read last; all of them are to be taken."""
+        """Yield the bytes of the member whose header was read last; the caller must read all of them."""
         left = size_bytes
         while left:
             chunk = self._read(min(left, _CHUNK_BYTES))
@@ -178,10 +182,10 @@ class ArchiveReader:
             raise BundleError("the padding of a member is not empty")
 
     def finish(self) -> None:
-        """Check that nothing follows the last member, and the check sum of all.
+        """Check the end of the archive and its checksum.
 
         Raises:
-            BundleError: something does, or it does not fit.
+            BundleError: more members follow, or the checksum is wrong.
         """
         n_end = 2 * BLOCK_BYTES
         n_end += -(self._n_bytes + n_end) % tarfile.RECORDSIZE
@@ -192,10 +196,10 @@ class ArchiveReader:
         except zlib.error as cause:
             raise BundleError(f"it is damaged ({cause})") from cause
         if not has_ended:
-            raise BundleError("something follows the end of the archive, or its check sum is wrong")
+            raise BundleError("something follows the end of the archive, or its checksum is wrong")
 
     def _has_ended(self) -> bool:
-        """Tell whether nothing is left but the check sum and length of all, and they fit (RFC 1952, 2.3.1)."""
+        """Return whether only the right checksum and length are left (RFC 1952, 2.3.1)."""
         while not self._unzip.eof:
             fed = self._unzip.unconsumed_tail or self._raw.read(_CHUNK_BYTES)
             if not fed or self._unzip.decompress(fed, 1):
@@ -204,7 +208,7 @@ class ArchiveReader:
         return trailer == self._crc.to_bytes(4, "little") + (self._n_bytes % 2**32).to_bytes(4, "little")
 
     def _read(self, size_bytes: int) -> bytes:
-        """Unpack exactly so many bytes."""
+        """Decompress exactly `size_bytes`."""
         parts, left = [], size_bytes
         while left:
             fed = self._unzip.unconsumed_tail or self._raw.read(_CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""`sottovoce verify`: is a bundle whole, signed, right for this CPU, and does it work here?"""
+"""`sottovoce verify`: checks the bytes, the signature and the CPU, and runs the self-test."""
 
 import time
 from pathlib import Path
@@ -6,17 +6,16 @@ from pathlib import Path
 from pydantic import Field
 
 from sottovoce.bundle.device.verify import plain
-from sottovoce.bundle.open_bundle import cpu_problem, open_bundle
+from sottovoce.bundle.open_bundle import OpenedBundle, cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
-from sottovoce.bundle.unpack import Unpacked
 from sottovoce.errors import BundleError, InputError, SpecError
 from sottovoce.machine.environment import Host, read_host
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 
 class Checked(Document):
-    """What was found of a bundle."""
+    """The result of checking a bundle."""
 
     name: str | None = Field(description="Null of one that is damaged.")
     is_whole: bool = Field(description="Every byte is as bundle.json says, and there is nothing else.")
@@ -25,13 +24,13 @@ class Checked(Document):
     check_s: float = Field(description="Unpacking of an archive included.")
     is_signed: bool | None = Field(description="By the owner of the key; null where no key was given.")
     self_test: SelfTest | None = Field(
-        description="Null where it was not asked for, the CPU cannot run it, or the model cannot be loaded."
+        description="Null without --self-test, or if the CPU cannot run it, or the model cannot be loaded."
     )
     host: Host
     problems: tuple[str, ...] = Field(description="Empty where all is well.")
 
     def lines(self) -> list[str]:
-        """Tell it to people."""
+        """Return the result as text."""
         if not self.is_whole:
             return []
         lines = [
@@ -67,29 +66,38 @@ def check_bundle(
     """Check a bundle on this machine.
 
     Args:
-        path: an archive or its folder.
-        key: public; None asks for no signature.
-        signature: None looks for it beside the bundle.
-        with_self_test: transcribe the golden clips, if everything else is well.
-        threads: of the self-test; all cores by default.
+        key: public key of the signature; None: the signature is not checked.
+        signature: None: beside the bundle.
 
     Raises:
-        InputError: there is no bundle, or a key that cannot be read.
-        MissingExtraError: a signature is to be checked without the extra `signing`, or the variant's library is missing.
-        ResourceError: there is no room to unpack it.
+        InputError: there is no bundle, or the key cannot be read.
+        MissingExtraError: the extra `signing` or the library of the variant is not installed.
+        ResourceError: the disk is too small to unpack it.
     """
     started = time.perf_counter()
     try:
         with open_bundle(path) as bundle:
             check_s = time.perf_counter() - started
             unsigned = None if key is None else _unsigned(bundle, signature or signature_path(path), key)
-            return _on_this_machine(
-                bundle,
-                check_s,
+            lacks = cpu_problem(bundle.manifest)
+            can_run = with_self_test and unsigned is None and lacks is None
+            test, failure = _self_tested(bundle, threads) if can_run else (None, None)
+            name, files = bundle.manifest.name, bundle.manifest.files
+            named = (f"{name}: {problem}" for problem in (lacks, failure) if problem is not None)
+            return Checked(
+                name=name,
+                is_whole=True,
+                n_files=len(files),
+                size_bytes=sum(entry.size_bytes for entry in files),
+                check_s=round(check_s, 3),
                 is_signed=None if key is None else unsigned is None,
-                problems=() if unsigned is None else (unsigned,),
-                with_self_test=with_self_test and unsigned is None,
-                threads=threads,
+                self_test=test,
+                host=read_host(),
+                problems=(
+                    *(() if unsigned is None else (unsigned,)),
+                    *named,
+                    *(() if test is None else test.problems),
+                ),
             )
     except BundleError as cause:
         return Checked(
@@ -105,8 +113,8 @@ def check_bundle(
         )
 
 
-def _unsigned(bundle: Unpacked, signature: Path, key: Path) -> str | None:
-    """Say why a bundle does not count as signed; None of one that is."""
+def _unsigned(bundle: OpenedBundle, signature: Path, key: Path) -> str | None:
+    """Return why a bundle does not count as signed; None if it is signed."""
     try:
         check_signature(bundle.folder, signature, key)
     except BundleError as cause:
@@ -114,38 +122,8 @@ def _unsigned(bundle: Unpacked, signature: Path, key: Path) -> str | None:
     return None
 
 
-def _on_this_machine(
-    bundle: Unpacked,
-    check_s: float,
-    *,
-    is_signed: bool | None,
-    problems: tuple[str, ...],
-    with_self_test: bool,
-    threads: int | None,
-) -> Checked:
-    manifest = bundle.manifest
-    lacks = cpu_problem(manifest)
-    test, failure = _self_tested(bundle, threads) if with_self_test and lacks is None else (None, None)
-    return Checked(
-        name=manifest.name,
-        is_whole=True,
-        n_files=len(manifest.files),
-        size_bytes=sum(entry.size_bytes for entry in manifest.files),
-        check_s=round(check_s, 3),
-        is_signed=is_signed,
-        self_test=test,
-        host=read_host(),
-        problems=(
-            *problems,
-            *(() if lacks is None else (f"{manifest.name}: {lacks}",)),
-            *(() if failure is None else (f"{manifest.name}: {failure}",)),
-            *(() if test is None else test.problems),
-        ),
-    )
-
-
-def _self_tested(bundle: Unpacked, threads: int | None) -> tuple[SelfTest | None, str | None]:
-    """Return the self-test, or why there is none: whole as its bytes are, a bundle may hold no model that can be run."""
+def _self_tested(bundle: OpenedBundle, threads: int | None) -> tuple[SelfTest | None, str | None]:
+    """Return the self-test, or why the model cannot be run."""
     try:
         return self_test(bundle.folder, bundle.manifest, threads), None
     except (InputError, SpecError) as cause:

@@ -1,7 +1,7 @@
-"""`bundle.json`: what a bundle is, and every file of it.
+"""`bundle.json`: the facts of a bundle, and every file in it.
 
-`bundle.json.sha256` beside it is its seal, in the format of `sha256sum`. Both are checked before anything else of a
-bundle is read (`device/verify.py`).
+`bundle.json.sha256` beside it is its seal, in the format of `sha256sum`. Both are checked before any other file is read
+(`device/verify.py`).
 """
 
 from typing import Literal
@@ -12,7 +12,8 @@ from sottovoce.bundle.device import verify
 from sottovoce.errors import BundleError
 from sottovoce.machine.environment import Host
 from sottovoce.statistics.intervals import Interval
-from sottovoce.storage.artifacts import Document, FileEntry, Parent
+from sottovoce.storage.artifacts import FileEntry, Parent
+from sottovoce.storage.documents import Document, format_validation_error
 from sottovoce.terms import Format, Layout
 
 BUNDLE_NAME = verify.MANIFEST_NAME
@@ -26,7 +27,7 @@ REQUIREMENTS_NAME = "requirements.txt"
 
 
 class ModelFacts(Document):
-    """The variant that is packed."""
+    """The packed variant."""
 
     name: str = Field(description="Of the checkpoint, such as whisper-base.")
     variant: str
@@ -36,7 +37,7 @@ class ModelFacts(Document):
     size_bytes: int = Field(description="Of all files below `model/`.")
     recipe_sha256: str | None
     parents: tuple[Parent, ...] = Field(
-        description="Checkpoint, variant and calibration record that it came of."
+        description="Checkpoint, variant and calibration record that it was made from."
     )
 
 
@@ -48,7 +49,7 @@ class Cpu(Document):
 
 
 class Measured(Document):
-    """What a benchmark measured of the variant; times are of its host, not of the device."""
+    """The benchmark of the variant; its times are those of the benchmark's host, not of the device."""
 
     host: Host
     dataset: str
@@ -62,14 +63,14 @@ class Measured(Document):
 
 
 class Floors(Document):
-    """What the self-test demands of the device."""
+    """The limits of the self-test."""
 
     rtfx: float = Field(ge=0, description="Least seconds of audio per second of work; 1 is real time.")
     peak_rss_bytes: int | None = Field(description="Largest resident set of the self-test; null: any.")
     token_agreement: float = Field(
         ge=0,
         le=1,
-        description="Least share of a golden clip's tokens that come out as expected (`golden.agreement`).",
+        description="Least share of a golden clip's tokens that come out as expected (`self_test.agreement`).",
     )
 
 
@@ -85,9 +86,9 @@ class GoldenClip(Document):
 
 
 class Wheels(Document):
-    """For what the wheels are."""
+    """The platform of the wheels."""
 
-    platform: str = Field(description="As it was asked for, such as manylinux2014_x86_64.")
+    platform: str = Field(description="As given, such as manylinux2014_x86_64.")
     python: str = Field(description="Version of CPython, such as 3.12.")
     glibc: str | None = Field(description="Least version that the wheels need; null where none of them says.")
 
@@ -120,7 +121,7 @@ def parse_manifest(raw: bytes, seal: bytes) -> BundleManifest:
     """Parse `bundle.json`.
 
     Raises:
-        BundleError: it does not fit its seal, or says what no bundle may say.
+        BundleError: it does not fit its seal, or has invalid content.
     """
     try:
         verify.check_seal(raw, seal)
@@ -129,9 +130,8 @@ def parse_manifest(raw: bytes, seal: bytes) -> BundleManifest:
     except verify.Damaged as cause:
         raise BundleError(str(cause)) from cause
     except ValidationError as cause:
-        first = cause.errors()[0]
-        where = verify.plain(".".join(map(str, first["loc"])))  # keys of the file, which say what they like
-        raise BundleError(f"{BUNDLE_NAME}: {where}: {verify.plain(first['msg'])}") from cause
+        problem = verify.plain(format_validation_error(cause))  # it contains keys of the file
+        raise BundleError(f"{BUNDLE_NAME}: {problem}") from cause
     listed = {entry.path for entry in manifest.files}
     if not manifest.golden or any(clip.path not in listed for clip in manifest.golden):
         raise BundleError(f"{BUNDLE_NAME}: golden: want clips that are among its files")

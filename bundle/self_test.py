@@ -1,24 +1,27 @@
-"""Does a bundle work here? Its golden clips, its speed and its memory on this machine."""
+"""The self-test of a bundle: its golden clips, its speed and its memory on this machine."""
 
 import statistics
 import time
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from pydantic import Field
 
-from sottovoce.bundle.golden import agreement, tokens_of, transcribe_golden
 from sottovoce.bundle.manifest import MODEL_FOLDER, BundleManifest, Floors, GoldenClip
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.loading import load
+from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.protocol import Transcriber
-from sottovoce.storage.artifacts import Document
+from sottovoce.runtime.transcript import Transcript
+from sottovoce.storage.documents import Document
 
 PASSES = 3
-"""Timed ones of each clip, after one that counts for the tokens and warms up."""
+"""Timed passes over each clip, after a first one that gives the tokens and warms up."""
 
 
 class GoldenOutcome(Document):
-    """A golden clip on this machine."""
+    """The result of a golden clip on this machine."""
 
     path: str
     token_agreement: float = Field(description="With the expected tokens, 0 to 1.")
@@ -27,7 +30,7 @@ class GoldenOutcome(Document):
 
 
 class SelfTest(Document):
-    """What a bundle did on this machine."""
+    """The result of a self-test on this machine."""
 
     clips: tuple[GoldenOutcome, ...]
     load_s: float
@@ -39,13 +42,7 @@ class SelfTest(Document):
 
 
 def self_test(folder: Path, manifest: BundleManifest, threads: int | None = None) -> SelfTest:
-    """Load a bundle's model, transcribe its golden clips and compare.
-
-    Args:
-        folder: the bundle, unpacked and checked.
-        manifest: its own.
-        threads: of inference; all cores by default.
-    """
+    """Load the model of a bundle, transcribe its golden clips and compare."""
     started = time.perf_counter()
     transcriber = load(folder / MODEL_FOLDER, threads=threads)
     load_s = time.perf_counter() - started
@@ -72,7 +69,7 @@ def _outcome(transcriber: Transcriber, folder: Path, clip: GoldenClip) -> Golden
 
 
 def _rtfx(transcriber: Transcriber, folder: Path, clips: tuple[GoldenClip, ...]) -> float:
-    """Return seconds of audio per second of work; a clip counts with its median over passes."""
+    """Return seconds of audio per second of work, from the median of each clip over the passes."""
     work_s = sum(
         statistics.median(
             transcribe_golden(transcriber, folder / clip.path, clip.language).timings.total_s
@@ -84,10 +81,10 @@ def _rtfx(transcriber: Transcriber, folder: Path, clips: tuple[GoldenClip, ...])
 
 
 def find_problems(floors: Floors, clips: tuple[GoldenOutcome, ...], rtfx: float, peak: int) -> list[str]:
-    """Say what is below the floors, a line each."""
+    """Return a line for each limit that is missed."""
     problems = [
         f"{clip.path}: {clip.token_agreement:.0%} of the tokens as expected, want {floors.token_agreement:.0%}; "
-        f"heard {clip.text!r}, want {clip.expected_text!r}"
+        f"got {clip.text!r}, want {clip.expected_text!r}"
         for clip in clips
         if clip.token_agreement < floors.token_agreement
     ]
@@ -98,3 +95,21 @@ def find_problems(floors: Floors, clips: tuple[GoldenOutcome, ...], rtfx: float,
             f"{peak / 1e6:.0f} MB of memory at the most, want {floors.peak_rss_bytes / 1e6:.0f} or less"
         )
     return problems
+
+
+def transcribe_golden(transcriber: Transcriber, audio: Path, language: str) -> Transcript:
+    """Transcribe a golden clip, greedily and in its language."""
+    return transcriber.transcribe(audio, TranscribeOptions(language=language))
+
+
+def tokens_of(transcript: Transcript) -> tuple[int, ...]:
+    """Return the text tokens of all segments."""
+    return tuple(token for segment in transcript.segments for token in segment.tokens)
+
+
+def agreement(expected: Sequence[int], found: Sequence[int]) -> float:
+    """Return the share of tokens that two sequences have in common, in order: 0 to 1.
+
+    Twice the matches divided by the sum of the lengths (Ratcliff and Metzener 1988, as in `difflib`).
+    """
+    return SequenceMatcher(None, expected, found, autojunk=False).ratio()

@@ -1,8 +1,8 @@
 """Signatures of bundles: sigstore's `model-signing` with a pair of elliptic-curve keys.
 
-What is signed is `bundle.json`, which holds the SHA-256 of every other file. The signature lies beside the bundle, since
-it differs each time (ECDSA draws a number) and the bundle does not. It is a sigstore bundle with an in-toto statement,
-which the `model_signing` command line checks as well:
+`bundle.json` is signed, which holds the SHA-256 of every other file. The signature lies beside the bundle, because it
+differs each time (ECDSA draws a random number) and the bundle does not. It is a sigstore bundle with an in-toto
+statement, which the `model_signing` command line can check too:
 `model_signing verify key bundle.json --signature X.sig --public_key PUB`.
 """
 
@@ -20,15 +20,16 @@ SUFFIX = ".sig"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A signature that was just made, beside the `bundle.json` that it is of, and the public key that knows it."""
+    """A new signature, in the folder of the `bundle.json` that it signs, and its public key."""
 
     path: Path
     public_key: Path
 
 
 def signature_path(bundle: Path) -> Path:
-    """Return where a bundle's signature lies by default: beside the archive, or beside the folder of an unpacked one."""
-    # `.` and `..` name no folder by themselves; the target of a link is none that a person named.
+    """Return the default place of a signature: beside the archive, or beside the folder of an unpacked bundle."""
+    # `.` and `..` have no name of their own. Other links are not resolved: their targets have names that the user did
+    # not give.
     named = bundle.resolve() if bundle.name in ("", "..") else bundle
     return named.parent / f"{named.name}{SUFFIX}"
 
@@ -37,28 +38,26 @@ def check_key(key: Path) -> None:
     """Refuse a private key that cannot sign, before work begins.
 
     Raises:
-        InputError: it cannot be read, or it is no private key of an elliptic curve.
+        InputError: it cannot be read, or is not a private key of an elliptic curve.
         MissingExtraError: the extra `signing` is not installed.
     """
     signing, _ = _import()
-    with _told(f"--sign {key}"):
+    with _key_errors(f"--sign {key}"):
         signing.Config().use_elliptic_key_signer(private_key=key)
 
 
 def sign(manifest: BundleManifest, key: Path, folder: Path) -> Signed:
-    """Sign what a bundle holds.
+    """Sign a bundle.
 
     Args:
-        manifest: of the bundle.
-        key: private.
-        folder: is made, and holds the signature and `bundle.json` then.
+        folder: created; receives the signature and `bundle.json`.
 
     Raises:
         InputError: the key cannot be used.
         MissingExtraError: the extra `signing` is not installed.
     """
     signing, _ = _import()
-    with _told(f"--sign {key}"):
+    with _key_errors(f"--sign {key}"):
         signer = signing.Config().use_elliptic_key_signer(private_key=key)
         public = _public_half(key)
     folder.mkdir()
@@ -82,28 +81,28 @@ def _public_half(key: Path) -> bytes:
 
 
 def check_signature(folder: Path, signature: Path, key: Path) -> None:
-    """Check that `bundle.json` of an unpacked bundle was signed with the other half of a key.
+    """Check that `bundle.json` of an unpacked bundle was signed with the private half of a key.
 
     Raises:
-        BundleError: it was not.
+        BundleError: it was signed with another key, or not at all.
         InputError: the key or the signature cannot be read.
         MissingExtraError: the extra `signing` is not installed.
     """
     _, verifying = _import()
     if not signature.is_file():
         raise BundleError(
-            f"{signature} is missing: nobody signed this bundle; name the signature with --signature"
+            f"{signature} is missing: this bundle is not signed; name the signature with --signature"
         )
-    with _told(f"--key {key}"):
+    with _key_errors(f"--key {key}"):
         check = verifying.Config().use_elliptic_key_verifier(public_key=key)
     try:
         check.verify(folder / BUNDLE_NAME, signature)
     except Exception as cause:  # the library raises whatever its parsers raise
-        raise BundleError(f"{signature} is no signature of this bundle by the owner of {key}") from cause
+        raise BundleError(f"{signature} is not a signature of this bundle by the owner of {key}") from cause
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _key_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as cause:  # the library raises whatever its parsers raise

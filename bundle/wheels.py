@@ -1,6 +1,6 @@
-"""What a device installs: pinned requirements, and their wheels for its platform.
+"""The requirements of a device, and their wheels for its platform.
 
-The versions are those that are installed here, since the golden tokens come of them.
+The versions are those that are installed here, because they produced the golden tokens.
 """
 
 import re
@@ -25,7 +25,7 @@ EXTRAS: dict[Format, str | None] = {Format.OPENVINO: None, Format.ONNX: "onnx", 
 """Extra of sottovoce that runs a format."""
 
 OLDEST_GLIBC, NEWEST_GLIBC = 5, 39
-"""Minor versions of glibc 2 that wheels are tagged with; up to the second wheels are taken where a library has none for an older one."""
+"""Minor versions of glibc 2 in the tags of wheels. The newer ones are accepted if a library has no older wheel."""
 
 _PLATFORM = re.compile(r"(?P<kind>manylinux(?:1|2010|2014|_2_(?P<glibc>\d+)))_(?P<machine>x86_64|aarch64)\Z")
 _OLD_GLIBC = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
@@ -47,12 +47,10 @@ OWN = Pinned(name="sottovoce", version=__version__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The platform that wheels are for.
+    """The platform of the wheels.
 
     Attributes:
-        platform: as it was asked for.
-        machine: `x86_64` or `aarch64`.
-        glibc: minor version of glibc 2 that the platform promises.
+        glibc: minor version of glibc 2 on the platform.
         python: version of CPython, such as 3.12.
     """
 
@@ -63,7 +61,7 @@ class Target:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Platform tags to take wheels of, the best first: the asked one, older ones, and newer ones as a last resort."""
+        """Accepted platform tags, best first: the given one, older ones, newer ones as a last resort."""
         older = range(self.glibc, OLDEST_GLIBC - 1, -1)
         newer = range(self.glibc + 1, NEWEST_GLIBC + 1)
         modern = (f"manylinux_2_{minor}_{self.machine}" for minor in (*older, *newer))
@@ -71,11 +69,11 @@ class Target:
         return tuple(dict.fromkeys((self.platform, *legacy, *modern)))
 
 
-def asked_target(platform: str | None, python: str | None) -> Target | None:
-    """Read what `--wheels` and `--python` say; None where no wheels are asked for.
+def read_target(platform: str | None, python: str | None) -> Target | None:
+    """Parse `--wheels` and `--python`; None if no wheels are wanted.
 
     Raises:
-        SpecError: they name no platform that wheels are made for, no version, or a version alone.
+        SpecError: the platform or the version is unknown, or there is a version without a platform.
     """
     if platform is not None:
         return parse_target(platform, python)
@@ -85,32 +83,31 @@ def asked_target(platform: str | None, python: str | None) -> Target | None:
 
 
 def parse_target(platform: str, python: str | None) -> Target:
-    """Read the name of a platform, and a version of CPython; None is the version that runs here.
+    """Parse the name of a platform and a version of CPython; None is the running version.
 
     Raises:
-        SpecError: they name no platform that wheels are made for, or no version.
+        SpecError: the platform or the version is unknown.
     """
     found = _PLATFORM.match(platform)
     if found is None:
         raise SpecError(
-            f"--wheels {platform} is no platform that is known; want such as manylinux2014_x86_64 or manylinux2014_aarch64"
+            f"--wheels {platform} is not a known platform; want one such as manylinux2014_x86_64 or manylinux2014_aarch64"
         )
-    told = python or f"{sys.version_info.major}.{sys.version_info.minor}"
-    if re.fullmatch(r"3\.1[1-9]", told) is None:
-        raise SpecError(f"--python is {told}, want a version of CPython from 3.11 on, such as 3.12")
+    version = python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    if re.fullmatch(r"3\.1[1-9]", version) is None:
+        raise SpecError(f"--python is {version}, want CPython 3.11 or newer, such as 3.12")
     glibc = int(found["glibc"]) if found["glibc"] else _OLD_GLIBC[found["kind"]]
-    return Target(platform=platform, machine=found["machine"], glibc=glibc, python=told)
+    return Target(platform=platform, machine=found["machine"], glibc=glibc, python=version)
 
 
 def pin(kind: Format, target: Target | None) -> tuple[Pinned, ...]:
-    """Return what a device installs to run a format, in the versions that are installed here; sottovoce left out.
+    """Return the requirements of a format without sottovoce itself, in the versions that are installed here.
 
     Args:
-        kind: of the variant.
-        target: whose needs count; None: this machine's.
+        target: platform of the device; None: this machine.
 
     Raises:
-        MissingExtraError: a part of it is not installed here.
+        MissingExtraError: one of them is not installed here.
     """
     extra = EXTRAS[kind]
     environment = {} if target is None else _environment(target)
@@ -135,7 +132,7 @@ def pin(kind: Format, target: Target | None) -> tuple[Pinned, ...]:
 
 
 def _environment(target: Target) -> dict[str, str]:
-    """Return the markers of PEP 508 in which a target can differ from this machine."""
+    """Return the PEP 508 markers that can differ between a target and this machine."""
     return {
         "platform_machine": target.machine,
         "python_version": target.python,
@@ -161,7 +158,7 @@ def download(pinned: Iterable[Pinned], target: Target, into: Path) -> Wheels:
     """Download wheels into a folder.
 
     Raises:
-        StageError: pip could not get one of them.
+        StageError: pip could not download one of them.
     """
     into.mkdir(parents=True)
     wanted = map(_named, pinned)
@@ -190,7 +187,7 @@ def _reason(stderr: str) -> str:
 
 
 def _needed_glibc(names: Iterable[str]) -> str | None:
-    """Return the least glibc that all wheels run on: of each wheel its oldest tag, of those the newest."""
+    """Return the oldest glibc that runs all wheels: the newest of their oldest tags."""
     oldest = [min(tags) for name in names if (tags := [*map(int, _GLIBC_TAG.findall(_modern(name)))])]
     return f"2.{max(oldest)}" if oldest else None
 
@@ -202,13 +199,12 @@ def _modern(name: str) -> str:
 
 
 def lock(pinned: Iterable[Pinned], wheels: Iterable[tuple[str, bytes | Path]]) -> str:
-    """Return the requirements of a device, to be installed from the bundle's folder.
+    """Return the text of the device's requirements, which are installed from the folder of the bundle.
 
     Args:
-        pinned: every distribution.
-        wheels: file names and contents. Where there is one for each distribution they are held by their hashes; pip
-            wants hashes of all of them or of none. Else those that are there are named by their paths: of two
-            files of one version pip takes that of the index, where anybody may have put a distribution of that name.
+        wheels: file names and contents. If there is one for each distribution, each line has its hash: pip accepts
+            hashes for all lines or for none. Otherwise the present ones are named by their paths, because of two
+            files with one version pip takes the one of the index, which anyone may have put there.
     """
     files = {str(parse_wheel_filename(name)[0]): (name, content) for name, content in wheels}
     wanted = tuple(pinned)

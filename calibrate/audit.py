@@ -1,6 +1,6 @@
-"""The calibration doctor: what a record holds, whether more clips would change it, and what leaks.
+"""The audit of a calibration record ("doctor"): coverage, convergence of the ranges, leaks into the evaluation split.
 
-Its report is `doctor.json` in the record; what it knows of each clip is `clips.jsonl` beside it.
+It writes its report to `doctor.json` in the record, and the properties of each clip to `clips.jsonl` beside it.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from sottovoce.calibrate.convergence import (
     Convergence,
@@ -16,34 +16,22 @@ from sottovoce.calibrate.convergence import (
     describe_convergence,
     measure_convergence,
 )
-from sottovoce.calibrate.coverage import (
-    Coverage,
-    Finding,
-    RecordedClip,
-    estimate_snr_db,
-    find_gaps,
-    loudness_dbfs,
-    summarize_coverage,
-)
+from sottovoce.calibrate.coverage import Coverage, Finding, RecordedClip, find_gaps, summarize_coverage
 from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips
 from sottovoce.calibrate.leaks import (
     Leaks,
     describe_leaks,
     find_leaks,
-    fingerprint_of,
-    fingerprint_unheard,
-    sha256_of_text,
-    sha256_of_wave,
-    speaker_of,
+    fingerprint_evaluation,
 )
-from sottovoce.calibrate.store import SequenceEntry, read_sequence
-from sottovoce.errors import InputError
+from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.storage.artifacts import Document
+from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs, sha256_of_text, speaker_of
+from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines
 from sottovoce.terms import Component
 
 DOCTOR_NAME = "doctor.json"
@@ -56,7 +44,7 @@ EVALUATION_SPLIT = "eval"
 
 
 class DoctorReport(Document):
-    """What the doctor found in a calibration record."""
+    """The audit of a calibration record."""
 
     schema_version: Literal[1] = 1
     coverage: Coverage
@@ -67,16 +55,11 @@ class DoctorReport(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditInput:
-    """A record that has just been made, with what made it.
+    """A new record and its inputs.
 
     Attributes:
-        folder: of the record.
         baseline: folder of the stateless float32 variant that was recorded.
-        entries: index of the record.
-        clips: that were recorded, decoded.
-        evaluation: clips of the same speech set that are to be evaluated; None where it tells of none.
-        is_multilingual: whether the model is.
-        quantize: what the record is for.
+        evaluation: evaluation clips of the same speech set; None if it has no such split.
     """
 
     folder: Path
@@ -88,26 +71,26 @@ class AuditInput:
     quantize: QuantizedVariant
 
 
-def audit_calibration(patient: AuditInput, reporter: Reporter) -> DoctorReport:
-    """Examine a record and write `doctor.json` and `clips.jsonl` into it.
+def audit_calibration(audited: AuditInput, reporter: Reporter) -> DoctorReport:
+    """Audit a record and write `doctor.json` and `clips.jsonl` into it.
 
     Raises:
-        StageError: a graph of the baseline is not what it should be.
+        StageError: a graph of the baseline has no matrix product with a weight.
     """
-    recorded = describe_clips(patient.clips, patient.entries)
-    convergence = _converge(patient, reporter)
-    leaks = _look_for_leaks(patient, recorded, reporter)
+    recorded = describe_clips(audited.clips, audited.entries)
+    convergence = _converge(audited, reporter)
+    leaks = _find_leaks(audited, recorded, reporter)
     report = DoctorReport(
         coverage=summarize_coverage(recorded),
         convergence=convergence,
         leaks=leaks,
         findings=(
             *(() if leaks is None else describe_leaks(leaks)),
-            *find_gaps(recorded, is_multilingual=patient.is_multilingual),
+            *find_gaps(recorded, is_multilingual=audited.is_multilingual),
             *(finding for component in convergence for finding in describe_convergence(component)),
         ),
     )
-    _write(report, recorded, patient.folder)
+    _write(report, recorded, audited.folder)
     return report
 
 
@@ -130,26 +113,26 @@ def _describe(loaded: LoadedClip, n_steps: int) -> RecordedClip:
         loudness_dbfs=round(loudness_dbfs(wave), 2),
         snr_db=round(estimate_snr_db(wave), 2),
         n_steps=n_steps,
-        audio_sha256=sha256_of_wave(wave),
+        audio_sha256=loaded.audio_sha256,
         text_sha256=sha256_of_text(clip.text),
     )
 
 
-def _converge(patient: AuditInput, reporter: Reporter) -> tuple[Convergence, ...]:
-    entries = measured_clips(patient.entries)
+def _converge(audited: AuditInput, reporter: Reporter) -> tuple[Convergence, ...]:
+    entries = measured_clips(audited.entries)
     with reporter.progress("measure ranges", 2 * len(entries)) as advance:
-        sequences = (read_sequence(patient.folder, entry) for entry in entries)
-        encoder = measure_encoder(patient.baseline, sequences, advance)
-        sequences = (read_sequence(patient.folder, entry) for entry in entries)
-        steps = measure_steps(patient.baseline, sequences, advance)
+        sequences = (read_sequence(audited.folder, entry) for entry in entries)
+        encoder = measure_encoder(audited.baseline, sequences, advance)
+        sequences = (read_sequence(audited.folder, entry) for entry in entries)
+        steps = measure_steps(audited.baseline, sequences, advance)
     return (
-        _follow(encoder, Component.ENCODER, patient.quantize),
-        _follow(steps, Component.DECODER_WITH_PAST, patient.quantize),
+        _follow(encoder, Component.ENCODER, audited.quantize),
+        _follow(steps, Component.DECODER_WITH_PAST, audited.quantize),
     )
 
 
 def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: QuantizedVariant) -> Convergence:
-    """Follow the ranges that the recipe records, or, where it records none, all of them."""
+    """Measure the convergence of the ranges that the recipe records; of all ranges if it records none."""
     spec = quantize.components.of(component)
     recorded = [
         tensor
@@ -165,24 +148,21 @@ def _follow(inputs: Sequence[InputExtremes], component: Component, quantize: Qua
     )
 
 
-def _look_for_leaks(
-    patient: AuditInput, recorded: Sequence[RecordedClip], reporter: Reporter
-) -> Leaks | None:
-    if patient.evaluation is None:
+def _find_leaks(audited: AuditInput, recorded: Sequence[RecordedClip], reporter: Reporter) -> Leaks | None:
+    if audited.evaluation is None:
         return None
     with reporter.progress("compare with the evaluation split", None):
-        unheard = fingerprint_unheard(patient.evaluation, patient.clips)
-    return find_leaks([fingerprint_of(clip) for clip in recorded], unheard, split=EVALUATION_SPLIT)
+        evaluation = fingerprint_evaluation(audited.evaluation, audited.clips)
+    return find_leaks(recorded, evaluation, split=EVALUATION_SPLIT)
 
 
 def _write(report: DoctorReport, recorded: Sequence[RecordedClip], folder: Path) -> None:
     (folder / DOCTOR_NAME).write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    lines = "".join(clip.model_dump_json() + "\n" for clip in recorded)
-    (folder / RECORDED_CLIPS_NAME).write_text(lines, encoding="utf-8")
+    write_json_lines(folder / RECORDED_CLIPS_NAME, recorded)
 
 
 def read_report(record: Path) -> DoctorReport | None:
-    """Read the doctor's report of a calibration record; None where a record has none.
+    """Read the audit of a calibration record; None if it has none.
 
     Raises:
         InputError: it is damaged or of another version.
@@ -190,14 +170,11 @@ def read_report(record: Path) -> DoctorReport | None:
     path = record / DOCTOR_NAME
     if not path.is_file():
         return None
-    try:
-        return DoctorReport.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        raise _damaged(path, cause) from cause
+    return read_document(path, DoctorReport, advice=RECORD_AGAIN)
 
 
 def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
-    """Read what a record knows of its clips; empty where it was made before there was a doctor.
+    """Read the properties of recorded clips; empty for records that were made before there was an audit.
 
     Raises:
         InputError: it is damaged.
@@ -205,15 +182,4 @@ def read_recorded_clips(record: Path) -> tuple[RecordedClip, ...]:
     path = record / RECORDED_CLIPS_NAME
     if not path.is_file():
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(RecordedClip.model_validate_json(line) for line in lines if line)
-    except (UnicodeDecodeError, ValidationError) as cause:
-        raise _damaged(path, cause) from cause
-
-
-def _damaged(path: Path, cause: Exception) -> InputError:
-    told = " ".join(str(cause).split())[:120]
-    return InputError(
-        f"{path} is damaged or of another version ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
-    )
+    return read_json_lines(path, RecordedClip, advice=RECORD_AGAIN)

@@ -1,10 +1,10 @@
-"""From which number of clips on the ranges of activations no longer change.
+"""The number of clips after which the ranges of activations no longer change.
 
     extremes of each clip -> range after k clips -> change from the range after all -> settled at k
 
-A range is taken as NNCF takes it: SmoothQuant divides each channel by a scale that grows with the channel's
-largest value, and the range is the mean over calls of the smallest and of the largest value. Here a mean over
-clips stands for that over calls; for the encoder a clip is a call.
+Ranges are computed as in NNCF: SmoothQuant divides each channel by a scale that grows with the largest value of the
+channel, and the range is the mean over calls of the smallest and of the largest value. Here the mean over clips replaces
+that over calls; for the encoder, a clip is one call.
 """
 
 from collections.abc import Sequence
@@ -15,44 +15,43 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sottovoce.calibrate.coverage import Finding, Topic
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Component
 
 TOLERANCE = 0.05
-"""Change of either end of a range, by its final size, that counts as none."""
+"""Smaller changes of an end of a range, relative to its final size, count as none."""
 
 QUIET_SHARE = 0.25
-"""Ranges have converged if the last quarter of the clips changed none of them."""
+"""Ranges have converged if none changed during the last quarter of the clips."""
 
 MAX_CHECKPOINTS = 32
-"""Numbers of clips at which ranges are compared."""
+"""Largest number of comparisons."""
 
 INT8_LEVELS = 255
 """Steps between the ends of a range."""
 
 LOST_LEVELS, MIN_LEVELS = 0.5, 1.0
-"""A side of zero with less than half a level is lost: the zero point is rounded to the end of the range. Below
-one level it is near that. whisper-tiny.en's encoder was destroyed at about half a level and worked at one
+"""A side of zero with less than half a level is lost: the zero point is rounded to the end of the range. Below one level
+it is close to that. The encoder of whisper-tiny.en was destroyed at about half a level and worked at one
 (docs/lab-notes.md)."""
 
 SMALLEST = float(np.finfo(np.float32).eps)
 SCALE_QUANTILE, LARGEST_SCALE = 0.1, 100.0
-"""Between which NNCF clips the scales of SmoothQuant."""
+"""NNCF clips the scales of SmoothQuant to this quantile and this maximum."""
 
 Extremes = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputExtremes:
-    """The smallest and largest values that operations with a weight received, by clip and channel.
+    """The smallest and largest values of a tensor that is the input of operations with a weight.
 
     Attributes:
-        name: of the first operation that takes the tensor.
-        operations: those that take it, each with its friendly name and its type.
+        operations: friendly name and type of each operation; `name` is that of the first one.
         lows: float32, shape (n_clips, n_channels).
         highs: the same shape.
-        weight_maxima: of each operation that takes the tensor the largest absolute weight by input channel,
-            shape (n_channels,); empty where SmoothQuant leaves it alone.
+        weight_maxima: the largest absolute weight of each input channel, for each operation, shape (n_channels,);
+            empty if SmoothQuant does not apply.
     """
 
     name: str
@@ -63,7 +62,7 @@ class InputExtremes:
 
 
 class InputRange(Document):
-    """The range of a tensor after all clips, and from when on it was that."""
+    """The range of a tensor after all clips, and the number of clips after which it settled."""
 
     name: str = Field(description="Of the first operation that takes the tensor as input.")
     low: float = Field(description="Mean over clips, zero included, SmoothQuant applied.")
@@ -73,7 +72,7 @@ class InputRange(Document):
 
 
 class CurvePoint(Document):
-    """How far ranges were from their final ones after a number of clips."""
+    """The distance of the ranges from the final ones after a number of clips."""
 
     n_clips: int
     settled_share: float = Field(description="Of the tensors, a fraction: they no longer change.")
@@ -97,13 +96,10 @@ class Convergence(Document):
 def measure_convergence(
     inputs: Sequence[InputExtremes], component: Component, *, alpha: float | None, is_quantized: bool
 ) -> Convergence:
-    """Follow the ranges of a component as clips are added.
+    """Measure how the ranges of a component change as clips are added.
 
     Args:
-        inputs: of one component, over the same clips; at least one.
-        component: whose inputs they are.
-        alpha: of SmoothQuant; None where it is off.
-        is_quantized: whether the recipe turns the component's activations into INT8.
+        inputs: at least one input of the component, all over the same clips.
     """
     n_clips = inputs[0].lows.shape[0]
     counts = checkpoints(n_clips)
@@ -140,7 +136,7 @@ def checkpoints(n_clips: int) -> tuple[int, ...]:
 
 
 def range_after(tensor: InputExtremes, n_clips: int, alpha: float | None) -> tuple[float, float]:
-    """Return the range of a tensor that the first `n_clips` clips give, zero included."""
+    """Return the range of a tensor over the first `n_clips` clips, zero included."""
     lows, highs = tensor.lows[:n_clips], tensor.highs[:n_clips]
     if alpha is not None and tensor.weight_maxima:
         scales = smoothing_scales(np.maximum(-lows, highs).max(axis=0), tensor.weight_maxima, alpha)
@@ -152,18 +148,18 @@ def range_after(tensor: InputExtremes, n_clips: int, alpha: float | None) -> tup
 def smoothing_scales(
     activation_maxima: NDArray[np.float32], weight_maxima: Sequence[NDArray[np.float32]], alpha: float
 ) -> NDArray[np.float32]:
-    """Return what SmoothQuant divides each channel of an activation by.
+    """Return the scales by which SmoothQuant divides the channels of an activation.
 
     Args:
         activation_maxima: largest absolute value of each channel, shape (n_channels,).
-        weight_maxima: the same of the weights of each operation that takes the activation.
-        alpha: 0 to 1; 1 moves all of the spread into the weights.
+        weight_maxima: the same for the weights of each operation.
+        alpha: 0 to 1; 1 moves the whole spread into the weights.
 
     Returns:
         shape (n_channels,), positive.
 
     Source: Xiao et al. 2022, equation 4. As in NNCF 3.4, scales are clipped to their 0.1 quantile and 100,
-        and of several operations the one with the most even scales decides.
+        and the operation with the most even scales is used.
     """
     candidates = [_scales(activation_maxima, maxima, alpha) for maxima in weight_maxima]
     return max(candidates, key=lambda scales: float(scales.min() / (scales.max() + SMALLEST)))
@@ -180,10 +176,10 @@ def _scales(
 
 
 def relative_changes(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compare ranges at each checkpoint with the last.
+    """Compare the ranges at each checkpoint with the last ones.
 
-    An end is compared by its own size: half of a small negative side is a large change for the many values
-    on it. Less than one level is nothing, however large it is by that size.
+    The change of an end is relative to its own size: half of a small negative side is a large change for the many
+    values on it. Ends of less than one level are compared with one level.
 
     Args:
         ranges: low and high, shape (n_checkpoints, n_tensors, 2).
@@ -201,19 +197,18 @@ def relative_changes(ranges: NDArray[np.float64]) -> NDArray[np.float64]:
 def settled_at(
     counts: Sequence[int], changes: Sequence[float] | NDArray[np.float64], tolerance: float = TOLERANCE
 ) -> int:
-    """Return the smallest of `counts` from which on no change exceeds the tolerance.
+    """Return the smallest of `counts` after which no change exceeds the tolerance.
 
     Args:
-        counts: numbers of clips, rising.
-        changes: from the last range, at each of them; the last one is 0.
-        tolerance: largest change that counts as none.
+        counts: rising numbers of clips.
+        changes: change from the last range at each of them; the last one is 0.
     """
     large = [i for i, change in enumerate(changes) if not change <= tolerance]
     return counts[large[-1] + 1] if large else counts[0]
 
 
 def has_converged(settled: int, n_clips: int) -> bool:
-    """Tell whether enough clips were added after the last change to say that more change nothing."""
+    """Return whether no range changed during the last quarter of the clips."""
     return settled <= (1 - QUIET_SHARE) * n_clips
 
 
@@ -229,33 +224,28 @@ def _input_range(name: str, low: float, high: float, settled: int) -> InputRange
 
 
 def describe_convergence(convergence: Convergence) -> tuple[Finding, ...]:
-    """Say which ranges had not settled, and in which one side of zero is all but lost.
+    """Describe ranges that did not settle, and ranges that almost lose one side of zero.
 
-    Nothing is said of a component whose activations stay float.
+    Components with float activations are skipped.
     """
     if not convergence.is_quantized:
         return ()
     name = convergence.component.replace("_", " ")
-    told = [
+    alpha = convergence.smooth_quant_alpha
+    smoothing = " without SmoothQuant" if alpha is None else f" at SmoothQuant alpha {alpha:g}"
+    texts = [
         f"{name}: values {side} zero at the input of {found.name} span {levels:.2f} of {INT8_LEVELS} levels"
-        f"{_smoothing(convergence.smooth_quant_alpha)}: {_fate(levels)}; try another smooth_quant_alpha"
+        f"{smoothing}: {'INT8 turns' if levels < LOST_LEVELS else 'other clips may turn'} them all to 0; "
+        "try another smooth_quant_alpha"
         for found in convergence.ranges
         for side, levels in (("below", found.zero_point), ("above", INT8_LEVELS - found.zero_point))
         if 0 < levels < MIN_LEVELS
     ]
     if not convergence.converged:
         last = max(convergence.ranges, key=lambda found: found.settled_at)
-        told.append(
+        texts.append(
             f"{name}: ranges still changed by more than {100 * convergence.tolerance:g} % after "
             f"{(1 - QUIET_SHARE) * convergence.n_clips:.0f} of {convergence.n_clips} clips (last {last.name}); "
             "record more clips"
         )
-    return tuple(Finding(topic=Topic.RANGES, text=text) for text in told)
-
-
-def _fate(levels: float) -> str:
-    return "INT8 turns them all to 0" if levels < LOST_LEVELS else "other clips may turn them all to 0"
-
-
-def _smoothing(alpha: float | None) -> str:
-    return " without SmoothQuant" if alpha is None else f" at SmoothQuant alpha {alpha:g}"
+    return tuple(Finding(topic=Topic.RANGES, text=text) for text in texts)

@@ -1,49 +1,39 @@
-"""What the recorded clips are like, and of which kind there are too few.
+"""The statistics of the recorded clips, and the kinds of speech that they lack.
 
-Ranges are taken from what was recorded. A language, a noise or a length that no clip has gives values
-that the ranges may not hold.
+INT8 ranges come from the recorded clips. A language, a noise level or a length that no clip has may give values outside
+these ranges.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.clips import SYNTHETIC_SOURCE, count_by
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 LENGTH_EDGES_S = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0, 30.0)
 LOUDNESS_EDGES_DBFS = (-70.0, -50.0, -40.0, -35.0, -30.0, -25.0, -20.0, -10.0)
 SNR_EDGES_DB = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 STEPS_EDGES = (0.0, 10.0, 20.0, 30.0, 50.0, 100.0, 448.0)
-"""Edges of the histograms; what lies outside counts in the first or last bin."""
-
-SNR_FRAME_SAMPLES = 320
-"""20 ms, the window of NIST's stnr."""
-NOISE_SHARE, SPEECH_SHARE = 0.15, 0.95
-"""Quantiles of the frames' levels that are taken for noise and for speech."""
-QUIETEST_DBFS = -96.0
-"""Quantization noise of 16 bits: digital silence is not quieter than a recording can be."""
+"""Edges of the histograms; values outside count in the first or last bin."""
 
 FEW_SHARE = 0.05
-"""A kind that fewer clips are of is thin: at 64 clips, three."""
+"""Below this share of the clips, a kind is reported as rare: under 3.2 of 64 clips."""
 ONE_LANGUAGE_SHARE = 0.9
-"""Above it, a multilingual model is calibrated for one language."""
+"""Above this share, a multilingual model is calibrated for one language."""
 FEW_SPEAKERS = 4
 LONG_CLIP_S, SHORT_CLIP_S = 15.0, 3.0
 QUIET_DBFS = -30.0
 NOISY_DB = 20.0
 MANY_STEPS = 50
 STEPS_PER_S, STEPS_ALWAYS = 12.0, 12.0
-"""More steps than speech can take: the transcript ran into a loop."""
+"""More steps than speech can give: the transcript repeats itself."""
 
 
 class Topic(StrEnum):
-    """What a finding of the doctor is about."""
+    """The subject of a finding."""
 
     LANGUAGE = "language"
     LENGTH = "length"
@@ -56,7 +46,7 @@ class Topic(StrEnum):
 
 
 class Finding(Document):
-    """A warning: what is thin, wrong or leaks, in one sentence."""
+    """A warning in one sentence: what is rare, wrong or leaks."""
 
     topic: Topic
     text: str
@@ -80,7 +70,7 @@ class RecordedClip(Document):
 
 
 class Distribution(Document):
-    """How a quantity is spread over the clips: a histogram and quantiles."""
+    """A quantity over the clips: a histogram and quantiles."""
 
     unit: str
     edges: tuple[float, ...] = Field(description="Of the bins, one more than counts.")
@@ -93,7 +83,7 @@ class Distribution(Document):
 
 
 class Coverage(Document):
-    """What the recorded clips are like together."""
+    """The statistics of the recorded clips."""
 
     n_clips: int
     audio_s: float
@@ -106,41 +96,8 @@ class Coverage(Document):
     steps: Distribution
 
 
-def loudness_dbfs(wave: Wave) -> float:
-    """Return the RMS level of a wave in dB of full scale; -96 at the least."""
-    power = np.mean(np.square(wave, dtype=np.float64), keepdims=True) if wave.size else np.zeros(1)
-    return float(_level_db(power)[0])
-
-
-def estimate_snr_db(wave: Wave) -> float:
-    """Estimate how far speech stands above noise, in dB.
-
-    The level that 95 % of the frames of 20 ms do not exceed, less the level that 15 % do not exceed. It
-    takes pauses for noise: speech without pauses is underestimated, and true SNR is not known.
-
-    Args:
-        wave: float32, shape (n_samples,), 16 kHz.
-
-    Returns:
-        0 or more; 0 for steady noise and for waves of a single frame.
-
-    Source: quantiles of the histogram of frame energies, as in the quick method of NIST's `stnr`; 95 and
-    15 % as in ISIP's signal_to_noise.
-    """
-    n_frames = max(1, wave.size // SNR_FRAME_SAMPLES)
-    frames = wave[: n_frames * SNR_FRAME_SAMPLES].astype(np.float64).reshape(n_frames, -1)
-    levels = _level_db(frames.var(axis=1))
-    noise, speech = np.quantile(levels, [NOISE_SHARE, SPEECH_SHARE])
-    return float(speech - noise)
-
-
-def _level_db(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    least = 10 ** (QUIETEST_DBFS / 10)
-    return np.asarray(10 * np.log10(np.maximum(power, least)))
-
-
 def summarize_coverage(clips: Sequence[RecordedClip]) -> Coverage:
-    """Summarize the recorded clips, of which there is at least one."""
+    """Summarize at least one recorded clip."""
     return Coverage(
         n_clips=len(clips),
         audio_s=sum(clip.audio_s for clip in clips),
@@ -171,10 +128,9 @@ def _distribution(values: Sequence[float], edges: Sequence[float], *, unit: str)
 
 
 def find_gaps(clips: Sequence[RecordedClip], *, is_multilingual: bool) -> tuple[Finding, ...]:
-    """Say of what kinds of speech the recorded clips have too little."""
+    """Return the kinds of speech that are rare in the recorded clips."""
     languages = _find_language_gaps(clips) if is_multilingual else ()
-    thin = tuple(finding for kind in _KINDS if (finding := _thin(clips, kind)) is not None)
-    return (*languages, *thin, *_find_speaker_gaps(clips), *_find_loops(clips))
+    return (*languages, *_find_rare_kinds(clips), *_find_speaker_gaps(clips), *_find_loops(clips))
 
 
 def _find_language_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
@@ -187,7 +143,7 @@ def _find_language_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
             which = f"all {number}" if number == len(clips) else f"{number} of {len(clips)}"
             findings.append(
                 f"the model is multilingual and {which} clips are {language}: INT8 may fail in other languages, "
-                "which calibration has not heard; record clips of every language that it is to hear"
+                "which are not in the calibration clips; record clips of every language that it transcribes"
             )
     if unknown:
         findings.append(
@@ -196,60 +152,32 @@ def _find_language_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
     return tuple(Finding(topic=Topic.LANGUAGE, text=text) for text in findings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """A kind of clip that calibration should hold some of."""
-
-    topic: Topic
-    name: str
-    holds: Callable[[RecordedClip], bool]
-
-
-_KINDS = (
-    _Kind(
-        topic=Topic.LENGTH,
-        name=f"longer than {LONG_CLIP_S:g} s",
-        holds=lambda clip: clip.audio_s > LONG_CLIP_S,
-    ),
-    _Kind(
-        topic=Topic.LENGTH,
-        name=f"shorter than {SHORT_CLIP_S:g} s",
-        holds=lambda clip: clip.audio_s < SHORT_CLIP_S,
-    ),
-    _Kind(
-        topic=Topic.LOUDNESS,
-        name=f"quieter than {QUIET_DBFS:g} dBFS",
-        holds=lambda clip: clip.loudness_dbfs < QUIET_DBFS,
-    ),
-    _Kind(
-        topic=Topic.NOISE,
-        name=f"with an SNR under {NOISY_DB:g} dB",
-        holds=lambda clip: clip.snr_db < NOISY_DB,
-    ),
-    _Kind(
-        topic=Topic.STEPS,
-        name=f"of more than {MANY_STEPS} tokens",
-        holds=lambda clip: clip.n_steps > MANY_STEPS,
-    ),
+_KINDS: tuple[tuple[Topic, str, Callable[[RecordedClip], bool]], ...] = (
+    (Topic.LENGTH, f"longer than {LONG_CLIP_S:g} s", lambda clip: clip.audio_s > LONG_CLIP_S),
+    (Topic.LENGTH, f"shorter than {SHORT_CLIP_S:g} s", lambda clip: clip.audio_s < SHORT_CLIP_S),
+    (Topic.LOUDNESS, f"quieter than {QUIET_DBFS:g} dBFS", lambda clip: clip.loudness_dbfs < QUIET_DBFS),
+    (Topic.NOISE, f"with an SNR under {NOISY_DB:g} dB", lambda clip: clip.snr_db < NOISY_DB),
+    (Topic.STEPS, f"of more than {MANY_STEPS} tokens", lambda clip: clip.n_steps > MANY_STEPS),
 )
+"""Kinds of clips that a calibration record should have some of: topic, name, condition."""
 
 
-def _thin(clips: Sequence[RecordedClip], kind: _Kind) -> Finding | None:
-    number = sum(kind.holds(clip) for clip in clips)
-    if number >= FEW_SHARE * len(clips):
-        return None
-    told = "no clip" if number == 0 else f"only {number} of {len(clips)} clips"
-    return Finding(topic=kind.topic, text=f"{told} {kind.name}")
+def _find_rare_kinds(clips: Sequence[RecordedClip]) -> Iterator[Finding]:
+    for topic, name, holds in _KINDS:
+        number = sum(map(holds, clips))
+        if number < FEW_SHARE * len(clips):
+            which = "no clip" if number == 0 else f"only {number} of {len(clips)} clips"
+            yield Finding(topic=topic, text=f"{which} {name}")
 
 
 def _find_speaker_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
-    told = []
+    texts = []
     speakers = {clip.speaker for clip in clips if clip.speaker is not None}
     if 0 < len(speakers) < FEW_SPEAKERS and all(clip.speaker is not None for clip in clips):
-        told.append(f"only {len(speakers)} {'speaker' if len(speakers) == 1 else 'speakers'}")
+        texts.append(f"only {len(speakers)} {'speaker' if len(speakers) == 1 else 'speakers'}")
     if all(clip.source == SYNTHETIC_SOURCE for clip in clips):
-        told.append("all speech is synthetic: voices and rooms of people are missing")
-    return tuple(Finding(topic=Topic.SPEAKERS, text=text) for text in told)
+        texts.append("all speech is synthetic: real voices and rooms are missing")
+    return tuple(Finding(topic=Topic.SPEAKERS, text=text) for text in texts)
 
 
 def _find_loops(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
@@ -257,7 +185,7 @@ def _find_loops(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             topic=Topic.STEPS,
-            text=f"{clip.clip_id} gave {clip.n_steps} tokens for {clip.audio_s:.1f} s: the baseline ran into a loop",
+            text=f"{clip.clip_id} gave {clip.n_steps} tokens for {clip.audio_s:.1f} s: the baseline repeats itself",
         )
         for clip in looped
     )

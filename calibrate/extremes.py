@@ -1,10 +1,11 @@
-"""Measure the extremes of what a component's weighted operations receive, clip by clip.
+"""The smallest and largest inputs of the operations with weights, for each clip.
 
-The graph is cut down to reductions of those inputs, so that only a few values leave it. The
-decoder's steps are not run one by one: one pass of the first-step decoder over all tokens of a
-sequence computes what each of its steps does, since attention is causal (see `store`).
+The graph is cut down to reductions of these inputs, so that its outputs are small. The steps of the decoder are not run
+one by one: one pass of the first-step decoder over all tokens gives the values of every step, because attention is
+causal (see `store`).
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.convergence import InputExtremes
 from sottovoce.calibrate.store import DecodedSequence, SequenceEntry
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.errors import StageError
 from sottovoce.progress import Advance
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -23,12 +23,17 @@ from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
 MAX_CLIPS = 256
-"""Of a record; ranges that have not settled by then tell so as well."""
+"""Clips of a record that are measured: enough to see whether the ranges settle."""
+
+WEIGHTED_OPERATIONS = ("Convolution", "GroupConvolution", "MatMul")
+
+PASSING_OPERATIONS = ("Convert", "FakeQuantize", "Multiply", "Subtract", "Reshape", "Transpose")
+"""Operations between a weight and the operation that uses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Input:
-    """A tensor that operations with a weight take."""
+    """A tensor that is the input of operations with a weight."""
 
     source: Any
     operations: tuple[Any, ...]
@@ -48,6 +53,23 @@ class _Input:
         )
 
 
+def weighted_operations(model: Any) -> Iterator[Any]:
+    """Yield the convolutions and matrix products of a graph."""
+    return (operation for operation in model.get_ops() if operation.get_type_name() in WEIGHTED_OPERATIONS)
+
+
+def constant_weight(operation: Any, port: int = 1) -> Any | None:
+    """Return the constant behind an input, through scaling and conversion; None for an activation."""
+    queue = deque([operation.input_value(port).get_node()])
+    while queue:
+        node = queue.popleft()
+        if node.get_type_name() == "Constant":
+            return node
+        if node.get_type_name() in PASSING_OPERATIONS:
+            queue.append(node.input_value(0).get_node())
+    return None
+
+
 def short_name(friendly_name: str) -> str:
     """Shorten `__module.model.decoder.layers.3.fc2/aten::linear/MatMul` to `layers.3.fc2`."""
     path = friendly_name.partition("/")[0].removeprefix("__module.").split(".")
@@ -56,7 +78,7 @@ def short_name(friendly_name: str) -> str:
 
 
 def measured_clips(entries: Sequence[SequenceEntry]) -> tuple[SequenceEntry, ...]:
-    """Return the transcript of each recorded clip, at most 256; detecting a language is no transcript."""
+    """Return the transcript of each recorded clip, at most 256, without the sequences that detect a language."""
     transcripts = {entry.clip_id: entry for entry in entries}
     return tuple(transcripts.values())[:MAX_CLIPS]
 
@@ -64,7 +86,7 @@ def measured_clips(entries: Sequence[SequenceEntry]) -> tuple[SequenceEntry, ...
 def measure_encoder(
     baseline: Path, sequences: Iterator[DecodedSequence], advance: Advance
 ) -> tuple[InputExtremes, ...]:
-    """Measure the extremes that the encoder's operations receive from each sequence.
+    """Measure the extremes of the inputs of the encoder's operations for each sequence.
 
     Raises:
         StageError: the graph has no operation with a weight.
@@ -82,10 +104,10 @@ def measure_encoder(
 def measure_steps(
     baseline: Path, sequences: Iterator[DecodedSequence], advance: Advance
 ) -> tuple[InputExtremes, ...]:
-    """Measure the extremes that the decoder's operations receive in the steps of each sequence.
+    """Measure the extremes of the inputs of the decoder's operations in the steps of each sequence.
 
-    The prompt is left out: the values of its first token are far larger than those of any step. So are the
-    inputs that are the encoder's output: no step computes them.
+    Two kinds of inputs are left out: those of the prompt, whose first token has far larger values than any step, and
+    the encoder's output, which no step computes.
 
     Raises:
         StageError: the graph has no operation with a weight.
@@ -163,9 +185,9 @@ def _join(
 
 
 def _weight_maxima(operation: Any) -> NDArray[np.float32] | None:
-    """Return the largest absolute weight by input channel; None where NNCF does not apply SmoothQuant.
+    """Return the largest absolute weight of each input channel; None if NNCF does not apply SmoothQuant.
 
-    That is with convolutions, and with weights that another operation uses too, as the output layer's.
+    NNCF skips convolutions, and weights that several operations use, such as those of the output layer.
     """
     constant = constant_weight(operation)
     if constant is None or operation.get_type_name() != "MatMul":

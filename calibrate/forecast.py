@@ -1,7 +1,7 @@
-"""What a recording will need: memory, disk, time, before anything is done.
+"""A forecast of the memory, disk space and time that a recording needs.
 
-The constants were fitted on whisper-tiny.en and base (docs/lab-notes.md) and round up. Time follows from
-what this machine computes and reads in a second, which is tried for an instant.
+The constants were fitted on whisper-tiny.en and base (docs/lab-notes.md) and rounded up. The time follows from a short
+measurement of the speed of this machine.
 """
 
 import shutil
@@ -13,16 +13,18 @@ from time import perf_counter
 import numpy as np
 
 from sottovoce.errors import ResourceError
-from sottovoce.machine.environment import available_memory_bytes
+from sottovoce.machine.environment import MachineRates
+from sottovoce.machine.resources import available_memory_bytes
 from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
+from sottovoce.terms import InferencePrecision
 
 PROCESS_BYTES = 1_229 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
 
 WEIGHT_COPIES = 4.0
-"""The graph's constants and the compiled model's repacked ones, for the recorded variant and once more for
-the check of what is rebuilt."""
+"""Constants of the graph and repacked weights of the compiled model, for the recorded variant and for the check of the
+rebuilt inputs."""
 
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
@@ -31,7 +33,7 @@ MAX_TOKENS = 448
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """The dimensions of a Whisper that memory depends on."""
+    """The dimensions of a Whisper model that decide on memory and time."""
 
     n_mels: int
     d_model: int
@@ -66,24 +68,24 @@ class ModelShape:
 
     @property
     def cross_macs(self) -> int:
-        """Of a first decoder pass: keys and values of cross-attention; the prompt is little beside them."""
+        """Multiply-accumulates of the keys and values of cross-attention; the prompt adds little."""
         return self.decoder_layers * 2 * WINDOW_POSITIONS * self.d_model**2
 
     @property
     def step_bytes(self) -> int:
-        """What a step reads: weights of the decoder and the output layer, keys and values of the audio."""
+        """Bytes that a step reads: weights of decoder and output layer, keys and values of the audio."""
         weights = 14 * self.decoder_layers * self.d_model**2 + self.vocab_size * self.d_model
         cross = 2 * self.decoder_layers * WINDOW_POSITIONS * self.d_model
         return FLOAT_BYTES * (weights + cross)
 
 
 KERNEL = 3
-"""Of Whisper's two convolutions."""
+"""Kernel size of Whisper's two convolutions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is to be recorded. Detecting a language is a sequence of its own."""
+    """The clips to record. Detecting a language is a separate sequence."""
 
     n_clips: int
     n_sequences: int
@@ -91,39 +93,31 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MachineSpeed:
-    """What this machine does in a second: float32 multiply-accumulates, bytes read from memory."""
-
-    macs_per_s: float
-    bytes_per_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeForecast:
-    """Seconds that recording, and examining the record, will take."""
+    """Seconds for recording, and for the audit of the record."""
 
     recording_s: float
     examination_s: float
 
     @property
     def total_s(self) -> float:
-        """Both together."""
+        """Sum of both."""
         return self.recording_s + self.examination_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What recording will need at most."""
+    """The most that a recording needs."""
 
     peak_memory_bytes: int
     disk_bytes: int
     naive_memory_bytes: int
-    """What keeping a copy of each call's inputs would need, at 25 tokens a clip."""
+    """Memory for a copy of the inputs of each call, at 25 tokens per clip."""
     time: TimeForecast
 
 
 TOKENS_PER_CLIP = 25
-"""Of read speech; only the comparison with naive recording uses it."""
+"""Tokens of a clip of read speech; used for the comparison with naive recording only."""
 
 
 def read_shape(folder: Path) -> ModelShape:
@@ -138,8 +132,7 @@ def shape_of_checkpoint(folder: Path, *, weight_bytes: int) -> ModelShape:
     """Read a model's dimensions from its `config.json`.
 
     Args:
-        folder: of a checkpoint or a variant.
-        weight_bytes: of the stateless float32 variant, all components.
+        weight_bytes: size of all components of the stateless float32 variant.
     """
     from transformers import AutoConfig
 
@@ -155,31 +148,25 @@ def shape_of_checkpoint(folder: Path, *, weight_bytes: int) -> ModelShape:
 
 
 ENCODER_EFFICIENCY = 0.6
-"""Share of a large matrix product's rate that the encoder reaches."""
+"""Speed of the encoder, relative to that of a large matrix product."""
 LOADING_S = 4.0
 LOADING_BYTES_PER_S = 2e8
-"""Reading and compiling the components, once more for the check of what is rebuilt."""
+"""Reading and compiling the components, twice: the check of the rebuilt inputs needs them too."""
 CLIP_S = 0.06
-"""Features and writing, a sequence."""
+"""Features and writing, per sequence."""
 STEP_S = 0.006
-"""What transformers' generation adds to each step."""
+"""Overhead of transformers per step."""
 STEPS_PER_AUDIO_S = 4.0
-"""Tokens of a second of speech, rounded up: English 3.1 in read speech."""
+"""Tokens per second of speech, rounded up; read English has 3.1."""
 EXAMINED_ENCODER_SHARE = 1.2
-"""The encoder once more, with reductions."""
+"""The encoder with reductions, relative to the encoder alone."""
 
 
-def forecast_time(shape: ModelShape, work: Work, speed: MachineSpeed) -> TimeForecast:
-    """Forecast how long recording, and examining the record, will take.
-
-    Args:
-        shape: of the model.
-        work: what is recorded.
-        speed: of this machine, see `measure_speed`.
-    """
-    macs_per_s = ENCODER_EFFICIENCY * speed.macs_per_s
+def forecast_time(shape: ModelShape, work: Work, rates: MachineRates) -> TimeForecast:
+    """Forecast the time for recording and for the audit of the record."""
+    macs_per_s = ENCODER_EFFICIENCY * rates.macs_per_s[InferencePrecision.F32]
     encoder_s, first_pass_s = shape.encoder_macs / macs_per_s, shape.cross_macs / macs_per_s
-    step_s = STEP_S + shape.step_bytes / speed.bytes_per_s
+    step_s = STEP_S + shape.step_bytes / rates.bytes_per_s
     loading_s = LOADING_S + shape.weight_bytes / LOADING_BYTES_PER_S
     n_steps = STEPS_PER_AUDIO_S * work.audio_s
     return TimeForecast(
@@ -190,19 +177,20 @@ def forecast_time(shape: ModelShape, work: Work, speed: MachineSpeed) -> TimeFor
 
 PRODUCT_ROWS, PRODUCT_SIZE = WINDOW_POSITIONS, 1024
 READ_FLOATS = 1 << 25
-"""128 MiB: more than a cache holds."""
+"""128 MiB: larger than a CPU cache."""
 N_TRIES = 3
 
 
-def measure_speed(clock: Callable[[], float] = perf_counter) -> MachineSpeed:
-    """Try for a fraction of a second how fast this machine computes and reads, with all its cores."""
+def estimate_rates(clock: Callable[[], float] = perf_counter) -> MachineRates:
+    """Measure for a fraction of a second how fast this machine computes in f32 and reads, with all its cores."""
     inputs = np.ones((PRODUCT_ROWS, PRODUCT_SIZE), dtype=np.float32)
     weights = np.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype=np.float32)
     values = np.ones(READ_FLOATS, dtype=np.float32)
     product_s = min(_seconds(lambda: inputs @ weights, clock) for _ in range(N_TRIES))
     read_s = min(_seconds(values.sum, clock) for _ in range(N_TRIES))
-    return MachineSpeed(
-        macs_per_s=PRODUCT_ROWS * PRODUCT_SIZE**2 / product_s, bytes_per_s=values.nbytes / read_s
+    return MachineRates(
+        macs_per_s={InferencePrecision.F32.value: PRODUCT_ROWS * PRODUCT_SIZE**2 / product_s},
+        bytes_per_s=values.nbytes / read_s,
     )
 
 
@@ -213,7 +201,7 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
-    """Forecast the peak memory and the disk that recording `n_clips` needs, beside the time."""
+    """Forecast the peak memory and the disk space of recording `n_clips` sequences, and add the time."""
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(
@@ -227,10 +215,10 @@ def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> F
 
 
 def check_resources(forecast: Forecast, folder: Path) -> None:
-    """Refuse work that the machine has not the memory or the disk for.
+    """Refuse work for which the machine has too little memory or disk space.
 
     Raises:
-        ResourceError: names what is short and by how much.
+        ResourceError: the message says how much is needed and available.
     """
     check_memory(forecast.peak_memory_bytes, "recording")
     check_disk(forecast.disk_bytes, folder, "recording")
@@ -247,7 +235,7 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def check_disk(needed: int, folder: Path, what: str) -> None:
-    """Raise `ResourceError` if the disk of a folder has less room than needed."""
+    """Raise `ResourceError` if the disk of a folder has less free space than needed."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -261,7 +249,7 @@ MINUTE_S = 60
 
 
 def minutes(seconds: float) -> str:
-    """Format a forecast of time, which is good for a leading figure: about 40 s, about 12 min."""
+    """Format a forecast of time, which has one significant digit: about 40 s, about 12 min."""
     if seconds < 2 * MINUTE_S:
         return f"about {max(10, 10 * round(seconds / 10))} s"
     return f"about {seconds / MINUTE_S:.0f} min"

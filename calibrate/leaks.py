@@ -1,13 +1,12 @@
-"""Whether what is evaluated was calibrated with: the same audio, speaker or text.
+"""Evaluation clips that share their audio, speaker or text with calibration clips.
 
     clips -> Fingerprint -> find_leaks
 
-A word error rate measured on calibration's own clips flatters the quantized variant. The comparison is
-on fingerprints, so that a record can be compared with speech that it has never seen.
+A word error rate that is measured on calibration clips flatters the quantized variant. Fingerprints are compared, not
+files, so that a record can be compared with any other speech set.
 """
 
 import hashlib
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,28 +17,27 @@ from pydantic import Field
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import Wave, decode_audio, stated_duration_s
+from sottovoce.runtime.audio.decode import decode_audio, stated_duration_s
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.storage.artifacts import Document, sha256_of_file
-
-MIN_TEXT_CHARACTERS = 12
-"""Shorter references ("yes", "turn on the light") recur without any leak."""
+from sottovoce.speech.properties import sha256_of_text, sha256_of_wave, speaker_of
+from sottovoce.storage.artifacts import sha256_of_file
+from sottovoce.storage.documents import Document
 
 SAME_LENGTH_S = 0.05
-"""Headers of lossless files are exact to the sample; of others to a frame. Only lossless copies can have the
+"""Tolerance of lengths from headers, which are exact to the sample in lossless files. Only lossless copies can have the
 same samples."""
 
 
 class Pair(Document):
-    """An evaluation clip and the first calibration clip that it shares something with."""
+    """An evaluation clip and the first calibration clip that shares the property."""
 
     evaluation: str = Field(description="Id of the evaluation clip.")
     calibration: str = Field(description="Id of the calibration clip.")
 
 
 class Leaks(Document):
-    """What an evaluation set shares with a calibration record."""
+    """The clips of an evaluation split that share something with a calibration record."""
 
     split: str = Field(description="Of the speech set that was compared.")
     n_clips: int = Field(description="Evaluation clips that were compared.")
@@ -50,13 +48,12 @@ class Leaks(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What tells a clip from others.
+    """The properties by which an evaluation clip is compared with recorded clips.
 
     Attributes:
-        clip_id: unique in its speech set only.
-        audio_sha256: of the decoded samples; None where something else has shown that no other clip has them.
-        speaker: with the source, in which alone it is unique; None where unknown.
-        text_sha256: of the normalized reference; None where it is unknown or short.
+        audio_sha256: hash of the decoded samples; None if the clip cannot have the audio of a recorded clip.
+        speaker: SOURCE/SPEAKER; None if unknown.
+        text_sha256: hash of the normalized reference; None if it is unknown or short.
     """
 
     clip_id: str
@@ -65,7 +62,9 @@ class Fingerprint:
     text_sha256: str | None
 
 
-def find_leaks(calibration: Sequence[Fingerprint], evaluation: Sequence[Fingerprint], *, split: str) -> Leaks:
+def find_leaks(
+    calibration: Sequence[RecordedClip | Fingerprint], evaluation: Sequence[Fingerprint], *, split: str
+) -> Leaks:
     """Pair each evaluation clip with the first calibration clip of the same audio, speaker or text."""
     return Leaks(
         split=split,
@@ -77,9 +76,9 @@ def find_leaks(calibration: Sequence[Fingerprint], evaluation: Sequence[Fingerpr
 
 
 def _pairs(
-    calibration: Sequence[Fingerprint],
+    calibration: Sequence[RecordedClip | Fingerprint],
     evaluation: Sequence[Fingerprint],
-    key: Callable[[Fingerprint], str | None],
+    key: Callable[[RecordedClip | Fingerprint], str | None],
 ) -> tuple[Pair, ...]:
     first: dict[str, str] = {}
     for clip in calibration:
@@ -94,11 +93,11 @@ def _pairs(
 
 
 def describe_leaks(leaks: Leaks) -> tuple[Finding, ...]:
-    """Say what leaks, worst first."""
-    told = (
+    """Describe the leaks, worst first."""
+    kinds = (
         (leaks.same_audio, "are calibration clips: their word errors flatter the INT8 variant"),
         (leaks.same_text, "have the text of a calibration clip"),
-        (leaks.same_speaker, "have a speaker whom calibration has heard"),
+        (leaks.same_speaker, "have the speaker of a calibration clip"),
     )
     return tuple(
         Finding(
@@ -106,23 +105,13 @@ def describe_leaks(leaks: Leaks) -> tuple[Finding, ...]:
             text=f"{len(pairs)} of {leaks.n_clips} clips of split {leaks.split} {what} "
             f"(first: {pairs[0].evaluation})",
         )
-        for pairs, what in told
+        for pairs, what in kinds
         if pairs
     )
 
 
-def fingerprint_of(recorded: RecordedClip) -> Fingerprint:
-    """Return the fingerprint that a record keeps of a clip."""
-    return Fingerprint(
-        clip_id=recorded.clip_id,
-        audio_sha256=recorded.audio_sha256,
-        speaker=recorded.speaker,
-        text_sha256=recorded.text_sha256,
-    )
-
-
 def take_fingerprint(clip: Clip, audio_sha256: str | None) -> Fingerprint:
-    """Make the fingerprint of a clip whose samples have the hash given, or are known to be its own."""
+    """Return the fingerprint of a clip with the given hash of its samples."""
     return Fingerprint(
         clip_id=clip.clip_id,
         audio_sha256=audio_sha256,
@@ -131,49 +120,15 @@ def take_fingerprint(clip: Clip, audio_sha256: str | None) -> Fingerprint:
     )
 
 
-def speaker_of(clip: Clip) -> str | None:
-    """Name a speaker together with the source, in which alone the name is unique."""
-    return None if clip.speaker is None else f"{clip.source or ''}/{clip.speaker}"
+def fingerprint_evaluation(
+    clips: Sequence[Clip], calibration: Sequence[LoadedClip]
+) -> tuple[Fingerprint, ...]:
+    """Return fingerprints of evaluation clips, and decode few of them.
 
-
-def sha256_of_wave(wave: Wave) -> str:
-    """Hash samples: the same audio in two lossless files has the same hash."""
-    return hashlib.sha256(wave.astype("<f4").tobytes()).hexdigest()
-
-
-def sha256_of_text(text: str | None) -> str | None:
-    """Hash a normalized reference; None where it is unknown or too short to tell clips apart."""
-    normalized = normalize_text(text or "")
-    if len(normalized) < MIN_TEXT_CHARACTERS:
-        return None
-    return hashlib.sha256(normalized.encode()).hexdigest()
-
-
-def normalize_text(text: str) -> str:
-    """Fold case, width and accents, and keep letters, digits and single spaces.
-
-    Coarser than Whisper's normalizers, which are not needed where nothing is scored.
+    A copy of a calibration file is recognized by its bytes. Of the others, only those are decoded that are as long as a
+    calibration clip. Clips that cannot be decoded cannot be evaluated either.
     """
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    kept = (
-        character if unicodedata.category(character)[0] in "LN" else " "
-        for character in folded
-        if unicodedata.category(character)[0] != "M"
-    )
-    return " ".join("".join(kept).split())
-
-
-def fingerprint_unheard(clips: Sequence[Clip], calibration: Sequence[LoadedClip]) -> tuple[Fingerprint, ...]:
-    """Make fingerprints of clips for a comparison with calibration clips, and decode few of them.
-
-    A file with the bytes of a calibration file needs no decoding. Of the others only those are
-    decoded that are as long as a calibration clip. What cannot be decoded cannot be evaluated either.
-
-    Args:
-        clips: not decoded yet.
-        calibration: what they will be compared with.
-    """
-    by_file = {_sha256_of_file(loaded.clip.audio): sha256_of_wave(loaded.wave) for loaded in calibration}
+    by_file = {_sha256_of_file(loaded.clip.audio): loaded.audio_sha256 for loaded in calibration}
     lengths_s = sorted(loaded.wave.size / SAMPLE_RATE_HZ for loaded in calibration)
     return tuple(take_fingerprint(clip, _audio_hash(clip, by_file, lengths_s)) for clip in clips)
 
@@ -193,14 +148,14 @@ def _audio_hash(clip: Clip, by_file: Mapping[str | None, str], lengths_s: Sequen
 
 
 def _is_as_long(clip: Clip, lengths_s: Sequence[float]) -> bool:
-    """Tell whether a clip may be as long as one of the sorted lengths, by its header, else by its set."""
+    """Return whether a clip may be as long as one of the sorted lengths, by its header, else by its speech set."""
     length_s = stated_duration_s(clip.audio)
     if length_s is None:
         length_s = clip.duration_s
     if length_s is None:
         return True
-    place = bisect_left(lengths_s, length_s - SAME_LENGTH_S)
-    return place < len(lengths_s) and lengths_s[place] <= length_s + SAME_LENGTH_S
+    index = bisect_left(lengths_s, length_s - SAME_LENGTH_S)
+    return index < len(lengths_s) and lengths_s[index] <= length_s + SAME_LENGTH_S
 
 
 def _sha256_of_file(audio: Path | bytes) -> str | None:

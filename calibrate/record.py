@@ -1,4 +1,4 @@
-"""The stage `calibrate`: a stateless float32 variant and clips in, a calibration record out."""
+"""The stage `calibrate`: records what a stateless float32 variant receives while it transcribes clips."""
 
 import logging
 import time
@@ -11,12 +11,13 @@ from sottovoce import __version__
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
 from sottovoce.calibrate.forecast import (
     Forecast,
+    ModelShape,
     Work,
     check_resources,
+    estimate_rates,
     forecast_recording,
     forecast_time,
     gib,
-    measure_speed,
     minutes,
     read_shape,
     shape_of_checkpoint,
@@ -30,13 +31,14 @@ from sottovoce.calibrate.store import (
     write_sequence,
 )
 from sottovoce.errors import InputError, StageError
-from sottovoce.machine.environment import PeakMemory, library_versions, read_host
+from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.machine.resources import PeakMemory
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips, transcribable, usable_clips
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -52,7 +54,7 @@ from sottovoce.storage.artifacts import (
 logger = logging.getLogger(__name__)
 
 MAX_REBUILD_DIFFERENCE = 1e-3
-"""Between recorded and rebuilt keys and values; rounding gives 1e-6 to 1e-5 (docs/lab-notes.md)."""
+"""Largest difference between recorded and rebuilt keys and values; rounding gives 1e-6 to 1e-5 (docs/lab-notes.md)."""
 
 CALIBRATION_SPLIT = "calib"
 
@@ -60,14 +62,33 @@ USUAL_CLIP_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationClips:
-    """The clips that a recording uses, decoded, with what was left out.
+class CalibrationSelection:
+    """The clips that a recording tries, checked and not decoded.
 
     Attributes:
         name: of the speech set.
-        loaded: what is recorded.
-        evaluation: the set's clips of split `eval`, not decoded; None where it does not tell them apart.
+        spec: number and greatest length of the clips.
+        candidates: clips of the split `calib`, in the order in which they are tried.
+        expected: those that are recorded if all audio that exists can be used.
+        evaluation: the set's clips of split `eval`; None where the set has no such split.
         english_only: whether the model is.
+    """
+
+    name: str
+    spec: CalibrationSpec
+    candidates: tuple[Clip, ...]
+    expected: tuple[Clip, ...]
+    evaluation: tuple[Clip, ...] | None
+    english_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationClips:
+    """The clips of a recording.
+
+    Attributes:
+        loaded: the decoded clips, and those that were left out.
+        evaluation: clips of the split `eval`, not decoded; None if the set has no such split.
     """
 
     name: str
@@ -76,122 +97,94 @@ class CalibrationClips:
     english_only: bool
 
 
-def choose_clips(
-    speech: ClipSet, spec: CalibrationSpec, *, english_only: bool, reporter: Reporter
-) -> CalibrationClips:
-    """Choose and decode the clips to record: of the split `calib`, by the recipe's seed.
-
-    Raises:
-        InputError: no clip is left, or more than half of those tried are broken.
-    """
-    chosen = _candidates(speech, spec, english_only=english_only)
-    with reporter.progress("decode calibration clips", min(spec.n_clips, len(chosen))) as advance:
-        loaded = load_clips(chosen, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
-    for rejected in loaded.rejected:
-        reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
-    if len(loaded.loaded) < spec.n_clips:
-        reporter.note(
-            f"the speech set gives {len(loaded.loaded)} calibration clips, the recipe asks for {spec.n_clips}"
-        )
-    return CalibrationClips(
-        name=speech.name,
-        loaded=loaded,
-        evaluation=_evaluation_clips(speech, english_only=english_only),
-        english_only=english_only,
-    )
-
-
-def plan_clips(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
-    """Return the clips that `choose_clips` would take if all audio that is there can be used; none is decoded.
+def select_calibration(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> CalibrationSelection:
+    """Select the clips to record from the split `calib`, by the recipe's seed.
 
     Raises:
         InputError: no clip is left.
     """
-    candidates = _candidates(speech, spec, english_only=english_only)
+    candidates = select_clips(
+        usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only).clips, None, seed=spec.seed
+    )
     short = [clip for clip in candidates if not is_declared_too_long(clip, spec.max_clip_s)]
     if not short:
         raise InputError(
             f"{speech.name} has no calibration clip of at most {spec.max_clip_s:g} s; choose other speech"
         )
-    planned = tuple(islice((clip for clip in short if _is_there(clip)), spec.n_clips))
-    if not planned:
+    expected = tuple(islice((clip for clip in short if _exists(clip)), spec.n_clips))
+    if not expected:
         raise InputError(
-            f"{short[0].clip_id} does not exist; none of {len(short)} calibration clips of {speech.name} is there: "
-            "check where the audio lies"
+            f"{short[0].clip_id} does not exist; none of the {len(short)} calibration clips of {speech.name} exists: "
+            "check the path of the audio"
         )
-    return planned
+    return CalibrationSelection(
+        name=speech.name,
+        spec=spec,
+        candidates=candidates,
+        expected=expected,
+        evaluation=_evaluation_clips(speech, english_only=english_only),
+        english_only=english_only,
+    )
 
 
-def _candidates(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> tuple[Clip, ...]:
-    """Return the clips that a recording tries, in this order."""
-    usable = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only)
-    return select_clips(usable.clips, None, seed=spec.seed)
+def load_calibration(selection: CalibrationSelection, reporter: Reporter) -> CalibrationClips:
+    """Decode the selected clips until there are as many as the recipe records.
+
+    Raises:
+        InputError: no clip is left, or more than half of the clips tried are broken.
+    """
+    spec, candidates = selection.spec, selection.candidates
+    with reporter.progress("decode calibration clips", min(spec.n_clips, len(candidates))) as advance:
+        loaded = load_clips(candidates, wanted=spec.n_clips, max_clip_s=spec.max_clip_s, on_clip=advance)
+    for rejected in loaded.rejected:
+        reporter.note(f"left out {rejected.clip_id}: {rejected.reason}")
+    if len(loaded.loaded) < spec.n_clips:
+        reporter.note(
+            f"the speech set has {len(loaded.loaded)} usable calibration clips, the recipe wants {spec.n_clips}"
+        )
+    return CalibrationClips(
+        name=selection.name,
+        loaded=loaded,
+        evaluation=selection.evaluation,
+        english_only=selection.english_only,
+    )
 
 
-def _is_there(clip: Clip) -> bool:
+def _exists(clip: Clip) -> bool:
     return isinstance(clip.audio, bytes) or clip.audio.is_file()
 
 
 def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...] | None:
     if EVALUATION_SPLIT not in speech.splits():
         return None
-    return _understood(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
-
-
-def _understood(clips: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
-    return tuple(clip for clip in clips.clips if not english_only or clip.language in (None, "en"))
-
-
-def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
-    """Keep the clips of a split that a model can transcribe.
-
-    Raises:
-        InputError: none is left; the message says which splits and languages there are.
-    """
-    of_split = speech.of_split(split)
-    if not of_split.clips:
-        raise InputError(
-            f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}"
-        )
-    kept = _understood(of_split, english_only=english_only)
-    if not kept:
-        languages = ", ".join(count_by(clip.language for clip in of_split.clips))
-        raise InputError(
-            f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only"
-        )
-    return ClipSet(name=speech.name, clips=kept)
+    return transcribable(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
 
 
 def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
-    """Forecast what recording a variant needs; detecting a language is a sequence of its own."""
-    shape = read_shape(baseline)
-    work = Work(
-        n_clips=len(clips),
-        n_sequences=sum(1 if clip.clip.language else 2 for clip in clips),
-        audio_s=sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ,
-    )
-    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, measure_speed()))
+    """Forecast the recording of a variant; detecting a language is a separate sequence."""
+    audio_s = sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ
+    return _forecast(read_shape(baseline), [clip.clip for clip in clips], audio_s)
 
 
 def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: int) -> Forecast:
-    """Forecast what recording will need before there is a variant and before clips are decoded.
+    """Forecast a recording before the variant exists and before clips are decoded.
 
     Args:
-        checkpoint: folder with `config.json`.
-        clips: that will be recorded; one of unknown length counts as 10 s.
-        weight_bytes: of the stateless float32 variant, all components.
+        clips: the clips to record; one of unknown length counts as 10 s.
+        weight_bytes: size of all components of the stateless float32 variant.
     """
-    shape = shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes)
-    work = Work(
-        n_clips=len(clips),
-        n_sequences=sum(1 if clip.language else 2 for clip in clips),
-        audio_s=sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips),
-    )
-    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, measure_speed()))
+    audio_s = sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips)
+    return _forecast(shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes), clips, audio_s)
+
+
+def _forecast(shape: ModelShape, clips: Sequence[Clip], audio_s: float) -> Forecast:
+    n_sequences = sum(1 if clip.language else 2 for clip in clips)
+    work = Work(n_clips=len(clips), n_sequences=n_sequences, audio_s=audio_s)
+    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, estimate_rates()))
 
 
 def describe_forecast(forecast: Forecast) -> str:
-    """Tell a forecast in words: memory, disk, time."""
+    """Return memory, disk space and time of a forecast as text."""
     return (
         f"{gib(forecast.peak_memory_bytes)} of memory, {gib(forecast.disk_bytes)} of disk, "
         f"{minutes(forecast.time.total_s)}"
@@ -207,17 +200,15 @@ def record(
     compute: ComputeSpec,
     reporter: Reporter,
 ) -> Manifest:
-    """Record what the components of a variant receive while it transcribes, and examine the record.
+    """Record the inputs of the components of a variant while it transcribes, and audit the record.
 
     Args:
         baseline: folder of a stateless float32 variant.
-        clips: what it transcribes.
-        into: a new folder, which becomes the calibration record.
-        quantize: what the record is for; ranges are followed as its SmoothQuant makes them.
+        quantize: the variant that the record is for; the audit applies its SmoothQuant.
 
     Raises:
-        ResourceError: the machine has not the memory or disk that is forecast.
-        StageError: what is rebuilt from the record is not what was recorded.
+        ResourceError: the machine has too little memory or disk space.
+        StageError: the inputs that are rebuilt from the record differ from the recorded ones.
     """
     forecast = forecast_for(baseline, clips.loaded.loaded)
     check_resources(forecast, into)
@@ -282,7 +273,7 @@ def _record_clips(
                 difference = check_rebuild(baseline, sequences[-1], recorder)
             advance()
     if difference is None:
-        raise StageError("no clip gave a single decoder step; nothing can be calibrated with this speech")
+        raise StageError("no clip gave a decoder step; choose other speech")
     return tuple(entries), difference
 
 
@@ -301,10 +292,10 @@ def _write(sequence: DecodedSequence, clip: LoadedClip, number: int, into: Path)
 
 
 def check_rebuild(baseline: Path, sequence: DecodedSequence, recorder: Recorder) -> float:
-    """Check that the last step of a sequence can be rebuilt from what is stored.
+    """Check that the last step of a sequence can be rebuilt from the stored values.
 
     Raises:
-        StageError: the rebuilt inputs are not those that the component received.
+        StageError: the rebuilt inputs differ from the recorded ones.
     """
     recorded = keep(recorder.last_step)
     rebuilt = StepRebuilder(baseline).step(sequence, sequence.token_ids.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Record what a variant's components really receive while it transcribes."""
+"""Records the inputs of a variant's components while it transcribes."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -14,27 +14,26 @@ from sottovoce.terms import Component
 
 
 class Recorder:
-    """Wraps a variant's infer requests and keeps the sequences that pass through them.
+    """Wraps the infer requests of a variant and keeps the decoded sequences in the compact form of `store`.
 
-    The inputs are seen by optimum-intel's `InferRequestWrapper`; what is kept of them is compact
-    (see `store`). A sequence begins with a first decoder pass; language detection is a sequence
-    of its own, without steps.
+    A sequence begins with a first decoder pass; language detection is a sequence without steps. Source of the inputs:
+    optimum-intel's `InferRequestWrapper`.
     """
 
     def __init__(self, variant: OptimumPipeline) -> None:
         self._features: NDArray[np.float32] | None = None
         self._sequences: list[_Open] = []
         self.last_step: Call = {}
-        seen: dict[Component, Callable[[Call], None]] = {
+        callbacks: dict[Component, Callable[[Call], None]] = {
             Component.ENCODER: self._on_encoder,
             Component.DECODER: self._on_decoder,
             Component.DECODER_WITH_PAST: self._on_step,
         }
-        for component, callback in seen.items():
+        for component, callback in callbacks.items():
             variant.wrap(component, _wrapper(callback))
 
     def take(self) -> tuple[DecodedSequence, ...]:
-        """Return the sequences since the last call, and forget them."""
+        """Return and remove the sequences since the last call."""
         taken = tuple(sequence.closed() for sequence in self._sequences)
         self._sequences = []
         return taken
@@ -57,7 +56,7 @@ class Recorder:
 
 
 class _Open:
-    """A sequence that is still being decoded."""
+    """An unfinished sequence."""
 
     def __init__(
         self, features: NDArray[np.float32], encoder_states: NDArray[np.float32], prompt: NDArray[np.int64]
@@ -80,7 +79,7 @@ def _wrapper(callback: Callable[[Call], None]) -> Callable[[Any], Any]:
     from optimum.intel.openvino.quantization import InferRequestWrapper
 
     class CompactRequest(InferRequestWrapper):  # type: ignore[misc]
-        """Hands inputs on as arrays instead of keeping a deep copy of each."""
+        """Passes inputs to the callback instead of keeping a deep copy of each."""
 
         def collect_inputs(self, inputs: Mapping[str, Any]) -> None:
             callback({name: _array(value) for name, value in inputs.items()})
@@ -94,12 +93,12 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def keep(call: Call) -> Call:
-    """Copy a call, whose arrays belong to the running model."""
+    """Copy a call: its arrays belong to the running model."""
     return copy.deepcopy({name: np.array(value) for name, value in call.items()})
 
 
 def largest_difference(found: Call, expected: Call) -> float:
-    """Return the largest difference between two calls; infinite where names or shapes differ."""
+    """Return the largest difference between two calls; infinite if names or shapes differ."""
     shared = set(found) & set(expected)
     if shared != set(found) or any(found[name].shape != expected[name].shape for name in shared):
         return float("inf")

@@ -1,10 +1,9 @@
-"""Recorded calibration on disk, and the calls that are rebuilt from it.
+"""A calibration record on disk, and the calls that are rebuilt from it.
 
-A step of the decoder with past receives the keys and values of everything before it: 37 MB a
-token for base. Of a decoded sequence only the features, the encoder's output and the token ids
-are stored; one pass of the first-step decoder over all tokens gives the keys and values of every
-step back, since a position's keys and values do not depend on later positions. The recorder
-checks that what is rebuilt is what was recorded.
+A step of the decoder with past receives the keys and values of all tokens before it: 37 MB per token for base. Only the
+features, the encoder's output and the token ids of a sequence are stored. One pass of the first-step decoder over all
+tokens rebuilds the keys and values of every step, because those of a position do not depend on later positions. The
+recording checks the rebuilt values against the recorded ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,21 +14,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
-from sottovoce.storage.artifacts import Document, read_manifest
+from sottovoce.storage.artifacts import read_manifest
+from sottovoce.storage.documents import Document, read_json_lines, write_json_lines
 from sottovoce.terms import Component
 
 SEQUENCES_NAME = "sequences.jsonl"
 
+RECORD_AGAIN = "record again with `sottovoce calibrate RUN --data SPEECH`"
+
 PREFIX_STRIDE = 7
-"""Steps by which the lengths of prefixes differ from clip to clip."""
+"""Difference between the lengths of the prefixes of two clips, in steps."""
 
 Call = Mapping[str, NDArray[Any]]
-"""The inputs of one inference by the names of the model's inputs."""
+"""The inputs of one inference by name."""
 
 
 class SequenceEntry(Document):
@@ -38,8 +39,8 @@ class SequenceEntry(Document):
     Attributes:
         file: safetensors with `input_features` (1, n_mels, 3000), `encoder_hidden_states`
             (1, 1500, d_model), both float32, and `token_ids` (1, n_tokens), int64.
-        n_prompt: tokens that the first decoder pass received.
-        n_tokens: all tokens that a decoder received, the prompt included.
+        n_prompt: tokens of the first decoder pass.
+        n_tokens: all input tokens of the decoders, the prompt included.
     """
 
     file: str
@@ -57,11 +58,11 @@ class SequenceEntry(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedSequence:
-    """What the components received while one sequence was decoded.
+    """The inputs of the components for one sequence.
 
     Attributes:
-        features: float32, shape (1, n_mels, 3000); what the encoder received.
-        encoder_states: float32, shape (1, 1500, d_model); what both decoders received.
+        features: float32, shape (1, n_mels, 3000); input of the encoder.
+        encoder_states: float32, shape (1, 1500, d_model); input of both decoders.
         token_ids: int64, shape (1, n_tokens); prompt first.
         n_prompt: tokens of the first decoder pass.
     """
@@ -74,7 +75,7 @@ class DecodedSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """The calls of one component, rebuilt anew at each iteration; NNCF iterates several times."""
+    """The calls of one component, rebuilt at each iteration; NNCF iterates several times."""
 
     length: int
     make: Callable[[], Iterator[Call]]
@@ -93,7 +94,7 @@ class CalibrationStore:
         """Open a record.
 
         Raises:
-            InputError: the folder is no finished calibration record.
+            InputError: the folder is not a finished calibration record.
         """
         manifest = read_manifest(folder)
         if manifest.kind != "calibration":
@@ -103,11 +104,11 @@ class CalibrationStore:
         self.entries = _read_index(folder)
 
     def clip_ids(self) -> frozenset[str]:
-        """Name the clips that were recorded."""
+        """Return the ids of the recorded clips."""
         return frozenset(entry.clip_id for entry in self.entries)
 
     def first(self, n_clips: int) -> "CalibrationStore":
-        """Return the part of the record that its first clips gave; they were drawn by chance."""
+        """Return the part of the record with the first `n_clips` clips; their order is random."""
         chosen = frozenset(list(dict.fromkeys(entry.clip_id for entry in self.entries))[:n_clips])
         part = copy(self)
         part.entries = tuple(entry for entry in self.entries if entry.clip_id in chosen)
@@ -121,7 +122,6 @@ class CalibrationStore:
         """Return every recorded call of a component.
 
         Args:
-            component: whose calls.
             baseline: folder of the stateless float32 variant that was recorded; its decoder
                 rebuilds the keys and values.
         """
@@ -133,10 +133,10 @@ class CalibrationStore:
         return Calls(length=n_steps, make=lambda: self._step_calls(baseline))
 
     def prefixes(self) -> Calls:
-        """Return one call for each sequence of a stateful decoder that has forgotten everything.
+        """Return one call of a stateful decoder with empty state for each sequence.
 
-        Each feeds a part of its sequence, the prompt at least: parts of all lengths, so that the token
-        that follows is now an early one, now a late one.
+        Each call has the prompt and a part of the sequence. The lengths differ, so that early and late tokens are
+        predicted.
         """
         return Calls(length=len(self.entries), make=self._prefix_calls)
 
@@ -192,23 +192,15 @@ def read_sequence(folder: Path, entry: SequenceEntry) -> DecodedSequence:
 
 
 def _read_index(folder: Path) -> tuple[SequenceEntry, ...]:
-    path = folder / SEQUENCES_NAME
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return tuple(SequenceEntry.model_validate_json(line) for line in lines if line)
-    except (OSError, UnicodeDecodeError, ValidationError) as cause:
-        raise _damaged(path, cause) from cause
+    return read_json_lines(folder / SEQUENCES_NAME, SequenceEntry, advice=RECORD_AGAIN)
 
 
 def _damaged(path: Path, cause: Exception) -> InputError:
-    told = " ".join(str(cause).split())[:120]
-    return InputError(
-        f"{path} is damaged ({told}); record again with `sottovoce calibrate RUN --data SPEECH`"
-    )
+    return InputError(f"{path} is damaged ({cause}); {RECORD_AGAIN}")
 
 
 class StepRebuilder:
-    """Gives the calls of the decoder with past back from token ids and encoder output."""
+    """Rebuilds the calls of the decoder with past from token ids and encoder output."""
 
     def __init__(self, baseline: Path) -> None:
         import openvino
@@ -241,16 +233,16 @@ class StepRebuilder:
         }
 
     def _call(self, sequence: DecodedSequence, present: Call, step: int) -> Call:
-        given: dict[str, NDArray[Any]] = {
+        inputs: dict[str, NDArray[Any]] = {
             "input_ids": sequence.token_ids[:, step : step + 1],
             "encoder_hidden_states": sequence.encoder_states,
         }
         past = {name: _past(name, states, step) for name, states in present.items() if name in self._inputs}
-        return {**{name: value for name, value in given.items() if name in self._inputs}, **past}
+        return {**{name: value for name, value in inputs.items() if name in self._inputs}, **past}
 
 
 def _past(name: str, states: NDArray[Any], step: int) -> NDArray[Any]:
-    """Cut self-attention's states off before a step; cross-attention's are the same in all steps."""
+    """Return the states before a step: self-attention's are cut, cross-attention's are the same in all steps."""
     return np.ascontiguousarray(states[:, :, :step]) if ".decoder." in name else states
 
 
@@ -270,5 +262,4 @@ def write_sequence(sequence: DecodedSequence, path: Path) -> None:
 
 def write_index(entries: Sequence[SequenceEntry], folder: Path) -> None:
     """Write the index of a record."""
-    text = "".join(entry.model_dump_json() + "\n" for entry in entries)
-    (folder / SEQUENCES_NAME).write_text(text, encoding="utf-8")
+    write_json_lines(folder / SEQUENCES_NAME, entries)

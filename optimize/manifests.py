@@ -1,20 +1,18 @@
-"""The manifests of a run and of its variants, written when their folders are complete."""
+"""Write the manifests of a run and of its variants, when their folders are complete."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
 from sottovoce import __version__
 from sottovoce.machine.environment import library_versions, read_host
-from sottovoce.optimize.checks.fidelity import Fidelity
-from sottovoce.optimize.checks.parity import Parity
 from sottovoce.optimize.ctranslate2.export import component_bytes, count_ctranslate2
 from sottovoce.optimize.onnx.graph import count_int8, size_bytes
 from sottovoce.optimize.openvino.graph import Int8Count, count_int8_in_file
 from sottovoce.recipes.recipe import Recipe
-from sottovoce.runs import RECIPE_NAME, VariantFacts
+from sottovoce.runs import RECIPE_NAME, ComponentFacts, Fidelity, Parity, VariantFacts
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path, components_of, format_of, layout_of
 from sottovoce.storage.artifacts import (
@@ -27,22 +25,18 @@ from sottovoce.storage.artifacts import (
     read_manifest,
     sha256_of_file,
     write_manifest,
-    write_text,
 )
+from sottovoce.storage.documents import write_text
 from sottovoce.terms import Component, Ctranslate2Type, Format, Scheme, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildInfo:
-    """What is known of a variant that its files do not tell.
+    """Facts of a variant that cannot be read from its files.
 
     Attributes:
-        weights: float ones on disk; None of a CTranslate2 variant.
-        parents: what it was made of.
-        compute: what it is to compute in.
-        schemes: of its components; float where none is named.
-        fidelities: of its quantized components.
-        parity: of an export.
+        weights: type of float weights on disk; None for a CTranslate2 variant.
+        schemes: of its components; a missing one is float.
     """
 
     name: str
@@ -57,7 +51,7 @@ class BuildInfo:
 
 
 def write_variant_manifest(folder: Path, recipe: Recipe, made: BuildInfo) -> None:
-    """Write the manifest of a variant beside its files."""
+    """Write the manifest of a variant into its folder."""
     write_manifest(
         folder,
         Manifest(
@@ -77,39 +71,35 @@ def write_variant_manifest(folder: Path, recipe: Recipe, made: BuildInfo) -> Non
 
 
 def _facts(folder: Path, made: BuildInfo) -> VariantFacts:
-    facts = {
-        "format": format_of(folder),
-        "ctranslate2_type": made.ctranslate2_type,
-        "layout": layout_of(folder),
-        "weights": made.weights,
-        "inference_precision": made.compute.precision,
-        "dynamic_quantization_group_size": made.compute.dynamic_quantization_group_size,
-        "kv_cache_precision": made.compute.kv_cache_precision,
-        "is_multilingual": made.is_multilingual,
-        "components": {
-            str(component): _component_facts(folder, component, made) for component in components_of(folder)
-        },
-        "parity": None if made.parity is None else asdict(made.parity),
-    }
-    return VariantFacts.model_validate(facts, strict=False)
+    return VariantFacts(
+        format=format_of(folder),
+        ctranslate2_type=made.ctranslate2_type,
+        layout=layout_of(folder),
+        weights=made.weights,
+        inference_precision=made.compute.precision,
+        dynamic_quantization_group_size=made.compute.dynamic_quantization_group_size,
+        kv_cache_precision=made.compute.kv_cache_precision,
+        is_multilingual=made.is_multilingual,
+        components={part: _component_facts(folder, part, made) for part in components_of(folder)},
+        parity=made.parity,
+    )
 
 
-def _component_facts(folder: Path, component: Component, made: BuildInfo) -> dict[str, object]:
-    n_bytes, count = _measured(folder, component)
-    fidelity = made.fidelities.get(component)
-    return {
-        "scheme": made.schemes.get(component, Scheme.FLOAT),
-        "size_bytes": n_bytes,
-        "int8_weights": count.weights,
-        "int4_weights": count.int4_weights,
-        "int8_activations": count.activations,
-        "weighted_nodes": count.weighted,
-        "fidelity": None if fidelity is None else asdict(fidelity),
-    }
+def _component_facts(folder: Path, component: Component, made: BuildInfo) -> ComponentFacts:
+    n_bytes, count = _size_and_count(folder, component)
+    return ComponentFacts(
+        scheme=made.schemes.get(component, Scheme.FLOAT),
+        size_bytes=n_bytes,
+        int8_weights=count.weights,
+        int4_weights=count.int4_weights,
+        int8_activations=count.activations,
+        weighted_nodes=count.weighted,
+        fidelity=made.fidelities.get(component),
+    )
 
 
-def _measured(folder: Path, component: Component) -> tuple[int, Int8Count]:
-    """Return the bytes of a component, and what is INT8 in it."""
+def _size_and_count(folder: Path, component: Component) -> tuple[int, Int8Count]:
+    """Return the size of a component in bytes, and its INT8 counts."""
     path = component_path(folder, component)
     match format_of(folder):
         case Format.OPENVINO:
@@ -131,11 +121,7 @@ def write_run_manifest(
     """Write the resolved recipe and the manifest of a run whose variants are complete.
 
     Args:
-        work: the run's folder.
-        recipe: what it was made with.
-        name: of the checkpoint.
-        origin: the checkpoint.
-        plan: hash of what decided on the run's files; None once a part was replaced.
+        plan: hash of everything that the run's files depend on; None after a part was replaced.
     """
     write_text(work / RECIPE_NAME, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
     children = sorted(path.parent for path in work.glob(f"[!.]*/{MANIFEST_NAME}"))

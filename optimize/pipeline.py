@@ -1,7 +1,7 @@
 """The stage `optimize`: a checkpoint, a recipe and speech in, a run out.
 
-A run is made step by step in `OUT.unfinished`: each float variant, the record, each quantized component. A step
-that is finished stays, so that the same command goes on after whatever ended the one before.
+A run is made step by step in `OUT.unfinished`: each float variant, the calibration record, each quantized component.
+Finished steps are kept, so that the same command resumes after an interruption.
 """
 
 import logging
@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sottovoce.calibrate.record import choose_clips, record
+from sottovoce.calibrate.record import load_calibration, record, select_calibration
 from sottovoce.errors import InputError
-from sottovoce.machine.os_errors import told_plainly
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
+from sottovoce.machine.os_errors import translated_os_errors
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import QuantizeFile
-from sottovoce.optimize.plan import Plan, is_begun, settings_of
+from sottovoce.optimize.plan import RunPlan, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.clips import ClipSet
@@ -34,33 +35,33 @@ from sottovoce.storage.resumable import ResumableFolder, resumable_path
 logger = logging.getLogger(__name__)
 
 RUN_NAME = "run"
-"""Of the run to be, in its unfinished folder."""
+"""Name of the run inside its unfinished folder."""
 
 Finish = Callable[[Path], None]
-"""Adds to a run with its float variants and its record, before it stands."""
+"""Adds the last parts to a run that has its float variants and its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How a run is made.
+class OutputPolicy:
+    """What to do with an existing output.
 
     Attributes:
-        force: replace a run that is there.
-        restart: throw away what an interrupted command left, instead of going on.
+        force: replace an existing run.
+        restart: delete what an interrupted command left, instead of resuming.
     """
 
     force: bool = False
     restart: bool = False
 
 
-def optimize(planned: Plan, *, force: bool, reporter: Reporter, restart: bool = False) -> Run:
-    """Make a run: export, check, record, quantize; or go on with one that was interrupted.
+def optimize(planned: RunPlan, *, force: bool, reporter: Reporter, restart: bool = False) -> Run:
+    """Make a run: export, check, record, quantize; or resume an interrupted one.
 
     Raises:
-        InputError: an unfinished run of other settings is there.
+        InputError: there is an unfinished run with other settings.
         ParityError: an exported variant differs from the checkpoint.
         ResourceError: the disk is full, or memory is short.
-        StageError: a stage did not do what it ensures.
+        StageError: the result of a step fails its check.
     """
 
     def quantize(work: Path) -> None:
@@ -72,48 +73,48 @@ def optimize(planned: Plan, *, force: bool, reporter: Reporter, restart: bool = 
             made.rmdir()
             quantize_into(work, made, planned.recipe, lambda: planned.checkpoint, reporter, write)
 
-    return make_run(planned, quantize, Manner(force=force, restart=restart), reporter)
+    return make_run(planned, quantize, OutputPolicy(force=force, restart=restart), reporter)
 
 
-def make_run(planned: Plan, finish: Finish, manner: Manner, reporter: Reporter) -> Run:
-    """Make a run with its float variants and its record, let `finish` add to it, and let it stand.
+def make_run(planned: RunPlan, finish: Finish, policy: OutputPolicy, reporter: Reporter) -> Run:
+    """Make a run with its float variants and its record, let `finish` add to it, and move it to the output.
 
     Raises:
-        InputError: an unfinished run of other settings is there.
-        OutputExistsError: the output is there, and is not to be replaced.
+        InputError: there is an unfinished run with other settings.
+        OutputExistsError: the output exists, and `force` is not set.
         ParityError: an exported variant differs from the checkpoint.
         ResourceError: the disk is full, or memory is short.
-        StageError: a stage did not do what it ensures.
+        StageError: the result of a step fails its check.
     """
     out = planned.out
     was_begun = is_begun(out)
-    with told_plainly(out), output_lock(out, note=reporter.note) as waited:
+    with translated_os_errors(out), output_lock(out, note=reporter.note) as waited:
         unfinished = ResumableFolder(resumable_path(out), "run")
         recover_interrupted_write(unfinished.folder)
         settings = settings_of(planned)
-        # Another process has made it meanwhile, or was killed when it stood and only its debris was left to remove.
-        may_stand = waited or (was_begun and (not manner.force or is_artifact(unfinished.folder / RUN_NAME)))
+        # Another process may have made the run while this one waited, or was killed after it had moved the run here.
+        may_stand = waited or (was_begun and (not policy.force or is_artifact(unfinished.folder / RUN_NAME)))
         if may_stand and _is_made(out, settings):
             reporter.note(f"{out} was finished by an earlier command of the same settings")
         else:
             recover_interrupted_write(out)
-            check_output(out, force=manner.force)
-            _go_on(unfinished, settings, reporter, restart=manner.restart)
+            check_output(out, force=policy.force)
+            _begin_or_resume(unfinished, settings, reporter, restart=policy.restart)
             _make(planned, settings, unfinished, finish, reporter)
         unfinished.remove()
         return read_run(out)
 
 
 def _is_made(out: Path, settings: dict[str, str]) -> bool:
-    """Tell whether an output is the run of these settings."""
+    """Return whether an output is a run with these settings."""
     return is_artifact(out) and read_manifest(out).facts.get(PLAN_KEY) == canonical_sha256(settings)
 
 
-def _go_on(
+def _begin_or_resume(
     unfinished: ResumableFolder, settings: dict[str, str], reporter: Reporter, *, restart: bool
 ) -> None:
     work = unfinished.folder / RUN_NAME
-    if unfinished.begin(settings, anew=restart):
+    if unfinished.begin(settings, restart=restart):
         done = sorted(path.name for path in work.glob("[!.]*") if is_artifact(path))
         reporter.note(
             f"goes on with an interrupted run ({unfinished.folder}), finished so far: {', '.join(done) or 'nothing'}"
@@ -123,7 +124,7 @@ def _go_on(
 
 
 def _remove_debris(work: Path) -> None:
-    """Remove what a killed process left beside the steps that it had finished."""
+    """Remove the unfinished steps of a killed process."""
     for path in work.glob(".*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -132,7 +133,11 @@ def _remove_debris(work: Path) -> None:
 
 
 def _make(
-    planned: Plan, settings: dict[str, str], unfinished: ResumableFolder, finish: Finish, reporter: Reporter
+    planned: RunPlan,
+    settings: dict[str, str],
+    unfinished: ResumableFolder,
+    finish: Finish,
+    reporter: Reporter,
 ) -> None:
     work = unfinished.folder / RUN_NAME
     try:
@@ -155,10 +160,11 @@ def _make(
 
 
 def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporter) -> Manifest:
-    """Record a run's baseline again and replace its calibration record."""
-    clips = choose_clips(
-        speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual, reporter=reporter
+    """Record a run's baseline again, and replace its calibration record."""
+    selection = select_calibration(
+        speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual
     )
+    clips = load_calibration(selection, reporter)
     with _locked_run(run, reporter) as now:
         with new_folder(now.folder / CALIBRATION_NAME, force=True) as work:
             manifest = record(
@@ -175,8 +181,8 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
 
 @contextmanager
 def _locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
-    """Keep others from a run meanwhile; yield it as it is now."""
-    with told_plainly(run.folder), output_lock(run.folder, note=reporter.note) as waited:
+    """Lock a run, and yield its current state."""
+    with translated_os_errors(run.folder), output_lock(run.folder, note=reporter.note) as waited:
         yield read_run(run.folder) if waited else run
 
 
@@ -188,18 +194,16 @@ def quantize_again(
     checkpoint: str | None = None,
     write: QuantizeFile | None = None,
 ) -> Run:
-    """Quantize a run's baseline again from its record, with the recipe's settings.
+    """Quantize a run again from its calibration record, with the settings of a recipe.
 
     Args:
-        run: a finished one.
-        recipe: its baseline is the run's; of its other keys only `quantize` counts.
-        reporter: follows the work.
-        checkpoint: what the run was made of, for a CTranslate2 variant; None looks for it.
+        recipe: with the run's baseline; of its other keys only `quantize` is used.
+        checkpoint: of the run, for a CTranslate2 variant; None looks for it in the cache.
         write: writes a quantized component of an OpenVINO variant; None quantizes it.
 
     Raises:
         InputError: the run has no record, or the recipe has another baseline.
-        MissingExtraError: a CTranslate2 variant is asked for, and the extra `ct2` is not installed.
+        MissingExtraError: a CTranslate2 variant needs the extra `ct2`, which is not installed.
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
     with _locked_run(run, reporter) as now:
@@ -214,10 +218,7 @@ def quantize_again(
 
 def _merged(run: Run, recipe: Recipe) -> Recipe:
     """Return the run's recipe with the `quantize` section of another."""
-    if run.calibration is None:
-        raise InputError(
-            f"{run.folder} has no calibration record; run `sottovoce calibrate {run.folder} --data SPEECH` first"
-        )
+    _ = run.calibration_folder  # raises where there is none
     if recipe.baseline != run.recipe.baseline:
         raise InputError(
             f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"
@@ -229,5 +230,5 @@ def _merged(run: Run, recipe: Recipe) -> Recipe:
 
 
 def _refresh_run_manifest(run: Run, recipe: Recipe) -> None:
-    """Write the run's manifest anew after one of its parts was replaced."""
+    """Rewrite the run's manifest after one of its parts was replaced."""
     write_run_manifest(run.folder, recipe, name=run.manifest.name, origin=run.manifest.parents[0])

@@ -1,16 +1,23 @@
-"""What `optimize` would do, and everything about it that can be checked before work begins."""
+"""The plan of a run: everything that can be checked before work begins."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.calibrate.forecast import check_disk, check_memory, gib
-from sottovoce.calibrate.record import CALIBRATION_SPLIT, describe_forecast, forecast_planned, plan_clips
+from sottovoce.calibrate.record import (
+    CALIBRATION_SPLIT,
+    CalibrationSelection,
+    describe_forecast,
+    forecast_planned,
+    select_calibration,
+)
 from sottovoce.errors import SpecError
 from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import weight_files
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.speech.clips import Clip, ClipSet
@@ -22,50 +29,49 @@ from sottovoce.terms import Component, Format, Layout, Weights
 
 EXPORT_PROCESS_BYTES = 1 << 30
 EXPORT_WEIGHT_COPIES = 4
-"""Forecast of the export: libraries, and the weights in PyTorch, traced, as constants, in a check."""
+"""Memory forecast of the export: libraries, and the weights in PyTorch, traced, as constants, in the parity check."""
 
 TWO_DECODERS = 1.8
-"""Weights of the stateless layout by those of the checkpoint: the decoder's, about 0.8 of all, are there twice."""
+"""Size of the stateless layout relative to the checkpoint: it has the decoder's weights, about 0.8 of all, twice."""
 
 MERGED_DECODERS = TWO_DECODERS - 1
-"""The same of both decoders as one graph, which shares them."""
+"""Relative size of both decoders merged into one graph, which shares their weights."""
 
 
 SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
-"""Of a checkpoint's files beside its weights: settings and tokenizer."""
+"""Of a checkpoint's settings and tokenizer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What `optimize` would do: checked, nothing written yet."""
+class RunPlan:
+    """What `optimize` will do: checked, and nothing written yet."""
 
     checkpoint: Checkpoint
     identity: Identity
     recipe: Recipe
     speech: ClipSet
-    clips: tuple[Clip, ...]
-    """Of the speech, those to record."""
+    calibration: CalibrationSelection
     out: Path
     weight_bytes: int
-    """Of the checkpoint in float32."""
+    """Size of the checkpoint's weights in float32."""
     memory_bytes: int
     disk_bytes: int
 
 
-def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> Plan:
+def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> RunPlan:
     """Check everything that can be checked before work begins.
 
-    An output that is there is left to `make_run` where something tells that a process was writing it just now.
+    An existing output is left to `make_run` where a process is writing it, or was interrupted.
 
     Raises:
         InputError: the output exists, the checkpoint or the speech cannot be used.
         MissingExtraError: a library that the recipe needs is not installed.
         ResourceError: memory or disk is short.
-        SpecError: the recipe holds choices, which are for a search.
+        SpecError: the recipe has choices, which are for a search.
     """
     if recipe.search is not None:
         raise SpecError(
-            f"recipe {recipe.name} holds choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
+            f"recipe {recipe.name} has choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
         )
     if not is_begun(out):
         check_output(out, force=force)
@@ -73,14 +79,14 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         require_converter()
     checkpoint = resolve_checkpoint(model)
     identity = read_identity(checkpoint.folder)
-    clips = plan_clips(speech, recipe.calibration, english_only=not identity.is_multilingual)
+    calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
-    planned = Plan(
+    planned = RunPlan(
         checkpoint=checkpoint,
         identity=identity,
         recipe=recipe,
         speech=speech,
-        clips=clips,
+        calibration=calibration,
         out=out,
         weight_bytes=weight_bytes,
         memory_bytes=EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes,
@@ -92,18 +98,19 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
 
 
 def is_begun(out: Path) -> bool:
-    """Tell whether an output is being written, or was when a process was killed."""
-    begun = resumable_path(out)
-    return any(path.exists() for path in (begun, sibling(begun, DELETED), sibling(out, OLD), lock_path(out)))
+    """Return whether a process is writing an output, or was when it was killed."""
+    unfinished = resumable_path(out)
+    leftovers = (unfinished, sibling(unfinished, DELETED), sibling(out, OLD), lock_path(out))
+    return any(path.exists() for path in leftovers)
 
 
 def _made_bytes(out: Path) -> int:
-    """Return the size of what an interrupted command finished."""
+    """Return the size of the files that an interrupted command finished."""
     return sum(path.stat().st_size for path in resumable_path(out).rglob("*") if path.is_file())
 
 
-def settings_of(planned: Plan) -> dict[str, str]:
-    """Return what decides on a run's files, and so must be the same to go on with an unfinished one."""
+def settings_of(planned: RunPlan) -> dict[str, str]:
+    """Return everything that a run's files depend on, which must be the same to resume a run."""
     return {
         "checkpoint": checkpoint_sha256(planned.checkpoint.folder),
         "recipe": planned.recipe.sha256(),
@@ -113,7 +120,7 @@ def settings_of(planned: Plan) -> dict[str, str]:
 
 
 def machine_settings() -> dict[str, str]:
-    """Return what of this machine decides on a run's files, and on figures taken of them."""
+    """Return the properties of this machine that a run's files and measurements depend on."""
     host = read_host()
     versions = sorted(library_versions().items())
     return {
@@ -123,19 +130,19 @@ def machine_settings() -> dict[str, str]:
 
 
 def checkpoint_sha256(folder: Path) -> str:
-    """Hash all of a checkpoint that decides on what is made of it: weights, settings and tokenizer."""
+    """Hash a checkpoint's weights, settings and tokenizer."""
     settings = (path for path in folder.iterdir() if path.suffix in SETTINGS_SUFFIXES)
     files = sorted({*settings, *weight_files(folder)})
     return canonical_sha256([(path.name, sha256_of_file(path)) for path in files])
 
 
-def _speech_sha256(planned: Plan) -> str:
-    """Hash what a speech set says of its clips, and the audio of those that are to be recorded."""
-    told = [
+def _speech_sha256(planned: RunPlan) -> str:
+    """Hash the metadata of all clips of a speech set, and the audio of those to record."""
+    metadata = [
         (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
         for clip in planned.speech.clips
     ]
-    return canonical_sha256([told, [_audio_sha256(clip) for clip in planned.clips]])
+    return canonical_sha256([metadata, [_audio_sha256(clip) for clip in planned.calibration.expected]])
 
 
 def _audio_sha256(clip: Clip) -> str:
@@ -145,22 +152,18 @@ def _audio_sha256(clip: Clip) -> str:
 
 
 def _weight_bytes(folder: Path) -> int:
-    """Return the bytes of a checkpoint's weights in float32."""
+    """Return the size of a checkpoint's weights in float32."""
     from safetensors import safe_open
 
     total = 0
     for path in weight_files(folder):
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118 - not a mapping
-                count = 1
-                for size in file.get_slice(name).get_shape():
-                    count *= size
-                total += 4 * count
+                total += 4 * math.prod(file.get_slice(name).get_shape())
     return total
 
 
 def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
-    """Forecast a run's size."""
     return int(sum(_forecast_float(variant, weight_bytes) for variant in recipe.float_variants)) + int(
         _forecast_quantized(recipe.quantize, weight_bytes)
     )
@@ -173,17 +176,19 @@ def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
 
 
 def _forecast_quantized(variant: QuantizedVariant, weight_bytes: int) -> float:
-    """Forecast the quantized variant; of one with components as if all of them stayed float."""
+    """Forecast the quantized variant, as if its components stayed float."""
     if variant.format is Format.CTRANSLATE2:
         return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
     return weight_bytes * TWO_DECODERS
 
 
-def describe(planned: Plan) -> list[str]:
-    """Tell in lines what a plan would do."""
+def describe(planned: RunPlan) -> list[str]:
+    """Describe a plan in lines."""
     recipe, identity = planned.recipe, planned.identity
     recording = forecast_planned(
-        planned.checkpoint.folder, planned.clips, weight_bytes=int(TWO_DECODERS * planned.weight_bytes)
+        planned.checkpoint.folder,
+        planned.calibration.expected,
+        weight_bytes=int(TWO_DECODERS * planned.weight_bytes),
     )
     n_calibration = len(planned.speech.of_split(CALIBRATION_SPLIT))
     return [
@@ -194,7 +199,7 @@ def describe(planned: Plan) -> list[str]:
         ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(map(_described, recipe.float_variants))}",
-        f"record: {len(planned.clips)} of {n_calibration} calibration clips of {planned.speech.name}",
+        f"record: {len(planned.calibration.expected)} of {n_calibration} calibration clips of {planned.speech.name}",
         f"recording: forecast {describe_forecast(recording)}",
         f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
         f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",

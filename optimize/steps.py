@@ -1,11 +1,11 @@
-"""The steps of a run: each writes one folder of it, whole or not at all."""
+"""The steps of a run: each writes one folder, completely or not at all."""
 
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from sottovoce.calibrate.audit import read_report
-from sottovoce.calibrate.record import CalibrationClips, choose_clips, record
+from sottovoce.calibrate.record import CalibrationClips, load_calibration, record
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint
@@ -16,8 +16,8 @@ from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
 from sottovoce.optimize.openvino.quantize import QuantizeFile, quantize_variant, quantized_compute
-from sottovoce.optimize.openvino.tensor_names import settle_names
-from sottovoce.optimize.plan import Plan
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes
+from sottovoce.optimize.plan import RunPlan
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import FloatVariant, Recipe
 from sottovoce.runs import CALIBRATION_NAME
@@ -29,9 +29,9 @@ from sottovoce.terms import Format, Weights
 
 
 class Sources:
-    """What the steps of a run work with; each is made when a step first asks for it."""
+    """Inputs of the steps of a run, each loaded when it is first needed."""
 
-    def __init__(self, planned: Plan, reporter: Reporter) -> None:
+    def __init__(self, planned: RunPlan, reporter: Reporter) -> None:
         self.planned = planned
         self.reporter = reporter
         self.compute = ComputeSpec()
@@ -39,13 +39,8 @@ class Sources:
 
     @cached_property
     def clips(self) -> CalibrationClips:
-        """The clips that are recorded, decoded."""
-        return choose_clips(
-            self.planned.speech,
-            self.planned.recipe.calibration,
-            english_only=not self.planned.identity.is_multilingual,
-            reporter=self.reporter,
-        )
+        """The calibration clips, decoded."""
+        return load_calibration(self.planned.calibration, self.reporter)
 
     @cached_property
     def whisper(self) -> TorchWhisper:
@@ -53,7 +48,7 @@ class Sources:
         return TorchWhisper(self.planned.checkpoint.folder)
 
     def references(self, weights: Weights) -> tuple[Reference, ...]:
-        """Return what PyTorch says to the first clips."""
+        """Return what PyTorch computes for the first clips."""
         if weights not in self._references:
             clips = _parity_clips(self.clips, self.planned.identity)
             self._references[weights] = self.whisper.references(clips, weights)
@@ -61,7 +56,7 @@ class Sources:
 
 
 def export_missing(sources: Sources, work: Path) -> None:
-    """Export and check the float variants that are not there yet.
+    """Export and check the float variants that do not exist yet.
 
     Raises:
         ParityError: a variant differs from the checkpoint.
@@ -70,13 +65,13 @@ def export_missing(sources: Sources, work: Path) -> None:
     variants = sources.planned.recipe.float_variants
     missing = [variant for variant in variants if not is_artifact(work / variant.name)]
     for variant in sorted(missing, key=lambda each: each.weights is not Weights.FP32):
-        sources.clips  # noqa: B018 - speech that cannot be used is told before the export
+        sources.clips  # noqa: B018 - unusable speech is an error before the export
         with new_folder(work / variant.name) as made:
             _export(sources, variant, made, same=_float32_of(variant, variants, work))
 
 
 def _float32_of(variant: FloatVariant, variants: tuple[FloatVariant, ...], work: Path) -> Path | None:
-    """Return the folder of the float32 variant that holds the same graphs, if the run has one."""
+    """Return the folder of the float32 variant with the same graphs, if the run has one."""
     return next(
         (
             work / each.name
@@ -116,7 +111,7 @@ def _export(sources: Sources, variant: FloatVariant, into: Path, *, same: Path |
 
 
 def _parity_clips(clips: CalibrationClips, identity: Identity) -> tuple[ParityClip, ...]:
-    """Take the first calibration clips; a language is needed where the model has several."""
+    """Take the first calibration clips, with a language where the model is multilingual."""
     known = {token.strip("<|>") for token, _ in identity.languages}
     return tuple(
         ParityClip(
@@ -131,10 +126,10 @@ def _parity_clips(clips: CalibrationClips, identity: Identity) -> tuple[ParityCl
 
 
 def record_missing(sources: Sources, work: Path) -> None:
-    """Record calibration, where that is not done yet.
+    """Record calibration if it does not exist yet.
 
     Raises:
-        StageError: what is rebuilt from the record is not what was recorded.
+        StageError: tensors rebuilt from the record differ from the recorded ones.
     """
     folder, recipe = work / CALIBRATION_NAME, sources.planned.recipe
     if not is_artifact(folder):
@@ -153,7 +148,7 @@ def record_missing(sources: Sources, work: Path) -> None:
 
 
 FindCheckpoint = Callable[[], Checkpoint]
-"""Finds what a run is made of; called where it is needed."""
+"""Finds the checkpoint of a run; called only where it is needed."""
 
 
 def quantize_into(
@@ -164,7 +159,7 @@ def quantize_into(
     reporter: Reporter,
     write: QuantizeFile | None = None,
 ) -> None:
-    """Write the variant that a recipe is about, with its manifest."""
+    """Write the quantized variant of a recipe, with its manifest."""
     convert = recipe.quantize.format is Format.CTRANSLATE2
     made = (
         _convert(run_folder, into, recipe, find(), reporter)
@@ -177,23 +172,23 @@ def quantize_into(
 def _quantize(
     run_folder: Path, into: Path, recipe: Recipe, reporter: Reporter, write: QuantizeFile | None
 ) -> BuildInfo:
-    """Quantize a float variant of the run, in its format."""
-    asked = recipe.quantize
+    """Quantize a float variant of the run in its format."""
+    section = recipe.quantize
     source, calibration = run_folder / recipe.quantized_from.name, run_folder / CALIBRATION_NAME
     store, identity = CalibrationStore(calibration), read_identity(source)
-    if asked.format is Format.ONNX:
+    if section.format is Format.ONNX:
         baseline = run_folder / recipe.baseline.name
-        fidelities = quantize_onnx_variant(source, store, asked, into, reporter, baseline=baseline)
+        fidelities = quantize_onnx_variant(source, store, section, into, reporter, baseline=baseline)
     else:
-        fidelities = quantize_variant(source, store, asked, into, reporter, write=write)
-        settle_names(into)
+        fidelities = quantize_variant(source, store, section, into, reporter, write=write)
+        renumber_nodes(into)
     check_identity(into, identity)
     return BuildInfo(
-        name=asked.name,
+        name=section.name,
         is_multilingual=identity.is_multilingual,
-        weights=asked.weights,
-        compute=quantized_compute(asked),
-        schemes={part: asked.components.of(part).scheme for part in components_of(into)},
+        weights=section.weights,
+        compute=quantized_compute(section),
+        schemes={part: section.components.of(part).scheme for part in components_of(into)},
         fidelities=fidelities,
         parents=(
             Parent(role="variant", name=source.name, sha256=sha256_of_file(source / MANIFEST_NAME)),
@@ -207,7 +202,7 @@ def _quantize(
 def _convert(
     run_folder: Path, into: Path, recipe: Recipe, checkpoint: Checkpoint, reporter: Reporter
 ) -> BuildInfo:
-    """Convert the checkpoint to CTranslate2, and compare it with the baseline on the record."""
+    """Convert the checkpoint to CTranslate2, and compare it with the baseline on recorded calls."""
     kind, baseline = recipe.quantize.ctranslate2_type, run_folder / recipe.baseline.name
     identity = read_identity(baseline)
     with reporter.progress(f"convert to CTranslate2, {kind}", 1) as advance:

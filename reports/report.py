@@ -1,13 +1,15 @@
 """The report stage: a results folder becomes a page, a comment or a model card."""
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine.os_errors import told_plainly
-from sottovoce.reports.formats.kind import ReportFormat
-from sottovoce.storage.artifacts import write_text
+from sottovoce.machine.os_errors import translated_os_errors
+from sottovoce.reports.formats import ReportFormat
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import check_output_file
 from sottovoce.storage.locks import output_lock
 
@@ -31,12 +33,9 @@ def write_report(
     Args:
         results_path: the results folder, or its `results.json`.
         out: the file to write; its folder is made if it is missing.
-        force: whether a report that is there already may be replaced.
-        kind: what to write.
-        has_audio: whether a page holds recordings, as far as the results do.
-
-    Returns:
-        `out`.
+        force: whether to replace an existing report.
+        kind: the format.
+        has_audio: whether a page holds the recordings of the results.
 
     Raises:
         OutputExistsError: `out` exists and `force` is not set.
@@ -47,7 +46,7 @@ def write_report(
         raise InputError(f"{out} is a folder; give the file to write, for example {out / kind.file_name}")
     check_output_file(out, force=force)
     text = make_report(results_path, kind, has_audio=has_audio)
-    with told_plainly(out), output_lock(out):
+    with translated_os_errors(out), output_lock(out):
         check_output_file(out, force=force)
         write_text(out, text)
     return out
@@ -78,13 +77,11 @@ def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = Tru
 
 def _make_page(results: Results, rows: tuple[ClipRow, ...], audio_folder: Path | None) -> str:
     from sottovoce.reports.formats.html import render_report
-    from sottovoce.reports.transcripts.audio import Audio, read_audio
-    from sottovoce.reports.transcripts.explorer import wanted_audio
+    from sottovoce.reports.transcripts.explorer import read_audio, without_audio
     from sottovoce.reports.view import build_view
 
-    names = wanted_audio(results, rows)
-    audio = Audio() if audio_folder is None else read_audio(audio_folder, names)
-    return render_report(build_view(results, rows, audio))
+    read = without_audio if audio_folder is None else partial(read_audio, audio_folder)
+    return render_report(build_view(results, rows, read))
 
 
 def _require_libraries(kind: ReportFormat) -> None:

@@ -1,41 +1,46 @@
-"""The report as data: everything formatted for people, nothing marked up."""
+"""The report as data: everything formatted for people, without markup."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
-from sottovoce.reports.charts.chart import Chart
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.accuracy import (
     describe_disagreement,
+    failures_table,
+    left_out_table,
     panel_table,
     speakers_table,
     strata_table,
 )
-from sottovoce.reports.sections.calibration import CalibrationView, calibration_view
-from sottovoce.reports.sections.comparison import absent_table, comparison_table, describe_errors, peers_table
-from sottovoce.reports.sections.compute import ceilings_table, precision_table, stage_table
-from sottovoce.reports.sections.facts import Fact, FactSheet, fact_sheets, glossary
+from sottovoce.reports.sections.calibration import calibration_section
+from sottovoce.reports.sections.comparison import (
+    comparison_table,
+    describe_errors,
+    peers_table,
+    skipped_table,
+)
+from sottovoce.reports.sections.compute import precision_table, roofline_table, stage_table
+from sottovoce.reports.sections.facts import Fact, FactSheet, describe_setting, fact_sheets, glossary
 from sottovoce.reports.sections.figures import build_charts
-from sottovoce.reports.sections.noise import NoiseView, noise_view
-from sottovoce.reports.sections.notices import Notice, find_notices
-from sottovoce.reports.sections.output_drift import SideEffectsView, side_effects_view
-from sottovoce.reports.sections.scaling import ScalingView, scaling_view
-from sottovoce.reports.sections.search import SearchView, search_view
-from sottovoce.reports.sections.sensitivity import SensitivityView, sensitivity_view
-from sottovoce.reports.sections.verdicts import Badge, describe_verdict, verdict_badges
-from sottovoce.reports.text.tables import Table, failures_table, left_out_table, span
-from sottovoce.reports.text.units import count, duration, fixed, megabytes, percent, signed_points
-from sottovoce.reports.transcripts.audio import Audio
-from sottovoce.reports.transcripts.explorer import Explorer, build_explorer
-
-GIGA = 1e9
+from sottovoce.reports.sections.noise import noise_section
+from sottovoce.reports.sections.output_drift import output_drift_section
+from sottovoce.reports.sections.scaling import scaling_section
+from sottovoce.reports.sections.search import search_section
+from sottovoce.reports.sections.sensitivity import sensitivity_section
+from sottovoce.reports.sections.verdicts import Badge, Notice, describe_verdict, find_notices, verdict_badges
+from sottovoce.reports.text.tables import Table, span
+from sottovoce.reports.text.units import fixed, megabytes, percent, signed_points
+from sottovoce.reports.transcripts.explorer import Explorer, ReadAudio, build_explorer, without_audio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFigure:
-    """A figure large enough to be seen first, what it is, and what qualifies it."""
+    """A figure in large type, its label, and a note that qualifies it."""
 
     value: str
     unit: str
@@ -45,7 +50,7 @@ class KeyFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictView:
-    """The answer about one variant."""
+    """The verdict on one variant."""
 
     variant: str
     sentence: str
@@ -55,35 +60,16 @@ class VerdictView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportView:
-    """A whole report, in the order in which it is read."""
+    """A whole report, in reading order."""
 
     model: str
     setting: str
     opening: str | None
     notices: tuple[Notice, ...]
     verdicts: tuple[VerdictView, ...]
-    comparison: Table
-    peers: Table | None
-    absent: Table | None
-    charts: tuple[Chart, ...]
-    stages: Table
-    ceilings: Table | None
-    ceiling_notes: tuple[str, ...]
-    scaling: ScalingView | None
-    strata: Table | None
-    speakers: Table | None
-    panel: Table | None
-    disagreement: str | None
+    comparison: tuple[Section, ...]
     explorer: Explorer
-    side_effects: SideEffectsView | None
-    left_out: Table | None
-    failures: Table | None
-    calibration: CalibrationView | None
-    search: SearchView | None
-    sensitivity: SensitivityView | None
-    precision: Table
-    precision_notes: tuple[str, ...]
-    noise: NoiseView | None
+    background: tuple[Section, ...]
     facts: tuple[FactSheet, ...]
     recipe: str
     recipe_sha256: str
@@ -92,42 +78,33 @@ class ReportView:
     made_by: str
 
 
-def build_view(results: Results, rows: Sequence[ClipRow], audio: Audio | None = None) -> ReportView:
+def build_view(
+    results: Results, rows: Sequence[ClipRow], read_audio: ReadAudio = without_audio
+) -> ReportView:
     """Format the results for people.
 
     Args:
         results: of any version that can be read.
-        rows: the clips behind them.
-        audio: of clips whose transcripts changed, if there is any.
+        rows: their clips.
+        read_audio: reads the audio of the clips whose transcripts changed.
     """
     return ReportView(
         model=results.model,
-        setting=_describe_setting(results),
+        setting=describe_setting(results),
         opening=None if results.comparisons else f"Only {results.baseline} was measured: nothing to compare.",
         notices=find_notices(results, rows),
         verdicts=tuple(_verdict_view(comparison, results) for comparison in results.comparisons),
-        comparison=comparison_table(results),
-        peers=peers_table(results),
-        absent=absent_table(results),
-        charts=build_charts(results, rows),
-        stages=stage_table(results),
-        ceilings=ceilings_table(results),
-        ceiling_notes=_describe_rates(results),
-        scaling=scaling_view(results),
-        strata=strata_table(results),
-        speakers=speakers_table(results),
-        panel=panel_table(results),
-        disagreement=describe_disagreement(results),
-        explorer=build_explorer(results, rows, audio or Audio()),
-        side_effects=side_effects_view(results),
-        left_out=left_out_table(results),
-        failures=failures_table(rows),
-        calibration=calibration_view(results),
-        search=search_view(results),
-        sensitivity=sensitivity_view(results),
-        precision=precision_table(results),
-        precision_notes=_describe_precision(results),
-        noise=noise_view(results, rows),
+        comparison=_comparison_sections(results, rows),
+        explorer=build_explorer(results, rows, read_audio),
+        background=present(
+            output_drift_section(results),
+            _tables_section("Clips without a score", failures_table(rows), left_out_table(results)),
+            calibration_section(results),
+            search_section(results),
+            sensitivity_section(results),
+            Section(heading="Precision", tables=(precision_table(results),)),
+            noise_section(results, rows),
+        ),
         facts=fact_sheets(results),
         recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
         recipe_sha256=results.recipe_sha256,
@@ -137,12 +114,26 @@ def build_view(results: Results, rows: Sequence[ClipRow], audio: Audio | None = 
     )
 
 
-def _describe_setting(results: Results) -> str:
-    dataset = results.dataset
-    return (
-        f"{count(dataset.n_clips, 'clip')}, {duration(dataset.audio_s)} of {dataset.name}, "
-        f"on {results.host.cpu} with {count(results.method.threads, 'thread')}"
+def _comparison_sections(results: Results, rows: Sequence[ClipRow]) -> tuple[Section, ...]:
+    return present(
+        Section(heading="Comparison", tables=(comparison_table(results),)),
+        _tables_section("Against other engines", peers_table(results), skipped_table(results)),
+        Section(heading="Charts", charts=build_charts(results, rows)),
+        Section(heading="Stages", tables=(stage_table(results),)),
+        _tables_section("Roofline", roofline_table(results)),
+        scaling_section(results),
+        _tables_section("Parts of the clips", strata_table(results), folded=speakers_table(results)),
+        _tables_section("Normalizers", panel_table(results), sentence=describe_disagreement(results)),
     )
+
+
+def _tables_section(
+    heading: str, *tables: Table | None, sentence: str | None = None, folded: Table | None = None
+) -> Section | None:
+    found = present(*tables)
+    if not found:
+        return None
+    return Section(heading=heading, sentences=present(sentence), tables=found, folded=folded)
 
 
 def _verdict_view(comparison: Comparison, results: Results) -> VerdictView:
@@ -181,27 +172,4 @@ def _key_figures(comparison: Comparison, results: Results) -> tuple[KeyFigure, .
             label="on disk",
             note=f"{fixed(comparison.size_ratio)} times {megabytes(baseline.size_bytes)} MB",
         ),
-    )
-
-
-def _describe_precision(results: Results) -> tuple[str, ...]:
-    """Say in how many threads and streams the variants run, once for those that agree."""
-    names: dict[str, list[str]] = {}
-    for variant in results.variants:
-        precision = variant.precision
-        way = f"{count(precision.threads, 'thread')} in {count(precision.streams, 'stream')}"
-        names.setdefault(way, []).append(variant.name)
-    return tuple(f"On {way}: {', '.join(variants)}." for way, variants in names.items())
-
-
-def _describe_rates(results: Results) -> tuple[str, ...]:
-    """Say what the ceilings follow from."""
-    machine = results.machine
-    if machine is None:
-        return ()
-    rates = ", ".join(f"{kind} {fixed(rate / GIGA, 0)}" for kind, rate in machine.macs_per_s.items())
-    return (
-        f"Measured in a large matrix product: {rates} billion multiply-accumulates a second.",
-        f"Read from memory: {fixed(machine.bytes_per_s / GIGA, 1)} GB a second.",
-        "A share of 100 % leaves nothing to gain; weights that stay in the cache can pass it.",
     )

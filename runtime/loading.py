@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber, open_model
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import format_of

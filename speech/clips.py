@@ -1,4 +1,4 @@
-"""Clips: pieces of audio with their references, and how some of many are chosen."""
+"""Clips, which are pieces of audio with their references, and their selection."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -10,22 +10,22 @@ from sottovoce.errors import InputError, SpecError, nearest
 DEFAULT_SEED = 0
 
 SYNTHETIC_SOURCE = "sottovoce-demo"
-"""Source of the clips that come with sottovoce: spoken by a machine."""
+"""Source of the synthetic clips that come with sottovoce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clip:
-    """One piece of audio with what its speech set says of it.
+    """A piece of audio with the facts of its speech set.
 
     Attributes:
         clip_id: unique in its speech set; stable when the set is moved.
         audio: a file, or the bytes of one.
-        text: the reference transcript; None where there is none.
-        language: code as Whisper has it (`en`, `zh`); None where the set does not say.
-        split: `calib`, `eval` or any other word of the set; None where it has no splits.
-        speaker: unique in its source; None where unknown.
-        source: corpus that a mixed set takes the clip from; None where unknown.
-        duration_s: as the set says; None where only decoding would tell.
+        text: the reference transcript; None if there is none.
+        language: Whisper's code (`en`, `zh`); None if unknown.
+        split: `calib`, `eval` or any other name; None if the set has no splits.
+        speaker: unique in its source; None if unknown.
+        source: corpus of the clip in a mixed set; None if unknown.
+        duration_s: as stated in the set; None if it states none.
     """
 
     clip_id: str
@@ -49,11 +49,11 @@ class ClipSet:
         return len(self.clips)
 
     def splits(self) -> frozenset[str]:
-        """Name the splits that the set distinguishes; empty where it has none."""
+        """Return the names of the splits; empty if there are none."""
         return frozenset(clip.split for clip in self.clips if clip.split is not None)
 
     def of_split(self, split: str) -> "ClipSet":
-        """Keep the clips of one split; all of them where the set has no splits."""
+        """Keep the clips of one split; all of them if the set has no splits."""
         if not self.splits():
             return self
         return ClipSet(name=self.name, clips=tuple(clip for clip in self.clips if clip.split == split))
@@ -66,7 +66,7 @@ def filter_clips(clips: ClipSet, conditions: Sequence[str]) -> ClipSet:
     """Keep the clips for which every `key=value` holds.
 
     Raises:
-        SpecError: a condition of another form, or on a key that clips do not have.
+        SpecError: a condition is malformed or has an unknown key.
         InputError: no clip is left.
     """
     kept = clips.clips
@@ -85,11 +85,35 @@ def filter_clips(clips: ClipSet, conditions: Sequence[str]) -> ClipSet:
     return ClipSet(name=clips.name, clips=kept)
 
 
-def select_clips(clips: Sequence[Clip], n: int | None, *, seed: int = DEFAULT_SEED) -> tuple[Clip, ...]:
-    """Choose `n` clips by chance that depends on the seed and the clips' ids only.
+def transcribable(clips: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
+    """Keep the clips whose language a model transcribes; clips of unknown language count as English."""
+    return tuple(clip for clip in clips.clips if not english_only or clip.language in (None, "en"))
 
-    The order of the set does not matter, a smaller choice is part of a larger one, and the
-    chosen clips come in the order in which they were drawn.
+
+def usable_clips(speech: ClipSet, split: str, *, english_only: bool) -> ClipSet:
+    """Keep the clips of a split that a model can transcribe.
+
+    Raises:
+        InputError: none is left; the message names the splits and languages of the set.
+    """
+    of_split = speech.of_split(split)
+    if not of_split.clips:
+        raise InputError(
+            f"{speech.name} has no clips of split {split}; it has {', '.join(sorted(speech.splits()))}"
+        )
+    kept = transcribable(of_split, english_only=english_only)
+    if not kept:
+        languages = ", ".join(count_by(clip.language for clip in of_split.clips))
+        raise InputError(
+            f"{speech.name} has no English clips of split {split} (it has {languages}); the model is English-only"
+        )
+    return ClipSet(name=speech.name, clips=kept)
+
+
+def select_clips(clips: Sequence[Clip], n: int | None, *, seed: int = DEFAULT_SEED) -> tuple[Clip, ...]:
+    """Draw `n` clips at random, from the seed and the ids of the clips alone.
+
+    The order of the set does not matter, and a smaller selection is the beginning of a larger one.
     """
     ranked = sorted(clips, key=lambda clip: _draw(clip.clip_id, seed))
     return tuple(ranked if n is None else ranked[:n])

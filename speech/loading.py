@@ -1,27 +1,34 @@
-"""Clips with their waves, for a stage that runs them."""
+"""Decoded clips."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.runtime.audio.decode import Wave, decode_audio, is_silent
 from sottovoce.speech.clips import Clip
+from sottovoce.speech.properties import sha256_of_wave
 
-# Sets round durations, and encoders pad: a clip this little too long by its set is decoded to be sure.
+# Speech sets round durations, and encoders pad: a clip that is stated to be slightly too long is decoded.
 _DECLARED_TOLERANCE_S = 0.5
-# More than this share of broken clips is a wrong path or half a download, not bad luck.
+# A larger share of broken clips means a wrong path or an incomplete download.
 _MAX_BROKEN_SHARE = 0.5
 _N_NAMED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedClip:
     """A clip and its wave: float32, shape (n_samples,), 16 kHz."""
 
     clip: Clip
     wave: Wave
+
+    @cached_property
+    def audio_sha256(self) -> str:
+        """Hash of the samples."""
+        return sha256_of_wave(self.wave)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +36,6 @@ class RejectedClip:
     """A clip that was left out, and why.
 
     Attributes:
-        clip_id: of the clip.
-        reason: one line, for a person.
         is_broken: its audio is missing or cannot be decoded; otherwise it is silent or too long.
     """
 
@@ -41,7 +46,7 @@ class RejectedClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadedClips:
-    """What loading gave: never empty, in the order asked for."""
+    """At least one loaded clip, in the given order, and the rejected ones."""
 
     loaded: tuple[LoadedClip, ...]
     rejected: tuple[RejectedClip, ...]
@@ -54,12 +59,11 @@ def load_clips(
     max_clip_s: float | None = WINDOW_S,
     on_clip: Callable[[], None] | None = None,
 ) -> LoadedClips:
-    """Load clips in their order until `wanted` of them are there; None loads all.
+    """Load clips in their order until there are `wanted`; None loads all.
 
     Args:
-        clips: in the order in which they are tried.
-        wanted: how many to load; fewer come where the set has fewer that can be used.
-        max_clip_s: longer clips are left out; None takes any length.
+        wanted: number to load; fewer if not enough are usable.
+        max_clip_s: longer clips are left out; None: no limit.
         on_clip: called after each clip that was tried, loaded or not.
 
     Raises:
@@ -85,7 +89,7 @@ def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
     limit_s = float("inf") if max_clip_s is None else max_clip_s
     if clip.duration_s is not None and is_declared_too_long(clip, limit_s):
         return _too_long(clip, clip.duration_s, limit_s)
-    # Reasons are kept in results: no folder of this machine in them.
+    # Reasons appear in results, which must not contain folders of this machine.
     name = clip.audio.name if isinstance(clip.audio, Path) else clip.clip_id
     try:
         wave = decode_audio(clip.audio, name=name)
@@ -99,7 +103,7 @@ def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
 
 
 def is_declared_too_long(clip: Clip, limit_s: float) -> bool:
-    """Tell whether a clip is longer than the limit by its set, so that it need not be decoded."""
+    """Return whether a clip is stated to be longer than the limit, so that it need not be decoded."""
     return clip.duration_s is not None and clip.duration_s > limit_s + _DECLARED_TOLERANCE_S
 
 
@@ -115,7 +119,7 @@ def _check_enough(clips: Sequence[Clip], n_loaded: int, rejected: Sequence[Rejec
     if len(broken) > _MAX_BROKEN_SHARE * n_tried:
         raise InputError(
             f"{len(broken)} of {n_tried} clips tried are missing or broken: {_named(broken)}; "
-            f"check where the audio lies{_looked_in(clips, broken[0].clip_id)}"
+            f"check the path of the audio{_looked_in(clips, broken[0].clip_id)}"
         )
     if not n_tried:
         raise InputError("no clips to load; choose other speech or another split")

@@ -12,7 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from tests.characterization.frozen import Golden
-from tests.support import tiny_checkpoint, write_tone_set
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import write_tone_set
 
 settings.register_profile("sottovoce", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("sottovoce")
@@ -112,7 +113,7 @@ def tiny_run(tiny: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) 
     from sottovoce.optimize.pipeline import optimize
     from sottovoce.optimize.plan import plan
     from sottovoce.progress import Silent
-    from sottovoce.recipes.recipe import load_recipe
+    from sottovoce.recipes.load import load_recipe
     from sottovoce.speech.sets import read_speech
 
     out = tmp_path_factory.mktemp("runs") / "tiny-int8"

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sottovoce import errors
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.bundle.check import Checked
 from sottovoce.bundle.manifest import BundleManifest
 from sottovoce.calibrate.audit import DoctorReport
@@ -31,19 +32,14 @@ from sottovoce.calibrate.coverage import RecordedClip
 from sottovoce.calibrate.store import SequenceEntry
 from sottovoce.cli.app import app
 from sottovoce.optimize.sensitivity.report import SensitivityReport
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    Recipe,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, Recipe
 from sottovoce.runs import VariantFacts
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 from sottovoce.storage.artifacts import Manifest
+from sottovoce.terms import ElasticSpec
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,22 +80,35 @@ TABLES = (
 )
 
 
-def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
-    for name, field in model.model_fields.items():
+Model = type[BaseModel] | type[ElasticSpec]
+
+
+def fields_of(model: Model) -> dict[str, FieldInfo]:
+    if issubclass(model, BaseModel):
+        return model.model_fields
+    kinds = get_type_hints(model)
+    return {
+        field.name: FieldInfo.from_annotated_attribute(kinds[field.name], field.default)
+        for field in dataclasses.fields(model)
+    }
+
+
+def keys_of(model: Model, prefix: str = "") -> Iterator[Key]:
+    for name, field in fields_of(model).items():
         path = f"{prefix}{name}"
         yield Key(path=path, kind=kind_of(field.annotation), default=default_of(field))
         nested = nested_in(field.annotation, path)
         if nested is not None and model is not ComponentSpecs:
             yield from keys_of(*nested)
-    if model is ComponentSpecs:  # three components of one kind: told once
+    if model is ComponentSpecs:  # three components of one kind are described once
         kinds_of_component = {field.annotation for field in model.model_fields.values()}
         assert kinds_of_component == {ComponentQuantization}
         yield from keys_of(ComponentQuantization, f"{prefix}<component>.")
 
 
-def nested_in(annotation: Any, path: str) -> tuple[type[BaseModel], str] | None:
+def nested_in(annotation: Any, path: str) -> tuple[Model, str] | None:
     """Find the model inside a field, with the prefix of its keys."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel | ElasticSpec):
         return annotation, f"{path}."
     arguments = [part for part in get_args(annotation) if part not in {NoneType, ...}]
     if get_origin(annotation) in {tuple, list}:
@@ -123,7 +132,7 @@ def kind_of(annotation: Any) -> str:
         return SCALARS[annotation]
     if issubclass(annotation, StrEnum):
         return " or ".join(f"`{choice}`" for choice in annotation)
-    assert issubclass(annotation, BaseModel), annotation
+    assert issubclass(annotation, BaseModel | ElasticSpec), annotation
     return "object"
 
 
@@ -169,7 +178,7 @@ def test_reference_lists_every_key_with_its_type(table: Table) -> None:
     assert all(row[-1] for row in rows), "each key has a meaning"
 
 
-def test_recipe_reference_tells_every_default() -> None:
+def test_recipe_reference_lists_every_default() -> None:
     rows = rows_of(section((REFERENCE / "recipe.md").read_text(encoding="utf-8"), "Keys"))
     assert {row[0].strip("`"): row[2] for row in rows} == {key.path: key.default for key in keys_of(Recipe)}
 
@@ -179,17 +188,17 @@ def test_recipe_reference_names_every_ready_recipe() -> None:
     assert {row[0].strip("`") for row in rows} == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 
-def test_every_extra_is_told() -> None:
+def test_every_extra_is_listed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     rows = rows_of((REFERENCE / "extras.md").read_text(encoding="utf-8"))
     assert {row[0].strip("`") for row in rows} == set(project["optional-dependencies"])
 
 
-def test_transcript_reference_tells_every_option_with_its_default() -> None:
+def test_transcript_reference_lists_every_option_with_its_default() -> None:
     rows = rows_of(section((REFERENCE / "transcript.md").read_text(encoding="utf-8"), "From Python"))
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows}
     options = {field.name: field.default for field in dataclasses.fields(TranscribeOptions)}
-    assert told == {
+    assert documented == {
         name: f"{type(default).__name__}.{default.name}" if isinstance(default, Enum) else repr(default)
         for name, default in options.items()
     }

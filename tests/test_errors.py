@@ -60,8 +60,8 @@ def test_what_is_like_nothing_gets_no_suggestion() -> None:
 
 @given(st.text(max_size=30), st.lists(st.text(max_size=30), max_size=8))
 def test_a_suggestion_is_always_a_known_name(name: str, known: list[str]) -> None:
-    told = errors.nearest(name, known)
-    assert told == "" or told in {f"; did you mean {each}?" for each in known}
+    advice = errors.nearest(name, known)
+    assert advice == "" or advice in {f"; did you mean {each}?" for each in known}
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=8))

@@ -145,14 +145,14 @@ def test_the_link_to_a_stage_is_relative_and_resolves(stage: str) -> None:
 
 def loaded_by(code: str) -> set[str]:
     """Run code in a fresh interpreter and name the top-level modules that it loaded."""
-    told = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    listing = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", f"{code}\n{listing}"], capture_output=True, text=True, check=True, timeout=60
     )
     return set(json.loads(done.stdout))
 
 
-def test_the_command_line_loads_no_heavy_library_before_it_is_asked_to_work() -> None:
+def test_the_command_line_loads_no_heavy_library_before_it_works() -> None:
     assert loaded_by("import sottovoce.cli.app").isdisjoint(HEAVY)
 
 

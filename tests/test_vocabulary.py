@@ -57,6 +57,9 @@ ANY_WORD = "|".join((*WORDS, *(word.capitalize() for word in WORDS)))
 ANY_PHRASE = "|".join(PHRASES)
 BANNED = re.compile(rf"(?<![A-Za-z])(?:{ANY_WORD})(?![A-Za-z])|\b(?:{ANY_PHRASE})\b")
 
+ALLOWED = re.compile(r"\.tell\(|\bunheard\b|nobody in the village")
+"""Methods of files and of Optuna, a key of `sensitivity.json` and `results.json`, a sentence of the test speech."""
+
 EXCEPTIONS = {
     "docs/lab-notes.md": "what was written when it was measured",
     "docs/explanation/architecture.md": "lists the words",
@@ -80,6 +83,6 @@ def test_no_page_and_no_name_uses_a_word_that_was_replaced() -> None:
         f"{path.relative_to(ROOT)}:{number}: {' '.join(words)}"
         for path in pages()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if (words := BANNED.findall(line))
+        if (words := BANNED.findall(ALLOWED.sub("", line)))
     ]
     assert found == []

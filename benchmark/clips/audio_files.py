@@ -1,11 +1,11 @@
-"""Clips as small files beside the results, so that a report can play them."""
+"""Save clips as small files with the results, so that a report can play them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
@@ -14,7 +14,7 @@ FOLDER = "audio"
 
 MAX_FILES = 100
 MAX_AUDIO_S = 1800
-"""Half an hour takes 5 MB."""
+"""30 minutes take 5 MB."""
 
 BIT_RATE = 24_000
 """Speech at 16 kHz is clear with it; every browser plays MP3."""
@@ -23,21 +23,21 @@ BIT_RATE = 24_000
 def changed_clips(
     baseline: str, compared: Iterable[str], rows: Mapping[str, Sequence[ClipRow]]
 ) -> tuple[str, ...]:
-    """Name the clips whose transcripts differ from the baseline's, those that lost most words first.
+    """Return the ids of clips whose transcripts differ from the baseline's, those with most additional errors first.
 
     Args:
         baseline: name of the entry.
-        compared: names of the entries that are held against it.
-        rows: of each entry, in the order of the clips.
+        compared: names of the entries that are compared with it.
+        rows: by entry, in the order of the clips.
     """
-    harm: dict[str, int] = {}
+    added_errors: dict[str, int] = {}
     for name in compared:
         for before, after in zip(rows[baseline], rows[name], strict=True):
             is_changed = before.normalized_hypothesis != after.normalized_hypothesis
             if is_changed and before.error is None and after.error is None:
                 worse = after.words.errors - before.words.errors
-                harm[after.clip_id] = max(worse, harm.get(after.clip_id, worse))
-    return tuple(sorted(harm, key=lambda clip_id: (-harm[clip_id], clip_id)))[:MAX_FILES]
+                added_errors[after.clip_id] = max(worse, added_errors.get(after.clip_id, worse))
+    return tuple(sorted(added_errors, key=lambda clip_id: (-added_errors[clip_id], clip_id)))[:MAX_FILES]
 
 
 def write_audio(folder: Path, clips: Sequence[LoadedClip], wanted: Sequence[str]) -> dict[str, str]:
@@ -45,11 +45,12 @@ def write_audio(folder: Path, clips: Sequence[LoadedClip], wanted: Sequence[str]
 
     Args:
         folder: of the results.
-        clips: among which the wanted ones are.
-        wanted: ids of clips.
+        clips: all clips.
+        wanted: ids of the clips to write.
 
     Returns:
-        The file of each clip, relative to the folder, of half an hour together at most. Its name is a number: ids are a stranger's text.
+        The file of each clip, relative to the folder; at most `MAX_AUDIO_S` in total. File names are numbers, because ids are
+        untrusted text.
     """
     waves = {clip.clip.clip_id: clip.wave for clip in clips}
     ends_s = np.cumsum([len(waves[clip_id]) / SAMPLE_RATE_HZ for clip_id in wanted])

@@ -1,47 +1,43 @@
-"""Whether what is measured was heard before: by calibration, or by the search that chose a variant."""
+"""Whether calibration, or the search that chose a variant, used the clips that are measured."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sottovoce.calibrate.audit import read_recorded_clips
-from sottovoce.calibrate.leaks import sha256_of_wave
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.search.judged_clips import read_judged_clips
+from sottovoce.optimize.search.report import read_judged_clips
 from sottovoce.progress import Reporter
 from sottovoce.runs import CALIBRATION_NAME, Run, Variant
-from sottovoce.speech.loading import LoadedClip, LoadedClips
 from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file
 
-ADVICE = "Give the set a split, or other speech"
+ADVICE = "Give the set a split, or use other speech"
 
 
-def note_overlap(run: Run, clips: LoadedClips, measured: Collection[Path], reporter: Reporter) -> None:
-    """Say when clips are measured that the run's variants come from, and where that cannot be known.
+def note_overlap(run: Run, hashes: Mapping[str, str], measured: Collection[Path], reporter: Reporter) -> None:
+    """Report measured clips that calibration or the search used, and variants for which this is unknown.
 
     Args:
-        run: its record and its search tell what they heard.
-        clips: that are measured.
-        measured: folders of what is measured.
-        reporter: is told.
+        run: its calibration record and its search list the clips that they used.
+        hashes: sha256 of the samples of each measured clip, by its id.
+        measured: folders of the measured variants.
+        reporter: gets the notes.
     """
     for variant in run.variants:
         if variant.folder in measured and _has_lost_its_record(run, variant):
             reporter.note(
-                f"{variant.name} was quantized from a calibration record that {run.folder} no longer holds: which "
-                f"clips it heard is not known. Run `sottovoce quantize {run.folder}` to make it of the present one"
+                f"{variant.name} was quantized from a calibration record that is no longer in {run.folder}: its "
+                f"calibration clips are unknown. Run `sottovoce quantize {run.folder}` to quantize it from the current one"
             )
-    _note_shared(
-        clips,
-        _is_recorded(run),
-        "were recorded for calibration; their word errors flatter the INT8 variant",
-        reporter,
-    )
-    _note_shared(
-        clips,
-        _is_judged(run),
-        "chose among the trials of the search; their word errors flatter its variant",
-        reporter,
-    )
+    judged = {clip.audio_sha256 for clip in read_judged_clips(run.folder)}
+    for shared, effect in (
+        (_recorded(run, hashes), "were recorded for calibration; their word errors flatter the INT8 variant"),
+        (
+            [clip_id for clip_id, sha256 in hashes.items() if sha256 in judged],
+            "chose among the trials of the search; their word errors flatter its variant",
+        ),
+    ):
+        if shared:
+            reporter.note(f"{len(shared)} of {len(hashes)} clips, first {shared[0]}, {effect}. {ADVICE}")
 
 
 def _has_lost_its_record(run: Run, variant: Variant) -> bool:
@@ -52,29 +48,16 @@ def _has_lost_its_record(run: Run, variant: Variant) -> bool:
     )
 
 
-def _is_recorded(run: Run) -> Callable[[LoadedClip], bool]:
-    """Tell a recorded clip by its samples; by its id only where a record of before the doctor knows no more.
+def _recorded(run: Run, hashes: Mapping[str, str]) -> list[str]:
+    """Return the ids of recorded clips: with the same samples, or the same id if the record is too old to have hashes.
 
     Ids are unique in their speech set alone: clips of each split of the hub are numbered from 0.
     """
     if run.calibration is None:
-        return lambda _: False
+        return []
     record = run.folder / CALIBRATION_NAME
-    heard = {clip.audio_sha256 for clip in read_recorded_clips(record)}
-    if heard:
-        return lambda clip: sha256_of_wave(clip.wave) in heard
-    recorded = CalibrationStore(record).clip_ids()
-    return lambda clip: clip.clip.clip_id in recorded
-
-
-def _is_judged(run: Run) -> Callable[[LoadedClip], bool]:
-    judged = {clip.audio_sha256 for clip in read_judged_clips(run.folder)}
-    return lambda clip: sha256_of_wave(clip.wave) in judged
-
-
-def _note_shared(
-    clips: LoadedClips, is_heard: Callable[[LoadedClip], bool], what: str, reporter: Reporter
-) -> None:
-    shared = [clip.clip.clip_id for clip in clips.loaded if is_heard(clip)]
-    if shared:
-        reporter.note(f"{len(shared)} of {len(clips.loaded)} clips, {shared[0]} first, {what}. {ADVICE}")
+    recorded = {clip.audio_sha256 for clip in read_recorded_clips(record)}
+    if recorded:
+        return [clip_id for clip_id, sha256 in hashes.items() if sha256 in recorded]
+    ids = CalibrationStore(record).clip_ids()
+    return [clip_id for clip_id in hashes if clip_id in ids]

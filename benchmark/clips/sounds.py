@@ -1,4 +1,4 @@
-"""Sounds without speech: whatever an engine hears in them, it invents."""
+"""Sounds without speech: every word that an engine finds in them is a hallucination."""
 
 from dataclasses import dataclass
 
@@ -14,29 +14,21 @@ N_HARMONICS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sound:
-    """A sound without speech.
-
-    Attributes:
-        name: for tables.
-        wave: float32, shape (n_samples,), 16 kHz.
-    """
+    """A sound without speech, with its name in tables; `wave` is float32, shape (n_samples,), 16 kHz."""
 
     name: str
     wave: Wave
 
     @property
     def length_s(self) -> float:
-        """Seconds."""
+        """Length in seconds."""
         return len(self.wave) / SAMPLE_RATE_HZ
 
 
 def make_sounds(*, seed: int) -> tuple[Sound, ...]:
-    """Make silence, the hiss of a microphone, louder noise, pink noise, mains hum and knocks, each 10 s long.
+    """Make silence, microphone hiss, louder noise, pink noise, mains hum and knocks, each 10 s long.
 
-    Levels are RMS, in dB of full scale.
-
-    Args:
-        seed: of the noises.
+    The levels in the names are RMS, in dB of full scale.
     """
     rng = np.random.default_rng(seed)
     n_samples = round(LENGTH_S * SAMPLE_RATE_HZ)
@@ -58,7 +50,7 @@ def _sound(name: str, samples: np.ndarray, level_db: float) -> Sound:
 
 
 def _pink(white: np.ndarray) -> np.ndarray:
-    """Let the power of white noise fall by half from octave to octave."""
+    """Filter white noise so that its power halves with each octave."""
     spectrum = np.fft.rfft(white)
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0

@@ -8,7 +8,6 @@ authors.
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +18,7 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import Vocabulary
 
 GGML_EXPORT = 2
-"""Counts the changes of what this module writes: files that are kept are made anew after one."""
+"""Counts the changes of what this module writes: cached files of an earlier number are converted again."""
 
 MAGIC = 0x67676D6C
 """`GGML_FILE_MAGIC`."""
@@ -29,30 +28,21 @@ VERSION_FACTOR = 1000
 """The header holds the type of most weights plus 1000 times the version of the blocks (`GGML_QNT_VERSION`)."""
 
 N_FREQUENCIES = 201
-"""Of a window of 400 samples."""
+"""Of the Fourier transform of 400 samples."""
 
 MATRIX_RANK = 2
 
 
-class GgmlType(StrEnum):
-    """What most matrices are stored in.
+F16, Q8_0 = "f16", "q8_0"
 
-    f16: float16.
-    q8_0: blocks of 32 numbers in INT8 with one float16 scale.
-    """
-
-    F16 = "f16"
-    Q8_0 = "q8_0"
-
-
-FILE_TYPES: Mapping[GgmlType, int] = {GgmlType.F16: 1, GgmlType.Q8_0: 7}
+FILE_TYPES = {F16: 1, Q8_0: 7}
 """`ggml_ftype`: the type of most weights of a file."""
 
-TENSOR_TYPES: Mapping[str, int] = {"f32": 0, GgmlType.F16: 1, GgmlType.Q8_0: 8}
+TENSOR_TYPES = {"f32": 0, F16: 1, Q8_0: 8}
 """`ggml_type`: the type of one tensor."""
 
 PLAIN = ("encoder.positional_embedding", "decoder.positional_embedding")
-"""Matrices that whisper.cpp wants in float32."""
+"""Matrices that whisper.cpp reads in float32."""
 
 NAMES: tuple[tuple[str, str], ...] = (
     (r"^model\.", ""),
@@ -73,16 +63,11 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"embed_positions\.weight", "positional_embedding"),
     (r"embed_tokens", "token_embedding"),
 )
-"""From Hugging Face's names to OpenAI's, which whisper.cpp has."""
+"""From Hugging Face's names to OpenAI's, which whisper.cpp uses."""
 
 
-def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
-    """Convert a Hugging Face checkpoint.
-
-    Args:
-        checkpoint: its folder.
-        into: the file to write.
-        kind: of most matrices.
+def export_ggml(checkpoint: Path, into: Path, kind: str) -> None:
+    """Convert a Hugging Face checkpoint to one file, with most matrices in a type.
 
     Raises:
         InputError: a matrix cannot be cut into blocks of 32.
@@ -103,8 +88,8 @@ def export_ggml(checkpoint: Path, into: Path, kind: GgmlType) -> None:
             _write_tensor(file, name, values, kind)
 
 
-def _write_settings(file: IO[bytes], config: Any, kind: GgmlType) -> None:
-    version = 0 if kind is GgmlType.F16 else QUANTIZATION_VERSION * VERSION_FACTOR
+def _write_settings(file: IO[bytes], config: Any, kind: str) -> None:
+    version = 0 if kind == F16 else QUANTIZATION_VERSION * VERSION_FACTOR
     settings = (
         MAGIC,
         config.vocab_size,
@@ -139,7 +124,7 @@ def _write_filters(file: IO[bytes], n_mels: int) -> None:
 
 
 def _write_tokens(file: IO[bytes], vocabulary: Vocabulary) -> None:
-    """Write the tokens that stand for text; whisper.cpp makes up the others by their number."""
+    """Write the text tokens; whisper.cpp derives the special ones from their number."""
     tokens = vocabulary.plain_tokens()
     file.write(struct.pack("<i", len(tokens)))
     for token in tokens:
@@ -148,7 +133,7 @@ def _write_tokens(file: IO[bytes], vocabulary: Vocabulary) -> None:
 
 def _tensors(state: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for name, values in state.items():
-        if name != "proj_out.weight":  # the token embedding again
+        if name != "proj_out.weight":  # tied to the token embedding
             yield _renamed(name), values.float().numpy()
 
 
@@ -158,7 +143,7 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind: GgmlType) -> None:
+def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind: str) -> None:
     shaped = values[:, None] if re.fullmatch(r"encoder\.conv[12]\.bias", name) else values
     stored, data = _stored(name, shaped, kind)
     encoded = name.encode()
@@ -167,15 +152,15 @@ def _write_tensor(file: IO[bytes], name: str, values: NDArray[np.float32], kind:
     file.write(struct.pack(f"<{len(head)}i", *head) + encoded + data)
 
 
-def _stored(name: str, values: NDArray[np.float32], kind: GgmlType) -> tuple[str, bytes]:
+def _stored(name: str, values: NDArray[np.float32], kind: str) -> tuple[str, bytes]:
     """Return the type that a tensor is stored in, and its bytes."""
     if values.ndim < MATRIX_RANK or name in PLAIN or values.shape[-1] == 1:
         return "f32", np.ascontiguousarray(values, dtype="<f4").tobytes()
-    if kind is GgmlType.F16 or values.ndim > MATRIX_RANK:
-        return GgmlType.F16, np.ascontiguousarray(values, dtype="<f2").tobytes()
+    if kind == F16 or values.ndim > MATRIX_RANK:
+        return F16, np.ascontiguousarray(values, dtype="<f2").tobytes()
     from gguf import GGMLQuantizationType, quants
 
     try:
-        return GgmlType.Q8_0, quants.quantize(values, GGMLQuantizationType.Q8_0).tobytes()
+        return Q8_0, quants.quantize(values, GGMLQuantizationType.Q8_0).tobytes()
     except quants.QuantError as cause:
         raise InputError(f"{name} cannot be stored in q8_0: {cause}") from cause

@@ -2,16 +2,20 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.engines.readback import read_precision
-from sottovoce.benchmark.schema.results import Precision, Stage
-from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
-from sottovoce.runtime.audio.decode import Wave
+from sottovoce.benchmark.engines.engine import Engine, EngineSpec, Transcribe
+from sottovoce.benchmark.engines.transcription import StageClock, TimedTranscript
+from sottovoce.benchmark.engines.variants import check_openvino, quantized_stateless
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import layout_of
-from sottovoce.terms import Component, Layout
+from sottovoce.terms import Component, Layout, Stage
+
+if TYPE_CHECKING:
+    from sottovoce.benchmark.schema.precision import Precision
+    from sottovoce.reference_pipeline import OptimumPipeline
+    from sottovoce.runs import Run, Variant
+    from sottovoce.runtime.audio.decode import Wave
 
 STAGES = {
     Component.ENCODER: Stage.ENCODER,
@@ -20,32 +24,11 @@ STAGES = {
 }
 
 
-class StageClock:
-    """Adds up seconds and calls by stage."""
-
-    def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES.values(), 0.0)
-        self.calls = dict.fromkeys(STAGES.values(), 0)
-
-    def add(self, stage: Stage, seconds: float) -> None:
-        """Count one call of a stage."""
-        self.seconds[stage] += seconds
-        self.calls[stage] += 1
-
-    def reset(self) -> None:
-        """Start from nothing."""
-        for stage in self.seconds:
-            self.seconds[stage] = 0.0
-            self.calls[stage] = 0
-
-
-class TimedRequest:
+class _TimedRequest:
     """An infer request, or a compiled model, whose calls are timed.
 
-    A decoder's time is OpenVINO's own latency of the inference (`InferRequest.latency`).
-
-    A stateful decoder does the work of both decoders: its first call after a reset is the first
-    pass, every other one a step.
+    A decoder's time is OpenVINO's own latency of the inference (`InferRequest.latency`). A stateful decoder does the
+    work of both decoders: its first call after a reset is the prefill, every other one a step.
     """
 
     def __init__(self, request: Any, clock: StageClock, stage: Stage, *, stateful: bool) -> None:
@@ -56,72 +39,108 @@ class TimedRequest:
         self._is_first = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run an inference, timed."""
-        started = time.perf_counter()
-        outputs = self._request(*args, **kwargs)
-        self._count(time.perf_counter() - started)
-        return outputs
+        return self._clock.run(self._next_stage(), self._request, *args, **kwargs)
 
     def start_async(self, *args: Any, **kwargs: Any) -> None:
-        """Start an inference."""
         self._request.start_async(*args, **kwargs)
 
     def wait(self) -> None:
-        """Wait for the inference, and count it."""
         self._request.wait()
-        self._count(self._request.latency / 1000)
+        self._clock.add(self._next_stage(), self._request.latency / 1000)
 
     def reset_state(self) -> None:
-        """Reset a stateful decoder: what follows is a first pass."""
+        """Reset a stateful decoder: the next inference is a prefill."""
         self._request.reset_state()
         self._is_first = True
 
-    def _count(self, seconds: float) -> None:
-        step = self._stateful and not self._is_first
-        self._clock.add(Stage.DECODER_WITH_PAST if step else self._stage, seconds)
+    def _next_stage(self) -> Stage:
+        is_step = self._stateful and not self._is_first
         self._is_first = False
+        return Stage.DECODER_WITH_PAST if is_step else self._stage
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._request, name)
 
 
-class OptimumIntelEngine:
-    """A variant in optimum-intel with a clock in front of each component."""
+class OptimumIntelEngine(Engine):
+    """A variant in optimum-intel with a clock around each component."""
+
+    name = "optimum-intel"
+    help = "transformers' generation on OpenVINO, for OpenVINO variants"
+    modules = ("optimum.intel",)
+    extra = "optimize"
 
     def __init__(self, folder: Path, compute: ComputeSpec) -> None:
-        self._variant = OptimumPipeline.load(folder, compute)
-        self._clock = StageClock()
+        from sottovoce.reference_pipeline import OptimumPipeline
+
+        self._pipeline = OptimumPipeline.load(folder, compute)
+        self._clock = StageClock(Stage.FEATURES, *STAGES.values())
         is_stateful = layout_of(folder) is Layout.STATEFUL
-        for component in self._variant.components:
+        for component in self._pipeline.components:
             self._wrap(component, stateful=is_stateful and component is Component.DECODER)
 
+    @classmethod
+    def default_variants(cls, run: "Run") -> tuple[str, ...]:
+        """Name the quantized variant with two decoders, else the baseline."""
+        return (quantized_stateless(run) or run.baseline.name,)
+
+    @classmethod
+    def check_variant(cls, variant: "Variant") -> None:
+        """Refuse what is not OpenVINO's, or elastic."""
+        check_openvino(cls.name, variant)
+
+    @classmethod
+    def import_libraries(cls, folder: Path) -> None:  # noqa: ARG003 - the same for every variant
+        """Import the classes that optimum-intel and transformers import on first use."""
+        from optimum.intel import OVModelForSpeechSeq2Seq  # noqa: F401
+        from transformers import WhisperProcessor  # noqa: F401
+
+        import sottovoce.reference_pipeline  # noqa: F401
+
+    @classmethod
+    def open_cold(cls, spec: EngineSpec) -> Transcribe:
+        """Load a variant in optimum-intel."""
+        from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
+
+        pipeline = OptimumPipeline.load(spec.folder, spec.compute)
+
+        def transcribe(wave: "Wave", language: str | None) -> str:
+            with one_torch_thread():
+                return pipeline.transcribe(wave, pipeline.known_language(language)).text
+
+        return transcribe
+
     def _wrap(self, component: Component, *, stateful: bool) -> None:
-        self._variant.wrap(
+        self._pipeline.wrap(
             component,
-            lambda request: TimedRequest(request, self._clock, STAGES[component], stateful=stateful),
+            lambda request: _TimedRequest(request, self._clock, STAGES[component], stateful=stateful),
         )
 
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
+    def transcribe(self, wave: "Wave", language: str | None) -> TimedTranscript:
         """Transcribe a wave of at most 30 s, float32, 16 kHz."""
-        known = language if language in self._variant.languages else None
-        self._clock.reset()
-        with one_torch_thread():
-            started = time.perf_counter()
-            features = self._variant.features(wave)
-            featured = time.perf_counter()
-            tokens = self._variant.generate(features, known)
-            text = self._variant.text(tokens)
-            latency = time.perf_counter() - started
-        stages = {Stage.FEATURES: featured - started, **self._clock.seconds}
-        stages[Stage.OTHER] = max(0.0, latency - sum(stages.values()))
-        return Timed(
-            text=text,
-            n_tokens=len(tokens),
-            latency_s=latency,
-            stage_s=stages,
-            calls={Stage.FEATURES: 1, **self._clock.calls},
-        )
+        from sottovoce.reference_pipeline import one_torch_thread
 
-    def precision(self) -> Precision:
+        with one_torch_thread():
+            return transcribe_timed(self._pipeline, self._clock, wave, language)
+
+    def precision(self) -> "Precision":
         """Read back what the variant computes in."""
-        return read_precision({part: self._variant.compiled(part) for part in self._variant.components})
+        from sottovoce.benchmark.engines.readback import read_precision
+
+        return read_precision({part: self._pipeline.compiled(part) for part in self._pipeline.components})
+
+
+def transcribe_timed(
+    pipeline: "OptimumPipeline", clock: StageClock, wave: "Wave", language: str | None
+) -> TimedTranscript:
+    """Transcribe a wave of at most 30 s, float32, 16 kHz, in transformers; `clock` times the model's parts."""
+    known = pipeline.known_language(language)
+    clock.reset()
+    started = time.perf_counter()
+    features = clock.run(Stage.FEATURES, pipeline.features, wave)
+    tokens = pipeline.generate(features, known)
+    text = pipeline.text(tokens)
+    latency = time.perf_counter() - started
+    return TimedTranscript.from_stages(
+        text, n_tokens=len(tokens), latency_s=latency, seconds=clock.seconds, calls=clock.calls
+    )

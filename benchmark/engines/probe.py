@@ -1,8 +1,7 @@
-"""Time the encoder and one decode step of a variant alone, and count the work that is in them.
+"""Time the encoder and one decode step of a variant alone, and count their arithmetic and memory traffic.
 
-The counts come from the variant's graphs: what a convolution or a matrix product runs in is INT8
-where its weight is INT8 and its input is quantized, else the inference precision; attention always
-runs in the inference precision.
+The counts come from the variant's graphs. A convolution or a matrix product runs in INT8 where its weight is INT8 and
+its input is quantized, else in the inference precision; attention always runs in the inference precision.
 """
 
 import re
@@ -26,7 +25,7 @@ from sottovoce.terms import Component, InferencePrecision, Layout
 N_ENCODER_CALLS = 10
 N_STEPS = 30
 N_TOKENS = 100
-"""Tokens that a timed step looks back on."""
+"""Tokens before a timed step."""
 
 INT8 = "i8"
 
@@ -37,18 +36,14 @@ FLOAT_BYTES = {
 }
 
 ONCE_A_WINDOW = re.compile(r"encoder_attn\.[kv]_proj")
-"""Matrix products of a decoder that run in the first pass only: cross-attention's keys and values."""
+"""Matrix products of a decoder that run in the prefill only: cross-attention's keys and values."""
 
 
 def probe_variant(folder: Path, compute: ComputeSpec) -> Probe:
-    """Time and count a variant.
+    """Time a variant's parts and count their work.
 
-    It is compiled anew: a second request of a stateful decoder that has been used ends the process
-    with a damaged heap (OpenVINO 2026.4).
-
-    Args:
-        folder: of the variant.
-        compute: precision and threads.
+    It is compiled again: a second request of a stateful decoder that has been used ends the process with a damaged
+    heap (OpenVINO 2026.4).
     """
     import openvino
 
@@ -134,7 +129,7 @@ def _is_int8_type(kind: Any) -> bool:
 
 
 def _weight(node: Any) -> Any | None:
-    """Follow a node's second input up to the constant behind it; None where it is no weight."""
+    """Follow a node's second input up to its constant; None if that is not a weight."""
     above = node.input_value(1).get_node()
     while above.get_type_name() in {"Convert", "Multiply", "Subtract", "Reshape", "FakeQuantize"}:
         above = above.input_value(0).get_node()
@@ -161,14 +156,14 @@ def _step_bytes(folder: Path, precision: InferencePrecision) -> int:
 
 
 def _stateful_kv_bytes(model: Any, float_bytes: int) -> int:
-    """Count keys and values of both attentions of each layer, which lie in the inference precision."""
+    """Count keys and values of both attentions of each layer, in the inference precision."""
     d_model = model.input("encoder_hidden_states").get_partial_shape()[2].get_length()
     n_layers = sum(node.get_type_name() == "ScaledDotProductAttention" for node in model.get_ops()) // 2
     return int(2 * n_layers * d_model * (WINDOW_POSITIONS + N_TOKENS) * float_bytes)
 
 
 def _stateless_kv_bytes(model: Any) -> int:
-    """Count keys and values as they are handed over."""
+    """Count keys and values in the types of the decoder's inputs."""
     total = 0
     for port in model.inputs:
         name = port.get_any_name()

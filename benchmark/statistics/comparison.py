@@ -1,20 +1,20 @@
-"""An entry against the baseline or another engine, paired clip by clip."""
+"""Compare an entry with the baseline or with another engine, paired clip by clip."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import (
     Comparison,
     PeerComparison,
     SpeedVerdict,
-    Stage,
     StratumComparison,
-    VariantResult,
     Verdict,
 )
+from sottovoce.benchmark.schema.results import VariantResult
 from sottovoce.benchmark.statistics.matched_pairs import Mistakes, find_mistakes, matched_pairs
 from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_clips_needed
 from sottovoce.benchmark.statistics.panel import make_panel
@@ -30,13 +30,19 @@ from sottovoce.statistics.intervals import (
     ratio_of_ratios_interval,
     widen_by_rounds,
 )
+from sottovoce.terms import Stage
 
 MIN_STRATUM_CLIPS = 2
-"""One clip has no spread, and so no interval."""
+"""A single clip has no spread and so no interval."""
 
 BlocksOf = Callable[[Sequence[ClipRow]], Blocks]
-Entrant = tuple[VariantResult, Sequence[ClipRow]]
-"""An entry's summary and its rows, in the order of the clips."""
+
+
+class Entrant(NamedTuple):
+    """An entry with its rows, in the order of the clips."""
+
+    result: VariantResult
+    rows: Sequence[ClipRow]
 
 
 def median_latency_s(row: ClipRow) -> float:
@@ -54,7 +60,7 @@ class Pairing:
     """Two entries on the clips that both transcribed.
 
     Attributes:
-        speedup: ratio of total times, `before` by `after`.
+        speedup: total time of `before` divided by that of `after`.
         wer_delta: `after` minus `before`.
     """
 
@@ -83,7 +89,7 @@ def _pair(
 def pair_clips(
     before: Sequence[ClipRow], after: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
 ) -> tuple[Interval | None, Interval]:
-    """Estimate how many times as fast one is as the other, and how their word error rates differ.
+    """Estimate the speed-up and the difference of the word error rates.
 
     Args:
         before: rows of clips that both transcribed, with words in their references.
@@ -92,8 +98,8 @@ def pair_clips(
         rng: draws the resamples.
 
     Returns:
-        Total times of the clips that count for speed, `before` by `after`, None where there are none; error rates,
-        `after` minus `before`.
+        Total time of `before` divided by that of `after`, over the clips that count for speed, None without any; error
+        rate of `after` minus that of `before`.
     """
     timed = timed_pairs(before, after)
     speedup = ratio_of_times(*timed, blocks, rng) if timed[0] else None
@@ -118,9 +124,9 @@ def timed_pairs(
 def ratio_of_times(
     before_rows: Sequence[ClipRow], after_rows: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
 ) -> Interval:
-    """Estimate the ratio of total times, `before` by `after`, of the clips that count for speed in both.
+    """Estimate total time of `before` divided by that of `after`, over the clips that count for speed in both.
 
-    The interval is that of resampled blocks, widened by what differs from pass to pass.
+    The interval of resampled blocks is widened by the spread between passes.
 
     Raises:
         GateError: there is no such clip.
@@ -138,7 +144,7 @@ def ratio_of_times(
 
 
 def _ratios_by_pass(before: Sequence[ClipRow], after: Sequence[ClipRow]) -> list[float]:
-    """Return the ratio of total times in each pass, which has processes of its own."""
+    """Return the ratio of total times in each pass; passes have different processes."""
     n_passes = min(len(row.latency_s) for row in (*before, *after))
     return [
         sum(row.latency_s[number] for row in before) / sum(row.latency_s[number] for row in after)
@@ -158,56 +164,49 @@ def compare(
     """Compare an entry with the baseline on the clips that both transcribed.
 
     Args:
-        baseline: its summary and its rows.
-        variant: the same, rows in the same order.
+        baseline: with its rows.
+        variant: with its rows in the same order.
         blocks: makes the blocks that are resampled.
         margin: largest tolerated WER increase, a fraction.
         rng: draws the resamples.
-        noise: ratio of the times of an entry to its own in a second process, where that was measured.
+        noise: ratio of the A/A check; None without one.
 
     Raises:
-        GateError: there is no word to compare.
+        GateError: the references have no words, or no clip has times of both.
     """
-    paired = _pair(baseline[1], variant[1], blocks, rng)
+    paired = _pair(baseline.rows, variant.rows, blocks, rng)
     before, after = paired.before, paired.after
-    sizes = (baseline[0].component_size_bytes, variant[0].component_size_bytes)
+    pairs = list(zip(before, after, strict=True))
+    added_errors = [b.words.errors - a.words.errors for a, b in pairs]
+    sizes = (baseline.result.component_size_bytes, variant.result.component_size_bytes)
     return Comparison(
-        variant=variant[0].name,
+        variant=variant.result.name,
         speedup=paired.speedup,
         stage_speedup=_stage_speedups(*timed_pairs(before, after), blocks, rng),
-        size_ratio=variant[0].size_bytes / baseline[0].size_bytes,
+        size_ratio=variant.result.size_bytes / baseline.result.size_bytes,
         component_size_ratio={name: sizes[1][name] / sizes[0][name] for name in sizes[0] if name in sizes[1]},
         wer_delta=paired.wer_delta,
-        n_changed=sum(
-            a.normalized_hypothesis != b.normalized_hypothesis for a, b in zip(before, after, strict=True)
-        ),
-        n_worse=sum(b.words.errors > a.words.errors for a, b in zip(before, after, strict=True)),
-        n_better=sum(b.words.errors < a.words.errors for a, b in zip(before, after, strict=True)),
-        no_regression_rate=float(
-            np.mean([b.words.errors <= a.words.errors for a, b in zip(before, after, strict=True)])
-        ),
-        matched_pairs=matched_pairs((_mistakes(a), _mistakes(b)) for a, b in zip(before, after, strict=True)),
+        n_changed=sum(a.normalized_hypothesis != b.normalized_hypothesis for a, b in pairs),
+        n_worse=sum(added > 0 for added in added_errors),
+        n_better=sum(added < 0 for added in added_errors),
+        no_regression_rate=float(np.mean([added <= 0 for added in added_errors])),
+        matched_pairs=matched_pairs((_mistakes(a), _mistakes(b)) for a, b in pairs),
         panel=make_panel(
-            [
-                (a.reference, a.hypothesis, b.hypothesis, a.language)
-                for a, b in zip(before, after, strict=True)
-            ],
+            [(a.reference, a.hypothesis, b.hypothesis, a.language) for a, b in pairs],
             paired.cut,
             margin=margin,
             rng=rng,
         ),
         strata=tuple(_compare_strata(before, after, rng)),
         n_clips=len(before),
-        n_failed=sum(
-            a.error is not None or b.error is not None for a, b in zip(baseline[1], variant[1], strict=True)
-        ),
+        n_failed=len(baseline.rows) - len(before),
         n_blocks=paired.cut.n_blocks,
         verdict=judge(paired, margin=margin, noise=noise),
     )
 
 
 def by_speaker(rows: Sequence[ClipRow]) -> Blocks:
-    """Make a block of each speaker, where there are enough."""
+    """Make a block of each speaker, if there are enough."""
     return make_blocks([row.speaker for row in rows])
 
 
@@ -223,39 +222,32 @@ def _mistakes(row: ClipRow) -> Mistakes:
 def _compare_strata(
     before: Sequence[ClipRow], after: Sequence[ClipRow], rng: np.random.Generator
 ) -> Iterator[StratumComparison]:
-    """Compare on each part with words and several clips; clips are resampled, since a part has few speakers."""
-    for (kind, name), places in group_by_stratum(before).items():
-        part = [before[place] for place in places]
+    """Compare each stratum with words and several clips; clips are resampled, since a stratum has few speakers."""
+    for (kind, name), indices in group_by_stratum(before).items():
+        part = [before[index] for index in indices]
         if len(part) < MIN_STRATUM_CLIPS or sum(row.words.reference_words for row in part) == 0:
             continue
-        speedup, delta = pair_clips(part, [after[place] for place in places], by_clip, rng)
+        speedup, delta = pair_clips(part, [after[index] for index in indices], by_clip, rng)
         yield StratumComparison(by=kind, name=name, n_clips=len(part), speedup=speedup, wer_delta=delta)
 
 
 def compare_peer(
     subject: Entrant, peer: Entrant, blocks: BlocksOf, *, rng: np.random.Generator
 ) -> PeerComparison:
-    """Compare an entry of our engine with one of another on the clips that both transcribed.
-
-    Args:
-        subject: its summary and its rows.
-        peer: the same, rows in the same order.
-        blocks: makes the blocks that are resampled.
-        rng: draws the resamples.
-
-    Raises:
-        GateError: there is no word to compare.
-    """
-    paired = _pair(peer[1], subject[1], blocks, rng)
+    """Compare an entry of our engine with one of another on the clips that both transcribed; see `compare`."""
+    paired = _pair(peer.rows, subject.rows, blocks, rng)
     return PeerComparison(
-        subject=subject[0].name, peer=peer[0].name, speedup=paired.speedup, wer_delta=paired.wer_delta
+        subject=subject.result.name,
+        peer=peer.result.name,
+        speedup=paired.speedup,
+        wer_delta=paired.wer_delta,
     )
 
 
 def _stage_speedups(
     before: Sequence[ClipRow], after: Sequence[ClipRow], blocks: BlocksOf, rng: np.random.Generator
 ) -> dict[Stage, Interval]:
-    """Compare seconds per call, so that a different number of tokens does not count as speed."""
+    """Compare seconds per call, so that a different number of tokens does not affect them."""
     found = ((stage, _stage_speedup(stage, before, after, blocks, rng)) for stage in Stage)
     return {stage: speedup for stage, speedup in found if speedup is not None}
 
@@ -267,7 +259,7 @@ def _stage_speedup(
     blocks: BlocksOf,
     rng: np.random.Generator,
 ) -> Interval | None:
-    """Compare a stage on the clips whose calls both counted; an engine may count them of some clips alone."""
+    """Compare a stage on the clips whose calls both counted; some engines count them on some clips only."""
     pairs = [
         (a, b)
         for a, b in zip(before, after, strict=True)
@@ -285,13 +277,13 @@ def _stage_speedup(
         for rows in (firsts, seconds)
     )
     if not all(times.all() for times, _ in sums):
-        return None  # a clock that tells no time has no ratio
+        return None  # a time of 0 has no ratio
     resampled = ratio_of_ratios_interval(*sums, rng=rng)
     return widen_by_rounds(resampled, _stage_ratios_by_pass(stage, firsts, seconds), n_blocks=cut.n_blocks)
 
 
 def _stage_ratios_by_pass(stage: Stage, before: Sequence[ClipRow], after: Sequence[ClipRow]) -> list[float]:
-    """Return the ratio of seconds per call in each pass; none where a pass has no time."""
+    """Return the ratio of seconds per call in each pass; empty if a pass has no time."""
     n_passes = min(len(row.stage_s) for row in (*before, *after))
     n_calls = [sum(row.calls[stage] for row in rows) for rows in (before, after)]
     seconds = [
@@ -304,12 +296,12 @@ def _stage_ratios_by_pass(stage: Stage, before: Sequence[ClipRow], after: Sequen
 
 
 def judge(paired: Pairing, *, margin: float, noise: Interval | None) -> Verdict:
-    """Say what the intervals allow to say, and nothing more.
+    """Draw the conclusions that the intervals allow.
 
     Args:
         paired: two entries.
         margin: largest tolerated WER increase, a fraction.
-        noise: what the machine makes of no difference; None where that was not measured.
+        noise: ratio of the A/A check; None without one.
     """
     n_clips, n_blocks = len(paired.before), paired.cut.n_blocks
     n_timed = len(timed_pairs(paired.before, paired.after)[0])
@@ -322,12 +314,12 @@ def judge(paired: Pairing, *, margin: float, noise: Interval | None) -> Verdict:
 
 
 def judge_speed(speedup: Interval, *, n_clips: int, noise: Interval | None = None) -> SpeedVerdict:
-    """Say which of two is faster: by more than the machine makes of no difference, and on more than a few clips.
+    """Return whether a speed-up exceeds the noise of the A/A check; undecided with fewer than `MIN_BLOCKS` clips.
 
     Args:
         speedup: ratio of total times.
-        n_clips: that it rests on.
-        noise: ratio of the times of an entry to its own in a second process.
+        n_clips: in the speed-up.
+        noise: ratio of the A/A check; None without one.
     """
     if n_clips < MIN_BLOCKS:
         return SpeedVerdict.UNDECIDED
@@ -337,3 +329,21 @@ def judge_speed(speedup: Interval, *, n_clips: int, noise: Interval | None = Non
     if speedup.high < slower:
         return SpeedVerdict.SLOWER
     return SpeedVerdict.UNDECIDED
+
+
+def why_incomparable(ours: Sequence[ClipRow], peer: Sequence[ClipRow]) -> str | None:
+    """Return why an entry of another engine cannot be compared; None if it can, or if the reason lies with our entry.
+
+    Both arguments have one row for each clip, in the same order.
+    """
+    shared = [a for a, b in zip(ours, peer, strict=True) if a.error is None and b.error is None]
+    timed = [a for a, b in zip(ours, peer, strict=True) if a.latency_s and b.latency_s]
+    if any(row.latency_s for row in ours) and not timed:
+        return "it transcribed no clip that counts for speed and that we transcribed"
+    if _n_words(row for row in ours if row.error is None) and not _n_words(shared):
+        return "it transcribed no clip with words that we transcribed"
+    return None
+
+
+def _n_words(rows: Iterable[ClipRow]) -> int:
+    return sum(row.words.reference_words for row in rows)

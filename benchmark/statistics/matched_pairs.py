@@ -1,54 +1,42 @@
-"""The matched-pairs test of two transcripts of the same speech, segment by segment.
+"""The matched-pairs test of two transcripts of the same speech (MAPSSWE).
 
 Source: Gillick and Cox 1989, "Some statistical issues in the comparison of speech recognition algorithms"
-(ICASSP), section 4, as NIST's `sc_stats` applies it (MAPSSWE): a segment is a stretch in which one of the two
-errs, bounded by at least two words that both have right, so that the errors of one segment say nothing of those
-of the next. The difference of errors in a segment has mean 0 where both are equally good; with enough segments
-the mean is normal.
+(ICASSP), section 4, as in NIST's `sc_stats`. A segment contains errors of either transcript and is bounded by at least
+two words that are correct in both, so that segments are independent. If both are equally good, the difference of
+errors in a segment has mean 0; with enough segments, the mean is normally distributed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
-from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.benchmark.schema.comparisons import MatchedPairs
+from sottovoce.statistics.accuracy import MAX_TEXTS
 
 N_BOUNDING_WORDS = 2
-"""Right in both transcripts, between two segments: what `sc_stats` takes."""
+"""Correct in both transcripts, between two segments, as in `sc_stats`."""
 
 MIN_SEGMENTS = 30
-"""Fewer, and the mean of their differences is not taken for normal."""
-
-
-class MatchedPairs(Document):
-    """The matched-pairs test of a variant against the baseline."""
-
-    n_segments: int = Field(description="Stretches in which one of the two errs.")
-    mean_difference: float = Field(description="Errors of a segment, variant minus baseline.")
-    statistic: float | None = Field(
-        description="Of the normal distribution; null with fewer than 30 segments, or where all differ alike."
-    )
-    p_value: float | None = Field(
-        description="Two-tailed: how likely a difference this large is where both err alike; null where `statistic` is."
-    )
+"""With fewer, the mean of the differences is not assumed to be normal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistakes:
-    """Where a transcript errs, by the words of the reference.
+    """The errors of a transcript, by the words of the reference.
 
     Attributes:
-        wrong: of each reference word, whether it was substituted or deleted.
-        inserted: words inserted before each reference word, and behind the last: one more than `wrong`.
+        wrong: for each reference word, whether it is substituted or deleted.
+        inserted: words inserted before each reference word, and after the last one: one more than `wrong`.
     """
 
     wrong: tuple[bool, ...]
     inserted: tuple[int, ...]
 
 
+@lru_cache(MAX_TEXTS)
 def find_mistakes(reference: str, hypothesis: str) -> Mistakes:
     """Align two normalized texts, split at white space, and mark each reference word."""
     import jiwer
@@ -59,13 +47,13 @@ def find_mistakes(reference: str, hypothesis: str) -> Mistakes:
         if chunk.type == "insert":
             inserted[chunk.ref_start_idx] += chunk.hyp_end_idx - chunk.hyp_start_idx
         elif chunk.type != "equal":
-            for place in range(chunk.ref_start_idx, chunk.ref_end_idx):
-                wrong[place] = True
+            for index in range(chunk.ref_start_idx, chunk.ref_end_idx):
+                wrong[index] = True
     return Mistakes(wrong=tuple(wrong), inserted=tuple(inserted))
 
 
 def segment_differences(baseline: Mistakes, variant: Mistakes) -> Iterator[int]:
-    """Yield the difference of errors of each segment of a clip, variant minus baseline."""
+    """Yield the difference of errors for each segment of a clip, variant minus baseline."""
     events = list(_events(baseline, variant))
     open_difference, n_right, is_open = 0, 0, False
     for before, after in events:
@@ -82,31 +70,23 @@ def segment_differences(baseline: Mistakes, variant: Mistakes) -> Iterator[int]:
 
 
 def _events(baseline: Mistakes, variant: Mistakes) -> Iterator[tuple[int, int]]:
-    """Yield errors of both, in the order of the reference; a word that both have right is (0, 0)."""
+    """Yield errors of both, in the order of the reference; (0, 0) is a word that is correct in both."""
     n_words = len(baseline.wrong)
-    for place in range(n_words + 1):
-        inserted = (baseline.inserted[place], variant.inserted[place])
+    for index in range(n_words + 1):
+        inserted = (baseline.inserted[index], variant.inserted[index])
         if any(inserted):
             yield inserted
-        if place < n_words:
-            yield int(baseline.wrong[place]), int(variant.wrong[place])
+        if index < n_words:
+            yield int(baseline.wrong[index]), int(variant.wrong[index])
 
 
 def matched_pairs(pairs: Iterable[tuple[Mistakes, Mistakes]]) -> MatchedPairs:
-    """Test whether two transcripts of the same clips err alike.
-
-    Args:
-        pairs: of each clip, the baseline's mistakes and the variant's.
-    """
+    """Test whether two transcripts are equally good, from the mistakes of baseline and variant in each clip."""
     return judge_differences([each for pair in pairs for each in segment_differences(*pair)])
 
 
 def judge_differences(differences: Sequence[int]) -> MatchedPairs:
-    """Test whether the mean of the segments' differences is 0.
-
-    Args:
-        differences: of each segment, errors of the variant minus those of the baseline.
-    """
+    """Test whether the mean of the segments' differences, variant minus baseline, is 0."""
     from scipy.stats import norm
 
     n = len(differences)

@@ -1,33 +1,25 @@
-"""Whether a variant is no worse than the baseline by more than a margin: what an interval allows to say.
+"""Non-inferiority: whether a variant is at most a margin worse than the baseline.
 
 Source: Piaggio et al. 2012, "Reporting of noninferiority and equivalence randomized trials" (JAMA 308), figure 1:
-the interval of the difference against the margin decides, not a test of no difference.
+compare the interval of the difference with the margin, instead of testing for no difference.
 """
 
-from enum import StrEnum
 from math import ceil
 
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
 from sottovoce.statistics.intervals import MIN_BLOCKS, Interval
 
 MAX_FACTOR = 100
-"""More clips than that many times as many are not asked for: the difference is the margin."""
-
-
-class AccuracyVerdict(StrEnum):
-    """Whether the WER increase stays within the margin: what its interval says."""
-
-    WITHIN = "within"
-    BEYOND = "beyond"
-    UNDECIDED = "undecided"
+"""No more than this many times the clips are suggested: the difference is then too close to the margin."""
 
 
 def judge_accuracy(delta: Interval, *, margin: float, n_blocks: int) -> AccuracyVerdict:
-    """Say whether an increase stays within the margin.
+    """Return whether an increase stays within the margin; undecided with fewer than `MIN_BLOCKS` blocks.
 
     Args:
         delta: error rate of the variant minus the baseline's, a fraction.
         margin: largest tolerated increase, a fraction.
-        n_blocks: that were resampled; a few decide nothing, however narrow their interval.
+        n_blocks: that were resampled.
     """
     if n_blocks < MIN_BLOCKS:
         return AccuracyVerdict.UNDECIDED
@@ -39,19 +31,18 @@ def judge_accuracy(delta: Interval, *, margin: float, n_blocks: int) -> Accuracy
 
 
 def more_clips_needed(delta: Interval, *, margin: float, n_clips: int, n_blocks: int) -> int | None:
-    """Estimate how many more clips would decide, with an even chance.
+    """Estimate how many more clips would decide, with an even chance, if the difference stays the same.
 
-    The half of the interval that reaches over the margin narrows with the square root of the clips, if the
-    difference stays what it is.
+    The half of the interval that crosses the margin narrows with the square root of the number of clips.
 
     Args:
         delta: error rate of the variant minus the baseline's, a fraction.
         margin: largest tolerated increase, a fraction.
-        n_clips: that the interval rests on.
+        n_clips: in the interval.
         n_blocks: of these clips.
 
     Returns:
-        0 where it is decided; None where the difference lies so close to the margin that hardly any number would do.
+        0 if it is decided; None if the difference is too close to the margin.
     """
     if judge_accuracy(delta, margin=margin, n_blocks=n_blocks) is not AccuracyVerdict.UNDECIDED:
         return 0

@@ -1,42 +1,24 @@
-"""The same transcripts under several normalizers: a verdict that hangs on one of them is no verdict."""
+"""Compare transcripts under several normalizers, to see whether the verdict depends on one of them."""
 
 from collections.abc import Sequence
-from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
-from pydantic import Field
 
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy
-from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
-from sottovoce.statistics.intervals import Blocks, Interval, rate_delta_interval
-from sottovoce.storage.artifacts import Document
-
-
-class Normalizer(StrEnum):
-    """How texts are made comparable before words are counted."""
-
-    WHISPER = "whisper"
-    WHISPER_BASIC = "whisper-basic"
-    RAW = "raw"
-    CHARACTERS = "characters"
-
-
-class PanelRow(Document):
-    """A comparison with the baseline under one normalizer."""
-
-    normalizer: Normalizer = Field(
-        description="whisper: English for English, basic else, characters where words are not spaced; "
-        "whisper-basic: in lower case without punctuation; raw: as it is, split at white space; characters: "
-        "character error rate after the first."
-    )
-    baseline: WordErrors
-    variant: WordErrors
-    delta: Interval = Field(description="Error rate of the variant minus the baseline's, a fraction.")
-    verdict: AccuracyVerdict
-
+from sottovoce.benchmark.schema.comparisons import Normalizer, PanelRow
+from sottovoce.benchmark.statistics.noninferiority import judge_accuracy
+from sottovoce.statistics.accuracy import (
+    MAX_TEXTS,
+    WordErrors,
+    add_errors,
+    normalize,
+    normalize_basic,
+    word_errors,
+)
+from sottovoce.statistics.intervals import Blocks, rate_delta_interval
 
 Text = tuple[str, str, str, str | None]
-"""Reference, what the baseline heard, what the variant heard, language."""
+"""Reference, transcript of the baseline, transcript of the variant, language."""
 
 
 def make_panel(
@@ -45,16 +27,16 @@ def make_panel(
     """Count errors and judge them under each normalizer.
 
     Args:
-        texts: of each clip, as they were said.
-        cut: which block each clip belongs to.
-        margin: largest tolerated increase, a fraction of the words, or of the characters.
+        texts: one for each clip, not normalized.
+        cut: the block of each clip.
+        margin: largest tolerated increase, a fraction of the words or characters.
         rng: draws the resamples.
     """
     return tuple(_row(normalizer, texts, cut, margin=margin, rng=rng) for normalizer in Normalizer)
 
 
 def disagrees(panel: Sequence[PanelRow]) -> bool:
-    """Tell whether the verdict depends on the normalizer."""
+    """Return True if the verdict depends on the normalizer."""
     return len({row.verdict for row in panel}) > 1
 
 
@@ -63,9 +45,8 @@ def _row(
 ) -> PanelRow:
     before, after = [], []
     for reference, baseline, variant, language in texts:
-        expected = normalize_as(normalizer, reference, language)
-        before.append(word_errors(expected, normalize_as(normalizer, baseline, language)))
-        after.append(word_errors(expected, normalize_as(normalizer, variant, language)))
+        before.append(_errors(normalizer, reference, baseline, language))
+        after.append(_errors(normalizer, reference, variant, language))
     delta = rate_delta_interval(
         cut.sums([errors.errors for errors in before]),
         cut.sums([errors.errors for errors in after]),
@@ -81,8 +62,17 @@ def _row(
     )
 
 
+@lru_cache(MAX_TEXTS)
+def _errors(normalizer: Normalizer, reference: str, hypothesis: str, language: str | None) -> WordErrors:
+    """Count the errors of a transcript, once for all comparisons that it is in."""
+    return word_errors(
+        normalize_as(normalizer, reference, language), normalize_as(normalizer, hypothesis, language)
+    )
+
+
+@lru_cache(MAX_TEXTS)
 def normalize_as(normalizer: Normalizer, text: str, language: str | None) -> str:
-    """Make a text comparable; its words are what white space parts, and for `characters` each is one character."""
+    """Normalize a text; white space separates its words, which are single characters for `characters`."""
     match normalizer:
         case Normalizer.RAW:
             return text

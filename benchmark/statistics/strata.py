@@ -1,17 +1,17 @@
-"""The parts of the clips that are looked at apart: by language, length, noise, source and speaker."""
+"""Strata of the clips: by language, length, noise, source and speaker."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 
 LENGTH_EDGES_S = (5, 10, 20)
 SNR_EDGES_DB = (15, 30)
 
 
 class StratumKind(StrEnum):
-    """What the clips are parted by."""
+    """The property by which clips are grouped."""
 
     LANGUAGE = "language"
     LENGTH = "length"
@@ -21,17 +21,14 @@ class StratumKind(StrEnum):
 
 
 def group_by_stratum(rows: Sequence[ClipRow]) -> dict[tuple[StratumKind, str], tuple[int, ...]]:
-    """Return the places of the rows in each part, parts of a kind in their order.
-
-    A clip that does not tell, such as its speaker, is in no part of that kind.
-    """
-    parts: dict[tuple[StratumKind, str], list[int]] = {}
+    """Return the indices of the rows in each stratum; a clip without the property is in no stratum of that kind."""
+    strata: dict[tuple[StratumKind, str], list[int]] = {}
     for kind, name_of in _NAMES.items():
         names = [name_of(row) for row in rows]
         known = {name for name in names if name is not None}
         for name in sorted(known, key=lambda name: (_ORDER.get(name, 0), name)):
-            parts[kind, name] = [place for place, other in enumerate(names) if other == name]
-    return {key: tuple(places) for key, places in parts.items()}
+            strata[kind, name] = [index for index, other in enumerate(names) if other == name]
+    return {key: tuple(indices) for key, indices in strata.items()}
 
 
 def _bins(edges: Sequence[int], unit: str) -> tuple[str, ...]:

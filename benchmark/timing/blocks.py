@@ -1,4 +1,4 @@
-"""In which order clips are measured: blocks of one clip in every entry, in orders that are balanced."""
+"""The order of measuring: blocks of one clip in every entry, with a balanced order of the entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One clip in every entry, one after another.
+    """One clip in every entry, one entry after another.
 
     Attributes:
         number: of the pass, from 0.
-        clip: place of the clip.
+        clip: index of the clip.
         order: names of the entries.
     """
 
@@ -26,19 +26,19 @@ def plan_blocks(
 ) -> tuple[Block, ...]:
     """Plan passes over the clips.
 
-    Two entries are heard in the orders A B, B A, B A, A B and so on, and each clip in the other order from pass to
-    pass, so that a drift of the machine's speed falls on all entries alike. Of more entries each pair of clips has
-    an order of its own, and the same backwards, so that each entry follows each other equally often: what one
-    leaves in the caches, and how warm it leaves the CPU, falls on all alike too.
+    Two entries run in the orders A B, B A, B A, A B and so on, and the order of a clip alternates from pass to pass, so
+    that a drift of the machine's speed affects all entries equally. With more entries, each pair of clips has an order
+    and its reverse, so that each entry follows every other one equally often: caches and CPU temperature that an entry
+    leaves behind affect all others equally.
 
     Source: Williams 1949, "Experimental designs balanced for the estimation of residual effects of treatments",
     Australian Journal of Scientific Research A 2, 149-168.
 
     Args:
         names: of the entries.
-        n_clips: all of them are heard in the first pass.
+        n_clips: all of them are in the first pass.
         passes: how many.
-        timing: places of the clips that the later passes take; None takes all.
+        timing: indices of the clips in later passes; None takes all.
     """
     first = tuple(range(n_clips))
     later = first if timing is None else tuple(timing)
@@ -50,32 +50,24 @@ def plan_blocks(
 
 
 def _order(names: Sequence[str], clip: int, number: int) -> tuple[str, ...]:
-    order = tuple(names[place] for place in _williams_row(len(names), clip // 2))
+    order = tuple(names[index] for index in _williams_row(len(names), clip // 2))
     return order if (clip + number) % 2 == 0 else order[::-1]
 
 
 def _williams_row(n_entries: int, row: int) -> tuple[int, ...]:
-    """Return a row of Williams' square: 0, 1, n-1, 2, n-2 and so on, and in each row the next numbers.
+    """Return a row of Williams' square: 0, 1, n-1, 2, n-2 and so on; each row adds 1 to the numbers of the one before.
 
-    With the rows backwards each number stands next to each other twice on either side, whether n is odd or even.
+    Together with the reversed rows, every number follows every other one equally often, for odd and even n.
     """
     zigzag = ((step + 1) // 2 if step % 2 else -step // 2 for step in range(n_entries))
-    return tuple((place + row) % n_entries for place in zigzag)
+    return tuple((index + row) % n_entries for index in zigzag)
 
 
 def choose_timing_clips(lengths_s: Sequence[float], n_wanted: int, *, seed: int) -> tuple[int, ...]:
-    """Choose clips to time, as long and as short as all of them are.
-
-    Clips are put in order of their length and cut into as many parts as clips are wanted; each part gives one by
-    chance (stratified sampling).
-
-    Args:
-        lengths_s: of all clips.
-        n_wanted: clips; all of them where there are no more.
-        seed: chooses within the parts.
+    """Choose clips with the length distribution of all clips, by stratified sampling: one from each quantile of length.
 
     Returns:
-        Places of the clips, in their order.
+        Indices of the clips, sorted; all of them if there are no more than `n_wanted`.
     """
     if n_wanted >= len(lengths_s):
         return tuple(range(len(lengths_s)))

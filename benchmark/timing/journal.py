@@ -1,16 +1,13 @@
-"""What a benchmark has measured so far, on disk, so that an interrupted one goes on where it was."""
+"""The journal: the blocks that a benchmark has measured, on disk, so that it can be resumed."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sottovoce.benchmark.engines.engine import Timed
-from sottovoce.benchmark.schema.results import SkippedEngine, Stage
+from sottovoce.benchmark.engines.transcription import TimedTranscript
+from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.timing.noise import Disturbance
-from sottovoce.errors import InputError
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document, read_json_lines
 from sottovoce.storage.folders import DELETED, sibling
 from sottovoce.storage.locks import lock_path, output_lock
 from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
@@ -18,33 +15,22 @@ from sottovoce.storage.resumable import HEADER_NAME, ResumableFolder
 BLOCKS_NAME = "blocks.jsonl"
 
 
-class TimedRecord(Document):
-    """A transcription with its times; as `Timed`."""
-
-    text: str
-    n_tokens: int
-    latency_s: float
-    stage_s: dict[Stage, float]
-    calls: dict[Stage, int]
-
-
 class BlockRecord(Document):
     """One clip in every entry.
 
     Attributes:
         number: of the pass, from 0.
-        clip_id: which clip.
         timed: by entry.
-        errors: why an entry failed, by entry.
-        peak_rss_bytes: largest resident set so far, by entry.
-        failed: entries of other engines that had failed by then, and are not in it.
-        repeats: how often it was measured again because it was disturbed; the quieter figures are here.
-        cpu_s: CPU time of the block, with what others had of it.
+        errors: by entry, why it failed.
+        peak_rss_bytes: by entry, largest resident set so far.
+        failed: entries of other engines that had failed before, and are not in the block.
+        repeats: times that it was measured again because it was disturbed; only the less disturbed figures are kept.
+        cpu_s: CPU time of the block, including that of other processes and of the host.
     """
 
     number: int
     clip_id: str
-    timed: dict[str, TimedRecord]
+    timed: dict[str, TimedTranscript]
     errors: dict[str, str]
     peak_rss_bytes: dict[str, int]
     failed: tuple[SkippedEngine, ...] = ()
@@ -56,90 +42,72 @@ class BlockRecord(Document):
 
     @property
     def key(self) -> tuple[int, str]:
-        """Pass and clip."""
+        """Number of the pass and id of the clip."""
         return self.number, self.clip_id
 
     @property
     def disturbance(self) -> Disturbance:
-        """What else happened meanwhile."""
+        """The activity of other processes and of the host during the block."""
         return Disturbance(
             cpu_s=self.cpu_s, steal_s=self.steal_s, foreign_s=self.foreign_s, throttled=self.throttled
         )
 
 
-def as_record(timed: Timed) -> TimedRecord:
-    """Make a transcription fit for the disk."""
-    return TimedRecord(
-        text=timed.text,
-        n_tokens=timed.n_tokens,
-        latency_s=timed.latency_s,
-        stage_s=timed.stage_s,
-        calls=timed.calls,
-    )
-
-
-def as_timed(record: TimedRecord) -> Timed:
-    """Read a transcription back."""
-    return Timed(
-        text=record.text,
-        n_tokens=record.n_tokens,
-        latency_s=record.latency_s,
-        stage_s=record.stage_s,
-        calls=record.calls,
-    )
+Blocks = dict[tuple[int, str], BlockRecord]
+"""By pass and clip."""
 
 
 def failed_before(
     blocks: Iterable[BlockRecord], failed: Iterable[SkippedEngine] = ()
 ) -> tuple[SkippedEngine, ...]:
-    """Return the entries of other engines that blocks were measured without, and others that failed, each once."""
+    """Return all failures, those of `failed` and those recorded in blocks, each once."""
     before = (each for record in blocks for each in record.failed)
     return tuple({each.name: each for each in (*failed, *before)}.values())
 
 
 def peer_setting(entry: str) -> str:
-    """Name the setting that tells what an entry of another engine is."""
+    """Name the setting that describes an entry of another engine."""
     return f"peer {entry}"
 
 
 class Journal:
-    """The blocks of a benchmark that is under way, in a folder beside its results."""
+    """The blocks of an unfinished benchmark, in a folder next to its results."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._unfinished = ResumableFolder(folder, "benchmark")
 
     def output_lock(self) -> AbstractContextManager[bool]:
-        """Keep others from the journal meanwhile.
+        """Lock the journal.
 
         Raises:
-            InputError: another benchmark writes to it: two at once would disturb each other's figures.
+            InputError: another benchmark has locked it.
         """
         return output_lock(self.folder, wait=False)
 
-    def begin(self, settings: dict[str, str], *, anew: bool) -> dict[tuple[int, str], BlockRecord]:
-        """Open the journal, and return what an interrupted benchmark of the same settings left.
+    def begin(self, settings: dict[str, str], *, restart: bool) -> Blocks:
+        """Open the journal, and return the blocks of an interrupted benchmark with the same settings.
 
-        What an entry of another engine is need not be the same once it has failed: it is not measured any more.
+        The settings of an entry of another engine that has failed are ignored: it is no longer measured.
 
         Args:
-            settings: what decides on the figures.
-            anew: throw away what is there.
+            settings: everything that affects the figures.
+            restart: discard an existing journal.
 
         Raises:
-            InputError: what is there has other settings, or is damaged, or is not a journal.
+            InputError: the journal has other settings, or is damaged, or the folder is not a journal.
         """
-        if not self._unfinished.begin(settings, anew=anew, ignored=self._waived):
+        if not self._unfinished.begin(settings, restart=restart, ignored=self._failed_settings):
             return {}
         return {record.key: record for record in self._read_blocks()}
 
     def add(self, record: BlockRecord) -> None:
-        """Keep a block; one of the same pass and clip takes the place of an earlier one."""
+        """Append a block; it replaces an earlier one of the same pass and clip."""
         with (self.folder / BLOCKS_NAME).open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
     def is_consumed(self, manifest: Path) -> bool:
-        """Tell whether results stand that were made of this journal: a kill kept it from going away.
+        """Return True if the results of this journal are complete, and only its removal was interrupted.
 
         Args:
             manifest: of the results.
@@ -152,20 +120,17 @@ class Journal:
         return sibling(self.folder, DELETED).exists() or lock_path(self.folder).exists()
 
     def remove(self) -> None:
-        """Throw the journal away: the results stand."""
+        """Delete the journal, after the results are written."""
         self._unfinished.remove()
 
-    def _waived(self) -> set[str]:
+    def _failed_settings(self) -> set[str]:
         return {peer_setting(each.name) for each in failed_before(self._read_blocks())}
 
     def _read_blocks(self) -> list[BlockRecord]:
-        """Read the blocks; a last line that an interruption cut short is cut off."""
+        """Read the blocks; an incomplete last line is removed."""
         path = self.folder / BLOCKS_NAME
         if not path.exists():
             return []
         whole, newline, _ = path.read_bytes().rpartition(b"\n")
         path.write_bytes(whole + newline)
-        try:
-            return [BlockRecord.model_validate_json(line) for line in whole.splitlines()]
-        except ValidationError as cause:
-            raise InputError(f"{path} is damaged; start anew with --restart") from cause
+        return list(read_json_lines(path, BlockRecord, advice="start again with --restart"))

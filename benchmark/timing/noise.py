@@ -1,4 +1,4 @@
-"""What else a machine does while clips are timed: time that the host takes, work of other processes, throttling."""
+"""The noise of a machine while clips are timed: CPU time of the host and of other processes, throttling."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,29 +9,29 @@ from typing import Any
 
 import psutil
 
-from sottovoce.machine.cores import usable_cpus
+from sottovoce.machine.resources import usable_cpus
 
 MAX_STEAL_SHARE = 0.05
 MAX_FOREIGN_SHARE = 0.05
-"""Of the CPU time of a block: beyond, it is measured again. A tenth of a core on two cores."""
+"""Shares of a block's CPU time; a block above is measured again. On two cores, a tenth of a core."""
 
 MIN_BLOCK_S = 1.0
-"""CPU time. The kernel counts in hundredths of a second for each process: shares of shorter blocks are too coarse."""
+"""CPU time. The kernel counts in hundredths of a second per process: shares of shorter blocks are too coarse."""
 
 THROTTLE_COUNTS = "/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count"
-"""Linux, of Intel's and AMD's newer CPUs; see Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel."""
+"""On Linux, for newer Intel and AMD CPUs; see Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Seconds that the CPUs which this process may use have counted so far.
+    """Counters of the CPUs that this process may use, in seconds.
 
     Attributes:
-        total_s: of all of them, idle ones too.
-        steal_s: taken by the host for others; 0 where the system does not tell.
+        total_s: including idle time.
+        steal_s: taken by the host for other guests; 0 if the system does not count it.
         busy_s: used by any process.
         own_s: used by the benchmark's processes.
-        throttled: events so far; None where they are not counted.
+        throttled: events; None if the system does not count them.
     """
 
     total_s: float
@@ -43,13 +43,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
-    """What else happened between two readings.
+    """The noise between two readings.
 
     Attributes:
-        cpu_s: CPU time of all CPUs together.
-        steal_s: of it taken by the host.
-        foreign_s: of it used by other processes.
-        throttled: events of thermal throttling; None where they are not counted.
+        cpu_s: CPU time of all CPUs.
+        steal_s: the part taken by the host.
+        foreign_s: the part used by other processes.
+        throttled: events of thermal throttling; None if the system does not count them.
     """
 
     cpu_s: float
@@ -59,7 +59,7 @@ class Disturbance:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether figures taken meanwhile say more of the machine than of an engine."""
+        """Whether a limit is exceeded, so that times are not reliable."""
         if self.throttled:
             return True
         if self.cpu_s < MIN_BLOCK_S:
@@ -68,20 +68,20 @@ class Disturbance:
 
     @property
     def rank(self) -> tuple[bool, int, float]:
-        """How disturbed it was, to choose the quieter of two."""
+        """Sort key: less disturbed first."""
         return self.is_beyond, self.throttled or 0, self.share
 
     @property
     def share(self) -> float:
-        """The part of the CPU time that others had."""
+        """Share of the CPU time that the host and other processes took."""
         return (self.steal_s + self.foreign_s) / self.cpu_s if self.cpu_s else 0.0
 
 
 def read_cpu(pids: Sequence[int]) -> Reading:
-    """Read the CPU's counts.
+    """Read the CPU counters.
 
     Args:
-        pids: the benchmark's processes beside this one.
+        pids: the benchmark's processes, except this one.
     """
     cpus = usable_cpus()
     times = [each for number, each in enumerate(psutil.cpu_times(percpu=True)) if number in cpus]
@@ -97,7 +97,7 @@ def read_cpu(pids: Sequence[int]) -> Reading:
 
 
 def between(before: Reading, after: Reading) -> Disturbance:
-    """Tell what happened between two readings of the same processes."""
+    """Return the noise between two readings of the same processes."""
     throttled = None
     if before.throttled is not None and after.throttled is not None:
         throttled = after.throttled - before.throttled
@@ -111,7 +111,7 @@ def between(before: Reading, after: Reading) -> Disturbance:
 
 
 def _sum(times: Iterable[Any], *names: str) -> float:
-    """Add up kinds of time, of those that this system counts."""
+    """Add up the named kinds of time; a kind that the system lacks counts as 0."""
     return sum(float(getattr(each, name, 0.0)) for each in times for name in names)
 
 

@@ -1,8 +1,7 @@
-"""What this machine can do at most, and how near a variant comes to it.
+"""The roofline of this machine, and the efficiency of a variant against it.
 
-The rates are measured in OpenVINO itself, with the threads of the run: what its own kernels reach
-in a shape that suits them. Arithmetic bounds the encoder, memory a decode step, which reads every
-weight for one token.
+The rates are measured in OpenVINO, with the threads of the benchmark and shapes that suit its kernels. Arithmetic
+limits the encoder; memory limits a decode step, which reads every weight for one token.
 """
 
 import time
@@ -14,7 +13,8 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import Probe
 from sottovoce.benchmark.engines.probe import INT8
-from sottovoce.benchmark.schema.results import Ceiling, CeilingPart, MachineRates
+from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import InferencePrecision
@@ -25,13 +25,13 @@ INT8_LEVELS = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateSpec:
-    """How large the products are that rates are measured with.
+    """The sizes of the products that measure the rates.
 
     Attributes:
         rows: of the inputs; Whisper's encoder has 1500 positions.
-        size: of the square weights, beyond the caches near a core.
-        depth: products in a row, so that what surrounds them does not count.
-        gemv_size: of the square float32 weights that are read once: 256 MiB, more than a cache holds.
+        size: of the square weights, larger than the caches of a core.
+        depth: products in a chain, so that the overhead of a call is small.
+        gemv_size: of the square float32 weights that are read once: 256 MiB, larger than any cache.
     """
 
     rows: int = WINDOW_POSITIONS
@@ -44,12 +44,7 @@ DEFAULT_RATES = RateSpec()
 
 
 def measure_rates(threads: int, spec: RateSpec = DEFAULT_RATES) -> MachineRates:
-    """Measure the highest rates of matrix products by type, and of reading weights from memory.
-
-    Args:
-        threads: inference threads.
-        spec: how large the products are.
-    """
+    """Measure the highest rates of matrix products by type, and of reading weights from memory."""
     import openvino
 
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -65,30 +60,30 @@ def measure_rates(threads: int, spec: RateSpec = DEFAULT_RATES) -> MachineRates:
 
 
 def best_rates(one: MachineRates, other: MachineRates) -> MachineRates:
-    """Take the higher of rates measured at two times: a busy machine only lowers them."""
+    """Take the higher of two measurements of each rate: noise only lowers them."""
     return MachineRates(
         macs_per_s={kind: max(rate, other.macs_per_s[kind]) for kind, rate in one.macs_per_s.items()},
         bytes_per_s=max(one.bytes_per_s, other.bytes_per_s),
     )
 
 
-def ceilings_of(probe: Probe, rates: MachineRates) -> tuple[Ceiling, ...]:
-    """Compare what was timed with the time that its arithmetic or its memory traffic takes alone.
+def roofline_points(probe: Probe, rates: MachineRates) -> tuple[RooflinePoint, ...]:
+    """Compare encoder and decode step with their lower bounds from arithmetic and memory traffic.
 
     Args:
         probe: times and work of a variant.
-        rates: of this machine; a type that was not measured counts as f32.
+        rates: of this machine; a type without a rate counts as f32.
     """
     return (
-        _ceiling(
-            CeilingPart.ENCODER_WINDOW, _arithmetic_s(probe.encoder_macs, rates.macs_per_s), probe.encoder_s
+        _point(
+            RooflinePart.ENCODER_WINDOW, _arithmetic_s(probe.encoder_macs, rates.macs_per_s), probe.encoder_s
         ),
-        _ceiling(CeilingPart.DECODE_STEP, probe.step_bytes / rates.bytes_per_s, probe.step_s),
+        _point(RooflinePart.DECODE_STEP, probe.step_bytes / rates.bytes_per_s, probe.step_s),
     )
 
 
-def _ceiling(part: CeilingPart, ceiling_s: float, achieved_s: float) -> Ceiling:
-    return Ceiling(part=part, ceiling_s=ceiling_s, achieved_s=achieved_s, share=ceiling_s / achieved_s)
+def _point(part: RooflinePart, bound_s: float, achieved_s: float) -> RooflinePoint:
+    return RooflinePoint(part=part, ceiling_s=bound_s, achieved_s=achieved_s, share=bound_s / achieved_s)
 
 
 def _arithmetic_s(macs: Mapping[str, int], rates: Mapping[str, float]) -> float:
@@ -101,7 +96,7 @@ def _product_rate(spec: RateSpec, compute: ComputeSpec, *, quantized: bool) -> f
 
 
 def _products(spec: RateSpec, *, quantized: bool) -> Any:
-    """Build a chain of matrix products; with INT8 inputs and weights where it is quantized."""
+    """Build a chain of matrix products, with INT8 inputs and weights if it is quantized."""
     import openvino
     from openvino import opset13 as ops
 
@@ -120,7 +115,7 @@ def _products(spec: RateSpec, *, quantized: bool) -> Any:
 
 
 def _read_rate(spec: RateSpec, threads: int) -> float:
-    """Multiply a vector by a large matrix: what a decode step does, at its most regular."""
+    """Measure the product of a vector and a large matrix, the access pattern of a decode step."""
     import openvino
     from openvino import opset13 as ops
 
@@ -132,7 +127,7 @@ def _read_rate(spec: RateSpec, threads: int) -> float:
 
 
 def _best_seconds(model: Any, shape: tuple[int, int], compute: ComputeSpec) -> float:
-    """Return the seconds of the best call: what disturbs a call only makes it slower."""
+    """Return the seconds of the fastest call: noise only makes calls slower."""
     import openvino
 
     request = openvino.Core().compile_model(model, "CPU", compute.properties()).create_infer_request()

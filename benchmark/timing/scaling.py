@@ -1,13 +1,15 @@
-"""How speed grows with batches and with threads: apart from the timed passes, each combination in a process of its own."""
+"""The speed with batches and numbers of threads, after the timed passes; each combination in its own process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import lcm
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.schema.results import FailedIn, SkippedEngine, ThreadPoint, Throughput
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine, SupportsBatches
+from sottovoce.benchmark.engines.registry import find_engine
+from sottovoce.benchmark.schema.failures import FailedIn
+from sottovoce.benchmark.schema.results import ThreadPoint, Throughput
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.worker import ClipError, Worker
@@ -19,16 +21,16 @@ from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import Format
 
 CHUNK = 32
-"""At least so many clips has one way at once before the next has its turn; batches of every size fill them."""
+"""Smallest number of clips before the next batch size has its turn; rounded up to a multiple of every size."""
 
 
 MAX_SWEEP_CLIPS = 30
-"""Each is heard with every number of threads."""
+"""Each is transcribed with every number of threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """An entry with a number of clips decoded together, or of threads."""
+class _Setting:
+    """An entry with one batch size, or one number of threads."""
 
     spec: EngineSpec
     number: int
@@ -40,58 +42,52 @@ class _Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """By name of the entry; what nobody asked for, or an engine cannot do, is not there.
-
-    Attributes:
-        failed: entries of other engines whose batches failed.
-    """
+    """By entry; entries that were not measured are missing."""
 
     throughput: Mapping[str, tuple[Throughput, ...]]
     thread_sweep: Mapping[str, tuple[ThreadPoint, ...]]
-    failed: tuple[SkippedEngine, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScalingSpec:
-    """What is asked.
+def measure_scaling(
+    spec: BenchmarkSpec,
+    entries: Sequence[EngineSpec],
+    clips: Sequence[LoadedClip],
+    *,
+    timed: Sequence[LoadedClip],
+    reporter: Reporter,
+    failed: FailedPeers,
+    make: MakeEngine | None,
+) -> Scaling:
+    """Measure batches and threads; a failure is reported and ends them, since everything before it is still valid.
 
-    Attributes:
-        specs: the entries.
-        clips: up to 30 s each where batches are asked for.
-        timed: those that count for speed.
-        batch_sizes: clips decoded together; empty for none.
-        threads: numbers of threads; empty for none.
+    Args:
+        spec: batch sizes and numbers of threads.
+        entries: in any engine; only those that support it are measured.
+        clips: for batches; up to 30 s each.
+        timed: for threads; those that count for speed.
+        reporter: shows the progress.
+        failed: collects entries of other engines that fail.
+        make: takes the place of the registry's engines.
     """
-
-    specs: tuple[EngineSpec, ...]
-    clips: tuple[LoadedClip, ...]
-    timed: tuple[LoadedClip, ...]
-    batch_sizes: tuple[int, ...]
-    threads: tuple[int, ...]
-
-
-def measure_scaling(asked: ScalingSpec, reporter: Reporter, make: MakeEngine) -> Scaling:
-    """Measure batches and threads; what fails is told and left out: what was measured before is worth more."""
     scaling = Scaling(throughput={}, thread_sweep={})
-    failed = FailedPeers(reporter)
     try:
-        if asked.batch_sizes and asked.clips:
-            able = [spec for spec in asked.specs if _takes_batches(spec)]
-            found = measure_throughput(able, asked.clips, asked.batch_sizes, reporter, make, failed=failed)
+        if spec.batch_sizes and clips:
+            able = [entry for entry in entries if _takes_batches(entry)]
+            found = measure_throughput(able, clips, spec.batch_sizes, reporter, make, failed=failed)
             scaling = replace(scaling, throughput=found)
-        if asked.threads and asked.timed:
-            ours = [spec for spec in asked.specs if spec.engine == DEFAULT_ENGINE]
-            swept = sweep_threads(ours, asked.timed[:MAX_SWEEP_CLIPS], asked.threads, reporter, make)
+        if spec.thread_sweep and timed:
+            ours = [entry for entry in entries if entry.engine == DEFAULT_ENGINE]
+            swept = sweep_threads(ours, timed[:MAX_SWEEP_CLIPS], spec.thread_sweep, reporter, make)
             scaling = replace(scaling, thread_sweep=swept)
     except (ClipError, StageError) as cause:
         reporter.note(f"batches or threads are not measured: {cause}")
-    return replace(scaling, failed=failed.found)
+    return scaling
 
 
 def _takes_batches(spec: EngineSpec) -> bool:
-    """Tell whether an engine decodes clips together: ours cannot where CTranslate2 decodes."""
+    """Return True if an engine decodes clips in batches; ours does not for CTranslate2 variants."""
     is_foreign = spec.engine == DEFAULT_ENGINE and format_of(spec.folder) is Format.CTRANSLATE2
-    return ENGINES[spec.engine].takes_batches and not is_foreign
+    return issubclass(find_engine(spec.engine), SupportsBatches) and not is_foreign
 
 
 def measure_throughput(
@@ -99,22 +95,22 @@ def measure_throughput(
     clips: Sequence[LoadedClip],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
     *,
     failed: FailedPeers,
 ) -> dict[str, tuple[Throughput, ...]]:
-    """Let engines that decode clips in batches transcribe all of them, by language, the longest first.
+    """Transcribe all clips in batches, by language, longest first.
 
     Args:
-        specs: entries of such engines.
+        specs: entries of engines that decode in batches.
         clips: up to 30 s each.
-        batch_sizes: clips decoded together.
-        reporter: follows the work.
-        make: makes the engines, in their processes.
-        failed: is told of entries of other engines that fail.
+        batch_sizes: clips per batch.
+        reporter: shows the progress.
+        make: takes the place of the registry's engines.
+        failed: collects entries of other engines that fail.
 
     Raises:
-        StageError: a process of our own engine died, or the engine failed.
+        StageError: our own engine failed, or its process died.
     """
     by_language = sorted(clips, key=lambda clip: (clip.clip.language or "", -len(clip.wave)))
     chunk = lcm(*batch_sizes) * -(-CHUNK // lcm(*batch_sizes))
@@ -131,28 +127,28 @@ def _measure_batches(
     chunks: Sequence[Sequence[LoadedClip]],
     batch_sizes: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> tuple[Throughput, ...]:
-    """Measure the sizes of one entry in turns: no more models are in memory than it has sizes."""
-    ways = [_Way(spec=spec, number=size) for size in batch_sizes]
+    """Measure the batch sizes of one entry in turns, with one process for each size."""
+    settings = [_Setting(spec=spec, number=size) for size in batch_sizes]
     audio_s = sum(map(_length_s, chunks))
-    with _workers(ways, make) as workers:
-        for way, worker in workers.items():
-            worker.transcribe_batch(chunks[0][: way.number], way.number)
+    with _workers(settings, make) as workers:
+        for setting, worker in workers.items():
+            worker.transcribe_batch(chunks[0][: setting.number], setting.number)
         seconds = _in_turns(
             workers,
             len(chunks),
-            lambda way, worker, place: worker.transcribe_batch(chunks[place], way.number),
+            lambda setting, worker, index: worker.transcribe_batch(chunks[index], setting.number),
             reporter,
             f"throughput of {spec.name}",
         )
         return tuple(
             Throughput(
-                batch_size=way.number,
-                rtfx=audio_s / seconds[way],
+                batch_size=setting.number,
+                rtfx=audio_s / seconds[setting],
                 peak_rss_bytes=worker.peak_rss_bytes(),
             )
-            for way, worker in workers.items()
+            for setting, worker in workers.items()
         )
 
 
@@ -161,72 +157,65 @@ def sweep_threads(
     clips: Sequence[LoadedClip],
     threads: Sequence[int],
     reporter: Reporter,
-    make: MakeEngine,
+    make: MakeEngine | None,
 ) -> dict[str, tuple[ThreadPoint, ...]]:
     """Transcribe clips one at a time with several numbers of threads.
 
-    Args:
-        specs: the entries.
-        clips: what each transcribes.
-        threads: of inference.
-        reporter: follows the work.
-        make: makes the engines, in their processes.
-
     Raises:
-        StageError: a process died, or an engine failed.
+        StageError: an engine failed, or its process died.
         ClipError: an engine failed on a clip.
     """
-    ways = [
-        _Way(spec=replace(spec, compute=replace(spec.compute, threads=number)), number=number)
+    settings = [
+        _Setting(spec=replace(spec, compute=replace(spec.compute, threads=number)), number=number)
         for spec in specs
         for number in threads
     ]
-    with _workers(ways, make) as workers:
+    with _workers(settings, make) as workers:
         for worker in workers.values():
             worker.transcribe(clips[0].wave, clips[0].clip.language)
         seconds = _in_turns(
             workers,
             len(clips),
-            lambda _, worker, place: (
-                worker.transcribe(clips[place].wave, clips[place].clip.language).latency_s
+            lambda _, worker, index: (
+                worker.transcribe(clips[index].wave, clips[index].clip.language).latency_s
             ),
             reporter,
             "threads",
         )
     return {
         spec.name: tuple(
-            ThreadPoint(threads=way.number, rtfx=_length_s(clips) / seconds[way], n_clips=len(clips))
-            for way in ways
-            if way.spec.name == spec.name
+            ThreadPoint(threads=setting.number, rtfx=_length_s(clips) / seconds[setting], n_clips=len(clips))
+            for setting in settings
+            if setting.spec.name == spec.name
         )
         for spec in specs
     }
 
 
 @contextmanager
-def _workers(ways: Sequence[_Way], make: MakeEngine) -> Iterator[dict[_Way, Worker]]:
+def _workers(settings: Sequence[_Setting], make: MakeEngine | None) -> Iterator[dict[_Setting, Worker]]:
     with ExitStack() as stack:
-        workers = {way: stack.enter_context(Worker(way.spec, make)) for way in ways}
+        workers = {setting: stack.enter_context(Worker(setting.spec, make)) for setting in settings}
         for worker in workers.values():
             worker.wait_until_loaded()
         yield workers
 
 
 def _in_turns(
-    workers: Mapping[_Way, Worker],
+    workers: Mapping[_Setting, Worker],
     n_parts: int,
-    work: Callable[[_Way, Worker, int], float],
+    work: Callable[[_Setting, Worker, int], float],
     reporter: Reporter,
     what: str,
-) -> dict[_Way, float]:
-    """Let every way do every part, in turns, and add up the seconds."""
-    by_name = {way.name: way for way in workers}
+) -> dict[_Setting, float]:
+    """Do all parts in every setting, in turns, and add up the seconds."""
+    by_name = {setting.name: setting for setting in workers}
     seconds = dict.fromkeys(workers, 0.0)
     with reporter.progress(what, n_parts * len(workers)) as advance:
         for block in plan_blocks(tuple(by_name), n_parts, passes=1):
             for name in block.order:
-                way = by_name[name]
-                seconds[way] += work(way, workers[way], block.clip)
+                setting = by_name[name]
+                seconds[setting] += work(setting, workers[setting], block.clip)
                 advance()
     return seconds
 

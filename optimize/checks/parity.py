@@ -1,7 +1,6 @@
-"""The check that an exported variant computes what its checkpoint computes in PyTorch."""
+"""Check that an exported variant computes what its checkpoint computes in PyTorch."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,18 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import ParityError
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread, quiet_libraries
+from sottovoce.runs import Parity
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.runtime.decoding.attempt import Attempt, prefill
+from sottovoce.runtime.decoding.logit_filters import LogitFilters
+from sottovoce.runtime.decoding.strategies import Greedy
+from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
+from sottovoce.runtime.model.base import Decoder, Encoded, States
 from sottovoce.runtime.model.compute import ComputeSpec
-
-logger = logging.getLogger(__name__)
+from sottovoce.runtime.model.load import load_decoder, load_encoder_graph
+from sottovoce.runtime.transcript import Task
 
 MAX_ENCODER_DIFFERENCE = 1e-3
 """Largest tolerated difference between encoder outputs, relative to the largest output.
@@ -40,7 +44,7 @@ class ParityClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What PyTorch makes of a clip, in float32.
+    """What PyTorch computes for a clip, in float32.
 
     Attributes:
         features: float32, shape (1, n_mels, 3000).
@@ -52,15 +56,6 @@ class Reference:
     features: Features
     encoder_states: NDArray[np.float32]
     tokens: Tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parity:
-    """How far an exported variant is from PyTorch."""
-
-    n_clips: int
-    encoder_max_difference: float
-    identical_tokens: bool
 
 
 def compute_references(model: Any, processor: Any, clips: Sequence[ParityClip]) -> tuple[Reference, ...]:
@@ -78,12 +73,11 @@ def _reference(model: Any, processor: Any, clip: ParityClip) -> Reference:
     import torch
 
     extracted = processor.feature_extractor(clip.wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
-    asked = (
-        {"language": clip.language, "task": "transcribe"} if model.generation_config.is_multilingual else {}
-    )
+    is_multilingual = model.generation_config.is_multilingual
+    options = {"language": clip.language, "task": "transcribe"} if is_multilingual else {}
     with torch.no_grad(), quiet_libraries():
         states = model.model.encoder(extracted.input_features).last_hidden_state
-        output = model.generate(extracted.input_features, num_beams=1, do_sample=False, **asked)
+        output = model.generate(extracted.input_features, num_beams=1, do_sample=False, **options)
     end = model.generation_config.eos_token_id
     return Reference(
         clip=clip,
@@ -94,7 +88,7 @@ def _reference(model: Any, processor: Any, clip: ParityClip) -> Reference:
 
 
 def check_parity(folder: Path, references: Sequence[Reference], compute: ComputeSpec) -> Parity:
-    """Compare an exported variant with PyTorch on real features.
+    """Compare an OpenVINO variant with PyTorch on real features, through optimum's pipeline.
 
     Raises:
         ParityError: the encoder differs by more than rounding, or a greedy token differs.
@@ -103,29 +97,66 @@ def check_parity(folder: Path, references: Sequence[Reference], compute: Compute
     worst = 0.0
     with one_torch_thread():
         for reference in references:
-            worst = max(worst, _check_clip(folder.name, variant, reference))
+            difference = _check_states(folder.name, variant.encode(reference.features), reference)
+            worst = max(worst, difference)
+            tokens = variant.generate(variant.features(reference.clip.wave), reference.clip.language)
+            _check_tokens(folder.name, tokens, reference, reference.tokens, variant.text)
     return Parity(n_clips=len(references), encoder_max_difference=worst, identical_tokens=True)
 
 
-def _check_clip(name: str, variant: OptimumPipeline, reference: Reference) -> float:
-    states = variant.encode(reference.features)
+def check_onnx_parity(folder: Path, references: Sequence[Reference], compute: ComputeSpec) -> Parity:
+    """Compare an ONNX variant with PyTorch on real features, through the runtime's own decoding.
+
+    The runtime stops a repetition early; such a reference is compared up to there.
+
+    Raises:
+        ParityError: the encoder differs by more than rounding, or a greedy token differs.
+    """
+    encoder, decoder = load_encoder_graph(folder, compute), load_decoder(folder, compute)
+    tokenizer = WhisperTokenizer.load(folder)
+    worst = 0.0
+    for reference in references:
+        states = encoder.run(reference.features)
+        worst = max(worst, _check_states(folder.name, states, reference))
+        attempt = _decode(decoder, states, tokenizer, reference)
+        expected = reference.tokens[: len(attempt.tokens)] if attempt.has_looped else reference.tokens
+        _check_tokens(folder.name, attempt.tokens, reference, expected, tokenizer.text)
+    return Parity(n_clips=len(references), encoder_max_difference=worst, identical_tokens=True)
+
+
+def _decode(decoder: Decoder, states: States, tokenizer: WhisperTokenizer, reference: Reference) -> Attempt:
+    special = tokenizer.special
+    prompt = tokenizer.prompt(
+        language=reference.clip.language or "en", task=Task.TRANSCRIBE, with_timestamps=False
+    )
+    decoder.start(Encoded(states))
+    prefilled = prefill(decoder, prompt, special)
+    filters = LogitFilters(special, with_timestamps=False)
+    (attempt,) = Greedy().decode(decoder, prefilled, filters, [max(1, len(reference.tokens))])
+    return attempt
+
+
+def _check_states(name: str, states: NDArray[np.float32], reference: Reference) -> float:
     difference = relative_difference(states, reference.encoder_states)
     if not difference <= MAX_ENCODER_DIFFERENCE:  # nan fails too
         raise ParityError(
             f"{name}: the encoder differs from PyTorch by {difference:.1e} of its largest output on "
             f"{reference.clip.clip_id}, want at most {MAX_ENCODER_DIFFERENCE:.0e}; the export is wrong"
         )
-    tokens = variant.generate(variant.features(reference.clip.wave), reference.clip.language)
-    if tokens != reference.tokens:
-        place = next(
-            (i for i, (a, b) in enumerate(zip(tokens, reference.tokens, strict=False)) if a != b),
-            min(len(tokens), len(reference.tokens)),
-        )
-        raise ParityError(
-            f"{name}: greedy token {place} of {reference.clip.clip_id} differs from PyTorch "
-            f"({variant.text(tokens)!r} against {variant.text(reference.tokens)!r}); the export is wrong"
-        )
     return difference
+
+
+def _check_tokens(
+    name: str, found: Tokens, reference: Reference, expected: Tokens, text: Callable[[Tokens], str]
+) -> None:
+    if found == expected:
+        return
+    pairs = enumerate(zip(found, expected, strict=False))
+    index = next((i for i, (a, b) in pairs if a != b), min(len(found), len(expected)))
+    raise ParityError(
+        f"{name}: greedy token {index} of {reference.clip.clip_id} differs from PyTorch "
+        f"({text(found)!r} against {text(expected)!r}); the export is wrong"
+    )
 
 
 def relative_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

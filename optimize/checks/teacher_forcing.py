@@ -1,20 +1,20 @@
-"""Judge a variant token by token: teacher forcing on what the baseline said.
+"""Compare a variant with the baseline token by token, by teacher forcing.
 
-Two variants that transcribe freely part at the first token on which they differ, and what follows is
-compared with nothing. So the baseline speaks first, and the variant is fed the baseline's tokens: at every
-position both give probabilities of the next one. A clip gives some thirty comparisons that do not depend
-on each other, where its word errors give one or two.
+Two variants that decode freely part at the first token on which they differ, and no later token can be compared. So
+the baseline generates tokens first, and the variant is fed those: at each position both give probabilities of the next
+token. A clip gives some thirty comparisons that do not depend on each other, where its word errors give one or two.
 
-The divergence is that of Kullback and Leibler (1951), of the baseline's distribution from the variant's.
+The divergence is that of the variant's distribution from the baseline's (Kullback and Leibler 1951).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
@@ -30,19 +30,17 @@ from sottovoce.runtime.transcript import Task
 from sottovoce.speech.loading import LoadedClip
 
 N_LIKELIEST = 64
-"""Tokens of a position that are compared one by one; all others count as one. Keeping 52,000 would take 6 MB a clip."""
+"""Tokens of a position that are compared one by one; all others count as one. All 52,000 would take 6 MB for each clip."""
 
 LogProbabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Spoken:
-    """What the baseline said of a clip.
+class TeacherSequence:
+    """The baseline's tokens for a clip, and how likely each was.
 
     Attributes:
-        clip_id: of the clip.
         wave: float32, shape (n_samples,), 16 kHz, at most 30 s.
-        prompt: what decoding started with.
         tokens: after the prompt, with the end token.
         likeliest: int64, shape (n_tokens, 64); the likeliest tokens of each position, likeliest first.
         log_probabilities: float32, same shape; natural logarithms.
@@ -57,27 +55,25 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJudgement:
+class ClipComparison:
     """How a variant agrees with the baseline on one clip.
 
     Attributes:
-        clip_id: of the clip.
-        n_tokens: positions compared.
-        n_flips: positions where the variant prefers another token.
-        divergence: sum over the positions, in nats.
+        n_disagreements: positions where the variant's likeliest token is another.
+        kl_divergence: sum over the positions, in nats.
     """
 
     clip_id: str
     n_tokens: int
-    n_flips: int
-    divergence: float
+    n_disagreements: int
+    kl_divergence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class Comparison:
     """How a variant agrees with the baseline."""
 
-    clips: tuple[ClipJudgement, ...]
+    clips: tuple[ClipComparison, ...]
 
     @property
     def n_tokens(self) -> int:
@@ -85,23 +81,24 @@ class Judgement:
         return sum(clip.n_tokens for clip in self.clips)
 
     @property
-    def flips(self) -> float:
-        """Share of the positions where the variant prefers another token."""
-        return sum(clip.n_flips for clip in self.clips) / max(1, self.n_tokens)
+    def top1_disagreement(self) -> float:
+        """Share of the positions where the variant's likeliest token is another."""
+        return sum(clip.n_disagreements for clip in self.clips) / max(1, self.n_tokens)
 
     @property
-    def divergence(self) -> float:
+    def kl_divergence(self) -> float:
         """Mean over the positions, in nats."""
-        return sum(clip.divergence for clip in self.clips) / max(1, self.n_tokens)
+        return sum(clip.kl_divergence for clip in self.clips) / max(1, self.n_tokens)
 
 
 class Candidate:
-    """A variant whose probabilities are asked for."""
+    """A variant that generates tokens, or is scored on those of another."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder, tokenizer: WhisperTokenizer) -> None:
         self._encoder = encoder
         self._decoder = decoder
         self._tokenizer = tokenizer
+        self._filters = LogitFilters(tokenizer.special, with_timestamps=False)
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec) -> "Candidate":
@@ -114,19 +111,19 @@ class Candidate:
             Encoder.load(folder, compute), load_decoder(folder, compute), WhisperTokenizer.load(folder)
         )
 
-    def speak(self, clip: LoadedClip) -> Spoken:
-        """Transcribe a clip greedily without timestamps, and keep how sure each token was."""
+    def generate(self, clip: LoadedClip) -> TeacherSequence:
+        """Transcribe a clip greedily, without timestamps."""
         prompt = self._prompt(clip.clip.language)
         special = self._tokenizer.special
         encoded = self._encode(clip.wave)
         self._decoder.start(encoded)
         prefilled = prefill(self._decoder, prompt, special)
         limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
-        (attempt,) = Greedy().decode(self._decoder, prefilled, self._rules(), [limit])
+        (attempt,) = Greedy().decode(self._decoder, prefilled, self._filters, [limit])
         tokens = (*attempt.tokens, special.end)
         rows = self._rows(encoded, prompt, tokens)
         likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)
-        return Spoken(
+        return TeacherSequence(
             clip_id=clip.clip.clip_id,
             wave=clip.wave,
             prompt=prompt,
@@ -135,43 +132,42 @@ class Candidate:
             log_probabilities=np.stack(logs),
         )
 
-    def compare(self, spoken: Spoken) -> ClipJudgement:
-        """Feed what the baseline said of a clip, and compare at each position."""
-        encoded = self._encode(spoken.wave)
-        n_flips, divergence = 0, 0.0
-        for place, row in enumerate(self._rows(encoded, spoken.prompt, spoken.tokens)):
-            n_flips += int(row.argmax()) != int(spoken.likeliest[place, 0])
-            divergence += divergence_of(row, spoken.likeliest[place], spoken.log_probabilities[place])
-        return ClipJudgement(
-            clip_id=spoken.clip_id, n_tokens=len(spoken.tokens), n_flips=n_flips, divergence=divergence
+    def score(self, teacher: TeacherSequence) -> ClipComparison:
+        """Feed the baseline's tokens, and compare the probabilities at each position."""
+        encoded = self._encode(teacher.wave)
+        n_disagreements, divergence = 0, 0.0
+        for i, row in enumerate(self._rows(encoded, teacher.prompt, teacher.tokens)):
+            n_disagreements += int(row.argmax()) != int(teacher.likeliest[i, 0])
+            divergence += kl_divergence(row, teacher.likeliest[i], teacher.log_probabilities[i])
+        return ClipComparison(
+            clip_id=teacher.clip_id,
+            n_tokens=len(teacher.tokens),
+            n_disagreements=n_disagreements,
+            kl_divergence=divergence,
         )
 
     def _prompt(self, language: str | None) -> Tokens:
         known = language if language in self._tokenizer.special.languages else "en"
         return self._tokenizer.prompt(language=known, task=Task.TRANSCRIBE, with_timestamps=False)
 
-    def _rules(self) -> LogitFilters:
-        return LogitFilters(self._tokenizer.special, with_timestamps=False)
-
     def _encode(self, wave: Wave) -> Encoded:
         plan = self._encoder.plan(len(wave))
         return self._encoder.encode(log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames), plan)
 
     def _rows(self, encoded: Encoded, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
-        """Yield logits that each of the tokens is chosen by, after the rules; valid until the next one."""
-        rules = self._rules()
+        """Yield the filtered logits of each token; a row is valid until the next one."""
         self._decoder.start(encoded)
-        for place, row in enumerate(self._logits(prompt, tokens[:-1])):
-            rules.apply(row, tokens[:place])
+        for i, row in enumerate(self._logits(prompt, tokens[:-1])):
+            self._filters.apply(row, tokens[:i])
             yield row
 
-    def _logits(self, prompt: Tokens, said: Tokens) -> Iterator[Row]:
-        """Yield the logits behind the prompt and behind each token, fed at once where the decoder takes several."""
+    def _logits(self, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
+        """Yield the logits after the prompt and after each token, in one pass where the decoder takes several."""
         if self._decoder.can_continue:
-            yield from self._decoder.run(np.array([prompt + said], dtype=np.int64))[0, len(prompt) - 1 :]
+            yield from self._decoder.run(np.array([prompt + tokens], dtype=np.int64))[0, len(prompt) - 1 :]
             return
         yield self._decoder.run(np.array([prompt], dtype=np.int64))[0, -1]
-        for token in said:
+        for token in tokens:
             yield self._decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
 
 
@@ -181,8 +177,8 @@ def _likeliest(row: Row) -> tuple[NDArray[np.int64], LogProbabilities]:
     return top.astype(np.int64), (row[top] - log_sum_exp(row)).astype(np.float32)
 
 
-def divergence_of(row: Row, likeliest: NDArray[np.int64], log_probabilities: LogProbabilities) -> float:
-    """Return the divergence of a baseline's distribution from a variant's at one position.
+def kl_divergence(row: Row, likeliest: NDArray[np.int64], log_probabilities: LogProbabilities) -> float:
+    """Return the divergence of a variant's distribution from the baseline's at one position.
 
     Args:
         row: the variant's logits, shape (n_vocabulary,).
@@ -190,8 +186,8 @@ def divergence_of(row: Row, likeliest: NDArray[np.int64], log_probabilities: Log
         log_probabilities: the baseline's, of those tokens, shape (n,).
 
     Returns:
-        Nats, over those tokens and the rest taken together: never below 0 but for rounding, and never above
-        the divergence over the whole vocabulary.
+        Nats, over those tokens and all others as one: not below 0 except by rounding, and not above the divergence
+        over the whole vocabulary.
     """
     is_possible = np.isfinite(log_probabilities)
     logs = log_probabilities[is_possible].astype(np.float64)
@@ -205,26 +201,21 @@ def divergence_of(row: Row, likeliest: NDArray[np.int64], log_probabilities: Log
 
 
 SMALLEST_REST = 1e-7
-"""Less than that is rounding of the sum of the others."""
+"""Less than this is rounding of the sum of the others."""
 
 
-def score(
-    baseline: Candidate, clips: Sequence[LoadedClip], advance: Callable[[], None]
-) -> tuple[Spoken, ...]:
-    """Let the baseline speak.
-
-    Args:
-        baseline: the float32 variant.
-        clips: what it is to transcribe.
-        advance: called after each clip.
-    """
-    spoken = []
-    for clip in clips:
-        spoken.append(baseline.speak(clip))
-        advance()
-    return tuple(spoken)
+def generate_teachers(
+    baseline: Candidate, clips: Sequence[LoadedClip], reporter: Reporter
+) -> tuple[TeacherSequence, ...]:
+    """Let the baseline transcribe the clips."""
+    teachers = []
+    with reporter.progress("transcribe with the baseline", len(clips)) as advance:
+        for clip in clips:
+            teachers.append(baseline.generate(clip))
+            advance()
+    return tuple(teachers)
 
 
-def judge(subject: Candidate, spoken: Iterable[Spoken]) -> Judgement:
-    """Compare a variant with what the baseline said."""
-    return Judgement(clips=tuple(subject.compare(each) for each in spoken))
+def compare(candidate: Candidate, teachers: Iterable[TeacherSequence]) -> Comparison:
+    """Score a variant on the baseline's tokens."""
+    return Comparison(clips=tuple(candidate.score(teacher) for teacher in teachers))

@@ -1,7 +1,4 @@
-"""Write a checkpoint in CTranslate2's format, in any of its types, and tell what is in it.
-
-CTranslate2's own converter does the work. What runs the result is faster-whisper.
-"""
+"""Convert a checkpoint to CTranslate2's format with its own converter, and count what is INT8; faster-whisper runs it."""
 
 import contextlib
 import io
@@ -17,10 +14,11 @@ from sottovoce.calibrate.store import CalibrationStore, Call
 from sottovoce.errors import InputError, MissingExtraError, ParityError
 from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, list_variables
 from sottovoce.optimize.checkpoint.identity import Identity
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import check_fidelity, compare_outputs
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.ctranslate2 import errors_only
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
@@ -37,19 +35,19 @@ BYTES_PER_WEIGHT: Mapping[Ctranslate2Type, float] = {
     Ctranslate2Type.BFLOAT16: 2.0,
     Ctranslate2Type.FLOAT32: 4.0,
 }
-"""On disk; scales, biases and tables of positions left aside."""
+"""On disk, without scales, biases and tables of positions."""
 
 INT8_TYPE_ID = 1
-"""Of `ctranslate2::DataType`."""
+"""INT8 in `ctranslate2::DataType`."""
 
 MATRIX_RANK = 2
 
 
 def require_converter() -> None:
-    """Check that CTranslate2 and faster-whisper are there, without importing them.
+    """Check that CTranslate2 and faster-whisper are installed, without importing them.
 
     Raises:
-        MissingExtraError: they are not.
+        MissingExtraError: one of them is not.
     """
     missing = next((name for name in ("ctranslate2", "faster_whisper") if find_spec(name) is None), None)
     if missing is not None:
@@ -57,12 +55,7 @@ def require_converter() -> None:
 
 
 def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> None:
-    """Convert a Hugging Face checkpoint, its tokenizer and feature extractor beside it.
-
-    Args:
-        checkpoint: folder with safetensors.
-        into: is made where it is not there.
-        kind: what the weights are to be on disk.
+    """Convert a Hugging Face checkpoint, with tokenizer and feature extractor.
 
     Raises:
         InputError: CTranslate2 cannot convert it.
@@ -84,19 +77,16 @@ def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> N
 def check_ctranslate2(
     folder: Path, store: CalibrationStore, baseline: Path, identity: Identity
 ) -> Mapping[Component, Fidelity]:
-    """Check that a CTranslate2 variant has the checkpoint's settings, and that its encoder computes what it should.
+    """Check the settings of a CTranslate2 variant, and its encoder against the baseline's.
 
-    The decoder is not compared: CTranslate2 shows no logits that no rule of decoding has touched.
+    The decoder is not compared, since CTranslate2 returns logits only after its logit filters.
 
     Args:
-        folder: of the variant.
-        store: the calibration record.
         baseline: folder of the OpenVINO variant that was recorded.
-        identity: of the checkpoint.
 
     Raises:
         ParityError: a setting differs; the message names it.
-        StageError: the encoder does not compute what the baseline's does.
+        StageError: the output of the encoder differs too much from the baseline's.
     """
     import ctranslate2
 
@@ -106,21 +96,21 @@ def check_ctranslate2(
         model = ctranslate2.models.Whisper(str(folder), device="cpu", intra_threads=compute.threads)
     _check_settings(folder, identity, is_multilingual=model.is_multilingual)
 
-    def expect(call: Call) -> NDArray[np.float32]:
+    def run_float(call: Call) -> NDArray[np.float32]:
         return graph.run(call["input_features"]).copy()
 
-    def find(call: Call) -> NDArray[np.float32]:
+    def run_quantized(call: Call) -> NDArray[np.float32]:
         features = np.ascontiguousarray(call["input_features"])
         return np.array(model.encode(ctranslate2.StorageView.from_array(features)))
 
-    fidelity = compare_outputs(expect, find, store.calls(Component.ENCODER, baseline))
+    fidelity = compare_outputs(run_float, run_quantized, store.calls(Component.ENCODER, baseline))
     check_fidelity(Component.ENCODER, fidelity, ComponentQuantization(smooth_quant_alpha=None))
     return {Component.ENCODER: fidelity}
 
 
 def _check_settings(folder: Path, expected: Identity, *, is_multilingual: bool) -> None:
-    """Check the settings that the format can hold; languages it tells by the size of the vocabulary alone."""
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    """Check the settings that the format can store; whether it is multilingual follows from the vocabulary's size."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     wanted: dict[str, object] = {
         "suppress_ids": list(expected.suppress_tokens),
         "suppress_ids_begin": list(expected.begin_suppress_tokens),
@@ -129,7 +119,7 @@ def _check_settings(folder: Path, expected: Identity, *, is_multilingual: bool) 
         wanted["lang_ids"] = sorted(token for _, token in expected.languages)
     if expected.alignment_heads:
         wanted["alignment_heads"] = [list(pair) for pair in expected.alignment_heads]
-    wrong = next((key for key, value in wanted.items() if (told.get(key) or []) != value), None)
+    wrong = next((key for key, value in wanted.items() if (config.get(key) or []) != value), None)
     if wrong is not None:
         raise ParityError(
             f"{folder.name}: {wrong} in config.json is not what the checkpoint has; CTranslate2's converter changed it, "
@@ -138,18 +128,18 @@ def _check_settings(folder: Path, expected: Identity, *, is_multilingual: bool) 
     if is_multilingual != expected.is_multilingual:
         raise ParityError(
             f"{folder.name}: CTranslate2 takes the model for {'multilingual' if is_multilingual else 'English-only'}, "
-            f"which it is not: it goes by the size of the vocabulary, here {expected.vocab_size}. Use another format"
+            f"which it is not: CTranslate2 decides by the size of the vocabulary, here {expected.vocab_size}. Use another format"
         )
 
 
 def scheme_of(kind: Ctranslate2Type) -> Scheme:
-    """Tell which of our schemes a type is nearest to: INT8 weights, or none."""
+    """Return the scheme that a type corresponds to: INT8 weights, or float."""
     is_int8 = kind in (Ctranslate2Type.INT8, Ctranslate2Type.INT8_FLOAT32)
     return Scheme.W8 if is_int8 else Scheme.FLOAT
 
 
 def component_bytes(folder: Path) -> Mapping[Component, int]:
-    """Share the bytes of a CTranslate2 variant's one file among its components; they add up to it."""
+    """Divide the size of a CTranslate2 variant's only file between its components."""
     path = folder / CTRANSLATE2_FILE
     encoder = sum(
         len(variable.raw) for variable in list_variables(path) if _is_of(variable, Component.ENCODER)
@@ -160,8 +150,8 @@ def component_bytes(folder: Path) -> Mapping[Component, int]:
 def count_ctranslate2(folder: Path, component: Component) -> Int8Count:
     """Count the stored matrices of a component, and those that are INT8.
 
-    Query, key and value of self-attention are one matrix, so are key and value of cross-attention, and so
-    are token embedding and output layer. CTranslate2 quantizes the activation before an INT8 one on the fly.
+    Query, key and value of self-attention are one matrix, as are key and value of cross-attention, and token embedding
+    and output layer. CTranslate2 quantizes the activation before an INT8 matrix on the fly.
     """
     matrices = [
         variable

@@ -1,8 +1,8 @@
 """Export a checkpoint to ONNX, under the file and tensor names of optimum and transformers.js.
 
-Each component is a thin module around the checkpoint's own layers. The encoder takes any number of
-frames: its position embedding is cut to the length, so that the same graph serves a whole window and
-an elastic encoder. The decoder with past takes one token.
+Each component is a thin module around the checkpoint's own layers. The encoder takes any number of frames: its
+position embedding is cut to their number, so that the same graph encodes whole windows and works as an elastic
+encoder. The decoder with past takes one token.
 
 Source of the names: `ORTModelForSpeechSeq2Seq` of optimum-onnx.
 """
@@ -27,7 +27,7 @@ from sottovoce.terms import Component, Weights
 logger = logging.getLogger(__name__)
 
 OPSET = 20
-"""The first in which GELU is one operation, so that onnxruntime runs it as one."""
+"""The first opset with a GELU operation, which onnxruntime runs as one kernel."""
 
 KINDS = ("key", "value")
 
@@ -38,15 +38,15 @@ BATCH, FRAMES, POSITIONS, TOKENS, PAST = (
     "decoder_sequence_length",
     "past_decoder_sequence_length",
 )
-"""What optimum calls the axes that may have any length."""
+"""Optimum's names of the dynamic axes."""
 
 SAMPLE_BATCH, SAMPLE_FRAMES, SAMPLE_TOKENS, SAMPLE_PAST = 2, 600, 4, 5
-"""Lengths to trace with: none is 1, which an exporter takes for fixed."""
+"""Lengths to trace with; none is 1, which the exporter takes as fixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """A component to export: the module, what it is traced with, and how its values are called."""
+class _TracedModule:
+    """A component to export: the module, its example inputs, and the names of inputs and outputs."""
 
     module: Any
     arguments: tuple[Any, ...]
@@ -66,11 +66,7 @@ def export_onnx(
     """Write a variant in ONNX: three graphs, the settings and the tokenizer.
 
     Args:
-        whisper: the checkpoint.
-        folder: is made where it is not there.
-        reporter: follows the work.
-        weights: type of the constants on disk.
-        merged: write both decoders as one graph as well, which transformers.js wants.
+        merged: also write both decoders as one graph, which transformers.js needs.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -92,7 +88,7 @@ def export_onnx(
 
 
 def save_settings(whisper: TorchWhisper, folder: Path) -> None:
-    """Write what a variant needs beside its graphs: settings, tokenizer, feature extractor."""
+    """Write settings, tokenizer and feature extractor."""
     with quiet_libraries(), quiet_output():
         whisper.config.save_pretrained(folder)
         whisper.model.generation_config.save_pretrained(folder)
@@ -104,12 +100,11 @@ def export_component(model: Any, component: Component) -> Graph:
     """Export one component in float32.
 
     Args:
-        model: `WhisperForConditionalGeneration` in float32; its attention is set back afterwards.
-        component: which.
+        model: `WhisperForConditionalGeneration` in float32; its attention is restored afterwards.
 
     Returns:
-        `onnx.ModelProto`. Weights that the checkpoint ties are one constant; nodes are named after the
-        module that they come from, such as `encoder.layers.0.fc1/MatMul`.
+        `onnx.ModelProto`. Tied weights are one constant; nodes are named after their modules:
+        `encoder.layers.0.fc1/MatMul`.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -118,15 +113,15 @@ def export_component(model: Any, component: Component) -> Graph:
 
     _need_onnx()
     with plain_attention(model), torch.no_grad(), quiet_libraries(), quiet_output():
-        part = _part(model, component)
+        traced = _traced(model, component)
         program = torch.onnx.export(
-            part.module,
-            part.arguments,
-            input_names=part.inputs,
-            output_names=part.outputs,
+            traced.module,
+            traced.arguments,
+            input_names=traced.inputs,
+            output_names=traced.outputs,
             opset_version=OPSET,
             dynamo=True,
-            dynamic_shapes=part.dynamic_shapes,
+            dynamic_shapes=traced.dynamic_shapes,
             verbose=False,
         )
         graph = program.model_proto
@@ -145,7 +140,7 @@ def _need_onnx() -> None:
 
 @contextmanager
 def plain_attention(model: Any) -> Iterator[None]:
-    """Write attention out as products and a softmax, which every runtime and quantizer knows."""
+    """Express attention as products and a softmax, which every runtime and quantizer supports."""
     before = model.config._attn_implementation  # noqa: SLF001 - transformers has no public name for it
     model.set_attn_implementation("eager")
     try:
@@ -154,24 +149,24 @@ def plain_attention(model: Any) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def _part(model: Any, component: Component) -> _Part:
+def _traced(model: Any, component: Component) -> _TracedModule:
     match component:
         case Component.ENCODER:
-            return _encoder_part(model)
+            return _traced_encoder(model)
         case Component.DECODER:
-            return _decoder_part(model)
+            return _traced_decoder(model)
         case Component.DECODER_WITH_PAST:
-            return _step_part(model)
+            return _traced_step(model)
 
 
-def _encoder_part(model: Any) -> _Part:
+def _traced_encoder(model: Any) -> _TracedModule:
     import torch
 
     dims = torch.export.Dim
     features = torch.zeros(SAMPLE_BATCH, model.config.num_mel_bins, SAMPLE_FRAMES)
     # The second convolution halves the frames.
     frames = 2 * dims("positions", max=model.config.max_source_positions)
-    return _Part(
+    return _TracedModule(
         module=_encoder_module(model),
         arguments=(features,),
         dynamic_shapes=({0: dims(BATCH), 2: frames},),
@@ -180,14 +175,14 @@ def _encoder_part(model: Any) -> _Part:
     )
 
 
-def _decoder_part(model: Any) -> _Part:
+def _traced_decoder(model: Any) -> _TracedModule:
     import torch
 
     dims = torch.export.Dim
     tokens = torch.zeros(SAMPLE_BATCH, SAMPLE_TOKENS, dtype=torch.int64)
     states = torch.zeros(SAMPLE_BATCH, SAMPLE_FRAMES // 2, model.config.d_model)
     batch = dims(BATCH)
-    return _Part(
+    return _TracedModule(
         module=_decoder_module(model),
         arguments=(tokens, states),
         dynamic_shapes=({0: batch, 1: dims(TOKENS)}, {0: batch, 1: dims(POSITIONS)}),
@@ -196,7 +191,7 @@ def _decoder_part(model: Any) -> _Part:
     )
 
 
-def _step_part(model: Any) -> _Part:
+def _traced_step(model: Any) -> _TracedModule:
     import torch
 
     dims = torch.export.Dim
@@ -207,7 +202,7 @@ def _step_part(model: Any) -> _Part:
     parts = [name.split(".")[2] for name in names]
     heads = config.decoder_attention_heads
     past = tuple(torch.zeros(SAMPLE_BATCH, heads, samples[part], config.d_model // heads) for part in parts)
-    return _Part(
+    return _TracedModule(
         module=_step_module(model),
         arguments=(torch.zeros(SAMPLE_BATCH, 1, dtype=torch.int64), *past),
         dynamic_shapes=({0: batch}, tuple({0: batch, 2: lengths[part]} for part in parts)),
@@ -247,7 +242,7 @@ def _decoder_module(model: Any) -> Any:
     import torch
 
     class DecoderModule(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
-        """The first pass over a prompt, with what it keeps for later steps."""
+        """The first pass over a prompt; returns keys and values for later steps."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -255,11 +250,11 @@ def _decoder_module(model: Any) -> Any:
 
         def forward(self, input_ids: Any, encoder_hidden_states: Any) -> Any:
             decoder, cache = self.decoder, _empty_cache()
-            places = torch.arange(input_ids.shape[1])
-            sees = places[None, :] <= places[:, None]
-            mask = torch.where(sees, 0.0, torch.finfo(torch.float32).min)[None, None]
+            positions = torch.arange(input_ids.shape[1])
+            attends = positions[None, :] <= positions[:, None]
+            mask = torch.where(attends, 0.0, torch.finfo(torch.float32).min)[None, None]
             hidden = decoder.embed_tokens(input_ids) + torch.nn.functional.embedding(
-                places, decoder.embed_positions.weight
+                positions, decoder.embed_positions.weight
             )
             for layer in decoder.layers:
                 hidden = layer(hidden, mask, encoder_hidden_states, past_key_values=cache, use_cache=True)
@@ -272,7 +267,7 @@ def _step_module(model: Any) -> Any:
     import torch
 
     class StepModule(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
-        """One token more; it sees all before it, so that no mask is needed."""
+        """A step of one token, which attends to all tokens before it, so that no mask is needed."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -280,12 +275,12 @@ def _step_module(model: Any) -> Any:
 
         def forward(self, input_ids: Any, *past: Any) -> Any:
             decoder, cache = self.decoder, _filled_cache(past)
-            place = torch.arange(1) + past[0].shape[2]
+            position = torch.arange(1) + past[0].shape[2]
             hidden = decoder.embed_tokens(input_ids) + torch.nn.functional.embedding(
-                place, decoder.embed_positions.weight
+                position, decoder.embed_positions.weight
             )
             for layer in decoder.layers:
-                # Cross-attention takes its keys from the cache; any states tell the layer to run it.
+                # Cross-attention takes its keys from the cache; any states make the layer run it.
                 hidden = layer(hidden, None, hidden, past_key_values=cache, use_cache=True)
             return (self.proj_out(decoder.layer_norm(hidden)), *_kept(cache, with_cross=False))
 
@@ -301,9 +296,9 @@ def _empty_cache() -> Any:
 def _filled_cache(past: tuple[Any, ...]) -> Any:
     cache = _empty_cache()
     for layer in range(len(past) // 4):
-        keys, values, cross_keys, cross_values = past[4 * layer : 4 * layer + 4]
+        keys, values, encoder_keys, encoder_values = past[4 * layer : 4 * layer + 4]
         cache.self_attention_cache.update(keys, values, layer)
-        cache.cross_attention_cache.update(cross_keys, cross_values, layer)
+        cache.cross_attention_cache.update(encoder_keys, encoder_values, layer)
         cache.is_updated[layer] = True
     return cache
 
@@ -317,11 +312,11 @@ def _kept(cache: Any, *, with_cross: bool) -> Iterator[Any]:
 
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where the exporter notes the modules that a node comes from, as a Python list."""
+"""Metadata of a node in which the exporter keeps its modules, as a Python list."""
 
 
 def _name_nodes(graph: Graph) -> None:
-    """Name nodes after their modules, and drop the exporter's notes: they hold paths of this machine."""
+    """Name nodes after their modules, and delete the exporter's metadata, which has paths of this machine."""
     taken: dict[str, int] = {}
     nodes = list(graph.graph.node)
     for node in nodes:
@@ -338,14 +333,14 @@ def _name_nodes(graph: Graph) -> None:
 
 
 def _scope(node: Any) -> str:
-    notes = {note.key: note.value for note in node.metadata_props}
-    scopes = ast.literal_eval(notes.get(SCOPES, "[]"))
+    metadata = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = ast.literal_eval(metadata.get(SCOPES, "[]"))
     module = str(scopes[-2]) if len(scopes) > 1 else ""
     return "" if module.startswith("_") else module  # the exporter's own
 
 
 def _name_axes(graph: Graph, component: Component) -> None:
-    """Call the axes that may have any length as optimum does; the exporter calls some `s58`."""
+    """Give dynamic axes optimum's names; the exporter names some of them `s58`."""
     is_step = component is Component.DECODER_WITH_PAST
     for value in (*graph.graph.input, *graph.graph.output):
         for axis, name in _axes(value.name, is_step=is_step).items():

@@ -1,8 +1,6 @@
-"""ONNX graphs as data: names, weights, saving, counting what is INT8.
+"""Read, change, count and save ONNX graphs (`onnx.ModelProto`)."""
 
-A graph here is an `onnx.ModelProto`.
-"""
-
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,21 +16,21 @@ Graph = Any
 """`onnx.ModelProto`; onnx is imported where it is used."""
 
 MAX_FILE_BYTES = 2_000_000_000
-"""A protobuf ends at 2 GiB; what else a graph holds has 147 MB."""
+"""A protobuf is limited to 2 GiB; this leaves 147 MB for all but weights."""
 
 EXTERNAL_SUFFIX = "_data"
-"""Of the file of weights beside a graph over 2 GB; optimum's name."""
+"""Suffix of the file with the weights of a graph over 2 GB, as in optimum."""
 
 ANY_ELEMENTS = 2
-"""All constants but single numbers, which steer operations."""
+"""All constants but single numbers, which are parameters of operations."""
 
 LARGE_ELEMENTS = 16_384
-"""Of a quantized graph: smaller float constants are scales and biases, little to gain, more to lose."""
+"""In a quantized graph smaller float constants are scales and biases: float16 would save little and cost accuracy."""
 
 PRODUCTS = ("Conv", "Gemm", "MatMul", "MatMulInteger", "MatMulNBits")
 
 PASSING = ("Cast", "DequantizeLinear", "Transpose")
-"""What stands between a weight and the operation that uses it."""
+"""Operations between a weight and the operation that uses it."""
 
 
 def initializers(graph: Graph) -> dict[str, Any]:
@@ -41,12 +39,12 @@ def initializers(graph: Graph) -> dict[str, Any]:
 
 
 def producers(graph: Graph) -> dict[str, Any]:
-    """Return the node (`onnx.NodeProto`) that makes each value, by the value's name."""
+    """Return the node (`onnx.NodeProto`) that computes each value, by the value's name."""
     return {name: node for node in graph.graph.node for name in node.output}
 
 
 def weight_behind(graph: Graph, name: str) -> Any | None:
-    """Return the constant behind a value, through what passes it on; None for an activation."""
+    """Return the constant that a value comes from, through `PASSING` operations; None for an activation."""
     constants, made_by = initializers(graph), producers(graph)
     while name not in constants:
         node = made_by.get(name)
@@ -68,7 +66,7 @@ def weighted_products(graph: Graph) -> Iterator[tuple[Any, Any]]:
 def count_int8(graph: Graph) -> Int8Count:
     """Count the INT8 weights and activations of a graph.
 
-    An activation that is quantized on the fly, in a node of its own or inside a product, counts as one too.
+    An activation that is quantized on the fly, in its own node or inside a product, counts too.
     """
     import onnx
 
@@ -89,7 +87,7 @@ def count_int8(graph: Graph) -> Int8Count:
 
 
 def add_constant(graph: Graph, name: str, values: NDArray[Any]) -> str:
-    """Add a constant where there is none of that name; return the name."""
+    """Add a constant if there is none with that name; return the name."""
     from onnx import numpy_helper
 
     if name not in initializers(graph):
@@ -98,21 +96,21 @@ def add_constant(graph: Graph, name: str, values: NDArray[Any]) -> str:
 
 
 def replace_node(graph: Graph, node: Any, *others: Any) -> None:
-    """Put other nodes where the node was that makes the same value."""
+    """Replace a node by others."""
     nodes = list(graph.graph.node)
     at = next(i for i, each in enumerate(nodes) if each.output[0] == node.output[0])
     set_nodes(graph, [*nodes[:at], *others, *nodes[at + 1 :]])
 
 
 def with_input(node: Any, at: int, name: str) -> Any:
-    """Return a node like another, with one other input."""
+    """Return a copy of a node with another input at one port."""
     copy = _copied(node)
     copy.input[at] = name
     return copy
 
 
 def set_nodes(graph: Graph, nodes: list[Any]) -> None:
-    """Give a graph other nodes."""
+    """Replace all nodes of a graph."""
     kept = [_copied(node) for node in nodes]
     del graph.graph.node[:]
     graph.graph.node.extend(kept)
@@ -127,7 +125,7 @@ def _copied(node: Any) -> Any:
 
 
 def drop_unused(graph: Graph) -> None:
-    """Take out nodes and constants that nothing uses any more."""
+    """Remove unused nodes and constants."""
     while True:
         used = {name for node in graph.graph.node for name in node.input}
         used |= {output.name for output in graph.graph.output}
@@ -140,13 +138,11 @@ def drop_unused(graph: Graph) -> None:
 
 
 def store_float_weights(graph: Graph, weights: Weights, *, min_elements: int) -> None:
-    """Turn the float constants of a graph into the type that they are to have on disk, in place.
+    """Store the float constants of a graph in another type, in place.
 
-    onnxruntime turns float16 constants back into float32 once, when it opens the graph.
+    onnxruntime converts float16 constants back to float32 once, when it opens the graph.
 
     Args:
-        graph: `onnx.ModelProto`.
-        weights: the type.
         min_elements: smaller constants stay float32.
     """
     if weights is Weights.FP32:
@@ -165,12 +161,11 @@ def store_float_weights(graph: Graph, weights: Weights, *, min_elements: int) ->
 
 
 def save_graph(graph: Graph, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
-    """Write a graph, its weights beside it where one file cannot hold them, and check what was written.
+    """Write a graph, with its weights in a second file if one cannot hold them, and check it.
 
     Args:
-        graph: may lose its weights to the file beside it.
-        path: of the `.onnx` file.
-        max_file_bytes: that one file can hold.
+        graph: its weights may be moved out to the second file.
+        max_file_bytes: limit of one file.
 
     Raises:
         StageError: `onnx.checker` refuses the graph.
@@ -184,12 +179,12 @@ def save_graph(graph: Graph, path: Path, *, max_file_bytes: int = MAX_FILE_BYTES
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as cause:
-        told = " ".join(str(cause).split())[:300]
-        raise StageError(f"{path.name} is no valid ONNX graph: {told}") from cause
+        reason = " ".join(str(cause).split())[:300]
+        raise StageError(f"{path.name} is no valid ONNX graph: {reason}") from cause
 
 
 def size_bytes(path: Path) -> int:
-    """Return the bytes of a graph on disk, with its weights."""
+    """Return the size of a graph on disk, with its weights."""
     beside = path.with_name(f"{path.name}{EXTERNAL_SUFFIX}")
     return path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)
 
@@ -201,7 +196,4 @@ def _is_float(tensor: Any) -> bool:
 
 
 def _elements(tensor: Any) -> int:
-    count = 1
-    for size in tensor.dims:
-        count *= int(size)
-    return count
+    return math.prod(tensor.dims)

@@ -1,8 +1,8 @@
-"""Both decoders as one ONNX graph that shares their weights: what transformers.js loads.
+"""Merge both decoders into one ONNX graph with shared weights, which transformers.js loads.
 
-The input `use_cache_branch` chooses between the first pass and a step. Tensor names and the empty
-outputs of cross-attention in a step follow `merge_decoders` of optimum-onnx; its callers keep the keys
-and values that the first pass gave.
+The input `use_cache_branch` chooses between the first pass and a step. Tensor names and the empty outputs of
+cross-attention in a step are those of `merge_decoders` of optimum-onnx; its callers keep the keys and values of the
+first pass.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MERGED_NAME = "decoder_model_merged.onnx"
 CHOICE_NAME = "use_cache_branch"
 
 SHARED_BYTES = 1024
-"""Smaller constants stay in their branch: onnxruntime wants shapes and indices there."""
+"""Smaller constants stay in their branch, where onnxruntime needs shapes and indices."""
 
 
 def merge_decoders(first: Graph, steps: Graph) -> Graph:
@@ -31,10 +31,10 @@ def merge_decoders(first: Graph, steps: Graph) -> Graph:
 
     Returns:
         `onnx.ModelProto` with the inputs of both and `use_cache_branch`, bool, shape (1,). `present.N.encoder.*`
-        is empty where that is true.
+        is empty in a step.
 
     Raises:
-        StageError: the graphs are not of one opset.
+        StageError: the graphs have different opsets.
     """
     from onnx import TensorProto, helper
 
@@ -64,7 +64,7 @@ def _check_opsets(first: Graph, steps: Graph) -> None:
 
 
 def _branch(graph: Graph, first: Graph, name: str, shared: dict[str, Any]) -> Any:
-    """Make one branch; its values get names of their own, its large constants go to `shared`."""
+    """Make one branch; its values get the branch's prefix, its large constants go to `shared`."""
     import onnx
     from onnx import helper
 
@@ -99,7 +99,7 @@ def _renamed(thing: Any, name: str) -> Any:
 
 
 def _shared_names(graph: Graph, shared: dict[str, Any]) -> dict[str, str]:
-    """Name the large constants by their content, put each into `shared` once, and return the names."""
+    """Name the large constants by a hash of their content, add them to `shared`, and return the names."""
     names = {}
     for tensor in graph.graph.initializer:
         if len(tensor.raw_data) >= SHARED_BYTES:
@@ -112,7 +112,7 @@ def _shared_names(graph: Graph, shared: dict[str, Any]) -> dict[str, str]:
 
 
 def _add_missing_outputs(graph: Graph, first: Graph) -> None:
-    """Give a step the outputs of cross-attention that only the first pass has, without a row."""
+    """Give a step empty outputs for cross-attention, which only the first pass computes."""
     from onnx import helper
 
     known = {value.name for value in graph.graph.output}

@@ -1,13 +1,10 @@
-"""Quantize an ONNX variant: with NNCF from a calibration record, or its weights only.
+"""Quantize an ONNX variant with NNCF from a calibration record, or its weights only.
 
-NNCF is the one of `optimize.quantize`; it takes an `onnx.ModelProto` as it takes an OpenVINO model. Two
-things differ, since onnxruntime runs the result. Activations become unsigned: its x86 kernels multiply
-u8 by s8, and signed activations either stay float or take four times as long. And convolutions stay float:
-no kernel gives a float output of INT8 inputs.
+NNCF quantizes an `onnx.ModelProto` as it does an OpenVINO model. Two things differ, since onnxruntime runs the result.
+Activations become unsigned: its x86 kernels multiply u8 by s8, and signed activations either stay float or take four
+times as long. Convolutions stay float: no kernel has INT8 inputs and a float output.
 """
 
-import logging
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, Run, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import RunComponent, check_fidelity, compare_outputs
 from sottovoce.optimize.onnx.graph import (
     LARGE_ELEMENTS,
     Graph,
@@ -34,29 +31,28 @@ from sottovoce.optimize.onnx.weights import (
     table_products,
     turn_tables,
 )
-from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls
+from sottovoce.optimize.openvino.elastic import save_padding_states
 from sottovoce.optimize.openvino.graph import Int8Count
-from sottovoce.optimize.openvino.padding_states import silence_of
-from sottovoce.optimize.openvino.quantize import elastic_spec
-from sottovoce.optimize.openvino.quantize_graph import quantize_component
+from sottovoce.optimize.openvino.padding_states import padding_of
+from sottovoce.optimize.openvino.quantize import calls_of
+from sottovoce.optimize.openvino.quantize_graph import n_passes, quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, onnx_path
 from sottovoce.runtime.model.onnx.session import open_session
 from sottovoce.terms import Component, Scheme, Weights
 
-logger = logging.getLogger(__name__)
-
 SIGNED_TO_UNSIGNED = 128
-"""What is added to an int8 zero point to make the same scale unsigned."""
+"""Added to an int8 zero point to make the quantization unsigned with the same scale."""
 
 KEPT_TYPES = {
     "Conv": "onnxruntime has no INT8 convolution with a float output",
-    "Gather": "tables of positions, which are small, and of the scales that MatMulNBits reads too",
+    "Gather": "tables of positions, which are small, and of scales, which MatMulNBits reads too",
 }
-"""Operations that stay float whatever the recipe says, and why."""
+"""Operations that always stay float, and the reason."""
 
 
 def quantize_onnx_variant(
@@ -68,21 +64,17 @@ def quantize_onnx_variant(
     *,
     baseline: Path,
 ) -> Mapping[Component, Fidelity]:
-    """Write the INT8 variant in ONNX: quantized components, the float ones copied, settings and tokenizer.
+    """Write the quantized variant in ONNX: its components, float ones copied, settings and tokenizer.
 
     Args:
         source: folder of the float32 variant in ONNX.
         store: the calibration record; components of scheme w8 are only compared on it.
-        variant: what the recipe says of each component.
         into: a folder that does not exist yet.
-        reporter: follows the work.
-        baseline: folder of the OpenVINO variant that was recorded; it rebuilds the calls of the decoder
-            with past.
+        baseline: folder of the recorded OpenVINO variant, which rebuilds the calls of the decoder with past.
 
     Raises:
-        SpecError: the recipe asks for what ONNX variants do not have.
-        StageError: a component holds other INT8 nodes than the recipe implies, or no longer computes what
-            it is to compute.
+        SpecError: the recipe has a key that ONNX variants do not support.
+        StageError: a component has other INT8 nodes than the recipe implies, or differs too much from the float one.
     """
     shutil.copytree(source, into, ignore=shutil.ignore_patterns("*.onnx", "*.onnx_data", "manifest.json"))
     fidelities = {}
@@ -91,14 +83,16 @@ def quantize_onnx_variant(
         if spec.scheme is Scheme.FLOAT:
             _copy(source, into, component, variant.weights)
             continue
-        calls = _calls(store, component, variant, baseline)
+        calls = calls_of(store, component, variant, baseline)
         graph = _quantized(_load(onnx_path(source, component)), component, calls, spec, reporter)
         check_onnx_count(component, graph, count_int8(graph), spec)
         store_float_weights(graph, variant.weights, min_elements=LARGE_ELEMENTS)
         save_graph(graph, onnx_path(into, component))
-        fidelities[component] = _checked_fidelity(source, into, component, calls, spec)
+        fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
+        check_fidelity(component, fidelity, spec)
+        fidelities[component] = fidelity
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), silence_of(baseline, store))
+        save_padding_states(into, variant.elastic, padding_of(baseline, store))
     return fidelities
 
 
@@ -114,13 +108,6 @@ def _copy(source: Path, into: Path, component: Component, weights: Weights) -> N
     save_graph(graph, onnx_path(into, component))
 
 
-def _calls(store: CalibrationStore, component: Component, variant: QuantizedVariant, baseline: Path) -> Calls:
-    calls = store.calls(component, baseline)
-    if component is Component.ENCODER and variant.elastic is not None:
-        return elastic_calls(calls, elastic_spec(variant.elastic))
-    return calls
-
-
 def _quantized(
     graph: Graph, component: Component, calls: Calls, spec: ComponentQuantization, reporter: Reporter
 ) -> Graph:
@@ -132,9 +119,8 @@ def _quantized(
             )
         compress_graph(graph, component)
         return graph
-    passes = 1 if spec.smooth_quant_alpha is None else 2
     with (
-        reporter.progress(f"quantize {component}", passes * len(calls)) as advance,
+        reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),
         quiet_output(),
     ):
@@ -144,16 +130,15 @@ def _quantized(
 def quantize_graph(graph: Graph, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Graph:
     """Quantize one component to INT8 weights and unsigned INT8 activations; convolutions stay float.
 
-    The output layer gets its weight in blocks (`onnx_weights`): it shares it with the token embedding.
+    The output layer gets its weight in blocks (`weights.py`), which it shares with the token embedding.
 
     Args:
         graph: `onnx.ModelProto` in float32; it is not changed.
-        calls: every recorded call; inputs that the graph does not have are left out.
-        spec: preset, SmoothQuant, nodes that stay float, by their names in the graph.
-        advance: called for each call that NNCF runs, in each of its passes.
+        calls: all recorded calls; inputs that the graph does not have are left out.
+        advance: called for each call in each pass of NNCF.
 
     Raises:
-        SpecError: `keep_float` names nodes that the graph does not have.
+        SpecError: `keep_float` names nodes that are not in the graph.
     """
     names = {value.name for value in graph.graph.input}
     given = Calls(length=len(calls), make=lambda: _only(calls, names))
@@ -165,13 +150,13 @@ def quantize_graph(graph: Graph, calls: Calls, spec: ComponentQuantization, adva
 
 
 def _kept_types(graph: Graph) -> Iterator[KeepFloat]:
-    """Yield what stays float of the operations that a graph has; NNCF refuses to keep others."""
+    """Yield the operations of a graph that always stay float; NNCF refuses names of others."""
     found = {node.op_type for node in graph.graph.node}
     return (KeepFloat(reason=why, types=(kind,)) for kind, why in KEPT_TYPES.items() if kind in found)
 
 
 def _with_own_tables(graph: Graph, spec: ComponentQuantization) -> Graph:
-    """Return a copy without tables that are turned round to be multiplied: NNCF finds no weight behind them."""
+    """Return a copy without transposed tables in products, in which NNCF finds no weight."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -188,13 +173,13 @@ def _only(calls: Calls, names: set[str]) -> Iterator[Call]:
 
 
 def make_unsigned(graph: Graph) -> int:
-    """Let quantized activations be u8 instead of s8, in place: the same values with another zero point.
+    """Turn quantized activations from s8 into u8, in place: the same values with another zero point.
 
     Args:
         graph: `onnx.ModelProto` with `QuantizeLinear` and `DequantizeLinear`.
 
     Returns:
-        The nodes that were changed.
+        The number of changed nodes.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -209,23 +194,20 @@ def make_unsigned(graph: Graph) -> int:
         zero = numpy_helper.to_array(constants[node.input[2]]).astype(np.int16) + SIGNED_TO_UNSIGNED
         node.input[2] = add_constant(graph, f"{node.input[2]}/unsigned", zero.astype(np.uint8))
         changed += 1
-    graph.graph.ClearField("value_info")  # it tells the types that were
+    graph.graph.ClearField("value_info")  # it has the old types
     return changed
 
 
 def check_onnx_count(
     component: Component, graph: Graph, count: Int8Count, spec: ComponentQuantization
 ) -> None:
-    """Check that every weight is INT8 which neither the recipe nor onnxruntime keeps float.
+    """Check that exactly those weights are INT8 that neither the recipe nor onnxruntime keeps float.
 
     Args:
-        component: whose graph it is.
-        graph: quantized; its nodes have the names of the float one.
-        count: of the graph.
-        spec: which nodes stay float.
+        graph: quantized, with the node names of the float one.
 
     Raises:
-        StageError: fewer, or more, than the recipe implies.
+        StageError: fewer or more than the recipe implies.
     """
     expected = sum(
         node.op_type != "Conv" and not _keeps(spec, node.name, node.op_type)
@@ -239,35 +221,17 @@ def check_onnx_count(
         )
 
 
-def _keeps(spec: ComponentQuantization, name: str, kind: str) -> bool:
-    return any(
-        name in keep.names or kind in keep.types or any(re.match(pattern, name) for pattern in keep.patterns)
-        for keep in spec.keep_float
-    )
-
-
-def _checked_fidelity(
-    source: Path, into: Path, component: Component, calls: Calls, spec: ComponentQuantization
-) -> Fidelity:
-    fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
-    logger.info("%s: %s", component, fidelity)
-    check_fidelity(component, fidelity, spec)
-    return fidelity
+def _keeps(spec: ComponentQuantization, name: str, type_name: str) -> bool:
+    return any(keep.fits(name, type_name) for keep in spec.keep_float)
 
 
 def measure_onnx_fidelity(source: Path, quantized: Path, calls: Calls) -> Fidelity:
-    """Run both graphs on calls spread over the record.
-
-    Args:
-        source: the float graph.
-        quantized: the quantized one.
-        calls: every recorded call of the component.
-    """
+    """Run both graphs on calls spread over the record."""
     compute = ComputeSpec()
     return compare_outputs(_run(source, compute), _run(quantized, compute), calls)
 
 
-def _run(path: Path, compute: ComputeSpec) -> Run:
+def _run(path: Path, compute: ComputeSpec) -> RunComponent:
     session = open_session(path, compute)
     names = {value.name for value in session.get_inputs()}
     first = session.get_outputs()[0].name

@@ -1,6 +1,6 @@
-"""INT8 weights in ONNX graphs, activations quantized while the graph runs: nothing is calibrated.
+"""INT8 weights in ONNX graphs with activations that are quantized on the fly, without calibration.
 
-Two kernels of onnxruntime take such weights, and each is the quick one for one shape. `MatMulNBits`
+Two kernels of onnxruntime take such weights, and each is fast for one shape. `MatMulNBits`
 quantizes activations in blocks along a row: 3 times as fast as float for the one row of a decode step,
 but hardly faster for the 1,500 rows of a window. `DynamicQuantizeLinear` and `MatMulInteger` use one scale
 for the whole activation: 3 times as fast there (docs/lab-notes.md).
@@ -24,16 +24,16 @@ from sottovoce.optimize.onnx.graph import (
 from sottovoce.terms import Component
 
 Rows = NDArray[np.float32]
-"""A weight with a row for each output: shape (n_outputs, n_inputs)."""
+"""A weight with one row for each output: shape (n_outputs, n_inputs)."""
 
 BLOCK_SIZES = (128, 64, 32, 16)
-"""Inputs that share a scale in `MatMulNBits`. The largest is the quickest: 2.3 ms a step, 2.9 with 32."""
+"""Inputs that share a scale in `MatMulNBits`. The largest is the fastest: 2.3 ms for a step, 2.9 with 32."""
 
 INT8_PRODUCTS = 4
-"""`accuracy_level` of `MatMulNBits`: activations are quantized, products are INT8."""
+"""`accuracy_level` of `MatMulNBits` with quantized activations and INT8 products."""
 
 BLOCK_ZERO = 128
-"""The code of zero that `MatMulNBits` assumes."""
+"""The quantized value of zero in `MatMulNBits`."""
 
 LARGEST = 127
 
@@ -44,16 +44,12 @@ STATES_NAME = "encoder_hidden_states"
 
 
 def compress_graph(graph: Graph, component: Component) -> None:
-    """Turn the weights of a component's matrix products into INT8, in place; convolutions stay float.
+    """Quantize the weights of a component's matrix products to INT8, in place; convolutions stay float.
 
     A table that the output layer shares with the token embedding stays shared.
 
-    Args:
-        graph: `onnx.ModelProto` in float32.
-        component: which.
-
     Raises:
-        StageError: a weight's size is no multiple of 16.
+        StageError: the number of inputs of a weight is not a multiple of 16.
     """
     from onnx import numpy_helper
 
@@ -70,16 +66,15 @@ def compress_graph(graph: Graph, component: Component) -> None:
 
 
 def table_products(graph: Graph) -> tuple[str, ...]:
-    """Name the products whose weight is a table that tokens are looked up in: the output layer."""
+    """Name the products whose weight is the table of a token embedding: the output layer."""
     return tuple(node.name for node, weight in weighted_products(graph) if _is_table(node, weight))
 
 
 def compress_tables(graph: Graph, names: Sequence[str]) -> None:
-    """Turn the tables of some products into INT8, in place; what looks tokens up shares them.
+    """Quantize the tables of some products to INT8, in place; the token embedding shares them.
 
     Args:
         graph: `onnx.ModelProto`; the products' weights are float32.
-        names: of the products.
     """
     from onnx import numpy_helper
 
@@ -92,11 +87,10 @@ def compress_tables(graph: Graph, names: Sequence[str]) -> None:
 
 
 def turn_tables(graph: Graph, names: Sequence[str]) -> None:
-    """Give some products a weight of their own instead of a table turned round, in place.
+    """Give some products their own weight instead of a transposed table, in place.
 
     Args:
         graph: `onnx.ModelProto`; the products' weights are float32.
-        names: of the products.
     """
     from onnx import numpy_helper
 
@@ -108,7 +102,7 @@ def turn_tables(graph: Graph, names: Sequence[str]) -> None:
 
 
 def _is_table(node: Any, weight: Any) -> bool:
-    """A product takes a table turned round, every other weight as it is."""
+    """Return whether a weight is a table, which products read transposed, unlike other weights."""
     from onnx import TensorProto
 
     is_float = bool(weight.data_type == TensorProto.FLOAT)
@@ -116,7 +110,7 @@ def _is_table(node: Any, weight: Any) -> bool:
 
 
 def _multiply_many(graph: Graph, node: Any, rows: Rows, name: str) -> None:
-    """Quantize the activation as a whole, the weight by its outputs."""
+    """Quantize the activation with one scale, the weight with one for each output."""
     from onnx import TensorProto, helper
 
     codes, scales = quantize_outputs(rows)
@@ -179,7 +173,7 @@ def _multiply_few(graph: Graph, node: Any, rows: Rows, name: str) -> None:
 
 
 def _look_up_blocks(graph: Graph, name: str, width: int) -> None:
-    """Let what looks rows up in a float table look them up in its INT8 blocks."""
+    """Let lookups in a float table read its INT8 blocks instead."""
     from onnx import TensorProto, helper
 
     zero = add_constant(graph, "blocks/zero", np.array(BLOCK_ZERO, dtype=np.float32))
@@ -229,7 +223,7 @@ def quantize_blocks(rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32]]
         (n_outputs, n_blocks).
 
     Raises:
-        StageError: the inputs are no multiple of 16.
+        StageError: the number of inputs is not a multiple of 16.
     """
     n_outputs, n_inputs = rows.shape
     size = next((size for size in BLOCK_SIZES if n_inputs % size == 0), None)

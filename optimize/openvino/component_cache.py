@@ -1,56 +1,51 @@
-"""Quantized components, each made once for each thing that it depends on.
+"""A cache of quantized components on disk.
 
-An interrupted `optimize` finds those again that it had finished; two trials of a search that differ in the decoder
-have one encoder.
+`optimize` finds the components again that it finished before an interruption; trials of a search that differ only in
+the decoder share one encoder.
 """
 
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-
-from pydantic import TypeAdapter
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import OutputExistsError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity
 from sottovoce.optimize.openvino.quantize import quantize_file
-from sottovoce.optimize.openvino.tensor_names import settle_names
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.layout import COMPONENT_FILES
-from sottovoce.storage.artifacts import (
-    MANIFEST_NAME,
-    canonical_sha256,
-    read_manifest,
-    sha256_of_file,
-    write_text,
-)
+from sottovoce.storage.artifacts import MANIFEST_NAME, canonical_sha256, read_manifest, sha256_of_file
+from sottovoce.storage.documents import Document, write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Component
 
 COMPONENTS_NAME = "components"
 
-VERDICT_NAME = "verdict.json"
+ENTRY_NAME = "verdict.json"
 
 KEY_LENGTH = 32
 """Digits of a hash that name a folder."""
 
+IGNORED_KEYS = frozenset({"name", "int8_cross_keys"})
+"""Keys of `quantize` that change no component here: cross-attention's keys are rewritten in the variant's own files."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
-    """What quantizing gave: how faithful the component is, or why there is none."""
+IGNORED_ELASTIC_KEYS = frozenset({"tail_s", "batch_tail_s", "states_bucket_s"})
+"""Keys of `quantize.elastic` that change what is appended to the encoder's output, not the encoder."""
+
+
+class _Entry(Document):
+    """What quantizing gave: the fidelity of the component, or the reason why there is none."""
 
     fidelity: Fidelity | None
     failure: str | None
 
 
-_VERDICT = TypeAdapter(_Verdict)
-
-
 class ComponentCache:
-    """Writes components as `quantize_file` does, each one once for each thing that it depends on."""
+    """Writes components like `quantize_file`, and quantizes each only once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -67,19 +62,22 @@ class ComponentCache:
         """Write a component into a variant's folder.
 
         Raises:
-            StageError: quantization destroys it.
+            StageError: quantization destroys the component.
         """
         made = self._folder / key_of(source, store, component, variant)
         if not made.is_dir():
-            with suppress(OutputExistsError), new_folder(made) as work:  # another worker made it meanwhile
-                verdict = _quantize(source, store, component, variant, work, reporter)
-                settle_names(work)
-                write_text(work / VERDICT_NAME, _VERDICT.dump_json(verdict).decode())
-        verdict = _VERDICT.validate_json((made / VERDICT_NAME).read_bytes())
-        if verdict.fidelity is None:
-            raise StageError(verdict.failure or f"{component}: no reason was kept")
+            with (
+                suppress(OutputExistsError),
+                new_folder(made) as work,
+            ):  # another worker may make it at the same time
+                entry = _quantize(source, store, component, variant, work, reporter)
+                renumber_nodes(work)
+                write_text(work / ENTRY_NAME, entry.model_dump_json())
+        entry = _Entry.model_validate_json((made / ENTRY_NAME).read_bytes())
+        if entry.fidelity is None:
+            raise StageError(entry.failure or f"{component}: the reason was not kept")
         _link(made, into, component)
-        return verdict.fidelity
+        return entry.fidelity
 
 
 def _quantize(
@@ -89,33 +87,37 @@ def _quantize(
     variant: QuantizedVariant,
     into: Path,
     reporter: Reporter,
-) -> _Verdict:
+) -> _Entry:
     try:
         fidelity = quantize_file(source, store, component, variant, into, reporter)
     except StageError as cause:
-        return _Verdict(fidelity=None, failure=str(cause))
-    return _Verdict(fidelity=fidelity, failure=None)
+        return _Entry(fidelity=None, failure=str(cause))
+    return _Entry(fidelity=fidelity, failure=None)
 
 
 def key_of(source: Path, store: CalibrationStore, component: Component, variant: QuantizedVariant) -> str:
-    """Name what a quantized component depends on: the same name, the same bytes."""
-    elastic = variant.elastic if component is Component.ENCODER else None
+    """Hash everything that a quantized component depends on: the same key, the same bytes and fidelity."""
     return canonical_sha256(
         {
             "component": component,
-            "spec": variant.components.of(component).model_dump(mode="json"),
-            "layout": variant.layout,
-            "weights": variant.weights,
-            "instruction_set": variant.instruction_set,
-            "cut": None
-            if elastic is None
-            else [elastic.margin_s, elastic.bucket_s, elastic.silence_centroids],
-            "compute": [variant.inference_precision, variant.dynamic_quantization_group_size],
+            "recipe": keys_of(component, variant),
             "source": sha256_of_file(source / MANIFEST_NAME),
             "calibration": sha256_of_file(store.folder / MANIFEST_NAME),
             "versions": read_manifest(store.folder).versions,
         }
     )[:KEY_LENGTH]
+
+
+def keys_of(component: Component, variant: QuantizedVariant) -> dict[str, object]:
+    """Return the keys of a recipe that a component depends on: all but the ignored ones."""
+    keys: dict[str, object] = variant.model_dump(
+        mode="json", exclude={*IGNORED_KEYS, "components", "elastic"}
+    )
+    keys["components"] = variant.components.of(component).model_dump(mode="json")
+    if component is Component.ENCODER and variant.elastic is not None:
+        elastic = asdict(variant.elastic)
+        keys["elastic"] = {key: elastic[key] for key in elastic if key not in IGNORED_ELASTIC_KEYS}
+    return keys
 
 
 def _link(made: Path, into: Path, component: Component) -> None:

@@ -1,8 +1,8 @@
-"""Make an encoder elastic: any number of frames, and what a window holds behind the speech.
+"""Make an encoder elastic: dynamic audio context with cached padding states.
 
-Cut to its speech, a window loses more than the padding: in each layer its positions can no longer attend to what lies
-behind them, and what they attend to instead changes what the decoder hears. So each layer may keep a few keys and
-values of silence, centroids that count as often as the positions that they stand for.
+The encoder takes the speech of a window alone. Then its positions can no longer attend to the padding, which changes
+all of their states. So each layer may keep a few keys and values of padding, cluster means that are weighted by the
+number of positions that they stand for.
 """
 
 from collections.abc import Iterator
@@ -16,34 +16,35 @@ from sottovoce.errors import StageError
 from sottovoce.optimize.openvino.padding_states import (
     COUNT_STEP,
     Floats,
-    Silence,
-    SilentKeys,
+    PaddingKeys,
+    PaddingMeans,
     attentions_of,
-    centroids_of,
+    cluster,
     speech_frames,
 )
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_POSITIONS
 from sottovoce.runtime.audio.features import Features
-from sottovoce.runtime.model.elastic import NO_POSITION, ElasticSpec, PaddingStates, plan_window
+from sottovoce.runtime.model.elastic import NO_POSITION, PaddingStates, plan_window
+from sottovoce.terms import ElasticSpec
 
 TABLE_RANK = 3
-"""Of the position embedding: (1, 1500, d_model)."""
+"""Rank of the position embedding: (1, 1500, d_model)."""
 
 SILENCE_FLOOR = -0.8
-"""Of the call of silence: what a clip of usual loudness has."""
+"""Value of a silent window's features: the floor that a clip of usual loudness has."""
 
 SCALE_PORT = 4
 
 
-def make_elastic(model: Any, silent: SilentKeys | None = None) -> None:
-    """Let an exported encoder take any even number of frames, in place.
+def make_elastic(model: Any, padding: PaddingKeys | None = None) -> None:
+    """Let an exported encoder take any even number of frames; the model is changed.
 
-    optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and
-    its reshapes name that number. Of 3,000 frames the elastic encoder makes what the exported one made.
+    optimum-intel exports the encoder for 3,000 frames: its position embedding has 1,500 rows, and its reshapes are
+    fixed to that number. For 3,000 frames the elastic encoder computes the same as the exported one.
 
     Args:
         model: `openvino.Model` with the input `input_features`, shape (batch, n_mels, 3000).
-        silent: keys that stand for what was cut off; None lets the layers attend to the speech alone.
+        padding: keys that stand for the padding; None lets the layers attend to the speech alone.
 
     Raises:
         StageError: the graph is not of the form that this version of optimum-intel exports.
@@ -52,18 +53,18 @@ def make_elastic(model: Any, silent: SilentKeys | None = None) -> None:
     sliced = sum(_slice_positions(operation) for operation in model.get_ops())
     if sliced != 1 or reshaped == 0:
         raise StageError(
-            f"encoder: found {sliced} position embeddings and {reshaped} fixed reshapes, want 1 and some; "
+            f"encoder: found {sliced} position embeddings and {reshaped} fixed reshapes, want 1 and at least 1; "
             "this version of optimum-intel is not supported"
         )
     shape = model.input("input_features").get_partial_shape()
-    model.reshape({"input_features": [1 if silent else shape[0], shape[1], -1]})
-    if silent is not None:
-        _attend_to_silence(model, silent)
+    model.reshape({"input_features": [1 if padding else shape[0], shape[1], -1]})
+    if padding is not None:
+        _attend_to_padding(model, padding)
     model.validate_nodes_and_infer_types()
 
 
-def _attend_to_silence(model: Any, silent: SilentKeys) -> None:
-    """Put keys and values of silence behind those of each layer; each counts for the positions of its kind."""
+def _attend_to_padding(model: Any, padding: PaddingKeys) -> None:
+    """Append keys and values of padding to those of each layer, weighted by the positions of their clusters."""
     from openvino import opset13 as ops
 
     attentions = attentions_of(model)
@@ -71,12 +72,12 @@ def _attend_to_silence(model: Any, silent: SilentKeys) -> None:
     for layer, attention in enumerate(attentions):
         joined = [
             ops.concat([attention.input_value(port), _half(kept[layer][None])], axis=2)
-            for port, kept in ((1, silent.keys), (2, silent.values))
+            for port, kept in ((1, padding.keys), (2, padding.values))
         ]
         elastic = ops.scaled_dot_product_attention(
             attention.input_value(0),
             *joined,
-            _mask(length, silent.counts[layer]),
+            _mask(length, padding.counts[layer]),
             *_scale(attention),
             causal=False,
         )
@@ -85,7 +86,7 @@ def _attend_to_silence(model: Any, silent: SilentKeys) -> None:
 
 
 def _half(values: Floats) -> Any:
-    """Return a float32 constant that takes half of its bytes on disk."""
+    """Return a float32 constant that is stored in float16."""
     from openvino import opset13 as ops
 
     return ops.convert(ops.constant(values.astype(np.float16)), "f32")
@@ -96,11 +97,11 @@ def _scale(attention: Any) -> list[Any]:
 
 
 def _mask(length: Any, counts: Floats) -> Any:
-    """Return what is added to scores: nothing to those of the speech, the logarithm of their number to the others.
+    """Return what is added to attention scores: 0 for speech, the logarithm of the count for padding.
 
     Args:
         length: positions of the speech, shape (1,).
-        counts: positions that each key of silence stands for behind 0, 25, ... 1500 positions of speech, shape
+        counts: positions that each key stands for after 0, 25, ... 1500 positions of speech, shape
             (n_heads, 61, n_keys).
 
     Returns:
@@ -110,13 +111,13 @@ def _mask(length: Any, counts: Floats) -> Any:
 
     scores = np.log(np.maximum(counts, np.float32(NO_POSITION)))[None]
     row = ops.divide(ops.add(length, np.array([COUNT_STEP // 2])), np.array([COUNT_STEP]))
-    silent = ops.gather(ops.constant(scores), row, np.array(2))
+    of_padding = ops.gather(ops.constant(scores), row, np.array(2))
     shape = ops.concat([ops.constant(np.array([1, len(counts), 1])), length], axis=0)
-    return ops.concat([ops.broadcast(np.float32(0), shape), silent], axis=3)
+    return ops.concat([ops.broadcast(np.float32(0), shape), of_padding], axis=3)
 
 
 def _free_reshape(operation: Any) -> bool:
-    """Replace the fixed length in a reshape by -1; tell whether there was one."""
+    """Replace the fixed length in a reshape by -1; return whether there was one."""
     if operation.get_type_name() != "Reshape":
         return False
     from openvino import opset13 as ops
@@ -130,7 +131,7 @@ def _free_reshape(operation: Any) -> bool:
 
 
 def _slice_positions(operation: Any) -> bool:
-    """Cut the position embedding to the length of what it is added to; tell whether this was it."""
+    """Cut the position embedding to the length of the features; return whether this operation adds it."""
     if operation.get_type_name() != "Add":
         return False
     for port in (0, 1):
@@ -159,11 +160,10 @@ def _insert_slice(add: Any, port: int) -> None:
 
 
 def elastic_calls(calls: Calls, spec: ElasticSpec) -> Calls:
-    """Cut recorded encoder calls to the frames that an elastic encoder receives, and add one of silence.
+    """Cut recorded encoder calls to the frames that an elastic encoder receives, and add one silent window.
 
     Args:
         calls: with `input_features`, float32, shape (1, n_mels, 3000).
-        spec: margin and bucket.
     """
 
     def make() -> Iterator[Call]:
@@ -176,21 +176,15 @@ def elastic_calls(calls: Calls, spec: ElasticSpec) -> Calls:
 
 
 def _cut(features: Features, spec: ElasticSpec) -> Features:
-    """Leave out the frames behind the speech that hold what silence holds."""
+    """Cut off the padding after the margin."""
     plan = plan_window(speech_frames(features) * HOP_SAMPLES, spec)
     return np.ascontiguousarray(features[:, :, : plan.n_frames])
 
 
-def add_silence_states(folder: Path, spec: ElasticSpec, silence: Silence) -> None:
-    """Write what the decoder is to hear behind the speech into the variant's folder.
-
-    Args:
-        folder: of the variant, in either format.
-        spec: stored with the states.
-        silence: what the float32 encoder computes there.
-    """
+def save_padding_states(folder: Path, spec: ElasticSpec, padding: PaddingMeans) -> None:
+    """Write the states that the decoder attends to after the speech into the folder of a variant."""
     if spec.silence_centroids is None:
-        PaddingStates.save(folder, spec, silence.states.astype(np.float16))
+        PaddingStates.save(folder, spec, padding.states.astype(np.float16))
         return
-    found = centroids_of(silence.states, spec.silence_centroids)
-    PaddingStates.save(folder, spec, found.means(silence.states).astype(np.float16), found.kinds)
+    clusters = cluster(padding.states, spec.silence_centroids)
+    PaddingStates.save(folder, spec, clusters.means(padding.states).astype(np.float16), clusters.labels)

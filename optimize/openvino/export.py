@@ -1,24 +1,29 @@
-"""Export a checkpoint to OpenVINO IR, and check every float variant that a recipe names.
+"""Export a checkpoint to OpenVINO IR, and check each float variant.
 
-The stateless layout is exported once in float32; float16 weights are the same graphs saved with
-half the bytes. The stateful layout is exported on its own. Each variant is checked against
-PyTorch on real features and against the checkpoint's settings before it counts as made.
+The stateless layout is exported once in float32; float16 weights are the same graphs saved with half the bytes. The
+stateful layout is exported separately. Each variant is checked against PyTorch on real features and against the
+checkpoint's settings.
 """
 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import Parity, ParityClip, Reference, check_parity, compute_references
-from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states
+from sottovoce.optimize.checks.parity import (
+    ParityClip,
+    Reference,
+    check_onnx_parity,
+    check_parity,
+    compute_references,
+)
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes, sort_states
 from sottovoce.recipes.recipe import FloatVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Parity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.storage.artifacts import MANIFEST_NAME
@@ -33,7 +38,7 @@ class TorchWhisper:
     """A checkpoint in PyTorch, float32, with its processor.
 
     Attributes:
-        config: of the checkpoint, as it was read: exporters change the model's.
+        config: of the checkpoint; a copy, since exporters change the model's.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -50,7 +55,7 @@ class TorchWhisper:
         self.config: Any = copy.deepcopy(self.model.config)
 
     def references(self, clips: Sequence[ParityClip], weights: Weights) -> tuple[Reference, ...]:
-        """Run the clips with the weights as they are, or rounded to float16 as a variant has them."""
+        """Run the clips with weights in float32, or rounded to float16."""
         if weights is Weights.FP32:
             return compute_references(self.model, self.processor, clips)
         import copy
@@ -60,12 +65,9 @@ class TorchWhisper:
 
 
 def export_variant(whisper: TorchWhisper, variant: FloatVariant, into: Path, *, same: Path | None) -> None:
-    """Write an OpenVINO variant. The same checkpoint gives the same bytes, whatever the process did before.
+    """Write an OpenVINO variant; the same checkpoint gives the same bytes.
 
     Args:
-        whisper: the checkpoint.
-        variant: what to write.
-        into: is made where it is not there.
         same: the float32 variant with the same graphs, if there is one.
 
     Raises:
@@ -80,11 +82,11 @@ def export_variant(whisper: TorchWhisper, variant: FloatVariant, into: Path, *, 
         export_fp32(whisper, variant.layout, source)
         save_fp16(source, into)
         shutil.rmtree(source)
-    settle_names(into)
+    renumber_nodes(into)
 
 
 def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
-    """Export one layout in float32 with processor and tokenizer graphs beside it."""
+    """Export one layout in float32, with processor and tokenizer."""
     from optimum.exporters.openvino.convert import export_from_model, export_tokenizer
     from optimum.intel import OVConfig
 
@@ -103,7 +105,7 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
         whisper.model.generation_config.save_pretrained(folder)
         export_tokenizer(whisper.processor.tokenizer, folder)
         if layout is Layout.STATEFUL:
-            settle_states(component_path(folder, Component.DECODER))
+            sort_states(component_path(folder, Component.DECODER))
     wanted = 2 if layout is Layout.STATEFUL else len(COMPONENT_FILES)
     if len(components_of(folder)) != wanted or not (folder / "openvino_tokenizer.xml").is_file():
         raise StageError(
@@ -113,7 +115,7 @@ def export_fp32(whisper: TorchWhisper, layout: Layout, folder: Path) -> None:
 
 
 def save_fp16(source: Path, folder: Path) -> None:
-    """Save a float32 variant's graphs with float16 weights, everything else copied."""
+    """Save a float32 variant's graphs with float16 weights, and copy all other files."""
     import openvino
 
     graphs_and_manifest = ("openvino_encoder*", "openvino_decoder*", MANIFEST_NAME)
@@ -131,20 +133,16 @@ def check_variant(
     references: Sequence[Reference],
     compute: ComputeSpec,
 ) -> Parity:
-    """Check what `export` ensures: settings kept, encoder and greedy tokens as in PyTorch.
+    """Check the settings of an exported variant, and its encoder and greedy tokens against PyTorch.
 
     Args:
-        folder: what was exported.
-        variant: what it is to be.
-        identity: of the checkpoint.
-        references: what PyTorch says, with weights of the variant's type.
-        compute: how it is checked.
+        references: from PyTorch, with weights of the variant's type.
 
     Raises:
-        ParityError: it differs from the checkpoint.
+        ParityError: the variant differs from the checkpoint.
     """
     check_identity(folder, identity)
     check = check_onnx_parity if variant.format is Format.ONNX else check_parity
-    found = check(folder, references, compute)
-    logger.info("%s: %s", variant.name, asdict(found))
-    return found
+    parity = check(folder, references, compute)
+    logger.info("%s: %s", variant.name, parity)
+    return parity

@@ -1,19 +1,11 @@
 """Count what is INT8 in an OpenVINO graph."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
-
-__all__ = [
-    "Int8Count",
-    "constant_weight",
-    "count_int8",
-    "count_int8_in_file",
-    "quantized_weight_names",
-    "weighted_operations",
-]
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 
 INT8_TYPES = ("i8", "u8")
 
@@ -22,13 +14,13 @@ INT4_TYPES = ("i4", "u4")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8Count:
-    """What is INT8, or less, in a graph.
+    """Numbers and sizes of the INT8 and INT4 parts of a graph.
 
     Attributes:
         weights: convolutions and matrix products whose weight is an INT8 constant.
         activations: `FakeQuantize` nodes on activations.
-        weighted: convolutions and matrix products that have a constant weight at all.
-        float_bytes_fp16: bytes of float constants, if stored as float16.
+        weighted: convolutions and matrix products with a constant weight.
+        float_bytes_fp16: bytes of the float constants if stored as float16.
         int8_bytes: bytes of INT8 constants.
         int4_weights: convolutions and matrix products whose weight is an INT4 constant.
         int4_bytes: bytes of INT4 constants, two weights in each.
@@ -60,11 +52,11 @@ def count_int8(model: Any) -> Int8Count:
             for operation in model.get_ops()
         ),
         weighted=len(weights),
-        float_bytes_fp16=2 * sum(_elements(constant) for constant in floats),
-        int8_bytes=sum(_elements(constant) for constant in int8),
+        float_bytes_fp16=2 * sum(n_elements(constant) for constant in floats),
+        int8_bytes=sum(n_elements(constant) for constant in int8),
         int4_weights=sum(_type(weight) in INT4_TYPES for weight in weights),
         int4_bytes=sum(
-            -(-_elements(constant) // 2) for constant in constants if _type(constant) in INT4_TYPES
+            -(-n_elements(constant) // 2) for constant in constants if _type(constant) in INT4_TYPES
         ),
     )
 
@@ -90,8 +82,6 @@ def _type(constant: Any) -> str:
     return name
 
 
-def _elements(constant: Any) -> int:
-    count = 1
-    for size in constant.get_output_shape(0):
-        count *= int(size)
-    return count
+def n_elements(constant: Any) -> int:
+    """Count the elements of a constant."""
+    return math.prod(constant.get_output_shape(0))

@@ -1,9 +1,8 @@
-"""Quantize the keys of cross-attention once a clip instead of once a step.
+"""Quantize the keys of cross-attention once for each clip instead of once for each step.
 
-A stateless decoder with past receives the keys of cross-attention, the same in all the steps of a
-clip: (1, n_heads, 1500, head_size) for each layer. Quantized by NNCF it rounds them to INT8 again
-in every step. Here the first decoder pass hands them over in INT8 and the steps scale them only:
-the same values, a quarter of the bytes, and no rounding in the step.
+A stateless decoder with past receives the keys of cross-attention, which are the same in all steps of a clip:
+(1, n_heads, 1500, head_size) for each layer. As NNCF quantizes it, it rounds them to INT8 in every step. Here the
+first decoder pass returns them in INT8 and the steps only scale them: the same values in a quarter of the bytes.
 """
 
 import re
@@ -21,12 +20,12 @@ INT8_MIN, INT8_MAX, INT8_LEVELS = -128.0, 127.0, 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _QuantizedKey:
-    """A key input of the decoder with past and what quantizes it.
+    """A key input of the decoder with past and its quantizer.
 
     Attributes:
         parameter: the input, `openvino.Node`, float32.
-        quantize: the `FakeQuantize` that is its only reader.
-        scale: one INT8 step in units of the key.
+        quantize: the `FakeQuantize` node that is its only reader.
+        scale: size of one INT8 step.
     """
 
     layer: int
@@ -36,10 +35,10 @@ class _QuantizedKey:
 
 
 def cache_int8_cross_attention(decoder: Any, decoder_with_past: Any) -> int:
-    """Move the rounding of cross-attention's keys from the steps to the first pass.
+    """Move the rounding of cross-attention's keys from the steps to the first pass; both models are changed.
 
-    Both models are changed in place. Keys that are not quantized, or with a zero point, or by
-    channel, stay as they are: OpenVINO's attention runs in INT8 on signed values of one scale.
+    Keys that are float, or quantized with a zero point or by channel, stay as they are: OpenVINO's attention runs in
+    INT8 only on signed values with one scale.
 
     Args:
         decoder: `openvino.Model` of the first pass, whose output `present.N.encoder.key` is float32.
@@ -69,7 +68,7 @@ def _quantized_key(parameter: Any) -> _QuantizedKey | None:
 
 
 def _signed_scale(quantize: Any) -> float | None:
-    """Return the scale of a signed quantizer of one range without zero point; None for any other."""
+    """Return the scale of a signed quantizer with one range and no zero point; None for any other."""
     if quantize.get_attributes()["levels"] != INT8_LEVELS:
         return None
     ranges = [quantize.input_value(port).get_node().data.ravel() for port in range(1, 5)]

@@ -1,12 +1,11 @@
-"""What a window holds behind its speech, learned from calibration clips: a few centroids that are counted.
+"""What the encoder computes for the padding of a window, learned from calibration clips: a few weighted cluster means.
 
-Behind the speech a window is padded with silence, but its positions there hold more than silence: they attend to the
-speech, and the encoder leaves word in them that there is some. Encoded from silence alone they tell the decoder that
-nobody speaks (docs/lab-notes.md). So they are taken from windows with speech, as means over clips, position by
-position.
+After the speech a window is padded with silence, but its encoder states there hold more than silence: they attend to
+the speech, and the decoder reads from them that there is some. States of a silent window let it predict no speech
+(docs/lab-notes.md). So the states are means over windows with speech, position by position.
 
-Neighbours differ as far as any two of them, since position embeddings turn quickly. So what stands for many positions
-is the centroid of those that are alike, wherever they lie.
+Position embeddings turn quickly, so that neighbouring states differ as much as any two. So states that are alike are
+clustered wherever they lie, and each cluster's mean stands for all of its positions.
 
 Source: k-means with k-means++ (Arthur and Vassilvitskii 2007), `scipy.cluster.vq.kmeans2`.
 """
@@ -36,18 +35,18 @@ from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component
 
 N_CLIPS = 32
-"""13 gave means that stand for other clips as well as more do."""
+"""Means over 13 clips fit other clips as well as means over more."""
 
 MARGIN_POSITIONS = 25
-"""Of padding behind the speech: what lies nearer to it is encoded."""
+"""Padding next to the speech that is encoded and not replaced."""
 
-LEAST_SILENT = 250
-"""Positions of padding that a clip has to have; a longer clip is cut."""
+MIN_PADDING_POSITIONS = 250
+"""Least padding of a window; the second half of one with less is replaced by padding."""
 
 N_ITERATIONS = 30
 
 N_TRIES = 4
-"""Starts of k-means, of which the tightest is taken: some miss a kind that the decoder listens to."""
+"""Runs of k-means, of which the tightest is used: some miss a cluster that the decoder attends to."""
 
 FLOOR_TOLERANCE = 1e-6
 
@@ -57,8 +56,8 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """What an encoder computes for each position behind the speech, means over clips.
+class PaddingMeans:
+    """What an encoder computes for each position of padding, means over clips.
 
     Attributes:
         states: its output, float32, shape (1500, d_model).
@@ -72,14 +71,13 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SilentKeys:
-    """Keys that the heads of an encoder keep for what lies behind the speech.
+class PaddingKeys:
+    """Keys and values in each head of an encoder that stand for the padding that is cut off.
 
     Attributes:
         keys: float32, shape (n_layers, n_heads, n_keys, d_head).
         values: the same.
-        counts: positions that each stands for, as `counts_behind` gives them; float32, shape
-            (n_layers, n_heads, 61, n_keys).
+        counts: positions that each stands for, from `counts_after`; float32, shape (n_layers, n_heads, 61, n_keys).
     """
 
     keys: Floats
@@ -88,99 +86,96 @@ class SilentKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Centroids:
-    """What stands for many vectors, and for which.
+class Clusters:
+    """Vectors divided into clusters.
 
     Attributes:
-        kinds: the centroid of each vector, uint8, shape (n,).
-        n: number of centroids.
+        labels: the cluster of each vector, uint8, shape (n_vectors,).
     """
 
-    kinds: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
     n: int
 
     def means(self, vectors: Floats) -> Floats:
-        """Return the mean of the vectors of each kind.
+        """Return the mean vector of each cluster.
 
         Args:
             vectors: float32, shape (n_vectors, width).
 
         Returns:
-            float32, shape (n, width); zeros for a kind of no vector.
+            float32, shape (n, width); zeros for an empty cluster.
         """
         sums = np.zeros((self.n, vectors.shape[1]))
-        np.add.at(sums, self.kinds, vectors)
-        counts = np.bincount(self.kinds, minlength=self.n)
+        np.add.at(sums, self.labels, vectors)
+        counts = np.bincount(self.labels, minlength=self.n)
         means: Floats = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         return means
 
 
-def centroids_of(vectors: Floats, n: int) -> Centroids:
-    """Divide vectors into kinds that are alike.
+def cluster(vectors: Floats, n: int) -> Clusters:
+    """Divide vectors into clusters.
 
     Args:
         vectors: float32, shape (n_vectors, width).
-        n: number of kinds, at most 255.
+        n: number of clusters, at most 255.
     """
-    tries = [_divided(vectors.astype(np.float64), n, seed) for seed in range(N_TRIES)]
-    return min(tries, key=lambda tried: float(np.square(vectors - tried.means(vectors)[tried.kinds]).sum()))
+    tries = [_clustered(vectors.astype(np.float64), n, seed) for seed in range(N_TRIES)]
+    return min(tries, key=lambda tried: float(np.square(vectors - tried.means(vectors)[tried.labels]).sum()))
 
 
-def _divided(vectors: NDArray[np.float64], n: int, seed: int) -> Centroids:
+def _clustered(vectors: NDArray[np.float64], n: int, seed: int) -> Clusters:
     random = np.random.default_rng(seed)
-    _, kinds = kmeans2(vectors, n, iter=N_ITERATIONS, minit="++", rng=random, missing="warn")
-    return Centroids(kinds=kinds.astype(np.uint8), n=n)
+    _, labels = kmeans2(vectors, n, iter=N_ITERATIONS, minit="++", rng=random, missing="warn")
+    return Clusters(labels=labels.astype(np.uint8), n=n)
 
 
 @lru_cache(maxsize=1)
-def silence_of(source: Path, store: CalibrationStore) -> Silence:
-    """Return what a float32 encoder computes behind the speech of a record's clips.
+def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
+    """Return what a float32 encoder computes for the padding of the recorded clips.
 
-    The last answer is kept: the trials of a search and the blocks of a sensitivity study ask for the same.
+    The last result is cached, since all trials of a search and all blocks of a sensitivity study need the same.
 
     Args:
         source: folder of a float32 variant in OpenVINO.
-        store: the calibration record.
     """
     import openvino
 
     encoder = openvino.Core().read_model(component_path(source, Component.ENCODER))
-    return hear_silence(encoder, store.calls(Component.ENCODER, source))
+    return measure_padding(encoder, store.calls(Component.ENCODER, source))
 
 
 @lru_cache(maxsize=1)
-def silent_keys_of(source: Path, store: CalibrationStore, n: int) -> SilentKeys:
-    """Return the keys of silence that an elastic encoder keeps; the last answer is kept.
+def padding_keys_of(source: Path, store: CalibrationStore, n: int | None) -> PaddingKeys | None:
+    """Return the padding keys of an elastic encoder; the last result is cached.
 
     Args:
         source: folder of a float32 variant in OpenVINO.
-        store: the calibration record.
-        n: keys for each head, at most 255.
+        n: keys for each head, at most 255; None gives no padding keys.
     """
-    return silent_keys(silence_of(source, store), n)
+    return None if n is None else padding_keys(padding_of(source, store), n)
 
 
-def silent_keys(silence: Silence, n: int) -> SilentKeys:
-    """Let a few keys stand for all of them, head by head."""
-    divided = [[centroids_of(head, n) for head in layer] for layer in silence.keys]
-    return SilentKeys(
-        keys=_means_of_heads(divided, silence.keys),
-        values=_means_of_heads(divided, silence.values),
-        counts=np.stack([[counts_behind(head.kinds, n) for head in layer] for layer in divided]),
+def padding_keys(padding: PaddingMeans, n: int) -> PaddingKeys:
+    """Cluster the keys of each head, and take the means of keys and values."""
+    clusters = [[cluster(head, n) for head in layer] for layer in padding.keys]
+    return PaddingKeys(
+        keys=_means_of_heads(clusters, padding.keys),
+        values=_means_of_heads(clusters, padding.values),
+        counts=np.stack([[counts_after(head.labels, n) for head in layer] for layer in clusters]),
     )
 
 
-def _means_of_heads(divided: Sequence[Sequence[Centroids]], vectors: Floats) -> Floats:
+def _means_of_heads(clusters: Sequence[Sequence[Clusters]], vectors: Floats) -> Floats:
     return np.stack(
         [
             [head.means(each) for head, each in zip(heads, layer, strict=True)]
-            for heads, layer in zip(divided, vectors, strict=True)
+            for heads, layer in zip(clusters, vectors, strict=True)
         ]
     )
 
 
-def hear_silence(encoder: Any, calls: Calls) -> Silence:
-    """Run an encoder on clips and take the means of what it computes behind their speech.
+def measure_padding(encoder: Any, calls: Calls) -> PaddingMeans:
+    """Run an encoder on clips and average what it computes for their padding.
 
     Args:
         encoder: `openvino.Model` as exported; it is not changed.
@@ -191,12 +186,12 @@ def hear_silence(encoder: Any, calls: Calls) -> Silence:
     """
     import openvino
 
-    asked = encoder.clone()
-    ports = [attention.input_value(port) for attention in attentions_of(asked) for port in (1, 2)]
+    model = encoder.clone()
+    ports = [attention.input_value(port) for attention in attentions_of(model) for port in (1, 2)]
     if not ports:
         raise StageError("encoder: found no attention; this version of optimum-intel is not supported")
-    asked.add_outputs(ports)
-    compiled = openvino.Core().compile_model(asked, "CPU", ComputeSpec().properties())
+    model.add_outputs(ports)
+    compiled = openvino.Core().compile_model(model, "CPU", ComputeSpec().properties())
     sums: list[Floats] = []
     counts = np.zeros(WINDOW_POSITIONS, dtype=np.int64)
     for features, first in _windows(calls):
@@ -206,7 +201,7 @@ def hear_silence(encoder: Any, calls: Calls) -> Silence:
             total[..., first:, :] += each[..., first:, :]
         counts[first:] += 1
     states, *attended = [_means(total, counts) for total in sums]
-    return Silence(states=states, keys=np.stack(attended[::2]), values=np.stack(attended[1::2]))
+    return PaddingMeans(states=states, keys=np.stack(attended[::2]), values=np.stack(attended[1::2]))
 
 
 def attentions_of(model: Any) -> list[Any]:
@@ -215,25 +210,28 @@ def attentions_of(model: Any) -> list[Any]:
 
 
 def speech_frames(features: Features) -> int:
-    """Return how many frames of a window come before the padding.
+    """Count the frames of a window before its padding.
 
     Args:
-        features: float32, shape (1, n_mels, 3000); frames of padding hold the lowest value.
+        features: float32, shape (1, n_mels, 3000); all values of padding are the lowest of the window.
     """
     loud = np.flatnonzero((features[0] > features.min() + FLOOR_TOLERANCE).any(axis=0))
     return int(loud[-1]) + 1 if loud.size else 0
 
 
 def _windows(calls: Calls) -> Iterator[tuple[Features, int]]:
-    """Yield windows with padding at their end, and the first position behind speech and margin."""
+    """Yield windows that end with padding, and the first position after speech and margin."""
     for call in islice(calls, 0, None, max(1, len(calls) // N_CLIPS)):
         features = _with_padding(call["input_features"])
         yield features, -(-speech_frames(features) // FRAMES_PER_POSITION) + MARGIN_POSITIONS
 
 
 def _with_padding(features: Features) -> Features:
-    """Leave a window as it is, or turn its second half into padding where it has hardly any."""
-    if speech_frames(features) // FRAMES_PER_POSITION + MARGIN_POSITIONS + LEAST_SILENT <= WINDOW_POSITIONS:
+    """Return a window, its second half replaced by padding where it has too little."""
+    if (
+        speech_frames(features) // FRAMES_PER_POSITION + MARGIN_POSITIONS + MIN_PADDING_POSITIONS
+        <= WINDOW_POSITIONS
+    ):
         return features
     cut = features.copy()
     cut[:, :, WINDOW_FRAMES // 2 :] = features.min()
@@ -241,32 +239,31 @@ def _with_padding(features: Features) -> Features:
 
 
 def _means(sums: Floats, counts: NDArray[np.int64]) -> Floats:
-    """Divide by how many clips had padding; where none had, what comes next stands for it.
+    """Divide by the number of clips with padding; positions without any take the means of the next ones.
 
     Args:
         sums: shape (..., 1500, width).
-        counts: of clips, shape (1500,); rises.
+        counts: clips with padding at each position, shape (1500,); never falls.
     """
     first = int(np.flatnonzero(counts)[0])
-    heard: Floats = (sums[..., first:, :] / counts[first:, None]).astype(np.float32)
-    before = heard[..., np.arange(first) % heard.shape[-2], :]
-    means: Floats = np.concatenate([before, heard], axis=-2)
+    measured: Floats = (sums[..., first:, :] / counts[first:, None]).astype(np.float32)
+    before = measured[..., np.arange(first) % measured.shape[-2], :]
+    means: Floats = np.concatenate([before, measured], axis=-2)
     return means
 
 
 COUNT_STEP = POSITIONS_PER_S // 2
-"""Positions between two rows of `counts_behind`."""
+"""Positions between two rows of `counts_after`."""
 
 
-def counts_behind(kinds: NDArray[np.uint8], n: int) -> Floats:
-    """Count the positions of each kind behind speech of any length.
+def counts_after(labels: NDArray[np.uint8], n: int) -> Floats:
+    """Count the positions of each cluster after speech of any length.
 
     Args:
-        kinds: of each position of a window, shape (1500,).
-        n: number of kinds.
+        labels: the cluster of each position of a window, shape (1500,).
 
     Returns:
-        float32, shape (61, n): behind 0, 25, ... 1500 positions.
+        float32, shape (61, n): after 0, 25, ... 1500 positions of speech.
     """
     starts = range(0, WINDOW_POSITIONS + 1, COUNT_STEP)
-    return np.stack([np.bincount(kinds[start:], minlength=n) for start in starts]).astype(np.float32)
+    return np.stack([np.bincount(labels[start:], minlength=n) for start in starts]).astype(np.float32)

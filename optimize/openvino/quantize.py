@@ -1,32 +1,33 @@
-"""Quantize a variant from a calibration record, component by component, and check what came of it."""
+"""Quantize a variant from a calibration record, component by component, and check the result."""
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
-from sottovoce.optimize.openvino.elastic import add_silence_states, elastic_calls, make_elastic
-from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
+from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8, n_elements
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import SilentKeys, silence_of, silent_keys_of
+from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import ComponentQuantization, ElasticSection, QuantizedVariant
+from sottovoce.recipes.recipe import ComponentQuantization, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
+from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.elastic import ElasticSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme, Weights
 
 SIZE_SLACK = 1.05
-"""On what int8 and float16 constants add up to: alignment, scales that NNCF keeps in float32."""
+"""Tolerance of the size of int8 and float16 constants: alignment, scales that NNCF keeps in float32."""
 
 
 class QuantizeFile(Protocol):
-    """Writes one quantized component into a variant's folder: anew, or as it was made before."""
+    """Writes one quantized component into a variant's folder; see `quantize_file`."""
 
     def __call__(
         self,
@@ -37,7 +38,7 @@ class QuantizeFile(Protocol):
         into: Path,
         reporter: Reporter,
     ) -> Fidelity:
-        """Write the component; see `quantize_file`."""
+        """Write the component."""
 
 
 def quantize_variant(
@@ -49,20 +50,17 @@ def quantize_variant(
     *,
     write: QuantizeFile | None = None,
 ) -> Mapping[Component, Fidelity]:
-    """Write the INT8 variant: quantized components, the float ones copied, settings and tokenizer.
+    """Write the quantized variant: its components, float ones copied, settings and tokenizer.
 
     Args:
-        source: folder of the float32 variant in the layout of the variant; the baseline, which the
-            record was made with, where that is stateless.
-        store: the calibration record.
-        variant: what the recipe says of each component.
+        source: folder of the float32 variant in the same layout; the baseline where that is stateless.
+        store: the calibration record of the baseline.
         into: a folder that does not exist yet.
-        reporter: follows the work.
-        write: writes a component that is not copied; by default quantizes it.
+        write: writes a component that is not copied; by default `quantize_file`.
 
     Raises:
-        StageError: a component holds other INT8 nodes or bytes than the recipe implies, or no
-            longer computes what it is to compute.
+        StageError: a component has other INT8 nodes or bytes than the recipe implies, or differs too much from the
+            float one.
     """
     shutil.copytree(
         source,
@@ -76,14 +74,14 @@ def quantize_variant(
             continue
         fidelities[component] = (write or quantize_file)(source, store, component, variant, into, reporter)
     if variant.int8_cross_keys and variant.layout is Layout.STATELESS:
-        _hand_over_int8_keys(into)
+        _cache_int8_keys(into)
     if variant.elastic is not None:
-        add_silence_states(into, elastic_spec(variant.elastic), silence_of(source, store))
+        save_padding_states(into, variant.elastic, padding_of(source, store))
     return fidelities
 
 
 def quantized_compute(variant: QuantizedVariant) -> ComputeSpec:
-    """Return what the quantized variant is to compute in."""
+    """Return the precisions that the quantized variant computes in."""
     return ComputeSpec(
         precision=variant.inference_precision,
         dynamic_quantization_group_size=variant.dynamic_quantization_group_size,
@@ -95,13 +93,8 @@ def _is_elastic(component: Component, variant: QuantizedVariant) -> bool:
     return component is Component.ENCODER and variant.elastic is not None
 
 
-def elastic_spec(section: ElasticSection) -> ElasticSpec:
-    """Take a recipe's word for the runtime's."""
-    return ElasticSpec(**section.model_dump())
-
-
-def _hand_over_int8_keys(folder: Path) -> None:
-    """Rewrite both decoders of a variant; without effect where the steps' keys are float."""
+def _cache_int8_keys(folder: Path) -> None:
+    """Rewrite both decoders of a variant; no effect where the keys of the steps are float."""
     import openvino
 
     core = openvino.Core()
@@ -112,7 +105,7 @@ def _hand_over_int8_keys(folder: Path) -> None:
     rewritten = [path.with_name(f"int8-keys-{path.name}") for path in paths]
     for model, path in zip(models, rewritten, strict=True):
         openvino.save_model(model, path, compress_to_fp16=False)
-    del models, model, core  # they map the files that are replaced now
+    del models, model, core  # they map the files that are replaced here
     for old, new in zip(paths, rewritten, strict=True):
         for suffix in (".bin", ".xml"):
             new.with_suffix(suffix).replace(old.with_suffix(suffix))
@@ -134,16 +127,11 @@ def quantize_file(
     """Quantize one component of a variant and write its files.
 
     Args:
-        source: folder of the float32 variant.
-        store: the calibration record.
-        component: which.
-        variant: what the recipe says of it.
-        into: the variant's folder, which is there.
-        reporter: follows the work.
+        into: the variant's folder, which exists.
 
     Raises:
-        StageError: it holds other INT8 nodes or bytes than the recipe implies, or no longer computes what it
-            is to compute.
+        StageError: the component has other INT8 nodes or bytes than the recipe implies, or differs too much from the
+            float one.
     """
     import openvino
 
@@ -152,8 +140,8 @@ def quantize_file(
     model = openvino.Core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        with reporter.progress("encode what lies behind speech", 1) as advance:
-            make_elastic(model, silent_keys(source, store, variant.elastic))
+        with reporter.progress("encode padding", 1) as advance:
+            make_elastic(model, padding_keys_of(source, store, variant.elastic.silence_centroids))
             advance()
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
@@ -172,35 +160,21 @@ def quantize_file(
     return fidelity
 
 
-def silent_keys(source: Path, store: CalibrationStore, elastic: ElasticSection) -> SilentKeys | None:
-    """Return the keys of silence that a recipe asks for; None where it asks for none."""
-    if elastic.silence_centroids is None:
-        return None
-    return silent_keys_of(source, store, elastic.silence_centroids)
-
-
 def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path) -> Calls:
-    """Return the recorded calls that a component of the variant receives.
-
-    Args:
-        store: the calibration record.
-        component: whose calls.
-        variant: its layout, and how its encoder cuts a window.
-        source: folder of the float32 variant.
-    """
+    """Return the recorded calls that a component of the variant receives."""
     if component is Component.DECODER and variant.layout is Layout.STATEFUL:
         return store.prefixes()
     calls = store.calls(component, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        return elastic_calls(calls, elastic_spec(variant.elastic))
+        return elastic_calls(calls, variant.elastic)
     return calls
 
 
 def check_count(component: Component, model: Any, count: Int8Count, spec: ComponentQuantization) -> None:
-    """Check that every weight is INT8 which the recipe does not keep float.
+    """Check that exactly those weights are quantized that the recipe does not keep float.
 
     Raises:
-        StageError: fewer, or more, than the recipe implies.
+        StageError: fewer or more than the recipe implies.
     """
     expected = sum(
         constant_weight(operation) is not None
@@ -228,21 +202,20 @@ def check_size(component: Component, size_bytes: int, count: Int8Count) -> None:
     """Check that a component's weights take the bytes that its types imply.
 
     Raises:
-        StageError: the file is larger; something stayed float32.
+        StageError: the file is larger: some weights stayed float32.
     """
     implied = count.int8_bytes + count.int4_bytes + count.float_bytes_fp16
     if size_bytes > SIZE_SLACK * implied:
         raise StageError(
             f"{component}: its weights take {size_bytes} bytes on disk, their types imply {implied}; "
-            "something was written in float32"
+            "some weights were written in float32"
         )
 
 
 def _store_float_weights(model: Any, weights: Weights) -> None:
-    """Turn the float constants that are left into float16, decompressed when compiled.
+    """Turn the remaining float constants into float16, which OpenVINO decompresses when it compiles.
 
-    `openvino.save_model(compress_to_fp16=True)` skips graphs with `FakeQuantize`: it takes them
-    for quantized already.
+    `openvino.save_model(compress_to_fp16=True)` skips graphs with `FakeQuantize`.
     """
     if weights is Weights.FP32:
         return
@@ -261,13 +234,11 @@ def _store_float_weights(model: Any, weights: Weights) -> None:
 
 
 LARGE_ELEMENTS = 16_384
-"""Smaller float constants are scales and biases: little to gain, more to lose."""
+"""Smaller float constants are scales and biases: float16 would save little and cost accuracy."""
 
 
 def _is_large_float(operation: Any) -> bool:
-    if operation.get_type_name() != "Constant" or operation.get_element_type().get_type_name() != "f32":
-        return False
-    elements = 1
-    for size in operation.get_output_shape(0):
-        elements *= int(size)
-    return elements >= LARGE_ELEMENTS
+    is_float = (
+        operation.get_type_name() == "Constant" and operation.get_element_type().get_type_name() == "f32"
+    )
+    return is_float and n_elements(operation) >= LARGE_ELEMENTS

@@ -1,4 +1,4 @@
-"""Quantize one graph with NNCF, as a recipe says of its component.
+"""Quantize one graph with NNCF by the recipe's section of its component.
 
 Source: NNCF post-training quantization (`nncf.quantize`) with SmoothQuant (Xiao et al. 2022) and
 fast bias correction (Nagel et al. 2019), and NNCF weight compression (`nncf.compress_weights`).
@@ -12,26 +12,26 @@ from sottovoce.calibrate.store import Calls
 from sottovoce.errors import SpecError
 from sottovoce.progress import Advance
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
-from sottovoce.terms import BiasCorrection, InstructionSet, Preset, RangeEstimator, Scheme
+from sottovoce.terms import BiasCorrection, InstructionSet, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0
-"""NNCF takes a negative alpha for none; zero would be an alpha."""
+"""NNCF turns SmoothQuant off by a negative alpha; zero is an alpha."""
 
 QUANTIZABLE_OPERATIONS = frozenset(
     {"Add", "Convolution", "Gather", "MatMul", "Multiply", "ScaledDotProductAttention"}
 )
-"""Of a Whisper decoder: those whose inputs NNCF quantizes."""
+"""Operations of a Whisper whose inputs NNCF quantizes."""
 
 
 def n_passes(spec: ComponentQuantization) -> int:
-    """Return how often NNCF goes through the calls."""
+    """Return how many times NNCF runs all calls."""
     return 1 if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8 else 2
 
 
 def quantize_graph(
     model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
-    """Quantize one component (`openvino.Model`) as its scheme says; see what each scheme calls."""
+    """Quantize one component (`openvino.Model`) by its scheme."""
     match spec.scheme:
         case Scheme.FLOAT:
             return model
@@ -44,7 +44,7 @@ def quantize_graph(
 def _quantize_activations(
     model: Any, calls: Calls, spec: ComponentQuantization, instruction_set: InstructionSet, advance: Advance
 ) -> Any:
-    """Quantize weights and activations, of some nodes the weights alone: their activations are quantized as they come."""
+    """Quantize weights and activations; those of `dynamic_activations` are quantized on the fly."""
     import nncf
 
     if not spec.dynamic_activations:
@@ -74,25 +74,20 @@ def quantize_component(
 
     Args:
         model: `openvino.Model` in float32; it is not changed.
-        calls: every recorded call; NNCF's `subset_size` counts calls, so it is their number.
+        calls: all recorded calls; NNCF's `subset_size` is their number.
         spec: preset, SmoothQuant, ranges, bias correction, nodes that stay float.
-        advance: called for each call that NNCF runs, in each of its passes.
-        instruction_set: of the CPU that it is for.
+        advance: called for each call in each pass of NNCF.
 
     Raises:
-        SpecError: `keep_float` names nodes that the graph does not have.
+        SpecError: `keep_float` names nodes that are not in the graph.
     """
     import nncf
-
-    def transform(call: Any) -> Any:
-        advance()
-        return call
 
     try:
         return nncf.quantize(
             model,
-            nncf.Dataset(calls, transform),
-            preset=_preset(spec.preset),
+            _dataset(calls, advance),
+            preset=nncf.QuantizationPreset[spec.preset.name],
             subset_size=len(calls),
             fast_bias_correction=spec.bias_correction is not BiasCorrection.ACCURATE,
             model_type=nncf.ModelType.TRANSFORMER,
@@ -100,16 +95,17 @@ def quantize_component(
             advanced_parameters=_advanced_parameters(spec, instruction_set),
         )
     except nncf.ValidationError as cause:
-        told = " ".join(str(cause).split())
-        raise SpecError(f"keep_float of this component does not fit the graph: {told}") from cause
+        reason = " ".join(str(cause).split())
+        raise SpecError(f"keep_float of this component does not fit the graph: {reason}") from cause
 
 
 def _advanced_parameters(spec: ComponentQuantization, instruction_set: InstructionSet) -> Any:
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     is_exact = instruction_set is InstructionSet.VNNI
     ranges = {
-        f"{of}_range_estimator_params": _range_estimator(estimator)
+        f"{of}_range_estimator_params": getattr(RangeEstimatorParametersSet, estimator.name)
         for of, estimator in (("activations", spec.activation_range), ("weights", spec.weight_range))
         if estimator is not RangeEstimator.DEFAULT
     }
@@ -123,23 +119,15 @@ def _advanced_parameters(spec: ComponentQuantization, instruction_set: Instructi
     )
 
 
-def _range_estimator(estimator: RangeEstimator) -> Any:
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-    return getattr(RangeEstimatorParametersSet, estimator.name)
-
-
 def compress_component(model: Any, calls: Calls, spec: ComponentQuantization, advance: Advance) -> Any:
-    """Turn the weights of one component into INT8 or INT4, and the activations of some nodes into INT8.
+    """Quantize the weights of one component to INT8 or INT4, and the activations of some nodes to INT8.
 
     Args:
-        model: `openvino.Model` in float32; it is changed where no activations are INT8.
-        calls: recorded calls, for the ranges of those activations and for scales that fit them.
-        spec: how weights become INT8 or INT4, which nodes have INT8 activations, and which stay float.
-        advance: called for each call that NNCF runs.
+        model: `openvino.Model` in float32; changed unless some activations become INT8.
+        calls: recorded calls, for the ranges of those activations and for scale estimation.
 
     Raises:
-        SpecError: `int8_activations` fits no node that may be quantized.
+        SpecError: `int8_activations` matches no node that may be quantized.
 
     Source: NNCF weight compression (`nncf.compress_weights`); AWQ is Lin et al. 2023.
     """
@@ -165,10 +153,6 @@ def _compress_to_int4(
 ) -> Any:
     import nncf
 
-    def transform(call: Any) -> Any:
-        advance()
-        return call
-
     modes = nncf.CompressWeightsMode
     needs_calls = spec.awq or spec.scale_estimation
     try:
@@ -179,17 +163,17 @@ def _compress_to_int4(
             group_size=spec.group_size,
             awq=spec.awq,
             scale_estimation=spec.scale_estimation,
-            dataset=nncf.Dataset(calls, transform) if needs_calls else None,
+            dataset=_dataset(calls, advance) if needs_calls else None,
             subset_size=len(calls),
             ignored_scope=ignored,
         )
     except (nncf.ValidationError, nncf.InvalidGroupSizeError) as cause:
-        told = " ".join(str(cause).split())
-        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {told}") from cause
+        reason = " ".join(str(cause).split())
+        raise SpecError(f"w4 with group_size {spec.group_size} does not fit the graph: {reason}") from cause
 
 
 def quantizable_names(model: Any) -> tuple[str, ...]:
-    """Name the nodes that NNCF could quantize, in the order of the graph."""
+    """Name the nodes that NNCF can quantize, in the order of the graph."""
     return tuple(
         operation.get_friendly_name()
         for operation in model.get_ops()
@@ -200,18 +184,22 @@ def quantizable_names(model: Any) -> tuple[str, ...]:
 def _names_of_others(
     model: Any, patterns: Sequence[str], kept: frozenset[str], *, key: str
 ) -> tuple[str, ...]:
-    """Name the nodes that NNCF could quantize and the patterns do not fit, or that are kept float."""
+    """Name the nodes that NNCF can quantize and that no pattern matches, or that are kept float."""
     names = quantizable_names(model)
     chosen = {name for name in names if any(re.match(pattern, name) for pattern in patterns)} - kept
     if not chosen:
-        raise SpecError(f"{key} fits no node of the graph: {', '.join(patterns)}")
+        raise SpecError(f"{key} matches no node of the graph: {', '.join(patterns)}")
     return tuple(name for name in names if name not in chosen)
 
 
-def _preset(preset: Preset) -> Any:
+def _dataset(calls: Calls, advance: Advance) -> Any:
     import nncf
 
-    return nncf.QuantizationPreset.MIXED if preset is Preset.MIXED else nncf.QuantizationPreset.PERFORMANCE
+    def transform(call: Any) -> Any:
+        advance()
+        return call
+
+    return nncf.Dataset(calls, transform)
 
 
 def _ignored_scope(spec: ComponentQuantization) -> Any:

@@ -1,4 +1,4 @@
-"""Try one recipe of a search: quantize, judge token by token, count word errors, time."""
+"""Run one trial of a search: quantize, compare token by token, count word errors, time."""
 
 import shutil
 import tempfile
@@ -13,10 +13,16 @@ import numpy as np
 
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SottovoceError
-from sottovoce.optimize.checks.teacher_forcing import Candidate, Judgement, Spoken, judge, score
+from sottovoce.optimize.checks.teacher_forcing import (
+    Candidate,
+    Comparison,
+    TeacherSequence,
+    compare,
+    generate_teachers,
+)
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import quantize_variant, quantized_compute
-from sottovoce.optimize.search.outcome import Outcome
+from sottovoce.optimize.search.report import TrialOutcome
 from sottovoce.progress import Reporter, Silent
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME
@@ -29,10 +35,10 @@ from sottovoce.statistics.accuracy import normalize, word_errors
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 
 N_TIMINGS = 2
-"""Of each clip; the least counts, since whatever else the machine does only adds to it."""
+"""Timings of each clip; the least counts, since other load on the machine only adds to it."""
 
 FIRST_SHARE = 4
-"""A trial is given up, or not, by a quarter of the clips."""
+"""A quarter of the clips decides whether a trial is stopped."""
 
 RESAMPLING_SEED = 0
 
@@ -41,16 +47,13 @@ GRAPH_SUFFIXES = frozenset({".xml", ".bin"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSpec:
-    """What trials are tried on; can be sent to another process.
+    """The run and the clips that trials work on; can be sent to another process.
 
     Attributes:
         run: folder with the float variants and the calibration record.
-        baseline: name of the float32 variant that others are compared with.
-        work: folder for what trials write.
-        judge_clips: on which tokens are compared; the first ones are also timed.
-        n_timed: how many are.
-        confirm_clips: on which word errors are counted.
-        threads: of inference.
+        judge_clips: clips on which tokens are compared.
+        n_timed: how many of those are timed, the first ones.
+        confirm_clips: clips on which word errors are counted.
     """
 
     run: Path
@@ -63,15 +66,10 @@ class BenchSpec:
 
 
 class TrialBench:
-    """Tries recipes against the baseline of one run."""
+    """Measures recipes against the baseline of one run."""
 
     def __init__(self, spec: BenchSpec, reporter: Reporter | None = None) -> None:
-        """Let the baseline speak on all clips.
-
-        Args:
-            spec: the run and the clips.
-            reporter: follows the baseline; the trials themselves are not followed.
-        """
+        """Transcribe all clips with the baseline."""
         self._spec = spec
         self._store = CalibrationStore(spec.run / CALIBRATION_NAME)
         self._write = ComponentCache(spec.work / COMPONENTS_NAME)
@@ -81,11 +79,10 @@ class TrialBench:
         self._blocks = make_blocks([clip.clip.speaker for clip in spec.confirm_clips])
         compute = ComputeSpec(threads=spec.threads)
         folder = spec.run / spec.baseline
-        told = reporter or Silent()
-        with told.progress("let the baseline speak", len(spec.judge_clips)) as advance:
-            self._spoken = score(Candidate.load(folder, compute), spec.judge_clips, advance)
+        reporter = reporter or Silent()
+        self._teachers = generate_teachers(Candidate.load(folder, compute), spec.judge_clips, reporter)
         self._baseline = load(folder, compute=compute)
-        with told.progress("count the baseline's word errors", len(spec.confirm_clips)) as advance:
+        with reporter.progress("count the baseline's word errors", len(spec.confirm_clips)) as advance:
             self._baseline_errors = []
             for clip in spec.confirm_clips:
                 self._baseline_errors.append(_errors(self._baseline, clip))
@@ -93,16 +90,14 @@ class TrialBench:
 
     @cached_property
     def baseline_wer(self) -> float:
-        """Of the baseline on the held-back clips, a fraction."""
+        """Of the baseline on the held-out clips, a fraction."""
         return float(sum(self._baseline_errors) / max(1.0, self._words.sum()))
 
-    def try_recipe(self, recipe: Recipe, worst_divergence: float | None = None) -> Outcome:
-        """Try one recipe.
+    def try_recipe(self, recipe: Recipe, worst_divergence: float | None = None) -> TrialOutcome:
+        """Quantize by a recipe, and measure the variant.
 
         Args:
-            recipe: with the run's baseline and exports.
-            worst_divergence: a trial that parts more from the baseline on a quarter of the clips is given up;
-                None gives none up.
+            worst_divergence: a trial that diverges more on a quarter of the clips is stopped; None stops none.
         """
         clock = _Clock()
         try:
@@ -110,11 +105,11 @@ class TrialBench:
                 compute = quantized_compute(recipe.quantize)
                 return self._measure(folder, compute, worst_divergence, clock)
         except SottovoceError as cause:
-            return Outcome(failure=str(cause), seconds=clock.seconds)
+            return TrialOutcome(failure=str(cause), seconds=clock.seconds)
 
     @contextmanager
     def _quantized(self, recipe: Recipe, clock: "_Clock") -> Iterator[Path]:
-        """Yield the folder of a variant, which is there as long as the block runs."""
+        """Yield the folder of a variant, which is removed afterwards."""
         self._spec.work.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(dir=self._spec.work, prefix=TRIAL_PREFIX))
         try:
@@ -133,19 +128,20 @@ class TrialBench:
 
     def _measure(
         self, folder: Path, compute: ComputeSpec, worst_divergence: float | None, clock: "_Clock"
-    ) -> Outcome:
+    ) -> TrialOutcome:
         with clock.time("judge"):
-            judged, is_pruned = judge_until(Candidate.load(folder, compute), self._spoken, worst_divergence)
+            candidate = Candidate.load(folder, compute)
+            compared, is_pruned = compare_until(candidate, self._teachers, worst_divergence)
         transcriber = load(folder, compute=compute)
         with clock.time("count word errors"):
             increase = None if is_pruned else self._wer_increase(transcriber)
         with clock.time("time"):
             speedup = self._speedup(transcriber)
-        return Outcome(
+        return TrialOutcome(
             speedup=speedup,
-            flips=judged.flips,
-            divergence=judged.divergence,
-            n_tokens=judged.n_tokens,
+            flips=compared.top1_disagreement,
+            divergence=compared.kl_divergence,
+            n_tokens=compared.n_tokens,
             size_bytes=sum(p.stat().st_size for p in folder.iterdir() if p.suffix in GRAPH_SUFFIXES),
             wer_increase=increase,
             is_pruned=is_pruned,
@@ -162,36 +158,36 @@ class TrialBench:
         )
 
     def _speedup(self, transcriber: Transcriber) -> float:
-        """Transcribe the timed clips with both, in turns, and divide the seconds."""
+        """Transcribe the timed clips with both models in turns, and divide the seconds."""
         clips = self._spec.judge_clips[: self._spec.n_timed]
         least: dict[tuple[int, int], float] = {}
         for turn in range(N_TIMINGS):
-            for place, clip in enumerate(clips):
-                for who, each in enumerate((self._baseline, transcriber)):
+            for i, clip in enumerate(clips):
+                for model, each in enumerate((self._baseline, transcriber)):
                     started = time.perf_counter()
                     _transcribe(each, clip)
                     taken = time.perf_counter() - started
-                    least[who, place] = taken if turn == 0 else min(taken, least[who, place])
-        sums = [sum(taken for (of, _), taken in least.items() if of == who) for who in (0, 1)]
+                    least[model, i] = taken if turn == 0 else min(taken, least[model, i])
+        sums = [sum(taken for (of, _), taken in least.items() if of == model) for model in (0, 1)]
         return sums[0] / sums[1]
 
 
 TRIAL_PREFIX = "trial-"
 
 
-def judge_until(
-    subject: Candidate, spoken: Sequence[Spoken], worst_divergence: float | None
-) -> tuple[Judgement, bool]:
-    """Judge a variant, and give it up after a quarter of the clips where it parts too much from the baseline.
+def compare_until(
+    candidate: Candidate, teachers: Sequence[TeacherSequence], worst_divergence: float | None
+) -> tuple[Comparison, bool]:
+    """Compare a variant with the baseline, and stop after a quarter of the clips where it diverges too much.
 
     Returns:
-        What was judged, and whether it was given up.
+        The comparison, and whether it was stopped.
     """
-    n_first = max(1, len(spoken) // FIRST_SHARE)
-    first = judge(subject, spoken[:n_first])
-    if worst_divergence is not None and first.divergence > worst_divergence:
+    n_first = max(1, len(teachers) // FIRST_SHARE)
+    first = compare(candidate, teachers[:n_first])
+    if worst_divergence is not None and first.kl_divergence > worst_divergence:
         return first, True
-    return Judgement(clips=first.clips + judge(subject, spoken[n_first:]).clips), False
+    return Comparison(clips=first.clips + compare(candidate, teachers[n_first:]).clips), False
 
 
 def _transcribe(transcriber: Transcriber, clip: LoadedClip) -> str:
@@ -205,8 +201,8 @@ def _reference(clip: LoadedClip) -> str:
 
 
 def _errors(transcriber: Transcriber, clip: LoadedClip) -> int:
-    heard = normalize(_transcribe(transcriber, clip), clip.clip.language)
-    return word_errors(_reference(clip), heard).errors
+    hypothesis = normalize(_transcribe(transcriber, clip), clip.clip.language)
+    return word_errors(_reference(clip), hypothesis).errors
 
 
 class _Clock:
@@ -217,7 +213,7 @@ class _Clock:
 
     @contextmanager
     def time(self, part: str) -> Iterator[None]:
-        """Time a block; what fails counts as well."""
+        """Time a block of code, also where it raises."""
         started = time.perf_counter()
         try:
             yield

@@ -1,43 +1,43 @@
-"""Choose among the trials of a search: the fastest within the budget, by more than the luck of a few words.
+"""Choose the trial of a search to keep: the fastest within the budget of word errors.
 
-The word errors of a hundred clips say little: between two variants that are as good they differ by half a
-point. Divergence has hundreds of times less chance in it, and no unit that a user thinks in. So the trials
-together tell how many word errors a nat of divergence costs, and a trial is within the budget where both its
-own count and that estimate are.
+Word errors on a hundred clips are noisy: between two equally good variants they differ by half a point. The
+divergence has hundreds of times less noise, but no unit that users think in. So all trials together give an estimate
+of the word errors that a nat of divergence costs, and a trial is within the budget where both its own count and that
+estimate are.
 """
 
 from collections.abc import Sequence
 
-from sottovoce.optimize.search.outcome import Outcome, Trial
+from sottovoce.optimize.search.report import Trial, TrialOutcome
 
 SPEED_TOLERANCE = 0.05
-"""Trials this near the fastest are as fast: two timings of one variant differ by as much."""
+"""Trials this near the fastest count as equally fast: two timings of one variant differ by as much."""
 
 MIN_TRIALS_FOR_SLOPE = 4
 
 
-def is_finished(outcome: Outcome) -> bool:
-    """Tell whether a trial was judged in full and its word errors were counted."""
+def is_finished(outcome: TrialOutcome) -> bool:
+    """Return whether a trial was compared on all clips and its word errors were counted."""
     return outcome.failure is None and not outcome.is_pruned and outcome.wer_increase is not None
 
 
 def pareto_front(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """Return the trials that no other one beats in both speed and divergence, fastest first.
 
-    Trials that failed or were given up are not among them.
+    Failed and stopped trials are not among them.
     """
     front: list[Trial] = []
-    for trial in sorted(_finished(trials), key=_by_speed_then_divergence):
+    for trial in sorted(_finished(trials), key=lambda trial: (-_speedup(trial), _divergence(trial))):
         if not front or _divergence(trial) < _divergence(front[-1]):
             front.append(trial)
     return tuple(front)
 
 
 def wer_per_nat(trials: Sequence[Trial]) -> float | None:
-    """Estimate what a nat of divergence a token costs in WER: least squares through the origin.
+    """Estimate the WER increase per nat of divergence: least squares through the origin.
 
     Returns:
-        A fraction of words per nat; None of fewer than 4 finished trials. Never below 0.
+        A fraction of words per nat, not below 0; None where fewer than 4 trials finished.
     """
     points = [
         (_divergence(trial), trial.outcome.wer_increase.value)
@@ -51,12 +51,11 @@ def wer_per_nat(trials: Sequence[Trial]) -> float | None:
 
 
 def is_within(trial: Trial, max_wer_increase: float, slope: float | None) -> bool:
-    """Tell whether a trial is within the budget by its own word errors and by its divergence.
+    """Return whether a trial is within the budget by its own word errors and by its divergence.
 
     Args:
-        trial: any.
         max_wer_increase: the budget, a fraction.
-        slope: of `wer_per_nat`; None leaves the divergence out.
+        slope: from `wer_per_nat`; None leaves the divergence out.
     """
     outcome = trial.outcome
     if not is_finished(outcome) or outcome.wer_increase is None:
@@ -68,8 +67,8 @@ def is_within(trial: Trial, max_wer_increase: float, slope: float | None) -> boo
 def choose(trials: Sequence[Trial], max_wer_increase: float) -> Trial | None:
     """Choose the trial to keep.
 
-    The fastest within the budget counts; of those as fast, within 5 %, the one that diverges least. Where
-    none is within the budget, the one that diverges least of all.
+    Of the trials within the budget that are at most 5 % slower than the fastest, it is the one that diverges least;
+    where none is within the budget, the one that diverges least of all.
 
     Returns:
         None where no trial finished.
@@ -97,7 +96,3 @@ def _speedup(trial: Trial) -> float:
 def _divergence(trial: Trial) -> float:
     divergence = trial.outcome.divergence
     return float("inf") if divergence is None else divergence
-
-
-def _by_speed_then_divergence(trial: Trial) -> tuple[float, float]:
-    return -_speedup(trial), _divergence(trial)

@@ -1,13 +1,15 @@
-"""What a search may change: values by the path of a recipe's key."""
+"""The search space: values to try, by the path of a recipe's key."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sottovoce.errors import SpecError
-from sottovoce.optimize.search.outcome import Settings
-from sottovoce.recipes.recipe import Recipe, parse_recipe
+from sottovoce.optimize.search.report import Settings
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +17,8 @@ class Space:
     """The choices of a recipe.
 
     Attributes:
-        recipe: with its own values, and without the section `search`.
-        choices: values by key path, the recipe's own value first; at least two of each.
+        recipe: without the section `search`.
+        choices: at least two values for each key path, the recipe's own first.
     """
 
     recipe: Recipe
@@ -24,11 +26,8 @@ class Space:
 
     @property
     def n_combinations(self) -> int:
-        """Settings that there are, valid or not."""
-        n = 1
-        for values in self.choices.values():
-            n *= len(values)
-        return n
+        """Number of combinations, valid or not."""
+        return math.prod(map(len, self.choices.values()))
 
     @property
     def own(self) -> Settings:
@@ -36,10 +35,10 @@ class Space:
         return {path: values[0] for path, values in self.choices.items()}
 
     def with_settings(self, settings: Settings) -> Recipe:
-        """Return the recipe with settings.
+        """Return the recipe with other values.
 
         Raises:
-            SpecError: they do not go together.
+            SpecError: they contradict each other.
         """
         return _with(self.recipe, settings)
 
@@ -48,25 +47,26 @@ def space_of(recipe: Recipe) -> Space:
     """Read a recipe's choices.
 
     Raises:
-        SpecError: it has none, or one of them means nothing.
+        SpecError: it has none, or one of them is invalid.
     """
     if recipe.search is None:
         raise SpecError(
-            f"recipe {recipe.name} has no section search; take --recipe search, or say search.choices in a recipe of your own"
+            f"recipe {recipe.name} has no section search; take --recipe search, or set search.choices in a recipe of your own"
         )
     plain = recipe.model_copy(update={"search": None})
-    choices = {path: _values(plain, path, told) for path, told in recipe.search.choices.items()}
+    choices = {path: _values(plain, path, values) for path, values in recipe.search.choices.items()}
     return Space(recipe=plain, choices=choices)
 
 
-def _values(recipe: Recipe, path: str, told: tuple[object, ...]) -> tuple[object, ...]:
-    """Return a key's values as a recipe writes them out, its own first, none twice."""
+def _values(recipe: Recipe, path: str, choices: tuple[object, ...]) -> tuple[object, ...]:
+    """Return a key's distinct values as a resolved recipe has them, its own first."""
     if not path.startswith("quantize."):
         raise SpecError(
             f"recipe {recipe.name}: search.choices.{path}: a search changes keys of the section quantize only"
         )
     own = _look_up(recipe.resolved(), path, recipe.name)
-    values = [own, *(_look_up(_with(recipe, {path: value}).resolved(), path, recipe.name) for value in told)]
+    others = (_look_up(_with(recipe, {path: value}).resolved(), path, recipe.name) for value in choices)
+    values = [own, *others]
     unique = {json.dumps(value, sort_keys=True): value for value in values}
     if len(unique) == 1:
         raise SpecError(
@@ -90,8 +90,8 @@ def _with(recipe: Recipe, settings: Settings) -> Recipe:
     for path, value in settings.items():
         parent, last = _parent(raw, path, recipe.name)
         parent[last] = value
-    told = ", ".join(f"{path}={json.dumps(value)}" for path, value in settings.items())
-    return parse_recipe(raw, f"{recipe.name} with {told}")
+    changes = ", ".join(f"{path}={json.dumps(value)}" for path, value in settings.items())
+    return parse_recipe(raw, f"{recipe.name} with {changes}")
 
 
 def _parent(raw: dict[str, Any], path: str, name: str) -> tuple[dict[str, Any], str]:
@@ -105,5 +105,5 @@ def _parent(raw: dict[str, Any], path: str, name: str) -> tuple[dict[str, Any], 
 
 
 def label(value: object) -> str:
-    """Write a value as one word for a study: equal values have equal labels."""
+    """Write a value as text for the study; equal values have equal labels."""
     return json.dumps(value, sort_keys=True)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.errors import StageError
-from sottovoce.optimize.openvino.graph import constant_weight, quantized_weight_names, weighted_operations
+from sottovoce.optimize.openvino.graph import quantized_weight_names
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantizable_names
 from sottovoce.optimize.sensitivity.report import BlockKind
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
@@ -23,18 +24,18 @@ IN_LAYERS = {
 }
 
 OUTPUT_PATTERN = r".*[.](proj_out|embed_tokens|embed_positions)/.*"
-"""The output layer with the embeddings: it shares its weights with that of the tokens."""
+"""The output layer with the embeddings; it shares its weights with the token embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """A part of a component that is quantized alone.
+class ModelBlock:
+    """A block of a component, which is quantized alone.
 
     Attributes:
         layer: from 0; None outside the layers.
-        pattern: regular expression, matched from the start of friendly names, that fits its nodes only.
-        names: of its nodes that NNCF could quantize.
-        weights: of those, the convolutions and matrix products with a weight that the recipe quantizes.
+        pattern: regular expression that matches the start of its nodes' friendly names and of no others.
+        names: friendly names of its nodes that NNCF can quantize.
+        weights: names of its convolutions and matrix products with a weight that the recipe quantizes.
     """
 
     component: Component
@@ -45,13 +46,11 @@ class Block:
     weights: frozenset[str]
 
 
-def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[Block, ...]:
-    """Find the blocks of a component that a recipe quantizes, in the order in which they run.
+def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -> tuple[ModelBlock, ...]:
+    """Find the blocks of a component that a recipe quantizes, in the order of execution.
 
     Args:
         model: `openvino.Model` in float32, of either layout.
-        component: which it is.
-        spec: how the recipe quantizes it.
 
     Raises:
         StageError: a weight belongs to no block.
@@ -59,7 +58,7 @@ def find_blocks(model: Any, component: Component, spec: ComponentQuantization) -
     names = frozenset(quantizable_names(model))
     weights = _weight_names(model) - kept_names(model, spec)
     found = [
-        Block(
+        ModelBlock(
             component=component,
             kind=kind,
             layer=layer,
@@ -108,16 +107,11 @@ def _fitting(patterns: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if _matching(pattern, names))
 
 
-def alone(model: Any, block: Block, spec: ComponentQuantization) -> ComponentQuantization:
+def alone(model: Any, block: ModelBlock, spec: ComponentQuantization) -> ComponentQuantization:
     """Return how a recipe quantizes a component, with every other block kept float.
 
-    Of a w4 component, the output layer alone is INT8, as it is in the whole; a ratio below 1 is a share of the
-    block's own weights.
-
-    Args:
-        model: `openvino.Model` in float32.
-        block: of that model.
-        spec: of the recipe.
+    In a w4 component the output layer becomes INT8, as in the whole model; a ratio below 1 is a share of the block's
+    own weights.
     """
     others = tuple(name for name in quantizable_names(model) if name not in block.names)
     changed: dict[str, object] = {
@@ -130,8 +124,8 @@ def alone(model: Any, block: Block, spec: ComponentQuantization) -> ComponentQua
     return spec.model_copy(update=changed)
 
 
-def check_alone(block: Block, quantized: Any) -> None:
-    """Check that the block's weights are quantized, and no others.
+def check_alone(block: ModelBlock, quantized: Any) -> None:
+    """Check that exactly the block's weights are quantized.
 
     Raises:
         StageError: a weight is quantized that should not be, or the other way round.

@@ -1,4 +1,4 @@
-"""Quantize one block of a model and leave the rest float."""
+"""Quantize one block of a model and leave the others float."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,40 +8,34 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.optimize.openvino.elastic import add_silence_states, make_elastic
+from sottovoce.optimize.openvino.elastic import make_elastic, save_padding_states
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
-from sottovoce.optimize.openvino.padding_states import silence_of
-from sottovoce.optimize.openvino.quantize import calls_of, elastic_spec, silent_keys
+from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
+from sottovoce.optimize.openvino.quantize import calls_of
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
-from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
-from sottovoce.optimize.sensitivity.parts import Parts
-from sottovoce.progress import Advance
+from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
+from sottovoce.optimize.sensitivity.model_files import ModelFiles
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
 from sottovoce.terms import Component, Layout, Scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockQuantizer:
-    """Quantizes blocks of a float variant as a recipe says.
+    """Quantizes single blocks of a float variant by a recipe.
 
     Attributes:
         source: folder of the float32 variant that the recipe quantizes.
-        variant: what the recipe says.
-        store: the calibration record, or a part of it.
         work: folder for graphs, one block at a time.
-        compute: f32; what states of silence are computed in.
     """
 
     source: Path
     variant: QuantizedVariant
     store: CalibrationStore
     work: Path
-    compute: ComputeSpec
 
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[ModelBlock, ...]:
         """Find the blocks that the recipe quantizes.
 
         Raises:
@@ -54,37 +48,37 @@ class BlockQuantizer:
             for block in find_blocks(self._read(component), component, self.variant.components.of(component))
         )
 
-    def reference(self) -> Parts:
-        """Return everything float, which encodes as much of a window as the recipe says."""
-        parts = Parts.of(self.source)
+    def reference(self) -> ModelFiles:
+        """Return the float model; its encoder is elastic where the recipe's is."""
+        files = ModelFiles.of(self.source)
         if self.variant.elastic is None:
-            return parts
+            return files
         folder = self.work / "reference"
         folder.mkdir()
         self._write(self._read(Component.ENCODER), Component.ENCODER, folder)
-        return replace(parts, encoder=folder)
+        return replace(files, encoder=folder)
 
     @contextmanager
-    def quantized(self, block: Block, reference: Parts, advance: Advance) -> Iterator[Parts]:
-        """Yield a model with one block quantized, which lies on disk as long as the block of code runs.
+    def quantized(self, block: ModelBlock, reference: ModelFiles) -> Iterator[ModelFiles]:
+        """Yield a model with one block quantized; its files are removed afterwards.
 
         Raises:
-            StageError: other weights were quantized than the block's.
+            StageError: other weights than the block's are quantized.
         """
         with TemporaryDirectory(dir=self.work, prefix="block-", ignore_cleanup_errors=True) as folder:
-            graph = self._quantize(block, advance)
+            graph = self._quantize(block)
             if block.component is Component.ENCODER:
                 self._write(graph, block.component, Path(folder))
                 yield replace(reference, encoder=Path(folder))
             else:
                 yield replace(reference, decoders=self._write_decoders(graph, block.component, Path(folder)))
 
-    def _quantize(self, block: Block, advance: Advance) -> Any:
+    def _quantize(self, block: ModelBlock) -> Any:
         model = self._read(block.component)
         spec = alone(model, block, self.variant.components.of(block.component))
         calls = calls_of(self.store, block.component, self.variant, self.source)
         with quiet_libraries(), quiet_output():
-            graph = quantize_graph(model, calls, spec, self.variant.instruction_set, advance)
+            graph = quantize_graph(model, calls, spec, self.variant.instruction_set, lambda: None)
         check_alone(block, graph)
         return graph
 
@@ -93,7 +87,8 @@ class BlockQuantizer:
 
         model = openvino.Core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
-            make_elastic(model, silent_keys(self.source, self.store, self.variant.elastic))
+            n_keys = self.variant.elastic.silence_centroids
+            make_elastic(model, padding_keys_of(self.source, self.store, n_keys))
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:
@@ -102,20 +97,18 @@ class BlockQuantizer:
         path = folder / f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(graph, path, compress_to_fp16=False)
         if component is Component.ENCODER and self.variant.elastic is not None:
-            add_silence_states(
-                folder, elastic_spec(self.variant.elastic), silence_of(self.source, self.store)
-            )
+            save_padding_states(folder, self.variant.elastic, padding_of(self.source, self.store))
         return path
 
     def _write_decoders(self, graph: Any, component: Component, folder: Path) -> tuple[Path, ...]:
-        """Write the decoder that holds the block, and the other one where keys are handed over in INT8."""
+        """Write the decoder with the block, and the other one where cross-attention's keys are cached in INT8."""
         paths = {
             part: component_path(self.source, part)
             for part in components_of(self.source)
             if part is not Component.ENCODER
         }
         graphs = {component: graph}
-        if component is Component.DECODER_WITH_PAST and self._hands_over_keys:
+        if component is Component.DECODER_WITH_PAST and self._has_int8_cross_keys:
             first = self._read(Component.DECODER)
             if cache_int8_cross_attention(first, graph):
                 graphs[Component.DECODER] = first
@@ -123,5 +116,5 @@ class BlockQuantizer:
         return tuple((paths | written).values())
 
     @property
-    def _hands_over_keys(self) -> bool:
+    def _has_int8_cross_keys(self) -> bool:
         return self.variant.int8_cross_keys and self.variant.layout is Layout.STATELESS

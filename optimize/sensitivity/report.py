@@ -1,15 +1,15 @@
-"""What a study of sensitivity found: `sensitivity.json` in the run's folder `sensitivity`."""
+"""The report of a sensitivity study: `sensitivity.json` in the run's folder `sensitivity`."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sottovoce.errors import InputError
 from sottovoce.runs import SENSITIVITY_NAME
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, read_manifest, sha256_of_file
+from sottovoce.storage.artifacts import MANIFEST_NAME, read_manifest, sha256_of_file
+from sottovoce.storage.documents import Document, read_document
 from sottovoce.terms import Component, InferencePrecision
 
 REPORT_NAME = "sensitivity.json"
@@ -19,7 +19,7 @@ SENSITIVITY_SCHEMA_VERSION = 1
 
 
 class BlockKind(StrEnum):
-    """The parts of a layer, and what stands before and behind the layers."""
+    """The blocks of a layer, and those before and after the layers."""
 
     CONVOLUTIONS = "convolutions"
     SELF_ATTENTION = "self_attention"
@@ -29,7 +29,7 @@ class BlockKind(StrEnum):
 
 
 class Implication(StrEnum):
-    """What a block's figures say of it; see `imply` in `rule.py`."""
+    """What follows from a block's figures; see `imply` in `rule.py`."""
 
     KEEP_FLOAT = "keep_float"
     WORTH_IT = "worth_it"
@@ -40,9 +40,9 @@ class Implication(StrEnum):
 class Extent(StrEnum):
     """How much of the model is quantized.
 
-    none: nothing; what the method measures where there is nothing to find.
-    all: the variant as it is in the run, the rest computed in f32 as in the rows of single blocks.
-    computed: the same, computed as the recipe says.
+    none: nothing; shows the noise of the method.
+    all: the variant of the run, float nodes computed in f32 as in the rows of single blocks.
+    computed: the same, computed in the recipe's precision.
     """
 
     NONE = "none"
@@ -67,83 +67,85 @@ IMPLICATION_LABELS: Mapping[Implication, str] = {
 
 
 class Figures(Document):
-    """What quantizing a part of the model costs and saves, against everything float."""
+    """Cost and saving of a quantized part of the model, against the float model."""
 
-    flips: float = Field(description="Share of the tokens where another one is preferred.")
-    divergence: float = Field(description="Nats a token, mean (Kullback and Leibler).")
-    divergence_error: float = Field(description="Its standard error, over clips.")
+    flips: float = Field(description="Share of the tokens where the likeliest token is another.")
+    divergence: float = Field(description="KL divergence in nats per token, mean.")
+    divergence_error: float = Field(description="Standard error of the divergence, over clips.")
     output_error: float | None = Field(
-        description="Of the encoder: mean absolute error by mean absolute value; null where it is float."
+        description="Of the encoder: mean absolute error divided by mean absolute value; null where it is float."
     )
-    saved_s: float = Field(description="Seconds a clip, median over rounds; below 0 where it takes longer.")
+    saved_s: float = Field(description="Seconds per clip, median over rounds; below 0 where it takes longer.")
     saved_low_s: float = Field(description="Lower quartile over rounds.")
     saved_high_s: float = Field(description="Upper quartile over rounds.")
 
 
 class BlockResult(Figures):
-    """A block that was quantized alone."""
+    """Figures of a block that was quantized alone."""
 
     component: Component
     kind: BlockKind
     layer: int | None = Field(description="From 0; null outside the layers.")
-    pattern: str = Field(description="Regular expression over friendly names that fits its nodes only.")
+    pattern: str = Field(
+        description="Regular expression that matches the friendly names of its nodes and no others."
+    )
     n_weights: int = Field(description="Convolutions and matrix products that became INT8 or INT4.")
-    divergence_share: float = Field(description="Of the divergences of all blocks together.")
-    saving_share: float = Field(description="Of what all blocks that save time save together.")
+    divergence_share: float = Field(description="Share of the sum over all blocks.")
+    saving_share: float = Field(description="Share of the sum over all blocks that save time.")
     implies: Implication
 
     @property
     def label(self) -> str:
-        """Its name within the component: `layer 3 FFN`, `output layer`."""
+        """Name within the component: `layer 3 FFN`, `output layer`."""
         kind = KIND_LABELS[self.kind]
         return kind if self.layer is None else f"layer {self.layer} {kind}"
 
 
 class WholeResult(Figures):
-    """The model with nothing or everything quantized."""
+    """Figures of the model with nothing or everything quantized."""
 
     extent: Extent
 
 
 class Advice(Document):
-    """Nodes of a component that are to stay float, ready for a recipe."""
+    """Nodes of a component that should stay float, as keys of a recipe."""
 
     component: Component
     blocks: tuple[str, ...] = Field(description="Labels of the blocks.")
     recipe: str = Field(
-        description="YAML for a recipe; holds what the recipe keeps float already, and replaces it."
+        description="YAML for a recipe; includes and replaces what the recipe keeps float now."
     )
     override: str = Field(description="The same as `KEY=VALUE` for `--set`.")
 
 
 class SensitivityReport(Document):
-    """What each block costs when it alone is quantized as a recipe says."""
+    """What each block costs when it alone is quantized by a recipe."""
 
     schema_version: Literal[1] = 1
-    variant: str = Field(description="Whose recipe it was.")
+    variant: str = Field(description="Variant whose recipe was measured.")
     reference: str = Field(description="The float32 variant whose blocks were quantized.")
     speech: str
     n_clips: int
     n_tokens: int = Field(description="Positions compared, for each block.")
-    unheard: bool = Field(description="The clips were not recorded for calibration.")
+    unheard: bool = Field(description="None of the clips was recorded for calibration.")
     n_calibration_clips: int = Field(
-        description="Recorded clips that ranges of single blocks were taken from."
+        description="Recorded clips that ranges of single blocks were estimated from."
     )
     inference_precision: InferencePrecision = Field(
-        description="What float nodes computed in while times were taken; divergences are taken in f32."
+        description="Precision of float nodes while times were measured; divergences are measured in f32."
     )
     threads: int
     n_timed_clips: int
     max_rounds: int = Field(
-        description="Of each comparison of times; fewer where it took over 15 s, but three at least."
+        description="Rounds of each timing; fewer where it took over 15 s, but at least three."
     )
-    encoder_s: float = Field(description="Seconds a clip, float, median over rounds.")
+    encoder_s: float = Field(description="Seconds per clip, float, median over rounds.")
     decoder_s: float
-    min_divergence_share: float = Field(description="Of the rule for what stays float.")
+    min_divergence_share: float = Field(description="Threshold of the rule for what stays float.")
     min_cost_ratio: float
     blocks: tuple[BlockResult, ...] = Field(description="In the order of the model.")
     wholes: tuple[WholeResult, ...]
-    advice: tuple[Advice, ...] = Field(description="Empty where nothing is to stay float.")
+    advice: tuple[Advice, ...] = Field(description="Empty where nothing should stay float.")
     notes: tuple[str, ...] = ()
 
     @property
@@ -153,7 +155,7 @@ class SensitivityReport(Document):
 
 
 def read_sensitivity(run_folder: Path) -> SensitivityReport | None:
-    """Read what a study of a run found; None where there was none.
+    """Read the sensitivity report of a run; None where there is none.
 
     Raises:
         InputError: it is damaged or of another version.
@@ -161,20 +163,16 @@ def read_sensitivity(run_folder: Path) -> SensitivityReport | None:
     path = run_folder / SENSITIVITY_NAME / REPORT_NAME
     if not path.is_file():
         return None
-    try:
-        return SensitivityReport.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        told = " ".join(str(cause).split())[:120]
-        raise InputError(
-            f"{path} is damaged or of another version ({told}); run `sottovoce sensitivity RUN --data SPEECH` again"
-        ) from cause
+    return read_document(
+        path, SensitivityReport, advice="run `sottovoce sensitivity RUN --data SPEECH` again"
+    )
 
 
 def is_current(run_folder: Path) -> bool:
-    """Tell whether the variants and the record that a study was made of are still those of the run.
+    """Return whether the variants and the record that were studied are still those of the run.
 
     Raises:
-        InputError: there is no study, or its manifest is damaged.
+        InputError: there is no report, or its manifest is damaged.
     """
     parents = read_manifest(run_folder / SENSITIVITY_NAME).parents
     return all(
@@ -183,7 +181,7 @@ def is_current(run_folder: Path) -> bool:
 
 
 def read_current_sensitivity(run_folder: Path) -> SensitivityReport | None:
-    """Read what a study of a run found; None also where the run has changed since.
+    """Read the sensitivity report of a run; None also where the run has changed since.
 
     Raises:
         InputError: it is damaged or of another version.

@@ -1,4 +1,4 @@
-"""Time two ways of doing the same work, in turns."""
+"""Time two models on the same work, in turns."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,18 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
+from sottovoce.optimize.sensitivity.model_files import window_of
+from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.model.base import Decoder, Encoded
+from sottovoce.runtime.model.elastic import ElasticPlan
+from sottovoce.runtime.model.encoder import Encoder
+
 Work = Callable[[], object]
 
 Clock = Callable[[], float]
-"""Seconds from any start."""
+"""Returns seconds from any start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """What the second way saves, in seconds for each piece of work.
+    """Time that the second way saves, in seconds for each piece of work.
 
     Attributes:
-        float_s: what the first way takes, median over rounds.
+        float_s: time of the first way, median over rounds.
         saved_s: difference, median over rounds; below 0 where the second way takes longer.
         low_s, high_s: its quartiles over rounds.
     """
@@ -34,21 +41,16 @@ MIN_ROUNDS = 3
 MAX_ROUNDS = 9
 
 BUDGET_S = 15.0
-"""What one comparison may take: the work of a large model, or on a busy machine, is done in fewer rounds."""
+"""Limit of one comparison: the work of a large model, or on a busy machine, is done in fewer rounds."""
 
 
 def time_in_turns(
     floats: Sequence[Work], others: Sequence[Work], *, clock: Clock = time.perf_counter
 ) -> Saving:
-    """Do each piece of work in both ways, which way first in turns, and compare round by round.
+    """Do each piece of work in both ways, either way first in turns, and compare round by round.
 
-    What else the machine does then falls on both ways alike. One round before those that count prepares kernels
-    for each shape. Nine rounds count, fewer where they take over 15 s, but three at least.
-
-    Args:
-        floats: pieces of work, the first way.
-        others: the same pieces, the second way.
-        clock: seconds from any start.
+    So other load on the machine slows both ways alike. A first round that does not count compiles the kernels for each
+    shape. Nine rounds count, fewer where they take over 15 s, but at least three.
     """
     _do_round(floats, others, 0, clock)
     began = clock()
@@ -65,10 +67,49 @@ def time_in_turns(
 def _do_round(floats: Sequence[Work], others: Sequence[Work], turn: int, clock: Clock) -> NDArray[np.float64]:
     """Return mean seconds of a piece of work in the first way and in the second."""
     taken = np.empty((len(floats), 2))
-    for place, ways in enumerate(zip(floats, others, strict=True)):
-        for way in (0, 1) if (turn + place) % 2 == 0 else (1, 0):
+    for i, ways in enumerate(zip(floats, others, strict=True)):
+        for way in (0, 1) if (turn + i) % 2 == 0 else (1, 0):
             started = clock()
             ways[way]()
-            taken[place, way] = clock() - started
+            taken[i, way] = clock() - started
     means: NDArray[np.float64] = taken.mean(axis=0)
     return means
+
+
+def encoding(encoder: Encoder, clips: Sequence[TeacherSequence]) -> list[Work]:
+    """Return the work of encoding each clip."""
+    return [_encode_one(encoder, *window_of(encoder, clip)) for clip in clips]
+
+
+def decoding(decoder: Decoder, encoder: Encoder, clips: Sequence[TeacherSequence]) -> list[Work]:
+    """Return the work of feeding each clip's tokens one by one, as decoding does."""
+    return [_decode_one(decoder, encoder.encode(*window_of(encoder, clip)), clip) for clip in clips]
+
+
+def both(first: Sequence[Work], second: Sequence[Work]) -> list[Work]:
+    """Join two lists of work pair by pair."""
+    return [_one_after_another(*pair) for pair in zip(first, second, strict=True)]
+
+
+def _one_after_another(first: Work, second: Work) -> Work:
+    def work() -> None:
+        first()
+        second()
+
+    return work
+
+
+def _encode_one(encoder: Encoder, features: Features, plan: ElasticPlan) -> Work:
+    return lambda: encoder.encode(features, plan)
+
+
+def _decode_one(decoder: Decoder, encoded: Encoded, clip: TeacherSequence) -> Work:
+    steps = [np.array([clip.prompt], dtype=np.int64)]
+    steps += [np.array([[token]], dtype=np.int64) for token in clip.tokens[:-1]]
+
+    def work() -> None:
+        decoder.start(encoded)
+        for tokens in steps:
+            decoder.run(tokens)
+
+    return work

@@ -1,4 +1,4 @@
-"""What every chart is drawn on: sizes, colours, axes, labels that fit.
+"""The canvas of every chart: sizes, colours, axes, labels that fit.
 
 A chart is drawn for a column about 384 CSS px wide, so that its labels stay readable on a phone. Colours
 are CSS variables of the page, and follow its light or dark scheme.
@@ -27,8 +27,8 @@ PAINTS = {
     GRID: f"var(--grid, {GRID})",
     BAND: f"var(--band, {BAND})",
     SURFACE: f"var(--surface, {SURFACE})",
-    **{colour: f"var(--series-{place}, {colour})" for place, colour in enumerate(SERIES)},
-    **{colour: f"var(--part-{place}, {colour})" for place, colour in enumerate(PARTS)},
+    **{colour: f"var(--series-{index}, {colour})" for index, colour in enumerate(SERIES)},
+    **{colour: f"var(--part-{index}, {colour})" for index, colour in enumerate(PARTS)},
 }
 _FONT_PX = 11.5
 CHARACTER_PX = 6.6  # a wide character of the page's font at that size
@@ -66,7 +66,7 @@ def row_canvas(labels: Sequence[str], *, height_px: float, value_px: float = 0) 
 
 
 def left_px_of(labels: Sequence[str]) -> float:
-    """Measure the room that row labels need."""
+    """Return the width of the row labels."""
     longest = max((len(safe_label(label)) for label in labels), default=0)
     return longest * CHARACTER_PX + 2 * _LABEL_GAP_PX
 
@@ -84,16 +84,16 @@ def canvas(height_px: float, *, left_px: float, right_px: float) -> "tuple[Figur
     return figure, axes
 
 
-def finish_rows(axes: "Axes", labels: Sequence[str], places: Sequence[float], axis: str) -> None:
-    """Name the rows, and finish the axes."""
-    axes.set_yticks(list(places), [safe_label(label) for label in labels])
+def finish_rows(axes: "Axes", labels: Sequence[str], ys: Sequence[float], axis: str) -> None:
+    """Label the rows, and finish the axes."""
+    axes.set_yticks(list(ys), [safe_label(label) for label in labels])
     axes.grid(visible=True, axis="x", color=GRID, linewidth=0.8)
     finish(axes, axis)
     axes.tick_params(axis="y", labelcolor=INK, pad=_LABEL_GAP_PX)
 
 
 def finish(axes: "Axes", axis: str, *, is_whole: bool = False) -> None:
-    """Name the x axis, and make the frame quiet; `is_whole` wants whole numbers on it."""
+    """Name the x axis, and make the frame quiet; `is_whole` puts whole numbers on it."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_axisbelow(True)
@@ -116,11 +116,11 @@ def value_text(axes: "Axes", x: float, y: float, text: str) -> None:
 
 
 def paint_of(series: int) -> str:
-    """Return the colour of a series."""
+    """Return the colour of a series, `#rrggbb`."""
     return SERIES[series_colour(series)]
 
 
 def safe_label(label: str, *, longest: int = _MAX_LABEL) -> str:
-    """Make a label that fits: one line, printable, not longer than its place."""
+    """Make a label one printable line of at most `longest` characters."""
     line = " ".join(printable(label).split())
     return line if len(line) <= longest else line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"

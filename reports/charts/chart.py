@@ -1,16 +1,16 @@
-"""Charts, as data: what is drawn. `drawing.py` draws them."""
+"""Charts as data; `svg.py` draws them."""
 
 from dataclasses import dataclass
 
 N_SERIES = 6
-"""Colours for variants, the baseline's first; more variants share them and are told apart by label."""
+"""Colours for variants, the baseline's first; more variants share them, and their labels set them apart."""
 N_PARTS = 5
 """Shades for the parts of a stacked bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartText:
-    """What is said about a chart. `name` is unique on the page; `axis` has the unit."""
+    """The texts of a chart. `name` is unique on the page; `axis` has the unit."""
 
     name: str
     title: str
@@ -19,8 +19,8 @@ class ChartText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dot:
-    """A figure, its interval if there is one, and the words beside it."""
+class ErrorBar:
+    """A figure with its interval if there is one; `text` stands above it."""
 
     label: str
     value: float
@@ -31,18 +31,18 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DotChart:
-    """Figures with intervals against the baseline's figure; `band` is tolerated."""
+class ErrorBarChart:
+    """Figures with intervals against the baseline's figure; `band` is the tolerated range."""
 
     text: ChartText
-    dots: tuple[Dot, ...]
+    error_bars: tuple[ErrorBar, ...]
     reference: float
     band: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
-    """A bar made of parts, in the order of the chart's part names, and the words beside it."""
+class StackedBar:
+    """A bar made of parts, in the order of the chart's part names; `text` stands beside it."""
 
     label: str
     parts: tuple[float, ...]
@@ -50,17 +50,17 @@ class Stack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StackChart:
-    """Wholes and what they are made of."""
+class StackedBarChart:
+    """Totals and their parts."""
 
     text: ChartText
     part_names: tuple[str, ...]
-    stacks: tuple[Stack, ...]
+    bars: tuple[StackedBar, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A figure and the words beside it."""
+    """A figure; `text` stands beside its bar."""
 
     label: str
     value: float
@@ -77,7 +77,7 @@ class BarGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupChart:
+class GroupedBarChart:
     """Grouped bars over one common scale."""
 
     text: ChartText
@@ -99,8 +99,8 @@ class CurveChart:
     """Lines over a common x; `y_axis` has the unit.
 
     Attributes:
-        y_limit: end of its scale; None: what the lines need.
-        is_whole: x counts something.
+        y_limit: end of the y axis; None fits it to the lines.
+        is_whole: x takes whole numbers only.
     """
 
     text: ChartText
@@ -111,8 +111,8 @@ class CurveChart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two figures of one thing, and the words beside each."""
+class BarPair:
+    """Two figures of one row, with the texts beside their bars."""
 
     label: str
     left: float
@@ -123,7 +123,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairChart:
+class PairedBarChart:
     """Two figures of each row side by side; `right_axis` has the unit of the second.
 
     `left_limit` and `right_limits` end the scales, so that charts can share them. `kinds` names the series.
@@ -131,7 +131,7 @@ class PairChart:
 
     text: ChartText
     right_axis: str
-    pairs: tuple[Pair, ...]
+    pairs: tuple[BarPair, ...]
     kinds: tuple[tuple[int, str], ...]
     left_limit: float
     right_limits: tuple[float, float]
@@ -143,7 +143,7 @@ class Point:
 
     Attributes:
         reach: interval of its x; None where there is none.
-        has_shape: its series is told by its shape too.
+        has_shape: its shape shows its series, as its colour does.
     """
 
     x: float
@@ -158,7 +158,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cloud:
+class PointCloud:
     """Many small points (x, y) of one series."""
 
     points: tuple[tuple[float, float], ...]
@@ -175,12 +175,12 @@ class ScatterChart:
     line: tuple[tuple[float, float], ...]
     kinds: tuple[tuple[int, str], ...]
     limit: float | None = None
-    clouds: tuple[Cloud, ...] = ()
+    clouds: tuple[PointCloud, ...] = ()
 
 
-Chart = DotChart | StackChart | GroupChart | CurveChart | PairChart | ScatterChart
+Chart = ErrorBarChart | StackedBarChart | GroupedBarChart | CurveChart | PairedBarChart | ScatterChart
 
 
 def series_colour(series: int) -> int:
-    """Return the place of a variant's colour: 0 is the baseline's alone, the others come round again."""
+    """Return the number of a series' colour: 0 is the baseline's alone, the others repeat."""
     return 0 if series == 0 else 1 + (series - 1) % (N_SERIES - 1)

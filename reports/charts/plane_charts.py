@@ -28,7 +28,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P")
 _CURVE_HEIGHT_PX = 190
 _SCATTER_HEIGHT_PX = 240
 _ROOM = 1.08
-"""Of a scale above its largest figure."""
+"""The scale ends this many times above its largest figure."""
 _CLOUD_PX = 3.2
 _LABEL_PX = 13
 _LABEL_OFFSET_PX = 7
@@ -38,19 +38,19 @@ def draw_curves(chart: CurveChart) -> "Figure":
     """Draw lines."""
     figure, axes = canvas(_CURVE_HEIGHT_PX, left_px=46, right_px=RIGHT_PX)
     for curve in chart.curves:
-        colour, place = paint_of(curve.series), series_colour(curve.series)
+        colour, number = paint_of(curve.series), series_colour(curve.series)
         axes.plot(
             [x for x, _ in curve.points],
             [y for _, y in curve.points],
             color=colour,
-            linestyle=_DASHES[place % len(_DASHES)],
+            linestyle=_DASHES[number % len(_DASHES)],
             linewidth=2,
         )
         axes.plot(
             [x for x, _ in curve.marks],
             [y for _, y in curve.marks],
             color=colour,
-            marker=_MARKERS[place],
+            marker=_MARKERS[number],
             markersize=6.5,
             markeredgecolor=SURFACE,
             linestyle="none",
@@ -110,28 +110,28 @@ def _draw_point(axes: "Axes", point: Point) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Box:
-    """Where a label stands, in px of the canvas."""
+    """The area of a label, in px of the canvas."""
 
     left: float
     bottom: float
     width: float
 
-    def meets(self, other: "_Box") -> bool:
-        """Tell whether the two overlap."""
+    def overlaps(self, other: "_Box") -> bool:
+        """Return whether the two overlap."""
         is_beside = self.left + self.width <= other.left or other.left + other.width <= self.left
         return not is_beside and abs(self.bottom - other.bottom) < _LABEL_PX
 
 
 def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
     """Name the points from the highest down, each where it covers no other name."""
-    axes.autoscale_view()  # else the places of the points are those of an empty scale
+    axes.autoscale_view()  # else the coordinates are those of an empty scale
     named = [(point, label) for point in points if (label := safe_label(point.label))]
     taken: list[_Box] = []
     for point, label in sorted(named, key=lambda found: -found[0].y):
         x_px, y_px = axes.transData.transform((point.x, point.y))
-        places = list(_places(x_px, y_px, len(label) * CHARACTER_PX, right_px=axes.bbox.x1 + RIGHT_PX))
-        free = (box for box in places if not any(box.meets(other) for other in taken))
-        box = next(free, places[0])
+        boxes = list(_label_boxes(x_px, y_px, len(label) * CHARACTER_PX, right_px=axes.bbox.x1 + RIGHT_PX))
+        free = (box for box in boxes if not any(box.overlaps(other) for other in taken))
+        box = next(free, boxes[0])
         taken.append(box)
         axes.annotate(
             label,
@@ -143,8 +143,8 @@ def _label_points(axes: "Axes", points: Sequence[Point]) -> None:
         )
 
 
-def _places(x_px: float, y_px: float, width_px: float, *, right_px: float) -> Iterator[_Box]:
-    """Yield where a label can stand: right or left of its point, above it, below it, then farther below."""
+def _label_boxes(x_px: float, y_px: float, width_px: float, *, right_px: float) -> Iterator[_Box]:
+    """Yield the possible areas of a label: right or left of its point, above it, below it, then farther below."""
     right, left = x_px + _LABEL_OFFSET_PX, max(x_px - _LABEL_OFFSET_PX - width_px, 0)
     sides = (right, left) if right + width_px <= right_px else (left,)
     lines = (1, -1, -2, -3, -4)

@@ -1,34 +1,26 @@
-"""Results as a comment on a pull request: the verdict, a table, how to repeat it."""
+"""Results as a comment on a pull request: the verdict, a table, the command that repeats it."""
 
 from collections.abc import Sequence
 from itertools import chain
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, SkippedEngine, VariantResult
-from sottovoce.reports.formats.markdown import code, code_block, folded, table
-from sottovoce.reports.formats.repeat import repeat_command
-from sottovoce.reports.sections.comparison import comparison_of
-from sottovoce.reports.sections.facts import fact_sheets
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
+from sottovoce.reports.sections.comparison import comparison_table
+from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
 from sottovoce.reports.sections.noise import describe_noise
-from sottovoce.reports.sections.notices import find_notices
-from sottovoce.reports.sections.output_drift import describe_effects
-from sottovoce.reports.sections.verdicts import describe_verdict, verdict_badges
-from sottovoce.reports.text.tables import span
-from sottovoce.reports.text.units import (
-    NOT_MEASURED,
-    count,
-    duration,
-    fixed,
-    megabytes,
-    percent,
-    signed_points,
-    three_figures,
-)
+from sottovoce.reports.sections.output_drift import describe_drift
+from sottovoce.reports.sections.verdicts import describe_verdict, find_notices, verdict_badges
+from sottovoce.reports.text.tables import flat_table, make_row, text_columns, transpose
+from sottovoce.reports.text.units import count
 from sottovoce.reports.transcripts.changes import Change, find_changes, summarize_changes
 
 N_CHANGES = 5
 """Changed transcripts in a comment; the HTML report has all."""
 _SHEETS = ("Speech", "Method", "Host")
-_HEADINGS = ("Entry", "Speed-up", "RTFx", "WER, %", "Change, points", "Size, MB", "Peak memory, MB")
+_FIGURES = ("Speed-up", "RTFx", "WER", "Change in WER", "Size on disk", "Peak memory")
 
 
 def render_comment(results: Results, rows: Sequence[ClipRow]) -> str:
@@ -45,7 +37,7 @@ def render_comment(results: Results, rows: Sequence[ClipRow]) -> str:
 
 
 def verdict_list(results: Results) -> str:
-    """Say the verdict on each entry."""
+    """List the verdict on each entry."""
     if not results.comparisons:
         return f"Only {code(results.baseline)} was measured: nothing to compare."
     return "\n".join(_verdict_line(comparison, results) for comparison in results.comparisons)
@@ -53,15 +45,13 @@ def verdict_list(results: Results) -> str:
 
 def figures_table(results: Results) -> str:
     """Put every entry in a row, with intervals against the baseline."""
-    return table(_HEADINGS, (_entry_cells(results, variant) for variant in results.variants))
+    return draw_table(transpose(comparison_table(results), _FIGURES, corner="Entry"))
 
 
 def host_line(results: Results) -> str:
-    """Say on what machine, with what and on which clips it was measured."""
-    dataset, host = results.dataset, results.host
+    """Name the machine, the versions and the clips of the measurement."""
     return (
-        f"{count(dataset.n_clips, 'clip')}, {duration(dataset.audio_s)} of {code(dataset.name)}, on {code(host.cpu)} "
-        f"with {count(results.method.threads, 'thread')}, {results.method.confidence * 100:g} % intervals. "
+        f"{describe_setting(results, name=code)}, {results.method.confidence * 100:g} % intervals. "
         f"sottovoce {code(results.versions.get('sottovoce', 'of unknown version'))}, "
         f"{results.created.isoformat(sep=' ', timespec='minutes')}."
     )
@@ -72,30 +62,11 @@ def _verdict_line(comparison: Comparison, results: Results) -> str:
     return f"- {code(comparison.variant)}: **{badges}**. {describe_verdict(comparison, results, name=code)}"
 
 
-def _entry_cells(results: Results, variant: VariantResult) -> tuple[str, ...]:
-    comparison = comparison_of(results, variant.name)
-    return (
-        code(variant.name),
-        *_compared_cells(comparison, variant),
-        megabytes(variant.size_bytes),
-        megabytes(variant.peak_rss_bytes),
-    )
-
-
-def _compared_cells(comparison: Comparison | None, variant: VariantResult) -> tuple[str, str, str, str]:
-    rtfx, wer = three_figures(variant.rtfx), percent(variant.wer)
-    if comparison is None:
-        return "baseline", rtfx, wer, NOT_MEASURED
-    speedup = f"**{fixed(comparison.speedup.value)}** ({span(comparison.speedup, fixed)})"
-    delta = comparison.wer_delta
-    return speedup, rtfx, wer, f"**{signed_points(delta.value)}** ({span(delta, signed_points)})"
-
-
 def _details(results: Results, rows: Sequence[ClipRow]) -> tuple[str, ...]:
     changes = find_changes(results, rows)
     parts = (
         ("Changed transcripts", _changes(results, changes)),
-        ("Side effects and noise", _effects(results)),
+        ("Output drift and noise", _drift_and_noise(results)),
         ("How it was measured", _facts(results)),
         ("Repeat it", code_block(repeat_command(results), "sh")),
     )
@@ -124,26 +95,26 @@ def _change(change: Change) -> str:
     return "\n".join((f"- {head}", *(f"  - {label}: {code(text)}" for label, text in lines)))
 
 
-def _effects(results: Results) -> str:
+def _drift_and_noise(results: Results) -> str:
     sentences = (
-        *(describe_effects(effects, name=code) for effects in results.side_effects),
+        *(describe_drift(drift, name=code) for drift in results.side_effects),
         *describe_noise(results, name=code),
-        *map(_describe_absent, results.absent),
+        *map(_describe_skipped, results.absent),
     )
     return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
-def _describe_absent(absent: SkippedEngine) -> str:
-    how = "was measured in part" if absent.is_partial else "was not measured"
-    return f"{code(absent.name)} {how}: {code(absent.told)}."
+def _describe_skipped(skipped: SkippedEngine) -> str:
+    how = "was measured in part" if skipped.is_partial else "was not measured"
+    return f"{code(skipped.name)} {how}: {code(skipped.message)}."
 
 
 def _facts(results: Results) -> str:
     facts = chain.from_iterable(
-        [(f"{sheet.title}: {fact.label}", code(fact.value)) for fact in sheet.facts]
+        [make_row(f"{sheet.title}: {fact.label}", fact.value) for fact in sheet.facts]
         for sheet in fact_sheets(results)
         if sheet.title in _SHEETS
     )
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    rows = (*facts, ("Versions", code(versions)), ("Recipe", code(results.recipe_sha256)))
-    return table(("Fact", "Value"), rows, has_figures=False)
+    rows = (*facts, make_row("Versions", versions), make_row("Recipe", results.recipe_sha256))
+    return draw_table(flat_table("Facts", "Fact", text_columns("Value"), rows), label=str)

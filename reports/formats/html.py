@@ -1,4 +1,4 @@
-"""From the view to one self-contained page."""
+"""The report as one self-contained HTML page."""
 
 from base64 import b64encode
 from functools import cache
@@ -12,18 +12,18 @@ from sottovoce.reports.charts.chart import (
     N_PARTS,
     Chart,
     CurveChart,
-    PairChart,
+    PairedBarChart,
     ScatterChart,
-    StackChart,
+    StackedBarChart,
     series_colour,
 )
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.text.units import printable
 from sottovoce.reports.view import ReportView
 
 
 def render_report(view: ReportView) -> str:
-    """Render a report. The page asks nothing of any network, and runs no script but its own."""
+    """Render a report. The page loads nothing from any network, and runs only its own script."""
     script = _script()
     return (
         _environment()
@@ -64,15 +64,15 @@ def _environment() -> Environment:
 
 
 def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
-    """Return (class of the swatch, label) for a chart whose labels do not stand at its marks."""
+    """Return (class of the swatch, label) of each entry of a chart's legend; empty for a chart labelled in itself."""
     match chart:
-        case StackChart():
-            return tuple((f"part-{place % N_PARTS}", name) for place, name in enumerate(chart.part_names))
+        case StackedBarChart():
+            return tuple((f"part-{index % N_PARTS}", name) for index, name in enumerate(chart.part_names))
         case CurveChart():
             return tuple((f"line-{series_colour(curve.series)}", curve.label) for curve in chart.curves)
         case ScatterChart(clouds=clouds) if clouds:
             return tuple((f"dot-{series_colour(series)}", name) for series, name in chart.kinds)
-        case PairChart() | ScatterChart():
+        case PairedBarChart() | ScatterChart():
             return tuple((f"bar-{series_colour(series)}", name) for series, name in chart.kinds)
         case _:
             return ()

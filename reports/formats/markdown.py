@@ -1,12 +1,13 @@
-"""Markdown that holds the words of strangers.
+"""GitHub's Markdown around untrusted text.
 
-A code span is the one place of GitHub's Markdown where nothing is read: no markup, no HTML, no entities, no bare
-addresses, no @mentions. So whatever comes from a checkpoint, a speech set or a machine stands in one.
+A code span is the one place where GitHub interprets nothing: no markup, HTML, entities, bare addresses or @mentions.
+So every text of a checkpoint, a speech set or a machine stands in one.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 
+from sottovoce.reports.text.tables import Cell, Table
 from sottovoce.reports.text.units import printable
 
 _LONGEST = 300
@@ -30,20 +31,39 @@ def code_block(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, has_figures: bool = True) -> str:
-    """Write a table.
+def draw_table(table: Table, *, label: Callable[[str], str] = code) -> str:
+    """Write a table: words as code spans, figures as they are, bold where a note in brackets qualifies them.
 
     Args:
-        headings: Markdown, as the cells are.
-        rows: one cell for each heading.
-        has_figures: all columns but the first hold figures, set to the right.
+        table: its caption and notes are left to the text around it.
+        label: writes the headings of the rows.
     """
-    marks = ["---", *["---:" if has_figures else "---"] * (len(headings) - 1)]
+    headings = (table.corner, *(_with_unit(column.label, column.unit) for column in table.columns))
+    marks = ("---", *("---:" if column.is_numeric else "---" for column in table.columns))
+    rows = (
+        (
+            _with_unit(label(row.label), row.unit),
+            *(
+                _cell(cell) if column.is_numeric else code(cell.text)
+                for cell, column in zip(row.cells, table.columns, strict=True)
+            ),
+        )
+        for group in table.groups
+        for row in group.rows
+    )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, marks, *rows))
 
 
+def _cell(cell: Cell) -> str:
+    return cell.text if cell.note is None else f"**{cell.text}** ({cell.note})"
+
+
+def _with_unit(label: str, unit: str | None) -> str:
+    return label if unit is None else f"{label}, {unit}"
+
+
 def folded(summary: str, content: str) -> str:
-    """Hide Markdown behind a summary, which holds no stranger's words."""
+    """Hide Markdown behind a summary, which must be our own text."""
     return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 

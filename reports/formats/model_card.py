@@ -1,4 +1,4 @@
-"""Results as a model card for the Hugging Face hub: metadata that machines read, then what people need."""
+"""Results as a model card for the Hugging Face hub: metadata for machines, then text for people."""
 
 import json
 import math
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.schema.results import ClipRow, Results, VariantResult
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.formats.comment import figures_table, host_line, verdict_list
 from sottovoce.reports.formats.markdown import code, code_block, one_line
-from sottovoce.reports.formats.repeat import repeat_command
+from sottovoce.reports.sections.facts import repeat_command
 from sottovoce.reports.sections.noise import describe_noise
-from sottovoce.reports.sections.notices import find_notices
-from sottovoce.reports.sections.output_drift import describe_effects
+from sottovoce.reports.sections.output_drift import describe_drift
+from sottovoce.reports.sections.verdicts import find_notices
 from sottovoce.reports.text.units import count, duration
 from sottovoce.terms import Format, Layout
 
@@ -58,9 +59,9 @@ def render_model_card(results: Results, rows: Sequence[ClipRow]) -> str:
 
 
 def _base_model(results: Results) -> str | None:
-    """Return the hub id of the checkpoint; None where there is none, or what stands there is no id."""
-    told = results.checkpoint
-    return told if told is not None and _HUB_ID.fullmatch(told) else None
+    """Return the hub id of the checkpoint; None if it has no valid one."""
+    checkpoint = results.checkpoint
+    return checkpoint if checkpoint is not None and _HUB_ID.fullmatch(checkpoint) else None
 
 
 def _metadata(results: Results) -> str:
@@ -81,7 +82,7 @@ def _metadata(results: Results) -> str:
 
 
 def _eval_results(results: Results) -> Iterator["EvalResult"]:
-    """Yield error rate and speed of each of our entries but the baseline; of the baseline where it is alone."""
+    """Yield error rate and speed of each entry of ours except the baseline, or of the baseline if it is alone."""
     from huggingface_hub import EvalResult
 
     for variant in _ours(results):
@@ -126,8 +127,8 @@ def _quantize(results: Results) -> Mapping[str, Any]:
 
 
 def _format(results: Results) -> Format:
-    told = _quantize(results).get("format", Format.OPENVINO)
-    return Format(told) if told in set(Format) else Format.OPENVINO
+    name = _quantize(results).get("format", Format.OPENVINO)
+    return Format(name) if name in set(Format) else Format.OPENVINO
 
 
 def _opening(results: Results) -> str:
@@ -145,12 +146,12 @@ def _intended_use(results: Results) -> str:
     measured = f" It was measured on {languages}." if languages else ""
     return (
         "Transcribing speech on CPUs and small devices, where the float checkpoint is too slow or too large. "
-        f"What the checkpoint is not fit for, its variants are not fit for either.{measured}"
+        f"The variants are not fit for uses that the checkpoint is not fit for.{measured}"
     )
 
 
 def _loading(results: Results) -> Iterator[str]:
-    """Yield how to load the first quantized variant, in Markdown."""
+    """Yield Markdown that loads the first quantized variant."""
     ours = _ours(results)
     name = next((variant.name for variant in ours if variant.int8_nodes), ours[0].name)
     folder = json.dumps(one_line(name), ensure_ascii=False)
@@ -187,13 +188,13 @@ def _limits(results: Results) -> Iterator[str]:
         f"Speed is that of {code(results.host.cpu)} with {count(results.method.threads, 'thread')}; "
         "other machines have other instructions."
     )
-    open_ones = [c for c in results.comparisons if c.verdict.accuracy is not AccuracyVerdict.WITHIN]
-    for comparison in open_ones:
+    not_within = [c for c in results.comparisons if c.verdict.accuracy is not AccuracyVerdict.WITHIN]
+    for comparison in not_within:
         margin = f"{100 * comparison.verdict.margin:g} points"
         is_beyond = comparison.verdict.accuracy is AccuracyVerdict.BEYOND
-        said = "loses more than" if is_beyond else "is not shown to stay within"
-        yield f"{code(comparison.variant)} {said} {margin} of WER."
-    yield from (describe_effects(effects, name=code) for effects in results.side_effects)
+        loss = "loses more than" if is_beyond else "is not shown to stay within"
+        yield f"{code(comparison.variant)} {loss} {margin} of WER."
+    yield from (describe_drift(drift, name=code) for drift in results.side_effects)
     yield from describe_noise(results, name=code)
     if dataset.left_out:
         yield f"Left out before measuring: {count(len(dataset.left_out), 'clip')}."

@@ -1,12 +1,24 @@
-"""Tables of word errors by part of the clips, and under each normalizer."""
+"""Word errors by part of the clips and under each normalizer, and the clips without a score."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from sottovoce.benchmark.schema.results import Comparison, Results, Stratum, VariantResult
-from sottovoce.benchmark.statistics.panel import Normalizer, PanelRow, disagrees
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison, Normalizer
+from sottovoce.benchmark.schema.results import Results, Stratum, VariantResult
+from sottovoce.benchmark.statistics.panel import disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.reports.sections.comparison import short_errors
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, span
+from sottovoce.reports.text.tables import (
+    Cell,
+    Column,
+    Row,
+    RowGroup,
+    Table,
+    flat_table,
+    interval_cell,
+    make_row,
+    text_columns,
+)
 from sottovoce.reports.text.units import NOT_MEASURED, duration, percent, signed_points
 
 NORMALIZER_LABELS = {
@@ -20,12 +32,9 @@ VERDICT_LABELS = {"within": "within the margin", "beyond": "beyond the margin", 
 
 
 def strata_table(results: Results) -> Table | None:
-    """Put the parts of the clips in rows, but speakers; None without parts."""
-    return _strata_table(
-        results,
-        "Word error rate by part of the clips",
-        [kind for kind in StratumKind if kind != StratumKind.SPEAKER],
-    )
+    """Put the parts of the clips in rows, except speakers; None without parts."""
+    kinds = [kind for kind in StratumKind if kind != StratumKind.SPEAKER]
+    return _strata_table(results, "Word error rate by part of the clips", kinds)
 
 
 def speakers_table(results: Results) -> Table | None:
@@ -33,54 +42,49 @@ def speakers_table(results: Results) -> Table | None:
     return _strata_table(results, "Word error rate by speaker", [StratumKind.SPEAKER])
 
 
-def _strata_table(results: Results, caption: str, kinds: Iterable[StratumKind]) -> Table | None:
-    wanted = tuple(kinds)
+def _strata_table(results: Results, caption: str, kinds: Sequence[StratumKind]) -> Table | None:
     keys = dict.fromkeys(
         (stratum.by, stratum.name)
         for variant in results.variants
         for stratum in variant.strata
-        if stratum.by in wanted
+        if stratum.by in kinds
     )
     if not keys:
         return None
+    compared = [comparison for comparison in results.comparisons if comparison.strata]
     return Table(
         caption=caption,
         corner="Part",
         columns=(
-            Column(label="Clips"),
-            Column(label="Audio"),
-            Column(label="Words"),
-            *(Column(label=f"WER {variant.name}", unit="%") for variant in results.variants),
-            *(Column(label=f"Change {found.variant}", unit="points") for found in _with_strata(results)),
+            Column("Clips"),
+            Column("Audio"),
+            Column("Words"),
+            *(Column(f"WER {variant.name}", "%") for variant in results.variants),
+            *(Column(f"Change {found.variant}", "points") for found in compared),
         ),
         groups=tuple(
-            Group(label=f"By {by}", rows=tuple(_stratum_row(results, key) for key in keys if key[0] == by))
+            RowGroup(
+                label=f"By {by}",
+                rows=tuple(_stratum_row(results, compared, key) for key in keys if key[0] == by),
+            )
             for by in dict.fromkeys(key[0] for key in keys)
         ),
     )
 
 
-def _with_strata(results: Results) -> list[Comparison]:
-    return [comparison for comparison in results.comparisons if comparison.strata]
-
-
-def _stratum_row(results: Results, key: tuple[str, str]) -> Row:
+def _stratum_row(results: Results, compared: Sequence[Comparison], key: tuple[str, str]) -> Row:
     found = [_find_stratum(variant, key) for variant in results.variants]
     first = next(stratum for stratum in found if stratum is not None)
-    return Row(
-        label=key[1],
-        cells=(
-            Cell(text=f"{first.n_clips:,}"),
-            Cell(text=duration(first.audio_s)),
-            Cell(text=f"{first.words.reference_words:,}"),
-            *(
-                Cell(text=NOT_MEASURED)
-                if stratum is None
-                else Cell(text=percent(stratum.wer), note=short_errors(stratum.words))
-                for stratum in found
-            ),
-            *(_change_cell(comparison, key) for comparison in _with_strata(results)),
+    return make_row(
+        key[1],
+        f"{first.n_clips:,}",
+        duration(first.audio_s),
+        f"{first.words.reference_words:,}",
+        *(
+            NOT_MEASURED if part is None else Cell(percent(part.wer), short_errors(part.words))
+            for part in found
         ),
+        *(_change_cell(comparison, key) for comparison in compared),
     )
 
 
@@ -89,12 +93,8 @@ def _find_stratum(variant: VariantResult, key: tuple[str, str]) -> Stratum | Non
 
 
 def _change_cell(comparison: Comparison, key: tuple[str, str]) -> Cell:
-    for stratum in comparison.strata:
-        if (stratum.by, stratum.name) == key:
-            return Cell(
-                text=signed_points(stratum.wer_delta.value), note=span(stratum.wer_delta, signed_points)
-            )
-    return Cell(text=NOT_MEASURED)
+    deltas = (part.wer_delta for part in comparison.strata if (part.by, part.name) == key)
+    return interval_cell(next(deltas, None), signed_points)
 
 
 def panel_table(results: Results) -> Table | None:
@@ -106,33 +106,51 @@ def panel_table(results: Results) -> Table | None:
         caption="The same transcripts under other normalizers",
         corner="Normalizer",
         columns=(
-            Column(label=f"Error rate {results.baseline}", unit="%"),
-            Column(label="Error rate", unit="%"),
-            Column(label="Change", unit="points"),
-            Column(label="Verdict", is_numeric=False),
+            Column(f"Error rate {results.baseline}", "%"),
+            Column("Error rate", "%"),
+            Column("Change", "points"),
+            *text_columns("Verdict"),
         ),
         groups=tuple(
-            Group(label=comparison.variant, rows=tuple(_panel_row(row) for row in comparison.panel))
+            RowGroup(
+                label=comparison.variant,
+                rows=tuple(
+                    make_row(
+                        NORMALIZER_LABELS[row.normalizer],
+                        percent(row.baseline.wer),
+                        percent(row.variant.wer),
+                        interval_cell(row.delta, signed_points),
+                        VERDICT_LABELS[row.verdict],
+                    )
+                    for row in comparison.panel
+                ),
+            )
             for comparison in compared
         ),
     )
 
 
-def _panel_row(row: PanelRow) -> Row:
-    return Row(
-        label=NORMALIZER_LABELS[row.normalizer],
-        cells=(
-            Cell(text=percent(row.baseline.wer)),
-            Cell(text=percent(row.variant.wer)),
-            Cell(text=signed_points(row.delta.value), note=span(row.delta, signed_points)),
-            Cell(text=VERDICT_LABELS[row.verdict]),
-        ),
+def describe_disagreement(results: Results) -> str | None:
+    """Name the variants whose verdict depends on the normalizer; None without such."""
+    names = [comparison.variant for comparison in results.comparisons if disagrees(comparison.panel)]
+    if not names:
+        return None
+    return f"The verdict on {' and '.join(names)} depends on the normalizer: read it with care."
+
+
+def left_out_table(results: Results) -> Table | None:
+    """List the clips that were not used, with the reason; None if all were."""
+    if not results.dataset.left_out:
+        return None
+    rows = (make_row(clip.clip_id, clip.reason) for clip in results.dataset.left_out)
+    return flat_table(
+        "Clips left out before measuring", "Clip", text_columns("Reason"), rows, is_compact=True
     )
 
 
-def describe_disagreement(results: Results) -> str | None:
-    """Tell of which variants the verdict hangs on the normalizer; None where of none."""
-    torn = [comparison.variant for comparison in results.comparisons if disagrees(comparison.panel)]
-    if not torn:
-        return None
-    return f"The verdict on {' and '.join(torn)} depends on the normalizer: read it with care."
+def failures_table(rows: Sequence[ClipRow]) -> Table | None:
+    """List the clips that failed under a variant, with the error; None if none did."""
+    failed = [make_row(row.clip_id, row.variant, row.error) for row in rows if row.error is not None]
+    return (
+        flat_table("Clips that failed", "Clip", text_columns("Variant", "Error"), failed) if failed else None
+    )

@@ -1,11 +1,23 @@
-"""Tables of all entries side by side, and against other engines."""
+"""All entries side by side, and our variants against other engines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from sottovoce.benchmark.schema.results import ColdStart, Comparison, PeerComparison, Results, VariantResult
-from sottovoce.benchmark.statistics.matched_pairs import MatchedPairs
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.results import ColdStart, Results, VariantResult
+from sottovoce.reports.text.tables import (
+    Cell,
+    Column,
+    Row,
+    RowGroup,
+    Table,
+    flat_table,
+    interval_cell,
+    make_row,
+    optional,
+    text_columns,
+)
 from sottovoce.reports.text.units import (
     NOT_MEASURED,
     fixed,
@@ -17,21 +29,24 @@ from sottovoce.reports.text.units import (
 )
 from sottovoce.statistics.accuracy import WordErrors
 
+Read = Callable[[VariantResult], Cell | str]
+ReadComparison = Callable[[Comparison], Cell | str]
+LATENCY_UNIT = "ms per clip"
+
 
 def comparison_table(results: Results) -> Table:
-    """Put every variant in a column, and what was measured of it in rows."""
-    columns = tuple(
-        Column(label=variant.name, unit="baseline" if variant.name == results.baseline else None)
-        for variant in results.variants
-    )
+    """Put every variant in a column, and its measurements in rows."""
     return Table(
         caption="The variants side by side",
         corner="Measured",
-        columns=columns,
+        columns=tuple(
+            Column(variant.name, "baseline" if variant.name == results.baseline else None)
+            for variant in results.variants
+        ),
         groups=(
-            Group(label="Speed", rows=_speed_rows(results)),
-            Group(label="Accuracy", rows=_accuracy_rows(results)),
-            Group(label="Size and memory", rows=_size_rows(results)),
+            RowGroup(label="Speed", rows=_speed_rows(results)),
+            RowGroup(label="Accuracy", rows=_accuracy_rows(results)),
+            RowGroup(label="Size and memory", rows=_size_rows(results)),
         ),
     )
 
@@ -44,45 +59,43 @@ def peers_table(results: Results) -> Table | None:
         caption="Our variants against other engines, on the same clips",
         corner="Against",
         columns=(
-            *text_columns(("Computes in",)),
-            Column(label="Speed-up", unit="times"),
-            Column(label="WER difference", unit="points"),
+            *text_columns("Computes in"),
+            Column("Speed-up", "times"),
+            Column("WER difference", "points"),
         ),
         groups=tuple(
-            Group(label=subject, rows=tuple(_peer_row(results, peer) for peer in peers))
+            RowGroup(
+                label=subject,
+                rows=tuple(
+                    make_row(
+                        peer.peer,
+                        results.variant(peer.peer).precision.summary,
+                        interval_cell(peer.speedup, fixed),
+                        interval_cell(peer.wer_delta, signed_points),
+                    )
+                    for peer in peers
+                ),
+            )
             for subject, peers in groupby(results.peers, key=lambda peer: peer.subject)
         ),
     )
 
 
-def _peer_row(results: Results, peer: PeerComparison) -> Row:
-    return Row(
-        label=peer.peer,
-        cells=(
-            Cell(text=results.variant(peer.peer).precision.told),
-            Cell(text=fixed(peer.speedup.value), note=span(peer.speedup, fixed)),
-            Cell(text=signed_points(peer.wer_delta.value), note=span(peer.wer_delta, signed_points)),
-        ),
-    )
-
-
-def absent_table(results: Results) -> Table | None:
-    """List what was asked for of other engines and is not measured; None where nothing is missing."""
+def skipped_table(results: Results) -> Table | None:
+    """List the requested engines that were not measured, or in part only; None if all were."""
     if not results.absent:
         return None
-    return Table(
-        caption="What was asked for and is not measured",
-        corner="Engine",
-        columns=text_columns(("Why",)),
-        groups=(
-            Group(
-                label=None,
-                rows=tuple(
-                    Row(label=absent.name, cells=(Cell(text=absent.told),)) for absent in results.absent
-                ),
-            ),
-        ),
+    return flat_table(
+        "Requested engines without a result",
+        "Engine",
+        text_columns("Why"),
+        (make_row(skipped.name, _reason(skipped)) for skipped in results.absent),
+        is_compact=True,
     )
+
+
+def _reason(skipped: SkippedEngine) -> str:
+    return f"measured in part: {skipped.message}" if skipped.is_partial else skipped.message
 
 
 def comparison_of(results: Results, variant: str) -> Comparison | None:
@@ -90,153 +103,107 @@ def comparison_of(results: Results, variant: str) -> Comparison | None:
     return next((comparison for comparison in results.comparisons if comparison.variant == variant), None)
 
 
+def series_of(results: Results, variant: str) -> int:
+    """Return an entry's series in the charts: 0 for the baseline, then by order."""
+    others = [other.name for other in results.variants if other.name != results.baseline]
+    return 0 if variant == results.baseline else 1 + others.index(variant)
+
+
 def describe_errors(words: WordErrors) -> str:
-    """Spell the counts behind a WER: 31 S, 12 D, 9 I of 1,204."""
+    """Format the counts behind a WER: 31 S, 12 D, 9 I of 1,204."""
     return f"{short_errors(words)} of {words.reference_words:,}"
 
 
 def short_errors(words: WordErrors) -> str:
-    """Tell substitutions, deletions and insertions."""
+    """Format the counts of substitutions, deletions and insertions."""
     return f"{words.substitutions:,} S, {words.deletions:,} D, {words.insertions:,} I"
 
 
 def _speed_rows(results: Results) -> tuple[Row, ...]:
-    return (
-        _row(results, "RTFx", lambda v: Cell(text=three_figures(v.rtfx)), unit="s of audio per s"),
-        _compared_row(
-            results,
-            "Speed-up",
-            lambda c: Cell(text=fixed(c.speedup.value), note=span(c.speedup, fixed)),
-            unit="times",
-        ),
-        _row(
-            results, "Latency, median", lambda v: Cell(text=milliseconds(v.latency_s.p50)), unit="ms per clip"
-        ),
-        _row(
-            results,
-            "Latency, 90th percentile",
-            lambda v: Cell(text=milliseconds(v.latency_s.p90)),
-            unit="ms per clip",
-        ),
-        *_slowest_rows(results),
-        _row(
-            results, "Latency, mean", lambda v: Cell(text=milliseconds(v.latency_s.mean)), unit="ms per clip"
-        ),
-        _row(results, "Load time", lambda v: Cell(text=three_figures(v.load_s)), unit="s"),
-        _row(results, "First transcription", _first_transcription, unit="ms"),
-        *_cold_start_rows(results),
-    )
+    def row(label: str, unit: str, read: Read) -> Row:
+        return _row(results, label, read, unit=unit)
 
-
-def _slowest_rows(results: Results) -> tuple[Row, ...]:
-    """Tell the 99th percentile, which results before version 6 lack."""
-    if all(variant.latency_s.p99 is None for variant in results.variants):
-        return ()
     return (
-        _row(
-            results,
-            "Latency, 99th percentile",
-            lambda v: optional(v.latency_s.p99, milliseconds),
-            unit="ms per clip",
+        row("RTFx", "s of audio per s", lambda v: three_figures(v.rtfx)),
+        _compared_row(results, "Speed-up", lambda c: interval_cell(c.speedup, fixed), unit="times"),
+        row("Latency, median", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.p50)),
+        row("Latency, 90th percentile", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.p90)),
+        *_if_measured(
+            row("Latency, 99th percentile", LATENCY_UNIT, lambda v: optional(v.latency_s.p99, milliseconds))
+        ),
+        row("Latency, mean", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.mean)),
+        row("Load time", "s", lambda v: three_figures(v.load_s)),
+        row("First transcription", "ms", lambda v: optional(next(iter(v.warm_up_s), None), milliseconds)),
+        *_if_measured(
+            row("Cold start", "s", lambda v: _cold_start(v, _seconds)),
+            row("Cold start, peak memory", "MB", lambda v: _cold_start(v, _peak_memory)),
         ),
     )
 
 
 def _accuracy_rows(results: Results) -> tuple[Row, ...]:
+    def compared(label: str, unit: str, read: ReadComparison) -> Row:
+        return _compared_row(results, label, read, unit=unit)
+
     return (
-        _row(results, "WER", lambda v: Cell(text=percent(v.wer), note=describe_errors(v.words)), unit="%"),
-        _compared_row(
-            results,
-            "Change in WER",
-            lambda c: Cell(text=signed_points(c.wer_delta.value), note=span(c.wer_delta, signed_points)),
-            unit="points",
-        ),
-        _row(results, "Word accuracy", lambda v: Cell(text=percent(v.word_accuracy)), unit="%"),
-        _row(
-            results,
-            "Raw WER",
-            lambda v: Cell(text=percent(v.raw_wer), note=describe_errors(v.raw_words)),
-            unit="%",
-        ),
-        _compared_row(
-            results,
+        _row(results, "WER", lambda v: Cell(percent(v.wer), describe_errors(v.words)), unit="%"),
+        compared("Change in WER", "points", lambda c: interval_cell(c.wer_delta, signed_points)),
+        _row(results, "Word accuracy", lambda v: percent(v.word_accuracy), unit="%"),
+        _row(results, "Raw WER", lambda v: Cell(percent(v.raw_wer), describe_errors(v.raw_words)), unit="%"),
+        compared(
             "Transcripts changed",
-            lambda c: Cell(text=f"{c.n_changed:,}", note=f"{c.n_worse:,} worse, {c.n_better:,} better"),
-            unit="clips",
+            "clips",
+            lambda c: Cell(f"{c.n_changed:,}", f"{c.n_worse:,} worse, {c.n_better:,} better"),
         ),
-        _compared_row(
-            results, "Clips with no more errors", lambda c: Cell(text=_share(c.no_regression_rate)), unit="%"
-        ),
-        _compared_row(
-            results,
-            "Matched pairs",
-            lambda c: Cell(text=_p_value(c.matched_pairs), note=_segments(c.matched_pairs)),
-            unit="p",
-        ),
-        _row(results, "Tokens generated", lambda v: Cell(text=f"{v.tokens:,}")),
+        compared("Clips with no more errors", "%", lambda c: optional(c.no_regression_rate, percent)),
+        compared("Matched pairs", "p", _p_value),
+        _row(results, "Tokens generated", lambda v: f"{v.tokens:,}"),
     )
 
 
 def _size_rows(results: Results) -> tuple[Row, ...]:
     return (
-        _row(results, "Size on disk", lambda v: Cell(text=megabytes(v.size_bytes)), unit="MB"),
-        _compared_row(results, "Size by baseline", lambda c: Cell(text=fixed(c.size_ratio)), unit="times"),
-        _row(results, "Peak memory", lambda v: Cell(text=megabytes(v.peak_rss_bytes)), unit="MB"),
-        _row(results, "Effective precision", lambda v: Cell(text=v.precision.told)),
-        _row(results, "Engine", lambda v: Cell(text=v.engine)),
+        _row(results, "Size on disk", lambda v: megabytes(v.size_bytes), unit="MB"),
+        _compared_row(results, "Size by baseline", lambda c: fixed(c.size_ratio), unit="times"),
+        _row(results, "Peak memory", lambda v: megabytes(v.peak_rss_bytes), unit="MB"),
+        _row(results, "Effective precision", lambda v: v.precision.summary),
+        _row(results, "Engine", lambda v: v.engine),
     )
 
 
-def _row(
-    results: Results, label: str, read: Callable[[VariantResult], Cell], *, unit: str | None = None
-) -> Row:
-    return Row(label=label, unit=unit, cells=tuple(read(variant) for variant in results.variants))
+def _row(results: Results, label: str, read: Read, *, unit: str | None = None) -> Row:
+    return make_row(label, *(read(variant) for variant in results.variants), unit=unit)
 
 
-def _compared_row(results: Results, label: str, read: Callable[[Comparison], Cell], *, unit: str) -> Row:
-    """Read a figure that the baseline has none of."""
+def _compared_row(results: Results, label: str, read: ReadComparison, *, unit: str) -> Row:
+    """Read a figure that the baseline does not have."""
 
-    def read_variant(variant: VariantResult) -> Cell:
+    def read_variant(variant: VariantResult) -> Cell | str:
         comparison = comparison_of(results, variant.name)
-        return Cell(text=NOT_MEASURED) if comparison is None else read(comparison)
+        return NOT_MEASURED if comparison is None else read(comparison)
 
     return _row(results, label, read_variant, unit=unit)
 
 
-def _cold_start_rows(results: Results) -> tuple[Row, ...]:
-    if all(variant.cold_start is None for variant in results.variants):
-        return ()
-    return (
-        _row(results, "Cold start", lambda v: _of_cold_start(v, _cold_seconds), unit="s"),
-        _row(results, "Cold start, peak memory", lambda v: _of_cold_start(v, _cold_memory), unit="MB"),
-    )
+def _if_measured(*rows: Row) -> Iterable[Row]:
+    """Leave out the rows that no entry has a figure for."""
+    return (row for row in rows if any(cell.text != NOT_MEASURED for cell in row.cells))
 
 
-def _of_cold_start(variant: VariantResult, read: Callable[[ColdStart], Cell]) -> Cell:
-    return Cell(text=NOT_MEASURED) if variant.cold_start is None else read(variant.cold_start)
+def _cold_start(variant: VariantResult, read: Callable[[ColdStart], Cell | str]) -> Cell | str:
+    return NOT_MEASURED if variant.cold_start is None else read(variant.cold_start)
 
 
-def _cold_seconds(start: ColdStart) -> Cell:
-    return Cell(
-        text=fixed(start.median_s), note=f"{fixed(min(start.seconds))} to {fixed(max(start.seconds))}"
-    )
+def _seconds(start: ColdStart) -> Cell:
+    return Cell(fixed(start.median_s), f"{fixed(min(start.seconds))} to {fixed(max(start.seconds))}")
 
 
-def _cold_memory(start: ColdStart) -> Cell:
-    return Cell(text=megabytes(start.peak_rss_bytes))
+def _peak_memory(start: ColdStart) -> str:
+    return megabytes(start.peak_rss_bytes)
 
 
-def _first_transcription(variant: VariantResult) -> Cell:
-    return Cell(text=milliseconds(variant.warm_up_s[0]) if variant.warm_up_s else NOT_MEASURED)
-
-
-def _share(fraction: float | None) -> str:
-    return NOT_MEASURED if fraction is None else percent(fraction)
-
-
-def _p_value(test: MatchedPairs | None) -> str:
-    return NOT_MEASURED if test is None or test.p_value is None else fixed(test.p_value, 3)
-
-
-def _segments(test: MatchedPairs | None) -> str | None:
-    return None if test is None else f"{test.n_segments:,} segments with errors"
+def _p_value(comparison: Comparison) -> Cell | str:
+    test = comparison.matched_pairs
+    if test is None:
+        return NOT_MEASURED
+    return Cell(optional(test.p_value, lambda p: fixed(p, 3)), f"{test.n_segments:,} segments with errors")

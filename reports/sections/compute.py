@@ -1,9 +1,13 @@
-"""Tables of what the work is made of: stages, ceilings, the precision it runs in."""
+"""Parts of the work: stages, the roofline of the machine, the precision that runs."""
 
-from sottovoce.benchmark.schema.results import CeilingPart, ComponentPrecision, Results, Stage, VariantResult
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.schema.precision import ComponentPrecision
+from sottovoce.benchmark.schema.results import Results, VariantResult
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.sections.comparison import comparison_of
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, optional, span, text_columns
-from sottovoce.reports.text.units import NOT_MEASURED, fixed, milliseconds
+from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row, optional, span, text_columns
+from sottovoce.reports.text.units import NOT_MEASURED, count, fixed, milliseconds
+from sottovoce.terms import Stage
 
 STAGE_LABELS = {
     Stage.FEATURES: "Features",
@@ -13,11 +17,11 @@ STAGE_LABELS = {
     Stage.OTHER: "Other",
 }
 """The stages in the order in which they run, with what one call of each is."""
-CEILING_LABELS = {
-    CeilingPart.ENCODER_WINDOW: "Encoder, a window of 30 s",
-    CeilingPart.DECODE_STEP: "Decode step",
+PART_LABELS = {
+    RooflinePart.ENCODER_WINDOW: "Encoder, a window of 30 s",
+    RooflinePart.DECODE_STEP: "Decode step",
 }
-_PRECISION_HEADINGS = ("Inference", "KV cache", "Execution mode", "Dynamic quantization", "Run-time nodes")
+GIGA = 1e9
 
 
 def stage_table(results: Results) -> Table:
@@ -26,14 +30,14 @@ def stage_table(results: Results) -> Table:
         caption="Time by stage",
         corner="Stage and variant",
         columns=(
-            Column(label="Per call", unit="ms"),
-            Column(label="Per clip", unit="ms"),
-            Column(label="Share of the clip", unit="%"),
-            Column(label="Speed-up", unit="times"),
-            Column(label="Interval", unit="times"),
+            Column("Per call", "ms"),
+            Column("Per clip", "ms"),
+            Column("Share of the clip", "%"),
+            Column("Speed-up", "times"),
+            Column("Interval", "times"),
         ),
         groups=tuple(
-            Group(
+            RowGroup(
                 label=label, rows=tuple(_stage_row(results, variant, stage) for variant in results.variants)
             )
             for stage, label in STAGE_LABELS.items()
@@ -42,15 +46,72 @@ def stage_table(results: Results) -> Table:
     )
 
 
+def _stage_row(results: Results, variant: VariantResult, stage: Stage) -> Row:
+    comparison = comparison_of(results, variant.name)
+    speedup = None if comparison is None else comparison.stage_speedup.get(stage)
+    stage_s = variant.stage_s.get(stage)
+    total_s = sum(variant.stage_s.values())
+    return make_row(
+        variant.name,
+        optional(variant.call_s.get(stage), milliseconds),
+        optional(stage_s, milliseconds),
+        optional(stage_s if total_s else None, lambda s: fixed(100 * s / total_s, 1)),
+        NOT_MEASURED if speedup is None else fixed(speedup.value),
+        NOT_MEASURED if speedup is None else span(speedup, fixed),
+    )
+
+
+def roofline_table(results: Results) -> Table | None:
+    """Compare times with the fastest that this machine could be; None in results without its rates."""
+    if results.machine is None:
+        return None
+    return Table(
+        caption="Against the roofline of this machine",
+        corner="Variant and part",
+        columns=(Column("Roofline", "ms"), Column("Achieved", "ms"), Column("Efficiency", "%")),
+        groups=tuple(
+            RowGroup(
+                label=variant.name,
+                rows=tuple(
+                    make_row(
+                        PART_LABELS[bound.part],
+                        milliseconds(bound.ceiling_s),
+                        milliseconds(bound.achieved_s),
+                        fixed(100 * bound.share, 0),
+                    )
+                    for bound in variant.ceilings
+                ),
+            )
+            for variant in results.variants
+            if variant.ceilings
+        ),
+        notes=_describe_rates(results.machine),
+    )
+
+
+def _describe_rates(machine: MachineRates) -> tuple[str, ...]:
+    rates = ", ".join(f"{kind} {fixed(rate / GIGA, 0)}" for kind, rate in machine.macs_per_s.items())
+    return (
+        f"Measured in a large matrix product: {rates} billion multiply-accumulates a second.",
+        f"Read from memory: {fixed(machine.bytes_per_s / GIGA, 1)} GB a second.",
+        "At an efficiency of 100 % nothing is left to gain; weights that stay in the cache can exceed it.",
+    )
+
+
 def precision_table(results: Results) -> Table:
-    """Put what each compiled component computes in, as read back from it, in rows."""
+    """List the precision of each compiled component, as read back from it."""
     return Table(
         caption="Effective precision, read back from the compiled models",
         corner="Component",
-        columns=(*text_columns(_PRECISION_HEADINGS), Column(label="INT8 in the file", unit="nodes")),
+        columns=(
+            *text_columns(
+                "Inference", "KV cache", "Execution mode", "Dynamic quantization", "Run-time nodes"
+            ),
+            Column("INT8 in the file", "nodes"),
+        ),
         groups=tuple(
-            Group(
-                label=f"{variant.name}: {variant.precision.told}",
+            RowGroup(
+                label=f"{variant.name}: {variant.precision.summary}",
                 rows=tuple(
                     _precision_row(name, component, variant)
                     for name, component in variant.precision.components.items()
@@ -59,76 +120,34 @@ def precision_table(results: Results) -> Table:
             for variant in results.variants
             if variant.precision.components
         ),
-    )
-
-
-def ceilings_table(results: Results) -> Table | None:
-    """Put what this machine can do at most beside what was achieved; None where it was not asked for."""
-    if results.machine is None:
-        return None
-    return Table(
-        caption="Against the ceiling of this machine",
-        corner="Variant and part",
-        columns=(
-            Column(label="Ceiling", unit="ms"),
-            Column(label="Achieved", unit="ms"),
-            Column(label="Share", unit="%"),
-        ),
-        groups=tuple(
-            Group(
-                label=variant.name,
-                rows=tuple(
-                    Row(
-                        label=CEILING_LABELS[ceiling.part],
-                        cells=(
-                            Cell(text=milliseconds(ceiling.ceiling_s)),
-                            Cell(text=milliseconds(ceiling.achieved_s)),
-                            Cell(text=fixed(100 * ceiling.share, 0)),
-                        ),
-                    )
-                    for ceiling in variant.ceilings
-                ),
-            )
-            for variant in results.variants
-            if variant.ceilings
-        ),
-    )
-
-
-def _stage_row(results: Results, variant: VariantResult, stage: Stage) -> Row:
-    comparison = comparison_of(results, variant.name)
-    speedup = None if comparison is None else comparison.stage_speedup.get(stage)
-    call_s, stage_s = variant.call_s.get(stage), variant.stage_s.get(stage)
-    total_s = sum(variant.stage_s.values())
-    return Row(
-        label=variant.name,
-        cells=(
-            optional(call_s, milliseconds),
-            optional(stage_s, milliseconds),
-            optional(stage_s if total_s else None, lambda s: fixed(100 * s / total_s, 1)),
-            Cell(text=NOT_MEASURED if speedup is None else fixed(speedup.value)),
-            Cell(text=NOT_MEASURED if speedup is None else span(speedup, fixed)),
-        ),
+        notes=_describe_streams(results),
     )
 
 
 def _precision_row(name: str, component: ComponentPrecision, variant: VariantResult) -> Row:
-    group_size = component.dynamic_quantization_group_size
-    return Row(
-        label=name,
-        cells=(
-            Cell(text=component.inference),
-            Cell(text=component.kv_cache),
-            Cell(text=component.execution_mode),
-            Cell(text=_describe_groups(group_size)),
-            Cell(text=", ".join(f"{number:,} {precision}" for precision, number in component.nodes.items())),
-            Cell(text=f"{variant.int8_nodes.get(name, 0):,}"),
-        ),
+    return make_row(
+        name,
+        component.inference,
+        component.kv_cache,
+        component.execution_mode,
+        _describe_groups(component.dynamic_quantization_group_size),
+        ", ".join(f"{number:,} {precision}" for precision, number in component.nodes.items()),
+        f"{variant.int8_nodes.get(name, 0):,}",
     )
 
 
 def _describe_groups(group_size: int) -> str:
-    """Tell how many activations share a scale on the fly; torch gives the whole tensor one."""
+    """Name the activations that share a scale when quantized on the fly; torch gives the whole tensor one."""
     if group_size < 0:
         return "whole tensors"
     return f"groups of {group_size}" if group_size else "off"
+
+
+def _describe_streams(results: Results) -> tuple[str, ...]:
+    """Name the threads and streams that the variants run in, once for those that agree."""
+    names: dict[str, list[str]] = {}
+    for variant in results.variants:
+        precision = variant.precision
+        setting = f"{count(precision.threads, 'thread')} in {count(precision.streams, 'stream')}"
+        names.setdefault(setting, []).append(variant.name)
+    return tuple(f"On {setting}: {', '.join(variants)}." for setting, variants in names.items())

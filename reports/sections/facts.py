@@ -1,9 +1,11 @@
-"""What was measured, on what and how: labels with their values, and the terms of the report."""
+"""Facts about the speech, the method and the host, the terms of the report, and the command that repeats it."""
 
 import json
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.text.units import count, duration, gibibytes
 
@@ -24,6 +26,15 @@ class FactSheet:
     facts: tuple[Fact, ...]
 
 
+def describe_setting(results: Results, *, name: Callable[[str], str] = str) -> str:
+    """Describe speech, machine and threads in a few words; `name` formats names."""
+    dataset = results.dataset
+    return (
+        f"{count(dataset.n_clips, 'clip')}, {duration(dataset.audio_s)} of {name(dataset.name)}, "
+        f"on {name(results.host.cpu)} with {count(results.method.threads, 'thread')}"
+    )
+
+
 def fact_sheets(results: Results) -> tuple[FactSheet, ...]:
     """Gather speech, method, host, versions and calibration; sheets without facts are left out."""
     sheets = (
@@ -37,22 +48,22 @@ def fact_sheets(results: Results) -> tuple[FactSheet, ...]:
 
 
 def glossary(results: Results) -> tuple[Fact, ...]:
-    """Explain the few terms that the report uses."""
+    """Explain the terms of the report."""
     confidence = f"{100 * results.method.confidence:g}"
     terms = {
         "Baseline": f"The variant that the others are compared with, clip by clip: {results.baseline}.",
-        "RTFx": "Seconds of audio per second of work. Higher is faster; below 1 it cannot keep up.",
+        "RTFx": "Seconds of audio per second of work. Higher is faster; below 1 it is slower than real time.",
         "Speed-up": "The baseline's total time divided by the variant's. Below 1 the variant is slower.",
         "Latency": "From waveform to text, per clip; a clip counts with its median over the passes.",
         "Decoder, first pass": "The prompt through the decoder, once for a clip.",
-        "Decoder with past": "All later steps: one token each, reusing what is kept of the earlier ones.",
-        "WER": "Word error rate: S + D + I by the number of reference words, under Whisper's normalizer. "
-        "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts as they are.",
+        "Decoder with past": "All later steps: one token each, with the cached keys and values of the earlier ones.",
+        "WER": "Word error rate: (S + D + I) divided by the number of reference words, under Whisper's normalizer. "
+        "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts without normalization.",
         "S, D, I": "Words substituted, deleted (missing) and inserted (invented).",
         "Points": "A difference of two percentages: from 5 % to 6 % is one point.",
-        "Interval": f"Where the figure lies with {confidence} % confidence, by resampling the clips.",
+        "Interval": f"The figure lies in it with {confidence} % confidence, by resampling the clips.",
         "Margin": "The largest increase in WER that was declared tolerable before measuring.",
-        "Effective precision": "What the compiled model computes in; its file may hold another.",
+        "Effective precision": "The precision that the compiled model computes in; its file may be stored in another.",
         "Peak memory": "The largest resident set of the process. 1 MB is a million bytes.",
     }
     if any(variant.cold_start for variant in results.variants):
@@ -61,16 +72,16 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         )
     if results.self_check is not None:
         terms["A/A check"] = (
-            "An entry against itself: the true ratio is 1, so what is measured is the noise of the machine."
+            "An entry against itself: the true ratio is 1, so the measured one shows the noise of the machine."
         )
     if results.noise is not None:
         terms["Block"] = (
-            "One clip in every entry, in turn. It is disturbed where others took more of the CPU than a limit."
+            "One clip in every entry, in turn. It is disturbed if others took more of the CPU than a limit."
         )
     if results.machine is not None:
-        terms["Ceiling"] = (
+        terms["Roofline"] = (
             "The time that the arithmetic of the encoder, or the memory traffic of a decode step, takes alone "
-            "at the highest rate that this machine reached."
+            "at the highest rate that this machine reached. Efficiency is this time divided by the achieved one."
         )
     return tuple(Fact(label=label, value=value) for label, value in terms.items())
 
@@ -112,7 +123,7 @@ def _method_facts(results: Results) -> dict[str, str]:
 
 
 def _timed(n_clips: int) -> str:
-    return f"{count(n_clips, 'clip')}; the others were heard once, for accuracy"
+    return f"{count(n_clips, 'clip')}; the others were transcribed once, for accuracy"
 
 
 def _host_facts(results: Results) -> dict[str, str]:
@@ -154,3 +165,40 @@ def _spell(value: object) -> str:
             return ", ".join(map(_spell, value)) or "none"
         case _:  # an empty mapping, or nothing
             return "none" if not value else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def repeat_command(results: Results) -> str:
+    """Write the command that repeats the measurement; RUN and SPEECH stand for the paths, which results do not hold."""
+    values = {option: value for option, value in _options(results).items() if value}
+    words = (
+        word for option, value in values.items() for word in (option, *(() if value is True else (value,)))
+    )
+    return shlex.join(("sottovoce", "benchmark", "RUN", "--data", "SPEECH", *words))
+
+
+def _options(results: Results) -> dict[str, str | bool | None]:
+    """Return the options of the measurement; an empty value leaves an option out, True is a flag."""
+    method, variants = results.method, results.variants
+    ours = [v.name for v in variants if v.engine == DEFAULT_ENGINE and v.name != results.baseline]
+    others = [v.name for v in variants if v.engine != DEFAULT_ENGINE]
+    starts = {len(variant.cold_start.seconds) for variant in variants if variant.cold_start is not None}
+    batch_sizes = {point.batch_size for variant in variants for point in variant.throughput}
+    threads = {point.threads for variant in variants for point in variant.thread_sweep}
+    margins = [f"{100 * comparison.verdict.margin:g}" for comparison in results.comparisons]
+    return {
+        "--split": results.dataset.split,
+        "--limit": f"{results.dataset.n_clips}",
+        "--long": method.long,
+        "--variants": ",".join(ours),
+        "--engines": ",".join((DEFAULT_ENGINE, *others)) if others else None,
+        "--passes": f"{method.passes}",
+        "--threads": f"{method.threads}",
+        "--seed": f"{method.seed}",
+        "--timing-clips": None if method.timing_clips is None else f"{len(method.timing_clips)}",
+        "--margin": next(iter(margins), None),  # the same for all
+        "--cold-starts": f"{max(starts)}" if starts else None,
+        "--ceilings": results.machine is not None,
+        "--batch-sizes": ",".join(map(str, sorted(batch_sizes))),
+        "--thread-sweep": ",".join(map(str, sorted(threads))),
+        "--self-check": results.self_check is not None,
+    }

@@ -1,32 +1,40 @@
-"""The report's charts, as data: which figures are drawn, in which unit."""
+"""The charts of the comparison, as data."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results, VariantResult
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts.chart import (
-    Bar,
-    BarGroup,
     Chart,
     ChartText,
-    Dot,
-    DotChart,
-    GroupChart,
+    ErrorBar,
+    ErrorBarChart,
     Point,
     ScatterChart,
-    Stack,
-    StackChart,
+    StackedBar,
+    StackedBarChart,
 )
-from sottovoce.reports.charts.series import say, series_of
-from sottovoce.reports.sections.comparison import comparison_of
+from sottovoce.reports.sections import present
+from sottovoce.reports.sections.comparison import comparison_of, series_of
 from sottovoce.reports.sections.compute import STAGE_LABELS
-from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart
-from sottovoce.reports.text.units import BYTES_PER_MB, MS_PER_S, fixed, megabytes, milliseconds, percent
+from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart, times_chart
+from sottovoce.reports.text.units import (
+    BYTES_PER_MB,
+    MS_PER_S,
+    fixed,
+    join_figures,
+    megabytes,
+    milliseconds,
+    percent,
+)
 
 
 def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]:
     """Choose the charts; one whose figures are missing is left out."""
-    charts = (
+    return present(
         _trade_chart(results),
         _speedup_chart(results),
         _wer_chart(results),
@@ -37,7 +45,6 @@ def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]
         _call_time_chart(results),
         _size_chart(results),
     )
-    return tuple(chart for chart in charts if chart is not None)
 
 
 def _trade_chart(results: Results) -> Chart | None:
@@ -56,7 +63,7 @@ def _trade_chart(results: Results) -> Chart | None:
             name="trade",
             title="Speed against word errors",
             description=f"Times as fast as {results.baseline}, and word error rate, of every entry, with intervals. "
-            + say((point.label, f"{fixed(point.x)} times, {fixed(point.y)} %") for point in points),
+            + join_figures((point.label, f"{fixed(point.x)} times, {fixed(point.y)} %") for point in points),
             axis=f"times as fast as {results.baseline} (right is better)",
         ),
         y_axis="WER in % (down is better)",
@@ -83,8 +90,8 @@ def _trade_point(results: Results, comparison: Comparison, *, baseline: float) -
 def _speedup_chart(results: Results) -> Chart | None:
     if not results.comparisons:
         return None
-    dots = tuple(
-        Dot(
+    error_bars = tuple(
+        ErrorBar(
             label=comparison.variant,
             value=comparison.speedup.value,
             low=comparison.speedup.low,
@@ -94,15 +101,17 @@ def _speedup_chart(results: Results) -> Chart | None:
         )
         for comparison in results.comparisons
     )
-    return DotChart(
+    return ErrorBarChart(
         text=ChartText(
             name="speedup",
             title="Speed-up",
             description=f"Times as fast as {results.baseline}, with the interval. "
-            + say((dot.label, f"{dot.text} ({fixed(dot.low)} to {fixed(dot.high)})") for dot in dots),
+            + join_figures(
+                (bar.label, f"{bar.text} ({fixed(bar.low)} to {fixed(bar.high)})") for bar in error_bars
+            ),
             axis=f"times as fast as {results.baseline} (dashed)",
         ),
-        dots=dots,
+        error_bars=error_bars,
         reference=1.0,
     )
 
@@ -111,27 +120,27 @@ def _wer_chart(results: Results) -> Chart | None:
     if not all(math.isfinite(variant.wer) for variant in results.variants):
         return None
     baseline = 100 * results.variant(results.baseline).wer
-    dots = tuple(_wer_dot(results, variant, baseline=baseline) for variant in results.variants)
+    error_bars = tuple(_wer_bar(results, variant, baseline=baseline) for variant in results.variants)
     margins = [100 * comparison.verdict.margin for comparison in results.comparisons]
-    return DotChart(
+    return ErrorBarChart(
         text=ChartText(
             name="wer",
             title="Word error rate",
             description="Word error rate; the interval is that of the difference from the baseline. "
-            + say((dot.label, f"{dot.text} %") for dot in dots),
+            + join_figures((bar.label, f"{bar.text} %") for bar in error_bars),
             axis="WER in %" + (" (band: within the margin)" if margins else ""),
         ),
-        dots=dots,
+        error_bars=error_bars,
         reference=baseline,
         band=(baseline, baseline + min(margins)) if margins else None,
     )
 
 
-def _wer_dot(results: Results, variant: VariantResult, *, baseline: float) -> Dot:
+def _wer_bar(results: Results, variant: VariantResult, *, baseline: float) -> ErrorBar:
     comparison = comparison_of(results, variant.name)
     value = 100 * variant.wer
     delta = None if comparison is None else comparison.wer_delta
-    return Dot(
+    return ErrorBar(
         label=variant.name,
         value=value,
         low=value if delta is None else baseline + 100 * delta.low,
@@ -145,77 +154,64 @@ def _clip_time_chart(results: Results) -> Chart:
     stages = [
         stage for stage in STAGE_LABELS if any(stage in variant.stage_s for variant in results.variants)
     ]
-    stacks = tuple(
-        Stack(
-            label=variant.name,
-            parts=tuple(variant.stage_s.get(stage, 0.0) * MS_PER_S for stage in stages),
-            text=f"{milliseconds(sum(variant.stage_s.values()))} ms",
-        )
-        for variant in results.variants
-    )
-    return StackChart(
-        text=ChartText(
+    return _stacked_chart(
+        ChartText(
             name="clip-time",
             title="Where the time of a clip goes",
-            description="Mean milliseconds per clip by stage. "
-            + say((stack.label, stack.text) for stack in stacks),
+            description="Mean milliseconds per clip by stage. ",
             axis="ms per clip",
         ),
-        part_names=tuple(STAGE_LABELS[stage].removesuffix(", per token") for stage in stages),
-        stacks=stacks,
-    )
-
-
-def _call_time_chart(results: Results) -> Chart:
-    groups = tuple(
-        BarGroup(
-            label=label,
-            bars=tuple(
-                Bar(
-                    label=variant.name,
-                    value=variant.call_s[stage] * MS_PER_S,
-                    text=milliseconds(variant.call_s[stage]),
-                    series=series_of(results, variant.name),
-                )
-                for variant in results.variants
-                if stage in variant.call_s
-            ),
-        )
-        for stage, label in STAGE_LABELS.items()
-        if any(stage in variant.call_s for variant in results.variants)
-    )
-    return GroupChart(
-        text=ChartText(
-            name="call-time",
-            title="Time of one call",
-            description="Mean milliseconds per call of each stage. "
-            + say((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars),
-            axis="ms per call",
-        ),
-        groups=groups,
+        [STAGE_LABELS[stage].removesuffix(", per token") for stage in stages],
+        [
+            StackedBar(
+                label=variant.name,
+                parts=tuple(variant.stage_s.get(stage, 0.0) * MS_PER_S for stage in stages),
+                text=f"{milliseconds(sum(variant.stage_s.values()))} ms",
+            )
+            for variant in results.variants
+        ],
     )
 
 
 def _size_chart(results: Results) -> Chart:
-    components = list(
-        dict.fromkeys(name for variant in results.variants for name in variant.component_size_bytes)
-    )
-    stacks = tuple(
-        Stack(
-            label=variant.name,
-            parts=tuple(variant.component_size_bytes.get(name, 0) / BYTES_PER_MB for name in components),
-            text=f"{megabytes(sum(variant.component_size_bytes.values()))} MB",
-        )
-        for variant in results.variants
-    )
-    return StackChart(
-        text=ChartText(
+    components = dict.fromkeys(name for variant in results.variants for name in variant.component_size_bytes)
+    return _stacked_chart(
+        ChartText(
             name="size",
             title="Size by component",
-            description="Graph and weights on disk in MB. "
-            + say((stack.label, stack.text) for stack in stacks),
+            description="Graph and weights on disk in MB. ",
             axis="MB on disk",
         ),
-        part_names=tuple(components),
-        stacks=stacks,
+        list(components),
+        [
+            StackedBar(
+                label=variant.name,
+                parts=tuple(variant.component_size_bytes.get(name, 0) / BYTES_PER_MB for name in components),
+                text=f"{megabytes(sum(variant.component_size_bytes.values()))} MB",
+            )
+            for variant in results.variants
+        ],
+    )
+
+
+def _stacked_chart(text: ChartText, part_names: Sequence[str], bars: Sequence[StackedBar]) -> Chart:
+    description = text.description + join_figures((bar.label, bar.text) for bar in bars)
+    return StackedBarChart(
+        text=replace(text, description=description), part_names=tuple(part_names), bars=tuple(bars)
+    )
+
+
+def _call_time_chart(results: Results) -> Chart:
+    return times_chart(
+        results,
+        ChartText(
+            name="call-time",
+            title="Time of one call",
+            description="Mean milliseconds per call of each stage. ",
+            axis="ms per call",
+        ),
+        {
+            label: [variant.call_s.get(stage) for variant in results.variants]
+            for stage, label in STAGE_LABELS.items()
+        },
     )

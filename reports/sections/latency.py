@@ -1,34 +1,37 @@
-"""Charts of how long a clip takes: over clips, at percentiles, by length."""
+"""Charts of latency: over clips, at percentiles, by length."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean, median, quantiles
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.reports.charts.chart import (
     Bar,
     BarGroup,
     Chart,
     ChartText,
-    Cloud,
     Curve,
     CurveChart,
-    GroupChart,
+    GroupedBarChart,
     Point,
+    PointCloud,
     ScatterChart,
 )
-from sottovoce.reports.charts.series import say, series_of
-from sottovoce.reports.text.units import MS_PER_S, fixed, milliseconds
+from sottovoce.reports.sections.comparison import series_of
+from sottovoce.reports.text.units import MS_PER_S, fixed, join_figures, milliseconds
 
 _MIN_CLIPS_FOR_CURVES = 2
 _PERCENTILES = (50, 90, 99)
 _N_POINTS = 400
-"""Of a series in a cloud: more would only make the page larger."""
+"""Largest number of points of a cloud: more would only make the page larger."""
 
 
 def clip_speedup(baseline: ClipRow, variant: ClipRow) -> float | None:
-    """Return how many times as fast a clip was; None where one of them does not count for speed."""
+    """Return the speed-up of a clip; None if one of the two rows has no counted time."""
     if not baseline.latency_s or not variant.latency_s or not median(variant.latency_s):
         return None
     return median(baseline.latency_s) / median(variant.latency_s)
@@ -41,7 +44,7 @@ def latency_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
             label=variant.name,
             points=points,
             series=series_of(results, variant.name),
-            marks=tuple(points[place - 1] for place in _PERCENTILES),
+            marks=tuple(points[percentile - 1] for percentile in _PERCENTILES),
         )
         for variant in results.variants
         if (points := _percentiles_ms(rows, variant.name))
@@ -53,7 +56,7 @@ def latency_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
             name="latency",
             title="Latency over clips",
             description="Share of the clips that are transcribed within a time. Median: "
-            + say(
+            + join_figures(
                 (variant.name, f"{milliseconds(variant.latency_s.p50)} ms") for variant in results.variants
             ),
             axis="ms from waveform to text (marks: p50, p90, p99)",
@@ -73,49 +76,56 @@ def _percentiles_ms(rows: Sequence[ClipRow], variant: str) -> tuple[tuple[float,
     if len(samples) < _MIN_CLIPS_FOR_CURVES:
         return ()
     cuts = quantiles(samples, n=100, method="inclusive")
-    return tuple((MS_PER_S * cut, float(place)) for place, cut in enumerate(cuts, start=1))
+    return tuple((MS_PER_S * cut, float(percentile)) for percentile, cut in enumerate(cuts, start=1))
 
 
 def percentiles_chart(results: Results) -> Chart:
     """Draw p50, p90 and p99 of every entry; p99 where it was measured."""
-    groups = tuple(
-        group
-        for group in (
-            _percentile_bars(
-                results, "Half of the clips within (p50)", [v.latency_s.p50 for v in results.variants]
-            ),
-            _percentile_bars(
-                results, "Nine of ten within (p90)", [v.latency_s.p90 for v in results.variants]
-            ),
-            _percentile_bars(results, "99 of 100 within (p99)", [v.latency_s.p99 for v in results.variants]),
-        )
-        if group.bars
-    )
-    return GroupChart(
-        text=ChartText(
+    latencies = [variant.latency_s for variant in results.variants]
+    return times_chart(
+        results,
+        ChartText(
             name="latency-percentiles",
             title="Latency at percentiles",
-            description="Milliseconds from waveform to text. "
-            + say((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars),
+            description="Milliseconds from waveform to text. ",
             axis="ms from waveform to text",
         ),
-        groups=groups,
+        {
+            "Half of the clips within (p50)": [latency.p50 for latency in latencies],
+            "Nine of ten within (p90)": [latency.p90 for latency in latencies],
+            "99 of 100 within (p99)": [latency.p99 for latency in latencies],
+        },
     )
 
 
-def _percentile_bars(results: Results, label: str, seconds: Sequence[float | None]) -> BarGroup:
-    return BarGroup(
-        label=label,
-        bars=tuple(
-            Bar(
-                label=variant.name,
-                value=value * MS_PER_S,
-                text=milliseconds(value),
-                series=series_of(results, variant.name),
-            )
-            for variant, value in zip(results.variants, seconds, strict=True)
-            if value is not None
-        ),
+def times_chart(results: Results, text: ChartText, seconds: Mapping[str, Sequence[float | None]]) -> Chart:
+    """Draw times of every entry under headings; a time that was not measured is left out.
+
+    Args:
+        results: have the entries.
+        text: its description ends with the figures.
+        seconds: by heading, one for each entry.
+    """
+    groups = tuple(
+        BarGroup(
+            label=label,
+            bars=tuple(
+                Bar(
+                    label=variant.name,
+                    value=value * MS_PER_S,
+                    text=milliseconds(value),
+                    series=series_of(results, variant.name),
+                )
+                for variant, value in zip(results.variants, values, strict=True)
+                if value is not None
+            ),
+        )
+        for label, values in seconds.items()
+        if any(value is not None for value in values)
+    )
+    figures = ((f"{group.label} {bar.label}", bar.text) for group in groups for bar in group.bars)
+    return GroupedBarChart(
+        text=replace(text, description=text.description + join_figures(figures)), groups=groups
     )
 
 
@@ -134,7 +144,7 @@ def by_length_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
             title="Speed-up by length of the clip",
             description=f"Times as fast as {results.baseline}: small points are clips, large ones parts of the clips "
             "by length with their intervals. "
-            + say((c.variant, _say_points(points[c.variant]) or "clips only") for c in shown),
+            + join_figures((c.variant, _describe_points(points[c.variant]) or "clips only") for c in shown),
             axis="length of the clip in s",
         ),
         y_axis=f"times as fast as {results.baseline}",
@@ -143,18 +153,18 @@ def by_length_chart(results: Results, rows: Sequence[ClipRow]) -> Chart | None:
         kinds=tuple((series_of(results, c.variant), c.variant) for c in shown),
         limit=1.0,
         clouds=tuple(
-            Cloud(points=_thinned(timed[c.variant]), series=series_of(results, c.variant)) for c in shown
+            PointCloud(points=_thinned(timed[c.variant]), series=series_of(results, c.variant)) for c in shown
         ),
     )
 
 
 def _speedups(baseline: str, variant: str, rows: Sequence[ClipRow]) -> list[tuple[ClipRow, float]]:
     """Return the variant's row and the speed-up of each clip that both transcribed in counted time."""
-    heard = [row for row in rows if row.error is None]
-    before = {row.clip_id: row for row in heard if row.variant == baseline}
+    transcribed = [row for row in rows if row.error is None]
+    before = {row.clip_id: row for row in transcribed if row.variant == baseline}
     return [
         (row, speedup)
-        for row in heard
+        for row in transcribed
         if row.variant == variant
         and row.clip_id in before
         and (speedup := clip_speedup(before[row.clip_id], row)) is not None
@@ -169,8 +179,8 @@ def _thinned(timed: Sequence[tuple[ClipRow, float]]) -> tuple[tuple[float, float
 def _length_points(results: Results, comparison: Comparison, rows: Sequence[ClipRow]) -> tuple[Point, ...]:
     """Place each part by length at the mean length of its clips; none before version 5 of the results."""
     part_of = {
-        name: mean(rows[place].audio_s for place in places)
-        for (kind, name), places in group_by_stratum(rows).items()
+        name: mean(rows[index].audio_s for index in indices)
+        for (kind, name), indices in group_by_stratum(rows).items()
         if kind is StratumKind.LENGTH
     }
     return tuple(
@@ -188,5 +198,5 @@ def _length_points(results: Results, comparison: Comparison, rows: Sequence[Clip
     )
 
 
-def _say_points(points: Sequence[Point]) -> str:
+def _describe_points(points: Sequence[Point]) -> str:
     return ", ".join(f"{fixed(p.y)} ({fixed(p.low)} to {fixed(p.high)}) at {fixed(p.x, 0)} s" for p in points)

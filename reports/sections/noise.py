@@ -1,33 +1,28 @@
-"""The report on the machine's noise: what else it did, and what it makes of no difference at all."""
+"""Noise of the machine: the load that others put on it, and the speed of an entry against itself (A/A check)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import ClipRow, Noise, Results, SelfCheck
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, span
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.sections import Section, present
+from sottovoce.reports.text.tables import Cell, Column, Row, Table, flat_table, make_row, span
 from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
 
 MAX_MARKED_SHARE = 0.05
-"""Of the blocks: beyond it the figures are not those of a quiet machine, and the reader is told first."""
+"""Largest share of disturbed blocks on a quiet machine; beyond it a notice stands before the figures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseView:
-    """The section on noise, in the order in which it is read."""
-
-    sentences: tuple[str, ...]
-    noise: Table | None
-    disturbed: Table | None
-
-
-def noise_view(results: Results, rows: Sequence[ClipRow]) -> NoiseView | None:
+def noise_section(results: Results, rows: Sequence[ClipRow]) -> Section | None:
     """Format noise and the A/A check; None in results that have neither."""
     if results.noise is None and results.self_check is None:
         return None
-    return NoiseView(
+    return Section(
+        heading="Noise of the machine",
         sentences=tuple(describe_noise(results)),
-        noise=None if results.noise is None else _noise_table(results.noise),
-        disturbed=_disturbed_table(results, rows),
+        tables=present(
+            None if results.noise is None else noise_table(results.noise), _disturbed_table(results, rows)
+        ),
     )
 
 
@@ -41,37 +36,41 @@ def describe_noise(results: Results, *, name: Callable[[str], str] = str) -> Ite
 
 
 def warn_of_noise(results: Results, *, name: Callable[[str], str] = str) -> str | None:
-    """Say what a reader must know before the figures; None on a quiet machine. `name` writes an entry's name."""
-    said = []
+    """Write the warning that stands before the figures; None on a quiet machine. `name` formats an entry's name."""
+    warnings = []
     check, noise = results.self_check, results.noise
     if check is not None and is_biased(check):
-        said.append(
+        warnings.append(
             f"{name(check.entry)} measured against itself is not 1.00 but {fixed(check.ratio.value)} "
             f"({span(check.ratio, fixed)}): smaller differences in speed say nothing."
         )
     if noise is not None and noise.n_blocks and noise.n_marked / noise.n_blocks > MAX_MARKED_SHARE:
-        said.append(
+        warnings.append(
             f"The machine was disturbed in {noise.n_marked:,} of {count(noise.n_blocks, 'block')}, repeats included."
         )
-    return " ".join(said) or None
+    return " ".join(warnings) or None
 
 
 def is_biased(check: SelfCheck) -> bool:
-    """Tell whether an entry against itself seems to differ."""
+    """Return whether an entry seems to differ from itself."""
     return not check.ratio.low <= 1 <= check.ratio.high
 
 
 def _describe_check(check: SelfCheck, confidence: str, name: Callable[[str], str]) -> str:
     meaning = (
-        "the interval leaves 1 out, so this machine makes a difference where there is none"
+        "the interval excludes 1, so this machine shows a difference where there is none"
         if is_biased(check)
         else "the interval holds 1, as it should"
     )
     return (
-        f"{name(check.entry)} against itself, in a second process (A/A check): {fixed(check.ratio.value)} times as fast "
-        f"({confidence} interval {span(check.ratio, fixed)}) on {count(check.n_clips, 'clip')}; {meaning}. "
+        f"{name(check.entry)} against itself, in a second process (A/A check): {_ratio(check.ratio.value)} times as "
+        f"fast ({confidence} interval {span(check.ratio, _ratio)}) on {count(check.n_clips, 'clip')}; {meaning}. "
         f"{percent(check.same_text_rate)} % of the transcripts are the same."
     )
+
+
+def _ratio(value: float) -> str:
+    return fixed(value, 3)
 
 
 def _describe_noise(noise: Noise) -> str:
@@ -84,72 +83,52 @@ def _describe_noise(noise: Noise) -> str:
     )
 
 
-def _noise_table(noise: Noise) -> Table:
-    shares = (
-        ("Taken by the host for others (steal)", noise.steal_share, noise.max_steal_share),
-        ("Used by other processes", noise.foreign_share, noise.max_foreign_share),
-    )
+def noise_table(noise: Noise) -> Table:
+    """Put the load of others, the disturbed blocks and thermal throttling in rows."""
+    unit = "% of CPU time"
     throttled = NOT_MEASURED if noise.throttled is None else f"{noise.throttled:,}"
-    return Table(
-        caption="What else the machine did while clips were timed",
-        corner="Noise",
-        columns=(Column(label="Measured"), Column(label="Limit for a block")),
-        groups=(
-            Group(
-                label=None,
-                rows=(
-                    *(
-                        Row(
-                            label=label,
-                            unit="% of CPU time",
-                            cells=(Cell(text=percent(share)), Cell(text=percent(limit))),
-                        )
-                        for label, share, limit in shares
-                    ),
-                    _count_row("Blocks beyond a limit", noise.n_marked, noise.n_blocks),
-                    _count_row("Blocks measured again", noise.n_repeated, noise.n_blocks),
-                    Row(
-                        label="Thermal throttling",
-                        unit="events",
-                        cells=(Cell(text=throttled), Cell(text=NOT_MEASURED)),
-                    ),
-                ),
+    return flat_table(
+        "Other load on the machine while clips were timed",
+        "Noise",
+        (Column("Measured"), Column("Limit for a block")),
+        (
+            make_row(
+                "Taken by the host for others (steal)",
+                percent(noise.steal_share),
+                percent(noise.max_steal_share),
+                unit=unit,
             ),
+            make_row(
+                "Used by other processes",
+                percent(noise.foreign_share),
+                percent(noise.max_foreign_share),
+                unit=unit,
+            ),
+            _count_row("Blocks beyond a limit", noise.n_marked, noise.n_blocks),
+            _count_row("Blocks measured again", noise.n_repeated, noise.n_blocks),
+            make_row("Thermal throttling", throttled, NOT_MEASURED, unit="events"),
         ),
     )
 
 
 def _count_row(label: str, number: int, total: int) -> Row:
-    return Row(label=label, cells=(Cell(text=f"{number:,}", note=f"of {total:,}"), Cell(text=NOT_MEASURED)))
+    return make_row(label, Cell(f"{number:,}", f"of {total:,}"), NOT_MEASURED)
 
 
 def _disturbed_table(results: Results, rows: Sequence[ClipRow]) -> Table | None:
-    """Count marked figures by entry; None where nobody could tell, or none is marked."""
-    flags = {
-        variant.name: [flag for row in rows if row.variant == variant.name for flag in row.disturbed]
-        for variant in results.variants
-    }
+    """Count the marked figures of each entry; None if noise was not watched or none is marked."""
+    flags: dict[str, list[bool]] = {variant.name: [] for variant in results.variants}
+    for row in rows:
+        flags[row.variant] += row.disturbed
     if not any(flag for of_variant in flags.values() for flag in of_variant):
         return None
-    return Table(
-        caption="Figures of disturbed blocks, by entry",
-        corner="Entry",
-        columns=(Column(label="Disturbed"), Column(label="Figures"), Column(label="Share", unit="%")),
-        groups=(
-            Group(
-                label=None,
-                rows=tuple(
-                    Row(
-                        label=name,
-                        cells=(
-                            Cell(text=f"{sum(found):,}"),
-                            Cell(text=f"{len(found):,}"),
-                            Cell(text=percent(sum(found) / len(found))),
-                        ),
-                    )
-                    for name, found in flags.items()
-                    if found
-                ),
-            ),
+    return flat_table(
+        "Figures of disturbed blocks, by entry",
+        "Entry",
+        (Column("Disturbed"), Column("Figures"), Column("Share", "%")),
+        (
+            make_row(name, f"{sum(found):,}", f"{len(found):,}", percent(sum(found) / len(found)))
+            for name, found in flags.items()
+            if found
         ),
     )

@@ -1,207 +1,177 @@
-"""The report on side effects: what quantization changes besides word errors."""
+"""Output drift: how quantization changes the output, apart from word errors."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TypeVar
 
-from sottovoce.benchmark.schema.output_drift import (
-    LanguageFlips,
-    LengthRatio,
-    SideEffects,
-    TimestampDrift,
-)
+from sottovoce.benchmark.schema.output_drift import LanguageChanges, LengthRatio, OutputDrift, TimestampDrift
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table, text_columns
+from sottovoce.reports.sections import Section, present
+from sottovoce.reports.text.tables import Cell, Column, Table, flat_table, make_row, text_columns
 from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
 
 T = TypeVar("T")
 
-MOST_SENTENCES = 3
-"""Of more variants the table tells it better."""
+MAX_SENTENCES = 3
+"""Results of more variants have the table alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SideEffectsView:
-    """The section on side effects, in the order in which it is read."""
-
-    sentences: tuple[str, ...]
-    effects: Table
-    sounds: Table | None
-    written: Table | None
-    notes: tuple[str, ...]
-
-
-def side_effects_view(results: Results) -> SideEffectsView | None:
-    """Format the side effects; None where they were not asked for."""
-    if not results.side_effects:
+def output_drift_section(results: Results) -> Section | None:
+    """Format the output drift; None if it was not measured."""
+    found = results.side_effects
+    if not found:
         return None
-    return SideEffectsView(
-        sentences=_sentences(results.side_effects),
-        effects=_effects_table(results),
-        sounds=_sounds_table(results),
-        written=_written_table(results),
+    return Section(
+        heading="Output drift",
+        sentences=tuple(map(describe_drift, found)) if len(found) <= MAX_SENTENCES else (),
+        tables=present(drift_table(results), _sounds_table(results), _texts_table(results)),
         notes=(
-            f"Each against {results.baseline}, beside the timed passes.",
-            "Tokens agree: 1 - edit distance by the baseline's tokens.",
-            "Drift: how far the starts of the words moved that both transcripts have.",
+            f"Each against {results.baseline}, outside the timed passes.",
+            "Token agreement: 1 - edit distance by the baseline's tokens.",
+            "Word starts: how far the starts moved of the words that both transcripts have.",
             "Length: characters of the transcript by those of the baseline's; above 1 it adds, below 1 it leaves out.",
         ),
     )
 
 
-def _sentences(found: Sequence[SideEffects]) -> tuple[str, ...]:
-    return tuple(map(describe_effects, found)) if len(found) <= MOST_SENTENCES else ()
-
-
-def describe_effects(effects: SideEffects, *, name: Callable[[str], str] = str) -> str:
-    """Say in one sentence what changed most; `name` writes an entry's name."""
-    said = [f"{percent(effects.token_agreement)} % of its tokens are those of the baseline"]
-    if effects.language is not None:
-        clips = count(effects.language.n_clips, "clip")
-        said.append(f"it tells another language for {effects.language.n_flips:,} of {clips}")
-    if effects.hallucinations:
-        wordy = sum(heard.variant_words > heard.baseline_words for heard in effects.hallucinations)
-        said.append(
+def describe_drift(drift: OutputDrift, *, name: Callable[[str], str] = str) -> str:
+    """Describe the main changes in one sentence; `name` formats an entry's name."""
+    changes = [f"{percent(drift.token_agreement)} % of its tokens are those of the baseline"]
+    if drift.language is not None:
+        clips = count(drift.language.n_clips, "clip")
+        changes.append(f"it detects another language for {drift.language.n_flips:,} of {clips}")
+    if drift.hallucinations:
+        wordy = sum(sound.variant_words > sound.baseline_words for sound in drift.hallucinations)
+        changes.append(
             f"it has more words than the baseline for {wordy:,} of "
-            f"{count(len(effects.hallucinations), 'sound')} without speech"
+            f"{count(len(drift.hallucinations), 'sound')} without speech"
         )
-    return f"{name(effects.variant)}: {'; '.join(said)}."
+    return f"{name(drift.variant)}: {'; '.join(changes)}."
 
 
-Reader = tuple[Column, Callable[[SideEffects], Cell]]
+Reader = tuple[Column, Callable[[OutputDrift], Cell | str]]
 
 
-def _effects_table(results: Results) -> Table:
+def drift_table(results: Results) -> Table | None:
+    """Put the variants in rows, what was measured of any of them in columns; None if nothing was."""
     found = results.side_effects
+    if not found:
+        return None
     readers = (
         *_token_readers(),
-        *(_language_readers() if any(effects.language for effects in found) else ()),
-        *(_drift_readers() if any(effects.drift for effects in found) else ()),
-        *(_length_readers() if any(effects.length_ratio for effects in found) else ()),
+        *(_language_readers() if any(drift.language for drift in found) else ()),
+        *(_word_start_readers() if any(drift.drift for drift in found) else ()),
+        *(_length_readers() if any(drift.length_ratio for drift in found) else ()),
+        *(_sound_readers() if any(drift.hallucinations for drift in found) else ()),
     )
-    return Table(
-        caption=f"Side effects, against {results.baseline}",
-        corner="Variant",
-        columns=tuple(column for column, _ in readers),
-        groups=(
-            Group(
-                label=None,
-                rows=tuple(
-                    Row(label=effects.variant, cells=tuple(read(effects) for _, read in readers))
-                    for effects in found
-                ),
-            ),
-        ),
+    return flat_table(
+        f"Output drift, against {results.baseline}",
+        "Variant",
+        (column for column, _ in readers),
+        (make_row(drift.variant, *(read(drift) for _, read in readers)) for drift in found),
     )
 
 
 def _token_readers() -> tuple[Reader, ...]:
     return (
-        (Column(label="Tokens that agree", unit="%"), lambda e: Cell(text=percent(e.token_agreement))),
+        (Column("Token agreement", "%"), lambda d: percent(d.token_agreement)),
         (
-            Column(label="Clips with the same tokens", unit="%"),
-            lambda e: Cell(text=percent(e.same_tokens_rate), note=f"of {count(e.n_clips, 'clip')}"),
+            Column("Clips with the same tokens", "%"),
+            lambda d: Cell(percent(d.same_tokens_rate), f"of {count(d.n_clips, 'clip')}"),
         ),
     )
 
 
 def _language_readers() -> tuple[Reader, ...]:
     return (
-        (Column(label="Another language told", unit="clips"), lambda e: _of(e.language, _flips)),
-        (Column(label="Told wrongly", unit="clips"), lambda e: _of(e.language, _wrong)),
+        (Column("Another language detected", "clips"), lambda d: _read(d.language, _other_language)),
+        (Column("Wrong language detected", "clips"), lambda d: _read(d.language, _wrong_language)),
     )
 
 
-def _drift_readers() -> tuple[Reader, ...]:
+def _word_start_readers() -> tuple[Reader, ...]:
     return (
-        (Column(label="Drift of words, mean", unit="ms"), lambda e: _of(e.drift, _mean_drift)),
-        (Column(label="Distance, median", unit="ms"), lambda e: _of(e.drift, _median_drift)),
+        (Column("Word starts, mean shift", "ms"), lambda d: _read(d.drift, _mean_shift)),
+        (Column("Word starts, median distance", "ms"), lambda d: _read(d.drift, _median_distance)),
     )
 
 
 def _length_readers() -> tuple[Reader, ...]:
-    return ((Column(label="Length by baseline", unit="times"), lambda e: _of(e.length_ratio, _length)),)
+    return ((Column("Length by baseline", "times"), lambda d: _read(d.length_ratio, _length)),)
 
 
-def _of(found: T | None, read: Callable[[T], Cell]) -> Cell:
-    return Cell(text=NOT_MEASURED) if found is None else read(found)
+def _sound_readers() -> tuple[Reader, ...]:
+    return ((Column("In sounds without speech", "words"), _sound_words),)
 
 
-def _flips(language: LanguageFlips) -> Cell:
-    return Cell(text=f"{language.n_flips:,}", note=f"of {language.n_clips:,}")
+def _read(found: T | None, read: Callable[[T], Cell]) -> Cell | str:
+    return NOT_MEASURED if found is None else read(found)
 
 
-def _wrong(language: LanguageFlips) -> Cell:
-    return Cell(text=f"{language.variant_wrong:,}", note=f"{language.baseline_wrong:,} by the baseline")
+def _other_language(language: LanguageChanges) -> Cell:
+    return Cell(f"{language.n_flips:,}", f"of {language.n_clips:,}")
 
 
-def _mean_drift(drift: TimestampDrift) -> Cell:
-    return Cell(text=_signed_ms(drift.mean_s), note=count(drift.n_words, "word"))
+def _wrong_language(language: LanguageChanges) -> Cell:
+    return Cell(f"{language.variant_wrong:,}", f"{language.baseline_wrong:,} by the baseline")
 
 
-def _median_drift(drift: TimestampDrift) -> Cell:
-    return Cell(
-        text=fixed(drift.median_s * MS_PER_S, 0), note=f"95 % within {fixed(drift.p95_s * MS_PER_S, 0)}"
-    )
+def _mean_shift(drift: TimestampDrift) -> Cell:
+    text = fixed(drift.mean_s * MS_PER_S, 0)
+    sign = "+" if drift.mean_s > 0 and text != "0" else ""
+    return Cell(sign + text, count(drift.n_words, "word"))
 
 
-def _signed_ms(seconds: float) -> str:
-    text = fixed(seconds * MS_PER_S, 0)
-    return f"+{text}" if seconds > 0 and text != "0" else text
+def _median_distance(drift: TimestampDrift) -> Cell:
+    return Cell(fixed(drift.median_s * MS_PER_S, 0), f"95 % within {fixed(drift.p95_s * MS_PER_S, 0)}")
 
 
 def _length(ratio: LengthRatio) -> Cell:
-    return Cell(text=fixed(ratio.total, 3), note=f"90 % of clips {fixed(ratio.p5)} to {fixed(ratio.p95)}")
+    return Cell(fixed(ratio.total, 3), f"90 % of clips {fixed(ratio.p5)} to {fixed(ratio.p95)}")
+
+
+def _sound_words(drift: OutputDrift) -> Cell | str:
+    if not drift.hallucinations:
+        return NOT_MEASURED
+    baseline = sum(sound.baseline_words for sound in drift.hallucinations)
+    return Cell(
+        f"{sum(sound.variant_words for sound in drift.hallucinations):,}", f"{baseline:,} by the baseline"
+    )
 
 
 def _sounds_table(results: Results) -> Table | None:
-    """Put the sounds without speech in rows, and how many words each variant heard; None without sounds."""
-    heard = [effects for effects in results.side_effects if effects.hallucinations]
-    if not heard:
+    """Put the sounds without speech in rows, the words of each variant in columns; None without sounds."""
+    found = [drift for drift in results.side_effects if drift.hallucinations]
+    if not found:
         return None
-    words = [
-        {sound.sound: f"{sound.variant_words:,}" for sound in effects.hallucinations} for effects in heard
-    ]
-    return Table(
-        caption="Words in sounds without speech",
-        corner="Sound",
-        columns=(
-            Column(label="Length", unit="s"),
-            Column(label=results.baseline, unit="words"),
-            *(Column(label=effects.variant, unit="words") for effects in heard),
+    words = [{sound.sound: f"{sound.variant_words:,}" for sound in drift.hallucinations} for drift in found]
+    return flat_table(
+        "Words in sounds without speech",
+        "Sound",
+        (
+            Column("Length", "s"),
+            Column(results.baseline, "words"),
+            *(Column(drift.variant, "words") for drift in found),
         ),
-        groups=(
-            Group(
-                label=None,
-                rows=tuple(
-                    Row(
-                        label=sound.sound,
-                        cells=(
-                            Cell(text=fixed(sound.audio_s, 0)),
-                            Cell(text=f"{sound.baseline_words:,}"),
-                            *(Cell(text=of_variant.get(sound.sound, NOT_MEASURED)) for of_variant in words),
-                        ),
-                    )
-                    for sound in heard[0].hallucinations
-                ),
-            ),
+        (
+            make_row(
+                sound.sound,
+                fixed(sound.audio_s, 0),
+                f"{sound.baseline_words:,}",
+                *(of_variant.get(sound.sound, NOT_MEASURED) for of_variant in words),
+            )
+            for sound in found[0].hallucinations
         ),
     )
 
 
-def _written_table(results: Results) -> Table | None:
-    """List what was written for sounds without speech; None where nothing was."""
-    rows = tuple(
-        Row(label=sound.sound, cells=(Cell(text=effects.variant), Cell(text=sound.variant_text.strip())))
-        for effects in results.side_effects
-        for sound in effects.hallucinations
+def _texts_table(results: Results) -> Table | None:
+    """List the transcripts of sounds without speech; None if all are empty."""
+    rows = [
+        make_row(sound.sound, drift.variant, sound.variant_text.strip())
+        for drift in results.side_effects
+        for sound in drift.hallucinations
         if sound.variant_words
-    )
+    ]
     if not rows:
         return None
-    return Table(
-        caption="What was written for them",
-        corner="Sound",
-        columns=text_columns(("Variant", "Text")),
-        groups=(Group(label=None, rows=rows),),
-    )
+    return flat_table("Their transcripts", "Sound", text_columns("Variant", "Text"), rows, is_compact=True)

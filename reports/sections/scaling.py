@@ -1,50 +1,41 @@
-"""The report on scaling: batches when nobody waits, and numbers of threads."""
+"""Scaling: offline throughput by batch size, and speed by number of threads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts.chart import Chart, ChartText, Curve, CurveChart
-from sottovoce.reports.charts.series import say, series_of
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
-from sottovoce.reports.text.units import NOT_MEASURED, fixed, megabytes, three_figures
+from sottovoce.reports.sections import Section, present
+from sottovoce.reports.sections.comparison import series_of
+from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row
+from sottovoce.reports.text.units import NOT_MEASURED, fixed, join_figures, megabytes, three_figures
 
 Points = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScalingView:
-    """The section on scaling, in the order in which it is read."""
-
-    charts: tuple[Chart, ...]
-    batches: Table | None
-    threads: Table | None
-    notes: tuple[str, ...]
-
-
-def scaling_view(results: Results) -> ScalingView | None:
-    """Format throughput and the sweep over threads; None where neither was asked for."""
-    batches, threads = _batches_table(results), _threads_table(results)
+def scaling_section(results: Results) -> Section | None:
+    """Format offline throughput and the sweep over threads; None if neither was measured."""
+    batches, threads = batches_table(results), threads_table(results)
     if batches is None and threads is None:
         return None
-    charts = (
-        _chart(results, _BATCHES, lambda v: tuple((p.batch_size, p.rtfx) for p in v.throughput)),
-        _chart(results, _THREADS, lambda v: tuple((p.threads, p.rtfx) for p in v.thread_sweep)),
-    )
-    notes = {
-        "Clips decoded in batches: how much a machine gets through when nobody waits.": batches,
-        "A clip after the other, on fewer clips than the comparison.": threads,
-    }
-    return ScalingView(
-        charts=tuple(chart for chart in charts if chart is not None),
-        batches=batches,
-        threads=threads,
-        notes=tuple(note for note, table in notes.items() if table is not None),
+    return Section(
+        heading="Scaling",
+        charts=present(
+            _chart(results, _BATCHES, lambda v: tuple((p.batch_size, p.rtfx) for p in v.throughput)),
+            _chart(results, _THREADS, lambda v: tuple((p.threads, p.rtfx) for p in v.thread_sweep)),
+        ),
+        tables=present(batches, threads),
+        notes=present(
+            None
+            if batches is None
+            else "Clips decoded in batches: offline throughput, where latency does not matter.",
+            None if threads is None else "One clip after the other, on fewer clips than the comparison.",
+        ),
     )
 
 
 _BATCHES = ChartText(
-    name="batches", title="Throughput by size of batches", description="", axis="clips decoded together"
+    name="batches", title="Throughput by batch size", description="", axis="clips decoded together"
 )
 _THREADS = ChartText(name="threads", title="Speed by number of threads", description="", axis="threads")
 
@@ -64,11 +55,8 @@ def _chart(results: Results, text: ChartText, read: Callable[[VariantResult], Po
         return None
     figures = ((f"{curve.label} with {x:g}", three_figures(y)) for curve in curves for x, y in curve.points)
     return CurveChart(
-        text=ChartText(
-            name=text.name,
-            title=text.title,
-            description=f"Seconds of audio per second of work, by {text.axis}. {say(figures)}",
-            axis=text.axis,
+        text=replace(
+            text, description=f"Seconds of audio per second of work, by {text.axis}. {join_figures(figures)}"
         ),
         y_axis="s of audio per s",
         curves=curves,
@@ -77,7 +65,8 @@ def _chart(results: Results, text: ChartText, read: Callable[[VariantResult], Po
     )
 
 
-def _batches_table(results: Results) -> Table | None:
+def batches_table(results: Results) -> Table | None:
+    """Put the batch sizes of each variant in rows; None if none was measured."""
     found = [variant for variant in results.variants if variant.throughput]
     if not found:
         return None
@@ -85,21 +74,19 @@ def _batches_table(results: Results) -> Table | None:
         caption="Offline throughput, clips decoded in batches",
         corner="Clips together",
         columns=(
-            Column(label="RTFx", unit="s of audio per s"),
-            Column(label="By one at a time", unit="times"),
-            Column(label="Peak memory", unit="MB"),
+            Column("RTFx", "s of audio per s"),
+            Column("By one at a time", "times"),
+            Column("Peak memory", "MB"),
         ),
         groups=tuple(
-            Group(
+            RowGroup(
                 label=variant.name,
                 rows=tuple(
-                    Row(
-                        label=f"{point.batch_size:,}",
-                        cells=(
-                            Cell(text=three_figures(point.rtfx)),
-                            Cell(text=fixed(point.rtfx / variant.rtfx) if variant.rtfx else NOT_MEASURED),
-                            Cell(text=megabytes(point.peak_rss_bytes)),
-                        ),
+                    make_row(
+                        f"{point.batch_size:,}",
+                        three_figures(point.rtfx),
+                        fixed(point.rtfx / variant.rtfx) if variant.rtfx else NOT_MEASURED,
+                        megabytes(point.peak_rss_bytes),
                     )
                     for point in variant.throughput
                 ),
@@ -109,32 +96,27 @@ def _batches_table(results: Results) -> Table | None:
     )
 
 
-def _threads_table(results: Results) -> Table | None:
+def threads_table(results: Results) -> Table | None:
+    """Put the numbers of threads of each variant in rows; None if none was measured."""
     found = [variant for variant in results.variants if variant.thread_sweep]
     if not found:
         return None
     return Table(
         caption="Speed by number of threads",
         corner="Threads",
-        columns=(
-            Column(label="RTFx", unit="s of audio per s"),
-            Column(label="By the fewest", unit="times"),
-            Column(label="Clips"),
-        ),
-        groups=tuple(Group(label=variant.name, rows=_thread_rows(variant)) for variant in found),
+        columns=(Column("RTFx", "s of audio per s"), Column("By the fewest", "times"), Column("Clips")),
+        groups=tuple(RowGroup(label=variant.name, rows=_thread_rows(variant)) for variant in found),
     )
 
 
 def _thread_rows(variant: VariantResult) -> tuple[Row, ...]:
     points = sorted(variant.thread_sweep, key=lambda point: point.threads)
     return tuple(
-        Row(
-            label=f"{point.threads:,}",
-            cells=(
-                Cell(text=three_figures(point.rtfx)),
-                Cell(text=fixed(point.rtfx / points[0].rtfx) if points[0].rtfx else NOT_MEASURED),
-                Cell(text=f"{point.n_clips:,}"),
-            ),
+        make_row(
+            f"{point.threads:,}",
+            three_figures(point.rtfx),
+            fixed(point.rtfx / points[0].rtfx) if points[0].rtfx else NOT_MEASURED,
+            f"{point.n_clips:,}",
         )
         for point in points
     )

@@ -1,14 +1,12 @@
-"""The report on sensitivity: what each block costs when it alone is quantized, and what should stay float."""
+"""Sensitivity: the harm and the time saved of each block quantized alone, and the blocks to keep float."""
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.sensitivity.report import (
     IMPLICATION_LABELS,
     KIND_LABELS,
-    Advice,
     BlockKind,
     BlockResult,
     Extent,
@@ -16,9 +14,10 @@ from sottovoce.optimize.sensitivity.report import (
     Implication,
     SensitivityReport,
 )
-from sottovoce.reports.charts.chart import Chart, ChartText, Pair, PairChart
-from sottovoce.reports.text.tables import Cell, Column, Group, Row, Table
-from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.charts.chart import BarPair, Chart, ChartText, PairedBarChart
+from sottovoce.reports.sections import Listing, Section
+from sottovoce.reports.text.tables import Cell, Column, Row, RowGroup, Table, make_row, optional, text_columns
+from sottovoce.reports.text.units import MS_PER_S, count, fixed, percent
 from sottovoce.terms import Component
 
 COMPONENT_LABELS = {
@@ -32,42 +31,22 @@ EXTENT_LABELS = {
     Extent.COMPUTED: "Everything, computed as the recipe says",
 }
 N_BLOCKS_SHOWN = 40
-"""In a chart; the table has all."""
+"""In the charts; the table has all."""
 MNAT_PER_NAT = 1e3
-_SERIES = {kind: place for place, kind in enumerate(KIND_LABELS, start=1)}
+_SERIES = {kind: index for index, kind in enumerate(KIND_LABELS, start=1)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdviceView:
-    """Nodes to keep float: for a recipe, and for the command line."""
-
-    title: str
-    recipe: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SensitivityView:
-    """The section on sensitivity, in the order in which it is read."""
-
-    opening: str
-    charts: tuple[Chart, ...]
-    blocks: Table
-    notes: tuple[str, ...]
-    advice: tuple[AdviceView, ...]
-
-
-def sensitivity_view(results: Results) -> SensitivityView | None:
-    """Format what a study found; None where there was none."""
+def sensitivity_section(results: Results) -> Section | None:
+    """Format a study; None if there was none."""
     report = results.sensitivity
     if report is None:
         return None
-    return SensitivityView(
+    return Section(
+        heading="Sensitivity",
         opening=_describe(report),
         charts=_charts(report),
-        blocks=_table(report),
-        notes=_notes(report),
-        advice=tuple(_advice(advice) for advice in report.advice),
+        tables=(blocks_table(report),),
+        listings=advice_listings(report),
     )
 
 
@@ -90,18 +69,18 @@ def _name(block: BlockResult) -> str:
 
 def _notes(report: SensitivityReport) -> tuple[str, ...]:
     clips = f"{count(report.n_clips, 'clip')} of {report.speech}"
-    heard = "not recorded for calibration" if report.unheard else "that were recorded for calibration"
+    recorded = "not recorded for calibration" if report.unheard else "that were recorded for calibration"
     return (
         f"Blocks of {report.variant}, one at a time, everything else float ({report.reference}).",
         (
-            f"Divergence and flips: {report.n_tokens:,} tokens that the float model said of {clips}, {heard}, "
-            "computed in f32; 1 mnat is a thousandth of a nat; ± is the standard error over clips."
+            f"KL divergence and top-1 disagreement: {report.n_tokens:,} tokens that the float model generated for "
+            f"{clips}, {recorded}, computed in f32; 1 mnat is a thousandth of a nat; ± is the standard error over clips."
         ),
         (
             f"Time saved: on {count(report.n_timed_clips, 'clip')}, up to {count(report.max_rounds, 'round')} in turns "
-            f"with the float component, in {report.inference_precision} with {count(report.threads, 'thread')}; quartiles "
-            "over rounds. A block alone also pays for conversions around it: what single blocks save adds up to less "
-            "than what all save together."
+            f"with the float component (encoder {_ms(report.encoder_s)}, decoder {_ms(report.decoder_s)} ms a clip), in "
+            f"{report.inference_precision} with {count(report.threads, 'thread')}; quartiles over rounds. A block alone "
+            "also pays for conversions around it: the savings of single blocks add up to less than that of all together."
         ),
         f"Ranges of single blocks come from {count(report.n_calibration_clips, 'recorded clip')}.",
         (
@@ -112,58 +91,60 @@ def _notes(report: SensitivityReport) -> tuple[str, ...]:
     )
 
 
-def _advice(advice: Advice) -> AdviceView:
-    return AdviceView(
-        title=f"{COMPONENT_LABELS[advice.component]}: keep {', '.join(advice.blocks)} float",
-        recipe=advice.recipe,
-        command=f"--set {shlex.quote(advice.override)}",
+def advice_listings(report: SensitivityReport) -> tuple[Listing, ...]:
+    """List the nodes to keep float of each component, for a recipe and for the command line."""
+    return tuple(
+        Listing(
+            title=f"{COMPONENT_LABELS[advice.component]}: keep {', '.join(advice.blocks)} float",
+            blocks=(advice.recipe, f"--set {shlex.quote(advice.override)}"),
+        )
+        for advice in report.advice
     )
 
 
-def _table(report: SensitivityReport) -> Table:
+def blocks_table(report: SensitivityReport) -> Table:
+    """List the blocks, the most harmful first, then the whole model."""
     return Table(
         caption="Blocks quantized alone, most harmful first",
         corner="Quantized",
         columns=(
-            Column(label="Divergence", unit="mnat"),
-            Column(label="Of all", unit="%"),
-            Column(label="Flips", unit="%"),
-            Column(label="Encoder's error", unit="%"),
-            Column(label="Saved", unit="ms a clip"),
-            Column(label="Of all", unit="%"),
-            Column(label="Implies", is_numeric=False),
+            Column("KL divergence", "mnat"),
+            Column("Of all", "%"),
+            Column("Top-1 disagreement", "%"),
+            Column("Encoder's error", "%"),
+            Column("Saved", "ms a clip"),
+            Column("Of all", "%"),
+            *text_columns("Implies"),
         ),
         groups=(
-            Group(label="One block", rows=tuple(_block_row(block) for block in report.by_harm)),
-            Group(
+            RowGroup(label="One block", rows=tuple(map(_block_row, report.by_harm))),
+            RowGroup(
                 label="The whole model",
                 rows=tuple(
-                    Row(label=EXTENT_LABELS[whole.extent], cells=(*_cells(whole, None, None), Cell(text="")))
-                    for whole in report.wholes
+                    make_row(EXTENT_LABELS[whole.extent], *_cells(whole), "") for whole in report.wholes
                 ),
             ),
         ),
+        notes=_notes(report),
     )
 
 
 def _block_row(block: BlockResult) -> Row:
-    return Row(
-        label=f"{COMPONENT_LABELS[block.component]}, {block.label}",
-        cells=(
-            *_cells(block, block.divergence_share, block.saving_share),
-            Cell(text=IMPLICATION_LABELS[block.implies]),
-        ),
+    return make_row(
+        f"{COMPONENT_LABELS[block.component]}, {block.label}",
+        *_cells(block, _share(block.divergence_share), _share(block.saving_share)),
+        IMPLICATION_LABELS[block.implies],
     )
 
 
-def _cells(found: Figures, divergence_share: float | None, saving_share: float | None) -> tuple[Cell, ...]:
+def _cells(found: Figures, divergence_share: str = "", saving_share: str = "") -> tuple[Cell | str, ...]:
     return (
-        Cell(text=_mnat(found.divergence), note=f"± {_mnat(found.divergence_error)}"),
-        Cell(text=_share(divergence_share)),
-        Cell(text=percent(found.flips)),
-        Cell(text=NOT_MEASURED if found.output_error is None else fixed(100 * found.output_error, 1)),
-        Cell(text=_ms(found.saved_s), note=f"{_ms(found.saved_low_s)} to {_ms(found.saved_high_s)}"),
-        Cell(text=_share(saving_share)),
+        Cell(_mnat(found.divergence), f"± {_mnat(found.divergence_error)}"),
+        divergence_share,
+        percent(found.flips),
+        optional(found.output_error, _share),
+        Cell(_ms(found.saved_s), f"{_ms(found.saved_low_s)} to {_ms(found.saved_high_s)}"),
+        saving_share,
     )
 
 
@@ -175,8 +156,8 @@ def _ms(seconds: float) -> str:
     return fixed(MS_PER_S * seconds, 1)
 
 
-def _share(fraction: float | None) -> str:
-    return "" if fraction is None else fixed(100 * fraction, 1)
+def _share(fraction: float) -> str:
+    return fixed(100 * fraction, 1)
 
 
 def _charts(report: SensitivityReport) -> tuple[Chart, ...]:
@@ -201,15 +182,15 @@ def _chart(
     right_limits: tuple[float, float],
 ) -> Chart:
     pairs = tuple(_pair(block) for block in blocks)
-    said = "; ".join(f"{pair.label}: {pair.left_text} mnat, {pair.right_text} ms" for pair in pairs)
+    figures = "; ".join(f"{pair.label}: {pair.left_text} mnat, {pair.right_text} ms" for pair in pairs)
     label = COMPONENT_LABELS[component]
-    return PairChart(
+    return PairedBarChart(
         text=ChartText(
             name=f"sensitivity-{component}",
             title=f"{label} by layer: divergence and time saved",
             description=f"Divergence and milliseconds saved per clip when a block of the {label.lower()} alone is "
-            f"quantized, by layer. {said}.",
-            axis="divergence, mnat",
+            f"quantized, by layer. {figures}.",
+            axis="KL divergence, mnat",
         ),
         right_axis="saved, ms",
         pairs=pairs,
@@ -224,9 +205,9 @@ def _kinds(blocks: Sequence[BlockResult]) -> tuple[tuple[int, str], ...]:
     return tuple((_SERIES[kind], KIND_LABELS[kind]) for kind in BlockKind if kind in present)
 
 
-def _pair(block: BlockResult) -> Pair:
+def _pair(block: BlockResult) -> BarPair:
     kind = KIND_LABELS[block.kind]
-    return Pair(
+    return BarPair(
         label=kind if block.layer is None else f"{block.layer} {kind}",
         left=MNAT_PER_NAT * block.divergence,
         left_text=_mnat(block.divergence),

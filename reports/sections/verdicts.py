@@ -1,12 +1,16 @@
-"""What a comparison allows to say, in one plain sentence."""
+"""The verdict on each comparison in one plain sentence, and the notices that stand before the figures."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, more_clips_needed
-from sottovoce.reports.text.units import NO_BREAK_SPACE, fixed, percent, signed_points
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.benchmark.statistics.noninferiority import more_clips_needed
+from sottovoce.reports.sections.noise import warn_of_noise
+from sottovoce.reports.text.tables import span
+from sottovoce.reports.text.units import NO_BREAK_SPACE, count, fixed, percent, signed_points
 from sottovoce.statistics.intervals import Interval
 
 
@@ -18,18 +22,53 @@ class Badge:
     tone: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A warning that stands before the figures."""
+
+    title: str
+    text: str
+
+
+def find_notices(
+    results: Results, rows: Sequence[ClipRow], *, name: Callable[[str], str] = str
+) -> tuple[Notice, ...]:
+    """Gather the warnings; `name` formats the name of an entry."""
+    found = {
+        "Synthetic speech": _warn_of_synthetic_speech(results),
+        "Failures": _warn_of_failures(rows, name),
+        "A noisy machine": warn_of_noise(results, name=name),
+    }
+    return tuple(Notice(title=title, text=text) for title, text in found.items() if text is not None)
+
+
+def _warn_of_synthetic_speech(results: Results) -> str | None:
+    if not results.dataset.synthetic:
+        return None
+    return (
+        "The demo speech is synthetic; its WER says nothing about real speech. "
+        "Speed, size and memory are measured all the same."
+    )
+
+
+def _warn_of_failures(rows: Sequence[ClipRow], name: Callable[[str], str]) -> str | None:
+    failed = [row for row in rows if row.error is not None]
+    if not failed:
+        return None
+    names = ", ".join(name(variant) for variant in dict.fromkeys(row.variant for row in failed))
+    clips = count(len({row.clip_id for row in failed}), "clip")
+    return f"{clips} failed under {names}. A failed clip has no score."
+
+
 def verdict_badges(verdict: Verdict) -> tuple[Badge, ...]:
-    """Put a verdict in few words: one badge on speed, one on accuracy."""
+    """Return one badge on speed and one on accuracy."""
     return (_speed_badge(verdict.speed), _accuracy_badge(verdict.accuracy))
 
 
 def describe_verdict(comparison: Comparison, results: Results, *, name: Callable[[str], str] = str) -> str:
-    """Say how fast and how accurate a variant is against the baseline, and what is left open.
+    """Describe speed and accuracy of a variant against the baseline, and what stays undecided.
 
-    Args:
-        comparison: of the variant.
-        results: what was measured.
-        name: writes the name of an entry.
+    `name` formats the name of an entry.
     """
     speed = _describe_speed(comparison, results, name)
     accuracy = _describe_accuracy(comparison, results)
@@ -59,27 +98,25 @@ def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
 def _describe_speed(comparison: Comparison, results: Results, name: Callable[[str], str]) -> str:
     variant, baseline = name(comparison.variant), name(results.baseline)
     confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
-    ratio, span = fixed(comparison.speedup.value), _span(comparison.speedup)
+    ratio, interval = fixed(comparison.speedup.value), span(comparison.speedup, fixed)
     match comparison.verdict.speed:
         case SpeedVerdict.FASTER:
-            return f"{variant} is {ratio} times as fast as {baseline} ({confidence} interval {span})"
+            return f"{variant} is {ratio} times as fast as {baseline} ({confidence} interval {interval})"
         case SpeedVerdict.SLOWER:
-            return (
-                f"{variant} is slower than {baseline}: {ratio} times as fast ({confidence} interval {span})"
-            )
+            return f"{variant} is slower than {baseline}: {ratio} times as fast ({confidence} interval {interval})"
         case SpeedVerdict.UNDECIDED:
-            return f"{variant} measured {ratio} times as fast as {baseline}, but {_why_open(comparison, results, span)}"
+            return f"{variant} measured {ratio} times as fast as {baseline}, but {_why_open(comparison, results)}"
 
 
-def _why_open(comparison: Comparison, results: Results, span: str) -> str:
-    """Say why nothing is said about speed: the interval, the machine's noise, or too few clips."""
+def _why_open(comparison: Comparison, results: Results) -> str:
+    """Give the reason of an undecided speed: the interval, the machine's noise, or too few clips."""
     confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
     found, check = comparison.speedup, results.self_check
     if found.low <= 1 <= found.high:
-        return f"the {confidence} interval ({span}) leaves open which is faster"
+        return f"the {confidence} interval ({span(found, fixed)}) leaves open which is faster"
     if check is not None and found.low <= check.ratio.high and found.high >= check.ratio.low:
-        return f"{check.entry} against itself measured {_span(check.ratio)}: the machine may have made the difference"
-    return "so few clips do not tell which is faster"
+        return f"{check.entry} against itself measured {span(check.ratio, fixed)}: the machine may have made the difference"
+    return "there are too few clips to decide which is faster"
 
 
 def _describe_accuracy(comparison: Comparison, results: Results) -> str:
@@ -100,23 +137,19 @@ def _describe_accuracy(comparison: Comparison, results: Results) -> str:
 
 
 def _change(delta: Interval) -> str:
-    span = f"({percent(delta.low)} to {percent(delta.high)})"
+    interval = f"({span(delta, percent)})"
     size = signed_points(delta.value)
     if size.startswith("+"):
-        return f"{size[1:]} points higher {span}"
+        return f"{size[1:]} points higher {interval}"
     if delta.value < 0 and size != percent(0):
-        return f"{size[1:]} points lower {span}"
-    return f"the same {span}"
+        return f"{size[1:]} points lower {interval}"
+    return f"the same {interval}"
 
 
 def _forecast(more: int | None) -> str:
     if more is None:
-        return "only very many more clips would tell"
-    return f"about {_round_up(more):,} clips more like these would tell"
-
-
-def _span(interval: Interval) -> str:
-    return f"{fixed(interval.low)} to {fixed(interval.high)}"
+        return "only very many more clips would decide it"
+    return f"about {_round_up(more):,} more clips like these would decide it"
 
 
 def _round_up(number: float) -> int:

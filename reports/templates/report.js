@@ -1,6 +1,6 @@
 "use strict";
 // Sorts, filters and searches the changed transcripts, and plays a clip from a word.
-// The page is complete without it. Words of strangers pass through textContent and node moves only.
+// The page is complete without it. Untrusted text passes through textContent and node moves only.
 (() => {
   const explorer = document.getElementById("explorer");
   const list = explorer.querySelector(".clips");
@@ -9,7 +9,7 @@
   const reversed = controls.querySelector("[name=reversed]");
   const search = controls.querySelector("[name=search]");
   const choices = [...controls.querySelectorAll("[data-choice]")];
-  const told = controls.querySelector("output");
+  const status = controls.querySelector("output");
   const more = explorer.querySelector(".more");
   let limit = list.children.length; // as many as are unfolded without a script
 
@@ -17,11 +17,11 @@
   const wordsOf = (element) =>
     [...element.querySelectorAll(".line")].map((line) =>
       [...line.children].map((word) => (word.firstChild ? word.firstChild.data : "")).join(" "));
-  const clips = [...explorer.querySelectorAll(".clip")].map((element, place) => {
+  const clips = [...explorer.querySelectorAll(".clip")].map((element, index) => {
     const id = element.querySelector(".id").textContent;
     return {
       element,
-      place,
+      index,
       id,
       harm: number(element.dataset.harm),
       length: number(element.dataset.length),
@@ -41,11 +41,11 @@
   const compare = (a, b) => {
     const unknown = Number.isNaN(a[order.value]) - Number.isNaN(b[order.value]);
     const found = unknown || (reversed.checked ? -1 : 1) * orders[order.value](a, b);
-    return found || a.place - b.place;
+    return found || a.index - b.index;
   };
 
   const isWanted = (clip) =>
-    choices.every((choice, place) => !choice.value || choice.value === clip.parts[place])
+    choices.every((choice, index) => !choice.value || choice.value === clip.parts[index])
     && clip.text.includes(search.value.trim().replace(/\s+/g, " ").toLowerCase());
 
   const show = () => {
@@ -56,7 +56,7 @@
       if (clip.player && clip.element.hidden) clip.player.pause();
     }
     list.append(...found.map((clip) => clip.element));
-    told.textContent = `${found.length} of ${clips.length} found, ${shown.size} shown`;
+    status.textContent = `${found.length} of ${clips.length} found, ${shown.size} shown`;
     more.hidden = found.length <= limit;
     more.textContent = `Show all ${found.length}`;
   };
@@ -94,8 +94,8 @@
     const step = line.dir === "rtl" ? -1 : 1;
     const steps = { ArrowRight: step, ArrowLeft: -step, Home: -Infinity, End: Infinity };
     if (!(event.key in steps)) return;
-    const place = buttons.indexOf(event.target) + steps[event.key];
-    buttons[Math.min(Math.max(place, 0), buttons.length - 1)].focus();
+    const index = buttons.indexOf(event.target) + steps[event.key];
+    buttons[Math.min(Math.max(index, 0), buttons.length - 1)].focus();
     event.preventDefault();
   };
 

@@ -1,16 +1,18 @@
-"""Tables as data: rows of formatted cells, units in the headings; and lists of clips."""
+"""Tables as data: a section builds each one once, `formats` draws it in the terminal, as HTML and as Markdown.
+
+Cells hold formatted text; units stand in the headings.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
 from sottovoce.reports.text.units import NOT_MEASURED
 from sottovoce.statistics.intervals import Interval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """A figure or a few words, with what qualifies it (an interval, counts) in a smaller line."""
+    """A figure or a few words; `note` qualifies it (an interval, counts)."""
 
     text: str
     note: str | None = None
@@ -18,14 +20,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row: what it is about, its unit where the columns have none, its cells."""
+    """A row: its heading, its unit where the columns have none, its cells."""
 
     label: str
     cells: tuple[Cell, ...]
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column's heading; figures are set to the right, text to the left."""
 
@@ -35,8 +37,8 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Rows under one heading; None for a table of a single group."""
+class RowGroup:
+    """Rows under one heading; None in a table of a single group."""
 
     label: str | None
     rows: tuple[Row, ...]
@@ -44,55 +46,81 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table. `corner` heads the column of the row labels."""
+    """A table.
+
+    Attributes:
+        corner: heads the column of the row labels.
+        notes: sentences below the table.
+        is_compact: words break anywhere on the page, to fit long texts of clips and errors.
+    """
 
     caption: str
     corner: str
     columns: tuple[Column, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[RowGroup, ...]
+    notes: tuple[str, ...] = ()
+    is_compact: bool = False
 
 
-def left_out_table(results: Results) -> Table | None:
-    """List the clips that were not used, with the reason; None if all were."""
-    if not results.dataset.left_out:
-        return None
-    return list_table(
-        "Clips left out before measuring",
-        ("Reason",),
-        (Row(label=clip.clip_id, cells=(Cell(text=clip.reason),)) for clip in results.dataset.left_out),
+def flat_table(
+    caption: str,
+    corner: str,
+    columns: Iterable[Column],
+    rows: Iterable[Row],
+    *,
+    notes: Iterable[str] = (),
+    is_compact: bool = False,
+) -> Table:
+    """Make a table of a single group."""
+    return Table(
+        caption=caption,
+        corner=corner,
+        columns=tuple(columns),
+        groups=(RowGroup(label=None, rows=tuple(rows)),),
+        notes=tuple(notes),
+        is_compact=is_compact,
     )
 
 
-def failures_table(rows: Sequence[ClipRow]) -> Table | None:
-    """List the clips that failed under a variant, with the error; None if none did."""
-    failed = [
-        Row(label=row.clip_id, cells=(Cell(text=row.variant), Cell(text=row.error)))
-        for row in rows
-        if row.error is not None
-    ]
-    return list_table("Clips that failed", ("Variant", "Error"), failed) if failed else None
+def make_row(label: str, *cells: Cell | str, unit: str | None = None) -> Row:
+    """Make a row; a text becomes a cell without a note."""
+    return Row(
+        label=label,
+        unit=unit,
+        cells=tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells),
+    )
+
+
+def transpose(table: Table, labels: Sequence[str], *, corner: str) -> Table:
+    """Turn the rows with these labels into columns, and each column into a row."""
+    rows = {row.label: row for group in table.groups for row in group.rows}
+    chosen = [rows[label] for label in labels]
+    return flat_table(
+        table.caption,
+        corner,
+        (Column(row.label, row.unit) for row in chosen),
+        (
+            Row(label=column.label, unit=column.unit, cells=tuple(row.cells[index] for row in chosen))
+            for index, column in enumerate(table.columns)
+        ),
+    )
+
+
+def interval_cell(interval: Interval | None, form: Callable[[float], str]) -> Cell:
+    """Format a figure with the ends of its interval below it."""
+    return Cell(NOT_MEASURED) if interval is None else Cell(form(interval.value), span(interval, form))
 
 
 def span(interval: Interval, form: Callable[[float], str]) -> str:
-    """Spell the ends of an interval."""
+    """Format the ends of an interval."""
     return f"{form(interval.low)} to {form(interval.high)}"
 
 
-def optional(value: float | None, form: Callable[[float], str]) -> Cell:
+def optional(value: float | None, form: Callable[[float], str]) -> str:
     """Format a figure that may not have been measured."""
-    return Cell(text=NOT_MEASURED if value is None else form(value))
+    return NOT_MEASURED if value is None else form(value)
 
 
-def list_table(caption: str, columns: Sequence[str], rows: Iterable[Row]) -> Table:
-    """List clips with a few words on each."""
-    return Table(
-        caption=caption,
-        corner="Clip",
-        columns=text_columns(columns),
-        groups=(Group(label=None, rows=tuple(rows)),),
-    )
-
-
-def text_columns(labels: Iterable[str]) -> tuple[Column, ...]:
+def text_columns(*labels: str) -> tuple[Column, ...]:
     """Head columns of words."""
-    return tuple(Column(label=label, is_numeric=False) for label in labels)
+    return tuple(Column(label, is_numeric=False) for label in labels)

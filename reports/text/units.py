@@ -1,7 +1,8 @@
-"""Numbers as people read them. Units stand in headings; a function here returns the figure alone."""
+"""Figures formatted for people. Units stand in headings; a function here returns the figure alone."""
 
 import math
 import unicodedata
+from collections.abc import Iterable
 
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
@@ -13,8 +14,8 @@ MS_PER_S = 1e3
 _MINUTE_S = 60
 _HOUR_S = 3600
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Cn", "Co"})
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Unicode's explicit directions: a stranger's would turn our words around."""
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Unicode's explicit directions: in untrusted text they would reverse the words around it."""
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -68,13 +69,18 @@ def duration(seconds: float) -> str:
     return f"{fixed(seconds / _HOUR_S, 1)} h"
 
 
+def join_figures(figures: Iterable[tuple[str, str]]) -> str:
+    """Join labels and figures into a sentence, the description of a chart for screen readers."""
+    return "; ".join(f"{label}: {text}" for label, text in figures) + "."
+
+
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Join a number and its noun: 1 clip, 2 clips, 1,204 words."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(text: str) -> str:
-    """Replace characters that no page may hold (control characters, lone surrogates, directions) by U+FFFD."""
+    """Replace control characters, lone surrogates and explicit directions by U+FFFD."""
     if text.isprintable():
         return text
     return "".join(character if _is_shown(character) else "\ufffd" for character in text)
@@ -83,4 +89,4 @@ def printable(text: str) -> str:
 def _is_shown(character: str) -> bool:
     if character in "\n\t":
         return True
-    return character not in _TURNING and unicodedata.category(character) not in _HIDDEN_CATEGORIES
+    return character not in _DIRECTIONS and unicodedata.category(character) not in _HIDDEN_CATEGORIES

@@ -1,32 +1,38 @@
-"""The clips whose transcripts changed, most harmful first."""
+"""The clips whose transcripts a variant changed, most harmful first."""
 
 import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sottovoce.benchmark.schema.results import ClipRow, Comparison, Results
-from sottovoce.reports.sections.latency import clip_speedup
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.text.units import count, fixed
-from sottovoce.reports.transcripts.word_diff import Kind, Mark, Word, WordDiff, compare_words
-from sottovoce.reports.transcripts.word_times import start_times
+from sottovoce.reports.transcripts.words import (
+    Alignment,
+    Mark,
+    MarkedWord,
+    WordKind,
+    align_words,
+    compare_words,
+    start_times,
+)
 from sottovoce.statistics.accuracy import CHARACTER_LANGUAGES
 
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _FIRST_UNEVEN = "\u0590"
 """Latin, Greek, Cyrillic and Armenian letters come before it."""
 _UNEVEN_COLUMNS = 1.5
-"""Of a character of a script that has no letters of one width: an estimate on the safe side."""
-
-
+"""Width of a character of a script whose letters differ in width: an estimate on the safe side."""
 _MAX_COLUMNS = 28
-"""Of a place; a longer word is cut where it is shown."""
+"""Width of a slot; a longer word is cut on the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A clip that a variant transcribes otherwise than the baseline."""
+    """A clip whose transcript by a variant differs from the baseline's."""
 
     baseline: ClipRow
     variant: ClipRow
@@ -43,15 +49,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """What a line has at one place of the alignment.
+class AlignedWord:
+    """A line's word at one slot of the alignment.
 
     Attributes:
-        text: empty where the line has no word here.
-        columns: width of the place: that of its widest word in any line.
-        mark: what became of the word; None where there is nothing to say.
-        is_cut: the word is wider than its place.
-        start_s: when it is said; None where nobody knows.
+        text: empty where the line has no word.
+        columns: width of the slot: that of its widest word in any line.
+        mark: the change of the word; None where there is none to show.
+        is_cut: the word is wider than its slot.
+        start_s: from the start of the clip; None if it is not known.
     """
 
     text: str
@@ -63,21 +69,33 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A reference or a transcript, whose pieces stand under those of the other lines."""
+class TranscriptLine:
+    """A reference or a transcript, its words under those of the other lines."""
 
     label: str
-    pieces: tuple[Piece, ...]
+    words: tuple[AlignedWord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineWords:
+    """The baseline's transcript of a clip: aligned once for all variants that changed it.
+
+    Attributes:
+        starts: of its words, seconds; None where they are not known.
+    """
+
+    alignment: Alignment
+    starts: tuple[float | None, ...]
 
 
 def find_changes(results: Results, rows: Sequence[ClipRow]) -> tuple[Change, ...]:
     """Compare every variant's transcripts with the baseline's; failed clips are no change."""
     compared = {comparison.variant for comparison in results.comparisons}
-    heard = [row for row in rows if row.error is None]
-    by_baseline = {row.clip_id: row for row in heard if row.variant == results.baseline}
+    transcribed = [row for row in rows if row.error is None]
+    by_baseline = {row.clip_id: row for row in transcribed if row.variant == results.baseline}
     changes = [
         Change(baseline=by_baseline[row.clip_id], variant=row)
-        for row in heard
+        for row in transcribed
         if row.variant in compared
         and row.clip_id in by_baseline
         and row.normalized_hypothesis != by_baseline[row.clip_id].normalized_hypothesis
@@ -86,7 +104,7 @@ def find_changes(results: Results, rows: Sequence[ClipRow]) -> tuple[Change, ...
 
 
 def summarize_changes(comparison: Comparison, *, n_clips: int, name: Callable[[str], str] = str) -> str:
-    """Count the changed transcripts of a variant in one sentence; `name` writes its name."""
+    """Count the changed transcripts of a variant in one sentence; `name` formats its name."""
     n_even = comparison.n_changed - comparison.n_worse - comparison.n_better
     return (
         f"{name(comparison.variant)} changed {comparison.n_changed:,} of {count(n_clips, 'transcript')}: "
@@ -96,19 +114,18 @@ def summarize_changes(comparison: Comparison, *, n_clips: int, name: Callable[[s
 
 
 def describe_harm(harm: int) -> str:
-    """Say in words how many errors more or fewer there are."""
+    """Format how many errors more or fewer there are."""
     if harm == 0:
         return "as many errors"
     return f"{count(abs(harm), 'error')} {'more' if harm > 0 else 'fewer'}"
 
 
-def describe_change(change: Change) -> Iterator[str]:
-    """Yield what is to be known of a changed clip, the most important first."""
+def describe_change(change: Change, speedup: float | None) -> Iterator[str]:
+    """Yield facts about a changed clip, the most important first."""
     before, after = change.baseline.words.errors, change.variant.words.errors
     row = change.variant
     yield f"{count(before, 'error')} became {after:,}, of {count(row.words.reference_words, 'word')}"
     yield f"{fixed(row.audio_s, 1)} s"
-    speedup = clip_speedup(change.baseline, row)
     if speedup is not None:
         yield f"{fixed(speedup)} times as fast"
     if any((*row.disturbed, *change.baseline.disturbed)):
@@ -121,31 +138,49 @@ def describe_change(change: Change) -> Iterator[str]:
         yield f"speaker {row.speaker}"
 
 
-def align_lines(change: Change) -> tuple[Line, ...]:
+def align_baseline(change: Change) -> BaselineWords:
+    """Align the baseline's transcript of a changed clip with the reference."""
+    row = change.baseline
+    return BaselineWords(
+        alignment=align_words(change.variant.normalized_reference, row.normalized_hypothesis),
+        starts=_start_times(row),
+    )
+
+
+def align_lines(change: Change, baseline: BaselineWords) -> tuple[TranscriptLine, ...]:
     """Put the words of reference, baseline and variant under one another."""
-    diff = compare_words(
-        change.variant.normalized_reference,
-        change.baseline.normalized_hypothesis,
-        change.variant.normalized_hypothesis,
+    row = change.variant
+    slots = compare_words(
+        baseline.alignment, align_words(row.normalized_reference, row.normalized_hypothesis)
     )
     columns = [
         min(
             _MAX_COLUMNS,
             max(_columns(word.text) for word in (slot.reference, slot.baseline, slot.variant) if word),
         )
-        for slot in diff.slots
+        for slot in slots
     ]
     return (
-        Line(label="reference", pieces=_reference_pieces(diff, columns)),
-        Line(
-            label=change.baseline.variant,
-            pieces=_pieces([slot.baseline for slot in diff.slots], columns, change.baseline),
+        TranscriptLine(
+            label="reference",
+            words=tuple(
+                _aligned_word(slot.reference, width) for slot, width in zip(slots, columns, strict=True)
+            ),
         ),
-        Line(
-            label=change.variant.variant,
-            pieces=_pieces([slot.variant for slot in diff.slots], columns, change.variant),
+        TranscriptLine(
+            label=change.baseline.variant,
+            words=_transcript_words([slot.baseline for slot in slots], columns, baseline.starts),
+        ),
+        TranscriptLine(
+            label=row.variant,
+            words=_transcript_words([slot.variant for slot in slots], columns, _start_times(row)),
         ),
     )
+
+
+def _start_times(row: ClipRow) -> tuple[float | None, ...]:
+    words = row.normalized_hypothesis.split()
+    return start_times(words, row.spoken, by_character=row.language in CHARACTER_LANGUAGES)
 
 
 def language_tag(language: str | None) -> str:
@@ -154,47 +189,38 @@ def language_tag(language: str | None) -> str:
 
 
 def direction_of(text: str) -> str:
-    """Tell which way a text runs, `ltr` or `rtl`: as its first letter does."""
+    """Return the direction of a text's first letter, `ltr` or `rtl`."""
     strong = (kind for kind in map(unicodedata.bidirectional, text) if kind in {"L", "R", "AL"})
     return "ltr" if next(strong, "L") == "L" else "rtl"
 
 
-def _reference_pieces(diff: WordDiff, columns: Sequence[int]) -> tuple[Piece, ...]:
-    words = [slot.reference for slot in diff.slots]
+def _transcript_words(
+    words: Sequence[MarkedWord | None], columns: Sequence[int], starts: Sequence[float | None]
+) -> tuple[AlignedWord, ...]:
+    """Add marks and start times, which missing words do not have."""
+    remaining = iter(starts)
     return tuple(
-        Piece(text="", columns=width)
+        _aligned_word(word, width)
         if word is None
-        else Piece(text=word.text, columns=width, is_cut=_columns(word.text) > width)
-        for word, width in zip(words, columns, strict=True)
-    )
-
-
-def _pieces(words: Sequence[Word | None], columns: Sequence[int], row: ClipRow) -> tuple[Piece, ...]:
-    starts = iter(
-        start_times(
-            [word.text for word in words if word is not None and word.kind is not Kind.MISSING],
-            row.spoken,
-            by_character=row.language in CHARACTER_LANGUAGES,
-        )
-    )
-    return tuple(
-        Piece(text="", columns=width)
-        if word is None
-        else Piece(
-            text=word.text,
-            columns=width,
+        else replace(
+            _aligned_word(word, width),
             mark=_shown_mark(word),
-            is_missing=word.kind is Kind.MISSING,
-            is_cut=_columns(word.text) > width,
-            start_s=None if word.kind is Kind.MISSING else next(starts),
+            is_missing=word.kind is WordKind.MISSING,
+            start_s=None if word.kind is WordKind.MISSING else next(remaining),
         )
         for word, width in zip(words, columns, strict=True)
     )
 
 
-def _shown_mark(word: Word) -> Mark | None:
-    """Leave out what says nothing: a right word, and one that was right in this transcript only."""
-    is_quiet = word.mark is Mark.RIGHT or (word.kind is Kind.SAME and word.mark is not Mark.FIXED)
+def _aligned_word(word: MarkedWord | None, width: int) -> AlignedWord:
+    if word is None:
+        return AlignedWord(text="", columns=width)
+    return AlignedWord(text=word.text, columns=width, is_cut=_columns(word.text) > width)
+
+
+def _shown_mark(word: MarkedWord) -> Mark | None:
+    """Leave out the mark of a right word, and of one that is right in this transcript only."""
+    is_quiet = word.mark is Mark.RIGHT or (word.kind is WordKind.SAME and word.mark is not Mark.FIXED)
     return None if is_quiet else word.mark
 
 

@@ -47,7 +47,7 @@ class GapRecovery:
 
     @cached_property
     def activity(self) -> VoiceActivity:
-        """Voice activity, to be used through `another()`: one for each stream."""
+        """Voice activity, used through `new_stream()`, one for each stream."""
         return self._given or load_voice_activity()
 
     def has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:

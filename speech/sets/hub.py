@@ -17,12 +17,12 @@ _SPEC = re.compile(r"hf:(?P<name>[^:]+)(?::(?P<config>[^:\[\]]+))?:(?P<split>[\w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSpec:
-    """What of the hub is meant.
+    """A split of a set on the hub.
 
     Attributes:
         name: `OWNER/NAME` on the hub, or a local folder in its layout.
         config: its configuration, often a language; None for the only one.
-        split: as `datasets` takes it: `test`, or `test[:100]` for a part.
+        split: as in `datasets`: `test`, or `test[:100]` for a part.
     """
 
     name: str
@@ -31,7 +31,7 @@ class HubSpec:
 
 
 def parse_hub_spec(spec: str) -> HubSpec:
-    """Take `hf:NAME[:CONFIG]:SPLIT` apart."""
+    """Parse `hf:NAME[:CONFIG]:SPLIT`."""
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise InputError(
@@ -41,14 +41,14 @@ def parse_hub_spec(spec: str) -> HubSpec:
 
 
 def hub_set_name(spec: str) -> str:
-    """Name the set of a spec; a local folder goes by its last part."""
+    """Return the name of a set; of a local folder the last part."""
     hub = parse_hub_spec(spec)
     name = Path(hub.name).name if Path(hub.name).is_absolute() else hub.name
     return ":".join(part for part in (name, hub.config, hub.split) if part is not None)
 
 
 def read_hub(spec: str) -> Iterator[Clip]:
-    """Yield the clips of a split; their audio stays as it is stored, and no code of the set is run.
+    """Yield the clips of a split with their audio as stored; no code of the set runs.
 
     Raises:
         MissingExtraError: `datasets` is not installed.
@@ -62,7 +62,7 @@ def read_hub(spec: str) -> Iterator[Clip]:
 def clips_of(rows: Iterable[Mapping[str, Any]], *, audio_name: str, names: Sequence[str]) -> Iterator[Clip]:
     """Yield the clips of rows whose audio is `{"bytes": ..., "path": ...}`.
 
-    Clips are numbered in the order of the split: the ids that sets bring are often those of sentences.
+    Clips are numbered in the order of the split: the ids of sets are often ids of sentences.
     """
     text, language, speaker = (
         next((name for name in known if name in names), None)
@@ -93,7 +93,7 @@ def _word(row: Mapping[str, Any], name: str | None) -> str | None:
 
 
 def _language(row: Mapping[str, Any], name: str | None) -> str | None:
-    # A number is a class of the set's own, whose name its rows do not hold.
+    # A number is the index of a class; its name is not in the rows.
     value = row[name] if name is not None else None
     return to_whisper_language(value) if isinstance(value, str) else None
 

@@ -1,4 +1,4 @@
-"""Names of languages, as speech sets write them, to the codes that Whisper has."""
+"""Whisper's codes of the languages that speech sets name."""
 
 import logging
 import re
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 logger = logging.getLogger(__name__)
 
-# Whisper's code where that of ISO 639 or of a browser differs.
+# Codes of ISO 639 and of browsers that differ from Whisper's.
 _ALIASES = {
     "cmn": "zh",  # FLEURS; Mandarin is Whisper's zh, Cantonese has yue
     "fil": "tl",  # FLEURS
@@ -14,11 +14,11 @@ _ALIASES = {
     "iw": "he",  # until 1989
     "ji": "yi",  # until 1989
     "jv": "jw",  # Whisper kept the withdrawn code of Javanese
-    "nb": "no",  # FLEURS and macOS; Whisper tells Bokmål as Norwegian, Nynorsk as nn
+    "nb": "no",  # FLEURS and macOS; for Whisper Bokmål is Norwegian, Nynorsk is nn
 }
 
-# Whisper's names and their aliases (`LANGUAGES` and `TO_LANGUAGE_CODE` in openai/whisper's tokenizer.py), and what
-# FLEURS and Common Voice say beside them.
+# Whisper's names and their aliases (`LANGUAGES` and `TO_LANGUAGE_CODE` in openai/whisper's tokenizer.py), and names
+# of FLEURS and Common Voice.
 _NAMES = {
     "afrikaans": "af",
     "albanian": "sq",
@@ -140,16 +140,16 @@ _NAMES = {
 
 _CODE = re.compile("[a-z]{2,3}")
 
-_N_REMEMBERED = 512
+_CACHE_SIZE = 512
 
 
-# Remembered, so that a name that says nothing is told once and not for each clip.
-@lru_cache(maxsize=_N_REMEMBERED)
+# Cached, so that an unknown name is logged once and not for each clip.
+@lru_cache(maxsize=_CACHE_SIZE)
 def to_whisper_language(name: str) -> str | None:
     """Return Whisper's code for a code, locale or English name: `en-US`, `English` -> `en`.
 
-    A code that is not known here stays, so that whoever needs it can say that Whisper has no such
-    language; what is no code either is None, a language that nobody knows.
+    An unknown code is returned unchanged, so that the caller can report that Whisper does not have it. Any other
+    unknown name gives None.
     """
     word = name.strip().lower().replace("_", "-")
     by_name = _NAMES.get(" ".join(word.replace("-", " ").split()))

@@ -1,4 +1,4 @@
-"""From what a person names to a speech set."""
+"""Reads a speech set from the value of `--data`."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,11 +6,9 @@ from pathlib import Path
 
 from sottovoce.errors import InputError
 from sottovoce.speech.clips import Clip, ClipSet
-from sottovoce.speech.sets.folder import read_folder
+from sottovoce.speech.sets.folder import is_librispeech, read_folder, read_librispeech
 from sottovoce.speech.sets.hub import HUB_PREFIX, hub_set_name, read_hub
-from sottovoce.speech.sets.librispeech import is_librispeech, read_librispeech
-from sottovoce.speech.sets.manifest import read_manifest
-from sottovoce.speech.sets.tabular import read_table
+from sottovoce.speech.sets.manifest import read_manifest, read_table
 
 ACCEPTED = (
     "a .jsonl or .json manifest, a .csv or .tsv table, a folder with manifest.jsonl, a LibriSpeech folder, "
@@ -22,12 +20,12 @@ _MANIFEST_NAME = "manifest.jsonl"
 def read_speech(spec: str) -> ClipSet:
     """Read a speech set: a manifest, a table, a folder, or a set of the Hugging Face hub.
 
-    Audio is neither opened nor looked for: what is missing shows when clips are loaded. Clips that share
-    an id are refused, because choices and leak checks go by the id.
+    Audio files are not opened: missing ones are reported when clips are loaded. Several clips with one id are refused,
+    because selection and leak checks use the id.
 
     Raises:
-        InputError: nothing there, nothing in it, a broken line, or an id that several clips have.
-        MissingExtraError: a set of the hub without the extra `datasets`.
+        InputError: the set does not exist, is empty, has an invalid line, or an id of several clips.
+        MissingExtraError: a set of the hub needs the extra `datasets`.
     """
     if spec.startswith(HUB_PREFIX):
         return _checked(hub_set_name(spec), read_hub(spec), spec)
@@ -50,7 +48,7 @@ def _read_path(path: Path) -> Iterable[Clip]:
         case ".csv" | ".tsv":
             return read_table(path)
         case _:
-            raise InputError(f"{path} is no speech set; speech is {ACCEPTED}")
+            raise InputError(f"{path} is not a speech set; speech is {ACCEPTED}")
 
 
 def _read_dir(path: Path) -> Iterable[Clip]:
@@ -67,7 +65,7 @@ def _checked(name: str, clips: Iterable[Clip], spec: str) -> ClipSet:
     repeated = [clip_id for clip_id, count in counts.items() if count > 1]
     if repeated:
         raise InputError(
-            f"{spec}: {len(repeated)} ids stand for several clips, {repeated[0]} for {counts[repeated[0]]}; "
+            f"{spec}: {len(repeated)} ids belong to several clips, {repeated[0]} to {counts[repeated[0]]}; "
             "give each clip an `id` of its own"
         )
     return clip_set

@@ -1,4 +1,4 @@
-"""One line of a speech set, whatever it calls its columns."""
+"""A line of a speech set, with the column names of several tools."""
 
 import math
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sottovoce.errors import InputError
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.sets.languages import to_whisper_language
 
-# sottovoce and NeMo; Common Voice; DeepSpeech; what people write.
+# Names of sottovoce, NeMo, Common Voice, DeepSpeech, and other common ones.
 AUDIO_NAMES = ("audio", "audio_filepath", "path", "file", "filename", "wav_filename")
 TEXT_NAMES = ("text", "sentence", "transcription", "transcript", "normalized_text")
 LANGUAGE_NAMES = ("language", "locale", "lang")
@@ -18,14 +19,14 @@ DURATION_NAMES = ("duration_s", "duration")
 
 
 def none_of_nan(value: object) -> object:
-    """Return None for what pandas writes where it has no value: NaN, which would be read as the word `nan`."""
+    """Return None for NaN, which pandas writes for a missing value."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _as_language(value: object) -> object:
     if isinstance(value, str):
         return to_whisper_language(value)
-    # A number is a class of the set's own, whose name its lines do not hold.
+    # A number is the index of a class; its name is not in the file.
     return None if isinstance(value, int | float) else value
 
 
@@ -33,7 +34,7 @@ _Word = Annotated[str | None, BeforeValidator(none_of_nan)]
 
 
 class Row(BaseModel):
-    """The columns that a clip is made of; others are ignored."""
+    """The columns of a clip; others are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -49,11 +50,11 @@ class Row(BaseModel):
     duration_s: Annotated[
         float | None, Field(ge=0, allow_inf_nan=False, validation_alias=AliasChoices(*DURATION_NAMES))
     ] = None
-    # NeMo cuts clips out of longer files; decoding the whole file would give the wrong words.
+    # NeMo can refer to a part of a longer file; the whole file has other words.
     offset: Annotated[float | None, Field(ge=0, le=0)] = None
 
     def to_clip(self, audio: Path, *, folder: Path) -> Clip:
-        """Make the clip whose audio is at `audio`, in the set that lies in `folder`."""
+        """Return the clip whose audio is at `audio`, of the set in `folder`."""
         return Clip(
             clip_id=self.clip_id or _id_of(Path(self.audio), folder),
             audio=audio,
@@ -66,19 +67,35 @@ class Row(BaseModel):
         )
 
 
-def what_is_wrong(error: ValidationError) -> str:
-    """Say in a few words what is wrong with a line, from the first thing that is."""
+def format_row_error(error: ValidationError) -> str:
+    """Return the first problem of a line."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "the line"
     if first["type"] == "missing":
         return f"no audio; one of {', '.join(AUDIO_NAMES)} is needed"
     if name == "offset" and first["type"] == "less_than_equal":
-        return "offset is not 0, a piece of a longer file; cut the pieces into files of their own"
+        return "offset is not 0: the clip is a part of a longer file; cut it into a file of its own"
     return f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r:.60}"
 
 
 def _id_of(audio: Path, folder: Path) -> str:
-    """Name a clip after its audio, so that the name stays when the set is moved."""
+    """Return an id from the path of the audio that does not change when the set is moved."""
     if not audio.is_absolute():
         return audio.as_posix()
     return audio.relative_to(folder).as_posix() if audio.is_relative_to(folder) else audio.name
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text, with or without a byte order mark, lines ended by a line feed.
+
+    Raises:
+        InputError: unreadable, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); check the path and its rights"
+        ) from error

@@ -10,7 +10,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; a signal during its import ends it without a word."""
+    """Run the command line; a signal during its import ends it silently."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)

@@ -1,18 +1,19 @@
-"""What can go wrong, by kind.
+"""The errors of sottovoce.
 
     SottovoceError
-    ├── SpecError            2   what a person wrote: a recipe, an option
-    ├── InputError           1   what a person gave: a checkpoint, speech, a folder
-    ├── MissingExtraError    1   a part of sottovoce that is not installed
-    ├── ResourceError        1   too little memory or disk for what was asked
-    │   └── OutOfMemoryError 1   memory was short within the work
-    ├── StageError           1   a stage did not do what it promises
-    └── GateError            3   a condition on the result does not hold
+    ├── SpecError            2   a recipe or an option
+    ├── InputError           1   a checkpoint, a speech set, a folder
+    ├── MissingExtraError    1   a library of an extra is not installed
+    ├── MissingCommandError  1   a command is not in the sottovoce of a device
+    ├── ResourceError        1   too little memory or disk
+    │   └── OutOfMemoryError 1   memory ran out during the work
+    ├── StageError           1   a stage did not produce what it must
+    └── GateError            3   a required condition does not hold
         ├── ParityError      3   an exported model differs from its checkpoint
-        └── BundleError      3   a bundle is damaged, or does not do here what it says
+        └── BundleError      3   a bundle is damaged or does not work on this machine
 
-The number is the exit code of the command line. A message says what happened, where, what was
-expected and what to do, in one line.
+The number is the exit code of the command line. A message says in one line what happened, where, what was expected
+and what to do.
 """
 
 from difflib import get_close_matches
@@ -30,17 +31,17 @@ class SottovoceError(Exception):
 
 
 class SpecError(SottovoceError):
-    """A recipe or an option says something that it cannot mean."""
+    """A recipe or an option is invalid."""
 
     exit_code = 2
 
 
 class InputError(SottovoceError):
-    """A checkpoint, a speech set or a folder is not what it should be."""
+    """A checkpoint, a speech set or a folder is unusable."""
 
 
 class OutputExistsError(InputError):
-    """The output is there already, and nothing said that it may be replaced."""
+    """The output exists and may not be replaced."""
 
     def __init__(self, path: "Path") -> None:
         super().__init__(f"{path} exists already. Choose another --out, or pass --force to replace it")
@@ -58,20 +59,31 @@ class MissingExtraError(SottovoceError):
         self.extra = extra
 
 
+class MissingCommandError(SottovoceError):
+    """A command is not part of the sottovoce that a bundle installs on a device."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"`sottovoce {command}` is not installed on this device: a bundle installs transcribe and verify only. "
+            'Run it on a workstation with the full package: pip install "sottovoce[all]"'
+        )
+        self.command = command
+
+
 class ResourceError(SottovoceError):
-    """The machine has less memory or disk than the work is forecast to need."""
+    """The machine has less memory or disk than the work needs."""
 
 
 class OutOfMemoryError(ResourceError):
-    """Memory was short within the work: libraries may be loaded by halves, and crash when they are unloaded."""
+    """Memory ran out during the work: libraries may be half loaded and crash when they are unloaded."""
 
 
 class StageError(SottovoceError):
-    """A stage finished without what it ensures."""
+    """A stage did not produce what it must."""
 
 
 class GateError(SottovoceError):
-    """A condition on the result does not hold."""
+    """A required condition on the result does not hold."""
 
     exit_code = 3
 
@@ -81,7 +93,7 @@ class ParityError(GateError):
 
 
 class BundleError(GateError):
-    """A bundle is damaged, does not fit this machine, or does not do here what it says."""
+    """A bundle is damaged, does not fit this machine, or does not work on it."""
 
 
 def nearest(name: str, known: "Iterable[str]") -> str:

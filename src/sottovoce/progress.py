@@ -1,4 +1,4 @@
-"""How a stage tells what it is doing, without knowing who listens."""
+"""The interface through which a stage reports its progress."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,26 +8,26 @@ Advance = Callable[[], None]
 
 
 class Reporter(Protocol):
-    """Listens to a stage: a terminal, a log, nobody."""
+    """Receives the progress of a stage: a terminal, a log, nothing."""
 
     def note(self, text: str) -> None:
-        """Say something about the work, not its result."""
+        """Report something about the work, not its result."""
 
     def progress(self, what: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Follow a long step; call what it yields once for each of `total` parts."""
+        """Report a long step; call the yielded function once for each of `total` parts."""
 
 
 class Silent:
-    """A reporter that nobody listens to."""
+    """A reporter without output."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore the text."""
 
     @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - nobody listens
-        """Show nothing."""
-        yield _nothing
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - part of the interface
+        """Ignore the step."""
+        yield no_advance
 
 
-def _nothing() -> None:
+def no_advance() -> None:
     """Advance no bar."""

@@ -1,7 +1,7 @@
-"""A variant in optimum-intel: loaded with pinned precision, transcribing, and telling its precision.
+"""The reference pipeline: a variant in optimum-intel, loaded with pinned precision.
 
-This is the reference pipeline that calibration records, export is checked with, and the
-benchmark times. It needs the extra `optimize`; devices run `sottovoce.runtime` instead.
+Calibration records its inputs, export is checked against it, and the benchmark times it. It needs the extra
+`optimize`; devices run `sottovoce.runtime` instead.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ Wrap = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcription:
-    """What a variant made of one wave."""
+    """The transcript of one wave."""
 
     text: str
     tokens: Tokens
@@ -41,7 +41,7 @@ class Transcription:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep torch, transformers and optimum from writing warnings that a user cannot act on."""
+    """Silence warnings of torch, transformers and optimum that a user cannot act on."""
     from transformers.utils import logging as transformers_logging
 
     noisy = [
@@ -73,7 +73,7 @@ def quiet_libraries() -> Iterator[None]:
 
 @contextmanager
 def quiet_output() -> Iterator[None]:
-    """Keep libraries from printing to standard output, which belongs to our data."""
+    """Silence what libraries print to standard output, which is for our data."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -82,9 +82,8 @@ def quiet_output() -> Iterator[None]:
 def one_torch_thread() -> Iterator[None]:
     """Leave the cores to OpenVINO while optimum-intel transcribes.
 
-    Between two steps transformers runs small torch operations. With torch's default of one
-    thread a core they wait for cores that OpenVINO's threads hold, and a step takes many times
-    as long (docs/lab-notes.md).
+    Between two steps transformers runs small torch operations. With torch's default of one thread per core they wait
+    for cores that OpenVINO's threads occupy, and a step takes many times as long (docs/lab-notes.md).
     """
     import torch
 
@@ -127,9 +126,13 @@ class OptimumPipeline:
             processor = WhisperProcessor.from_pretrained(folder, local_files_only=True)
         return cls(model, processor)
 
+    def known_language(self, language: str | None) -> str | None:
+        """Return a language that the model knows, else None, which detects it."""
+        return language if language in self.languages else None
+
     @property
     def components(self) -> tuple[Component, ...]:
-        """The components that are loaded."""
+        """The loaded components."""
         return tuple(part for part in Component if getattr(self._model, part.value, None) is not None)
 
     def compiled(self, component: Component) -> Any:
@@ -138,32 +141,18 @@ class OptimumPipeline:
         return request.get_compiled_model() if hasattr(request, "get_compiled_model") else request
 
     def wrap(self, component: Component, wrap: Wrap) -> None:
-        """Replace a component's infer request by what `wrap` makes of it."""
+        """Replace a component's infer request by `wrap` of it."""
         part = getattr(self._model, component.value)
         part.request = wrap(part.request)
 
     def features(self, wave: Wave) -> Features:
-        """Compute log-mel features.
-
-        Args:
-            wave: float32, shape (n_samples,), 16 kHz.
-
-        Returns:
-            float32, shape (1, n_mels, 3000).
-        """
+        """Compute log-mel features, float32, shape (1, n_mels, 3000), of a wave, float32, shape (n_samples,), 16 kHz."""
         extracted = self._processor.feature_extractor(wave, sampling_rate=SAMPLE_RATE_HZ, return_tensors="np")
         features: Features = extracted.input_features
         return features
 
     def encode(self, features: Features) -> NDArray[np.float32]:
-        """Run the encoder.
-
-        Args:
-            features: float32, shape (1, n_mels, 3000).
-
-        Returns:
-            float32, shape (1, 1500, d_model).
-        """
+        """Run the encoder: from float32, shape (1, n_mels, 3000), to float32, shape (1, 1500, d_model)."""
         import torch
 
         states: NDArray[np.float32] = self._model.encoder(
@@ -172,25 +161,22 @@ class OptimumPipeline:
         return states
 
     def generate(self, features: Features, language: str | None) -> Tokens:
-        """Decode greedily without timestamps.
+        """Decode greedily without timestamps; return the tokens after the prompt, without the end token.
 
         Args:
             features: float32, shape (1, n_mels, 3000).
-            language: code; None detects it. Without effect for an English-only model.
-
-        Returns:
-            The tokens after the prompt, without the end token.
+            language: code; None detects it. An English-only model ignores it.
         """
         import torch
 
-        asked = {"language": language, "task": "transcribe"} if self.is_multilingual else {}
+        options = {"language": language, "task": "transcribe"} if self.is_multilingual else {}
         with quiet_libraries():
-            output = self._model.generate(torch.from_numpy(features), num_beams=1, do_sample=False, **asked)
+            output = self._model.generate(torch.from_numpy(features), num_beams=1, do_sample=False, **options)
         end = self._model.generation_config.eos_token_id
         return tuple(int(token) for token in output[0] if int(token) != end)
 
     def text(self, tokens: Tokens) -> str:
-        """Turn tokens into text, special tokens left out."""
+        """Decode tokens into text without special tokens."""
         text: str = self._processor.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return text.strip()
 

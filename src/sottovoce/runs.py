@@ -1,10 +1,10 @@
 """A run: the folder that `optimize` writes and every later stage reads.
 
-RUN/manifest.json      what it is, of what, with what; the hashes of the manifests below
+RUN/manifest.json      checkpoint, recipe, host and versions; the hashes of the manifests below
 RUN/recipe.yaml        the resolved recipe
-RUN/fp32/ int8/ ...    one folder for each variant, with a manifest of its own
-RUN/calibration/       what was recorded, with a manifest of its own
-RUN/sensitivity/       what each block costs, with a manifest of its own; where it was studied
+RUN/fp32/ int8/ ...    one folder for each variant, with its own manifest
+RUN/calibration/       recorded calls, with their own manifest
+RUN/sensitivity/       what each block costs, with its own manifest; only after `sottovoce sensitivity`
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ from pathlib import Path
 import yaml
 
 from sottovoce.errors import InputError, nearest
-from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe, parse_recipe
+from sottovoce.recipes.load import parse_recipe
+from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, is_artifact, read_manifest
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, is_artifact, read_manifest
+from sottovoce.storage.documents import Document
 from sottovoce.terms import (
     Component,
     Ctranslate2Type,
@@ -33,16 +35,19 @@ SEARCH_NAME = "search"
 SENSITIVITY_NAME = "sensitivity"
 
 
-class FidelityFacts(Document):
-    """How near a quantized component is to the float one on recorded calls."""
+class Fidelity(Document):
+    """How near a quantized component's first output is to the float one's on recorded calls."""
 
     n_calls: int
+    """Calls compared, spread over the record."""
     relative_error: float
+    """Mean absolute error divided by mean absolute value, over all calls."""
     token_agreement: float
+    """Share of calls whose last position has the same largest output; for a decoder, the next token."""
 
 
 class ComponentFacts(Document):
-    """What a component of a variant holds."""
+    """Scheme, size and INT8 counts of a component."""
 
     scheme: Scheme
     size_bytes: int
@@ -50,19 +55,20 @@ class ComponentFacts(Document):
     int4_weights: int = 0
     int8_activations: int
     weighted_nodes: int
-    fidelity: FidelityFacts | None = None
+    fidelity: Fidelity | None = None
 
 
-class ParityFacts(Document):
-    """How far an exported variant was from PyTorch when it was made."""
+class Parity(Document):
+    """How far an exported variant is from PyTorch when it is made."""
 
     n_clips: int
     encoder_max_difference: float
+    """Largest absolute difference of encoder outputs, divided by the largest output."""
     identical_tokens: bool
 
 
 class VariantFacts(Document):
-    """What a variant is."""
+    """Properties of a variant, in its manifest."""
 
     format: Format = Format.OPENVINO
     ctranslate2_type: Ctranslate2Type | None = None
@@ -73,11 +79,11 @@ class VariantFacts(Document):
     kv_cache_precision: KvPrecision | None = None
     is_multilingual: bool
     components: dict[Component, ComponentFacts]
-    parity: ParityFacts | None = None
+    parity: Parity | None = None
 
     @property
     def compute(self) -> ComputeSpec:
-        """What the variant was made to compute in, on all cores."""
+        """The precisions that the variant computes in, on all cores."""
         return ComputeSpec(
             precision=self.inference_precision,
             dynamic_quantization_group_size=self.dynamic_quantization_group_size,
@@ -87,7 +93,7 @@ class VariantFacts(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A variant of a run, as its manifest tells it."""
+    """A variant of a run, from its manifest."""
 
     name: str
     folder: Path
@@ -107,8 +113,21 @@ class Run:
 
     @property
     def baseline(self) -> Variant:
-        """The variant that others are compared with."""
+        """The float32 variant that others are compared with."""
         return self.variant(self.recipe.baseline.name)
+
+    @property
+    def calibration_folder(self) -> Path:
+        """The folder of the calibration record.
+
+        Raises:
+            InputError: the run has no record.
+        """
+        if self.calibration is None:
+            raise InputError(
+                f"{self.folder} has no calibration record; run `sottovoce calibrate {self.folder} --data SPEECH` first"
+            )
+        return self.folder / CALIBRATION_NAME
 
     def variant(self, name: str) -> Variant:
         """Return a variant by name.
@@ -129,7 +148,7 @@ def read_run(folder: Path) -> Run:
     """Read a run.
 
     Raises:
-        InputError: the folder is no finished run, or a part of it is damaged or missing.
+        InputError: the folder is not a finished run, or a part of it is damaged or missing.
     """
     if not folder.exists():
         raise InputError(
@@ -153,9 +172,9 @@ def read_run(folder: Path) -> Run:
 
 
 def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
-    """Name the variants of a run: those of its recipe in their order, then any other by name."""
+    """List the variants of a run: those of its recipe in their order, then others by name."""
     parts = {path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST_NAME}")} - RESERVED_NAMES
-    # Somebody may have put results there.
+    # Users may put results into a run.
     found = {name for name in parts if read_manifest(folder / name).kind == "variant"}
     ordered = [
         name for name in (*(v.name for v in recipe.float_variants), recipe.quantize.name) if name in found
@@ -165,10 +184,10 @@ def _variant_names(folder: Path, recipe: Recipe) -> list[str]:
 
 def _read_yaml(path: Path) -> dict[str, object]:
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
         raise InputError(f"{path} cannot be read ({cause}); make the run again") from cause
-    return told if isinstance(told, dict) else {}
+    return raw if isinstance(raw, dict) else {}
 
 
 def _read_variant(folder: Path) -> Variant:
@@ -183,16 +202,16 @@ def _read_variant(folder: Path) -> Variant:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Check that an artifact's files are there with their sizes; hashes are `verify`'s business.
+    """Check that an artifact's files exist with their sizes; `verify` checks their hashes.
 
     Raises:
-        InputError: a file is missing or of another size.
+        InputError: a file is missing or has another size.
     """
     for entry in manifest.files:
         path = folder / entry.path
         size = path.stat().st_size if path.is_file() else None
         if size != entry.size_bytes:
-            told = (
-                "is missing" if size is None else f"has {size} bytes, {MANIFEST_NAME} says {entry.size_bytes}"
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise InputError(
+                f"{path} {found}, {MANIFEST_NAME} lists {entry.size_bytes} bytes; the folder is damaged, make it again"
             )
-            raise InputError(f"{path} {told}; the folder is damaged, make it again")

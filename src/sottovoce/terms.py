@@ -1,24 +1,37 @@
-"""The field's terms as enumerations: what recipes, manifests and the runtime call things.
+"""The field's terms, and settings that recipes, manifests and the runtime share.
 
-Nothing else is in here, so that a device can import it in no time.
+It imports nothing but small parts of the standard library, so that a device loads it quickly.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Any
 
 
 class Component(StrEnum):
-    """The parts of a Whisper that are exported, quantized and timed apart."""
+    """The parts of a Whisper that are exported, quantized and timed separately."""
 
     ENCODER = "encoder"
     DECODER = "decoder"
     DECODER_WITH_PAST = "decoder_with_past"
 
 
+class Stage(StrEnum):
+    """The parts of a transcription that are timed apart."""
+
+    FEATURES = "features"
+    ENCODER = "encoder"
+    DECODER = "decoder"
+    DECODER_WITH_PAST = "decoder_with_past"
+    OTHER = "other"
+
+
 class Layout(StrEnum):
-    """How the decoder keeps what it has computed.
+    """How the decoder keeps keys and values.
 
     stateless: two decoders, the second takes and returns the keys and values.
-    stateful: one decoder that keeps them inside; what openvino-genai wants.
+    stateful: one decoder that keeps them inside, which openvino-genai needs.
     """
 
     STATELESS = "stateless"
@@ -26,7 +39,7 @@ class Layout(StrEnum):
 
 
 class Format(StrEnum):
-    """The files that a variant's graphs are.
+    """The file format of a variant.
 
     openvino: OpenVINO IR.
     onnx: ONNX, run by onnxruntime; stateless only.
@@ -39,10 +52,10 @@ class Format(StrEnum):
 
 
 class Ctranslate2Type(StrEnum):
-    """What CTranslate2 stores weights in.
+    """The types that CTranslate2 stores weights in.
 
-    int8: weights in INT8, what stays float as the checkpoint has it; int8_float32: in float32.
-    int16: weights in INT16, what stays float in float32.
+    int8: weights in INT8, others as in the checkpoint; int8_float32: others in float32.
+    int16: weights in INT16, others in float32.
     float16, bfloat16, float32: all weights. A CPU that cannot compute in a type computes in another (docs/how-to).
     """
 
@@ -84,7 +97,7 @@ class Preset(StrEnum):
 
 
 class BiasCorrection(StrEnum):
-    """How the shift that quantization gives a layer's output is taken back.
+    """How the error is corrected that quantization adds to the mean of a layer's output.
 
     fast: from statistics of each layer alone (Nagel et al. 2019).
     accurate: by running the quantized model layer after layer, which is slow.
@@ -97,7 +110,7 @@ class BiasCorrection(StrEnum):
 
 
 class RangeEstimator(StrEnum):
-    """How a range is taken from recorded values (`nncf.quantization.range_estimator`)."""
+    """How a range is estimated from recorded values (`nncf.quantization.range_estimator`)."""
 
     DEFAULT = "default"
     MINMAX = "minmax"
@@ -109,10 +122,10 @@ class RangeEstimator(StrEnum):
 
 
 class InstructionSet(StrEnum):
-    """What the target CPU multiplies INT8 with.
+    """INT8 instructions of the target CPU.
 
     vnni: AVX-VNNI, AVX512-VNNI or AMX; exact.
-    avx2: without them products of two are added in 16 bits and saturate: weights take 7 bits.
+    avx2: sums of two products saturate in 16 bits, so weights take 7 bits.
     """
 
     VNNI = "vnni"
@@ -120,7 +133,7 @@ class InstructionSet(StrEnum):
 
 
 class KvPrecision(StrEnum):
-    """What a stateful decoder keeps self-attention's keys and values in (`KV_CACHE_PRECISION`)."""
+    """Type of self-attention's keys and values in a stateful decoder (`KV_CACHE_PRECISION`)."""
 
     F32 = "f32"
     BF16 = "bf16"
@@ -129,8 +142,43 @@ class KvPrecision(StrEnum):
 
 
 class InferencePrecision(StrEnum):
-    """What float nodes compute in (`INFERENCE_PRECISION_HINT`)."""
+    """Precision of float nodes (`INFERENCE_PRECISION_HINT`)."""
 
     F32 = "f32"
     BF16 = "bf16"
     F16 = "f16"
+
+
+class _Bounds:
+    """Bounds that pydantic checks where a recipe holds the field; the runtime itself does not load pydantic."""
+
+    def __init__(self, **bounds: float) -> None:
+        self._bounds = bounds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> Any:
+        return {**handler(source), **self._bounds}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElasticSpec:
+    """How an elastic encoder cuts a window: encode the speech, append the states that padding would give.
+
+    OpenVINO compiles kernels for each length that it meets and keeps them, 5 to 10 MB each; the buckets keep the
+    number of lengths small.
+    """
+
+    __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}  # noqa: RUF012 - of pydantic
+
+    margin_s: Annotated[float, _Bounds(ge=0, le=30)] = 0.5
+    """Padding after the speech that is encoded with it, in seconds."""
+    tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 10.0
+    """Least length of the padding states that are appended to a window decoded alone, in seconds of audio."""
+    batch_tail_s: Annotated[float, _Bounds(ge=0, le=30)] = 5.0
+    """The same where several windows are decoded together, as in long audio."""
+    bucket_s: Annotated[float, _Bounds(gt=0, le=30)] = 1.0
+    """Encoded lengths are rounded up to a multiple of this, above 10 s to a multiple of twice this."""
+    states_bucket_s: Annotated[float, _Bounds(gt=0, le=30)] = 5.0
+    """The number of states for the decoder is rounded up to a multiple of this, with further padding states."""
+    silence_centroids: Annotated[int, _Bounds(ge=1, le=255)] | None = None
+    """Keys in each of the encoder's layers, and states for the decoder, that stand for all padding that was cut off:
+    the decoder attends to all 30 s, and there are no tails. Needs the stateful layout; null gives tails."""

@@ -1,6 +1,7 @@
-"""Cold starts: a fresh process with nothing in it that the engine does not need, and what it tells when it fails."""
+"""Cold starts: a fresh process that imports only what the engine needs, and its errors."""
 
 import os
+import pickle
 import subprocess
 import sys
 from importlib import import_module
@@ -10,13 +11,15 @@ import numpy as np
 import pytest
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec
-from sottovoce.benchmark.engines.registry import ENGINES
-from sottovoce.benchmark.timing.cold import OPENERS, ColdRequest
+from sottovoce.benchmark.engines.sottovoce import SottovoceEngine
+from sottovoce.benchmark.timing.cold import ColdRequest
 from sottovoce.benchmark.timing.worker import COLD_COMMAND, ClipError, start_cold
 from sottovoce.errors import StageError
-from sottovoce.runtime import TranscribeOptions, load
+from sottovoce.runtime import load
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import FakeEngines, tone
+from sottovoce.runtime.options import TranscribeOptions
+from tests.support.engines import FakeEngines
+from tests.support.tones import tone
 
 NOT_NEEDED = {"jiwer", "pydantic", "psutil", "scipy", "tokenizers", "torch", "transformers"}
 
@@ -31,7 +34,7 @@ print(used.ru_maxrss, time.perf_counter() - started, file=sys.stderr)
 
 CHATTY = """
 import os
-from tests.support import FakeEngines
+from tests.support.engines import FakeEngines
 
 def make(spec):
     os.write(1, b"hello")
@@ -47,11 +50,7 @@ def spec(folder: Path) -> EngineSpec:
     )
 
 
-def test_every_engine_can_be_started_cold() -> None:
-    assert OPENERS.keys() == ENGINES.keys()
-
-
-def test_a_cold_start_gives_the_transcript_and_what_it_took(baseline: Path) -> None:
+def test_a_cold_start_gives_the_transcript_with_its_time_and_memory(baseline: Path) -> None:
     cold = start_cold(spec(baseline), tone(1.0), "en")
     options = TranscribeOptions(language="en", without_timestamps=True, temperature=0.0)
     assert cold.text == load(baseline, threads=1).transcribe(tone(1.0), options).text
@@ -59,35 +58,45 @@ def test_a_cold_start_gives_the_transcript_and_what_it_took(baseline: Path) -> N
     assert cold.peak_rss_bytes > 50 << 20
 
 
-def test_our_engine_starts_with_nothing_that_it_does_not_need(baseline: Path, tmp_path: Path) -> None:
+def test_a_cold_start_of_our_engine_imports_only_what_it_needs(baseline: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "clip.npy", tone(1.0))
-    request = ColdRequest(spec=spec(baseline), clip=tmp_path / "clip.npy", language="en")
+    request = ColdRequest(
+        spec=spec(baseline), clip=tmp_path / "clip.npy", language="en", engine=SottovoceEngine
+    )
     *python, code = COLD_COMMAND
-    told = "; import sys; sys.stderr.write(' '.join(sys.modules))"
+    list_modules = "; import sys; sys.stderr.write(' '.join(sys.modules))"
     done = subprocess.run(
-        [*python, code + told], input=request.to_json().encode(), capture_output=True, check=True
+        [*python, code + list_modules], input=pickle.dumps(request), capture_output=True, check=True
     )
     loaded = set(done.stderr.decode().split())
     assert {"openvino", "sottovoce.runtime.transcriber"} <= loaded
     assert {name.split(".")[0] for name in loaded}.isdisjoint(NOT_NEEDED)
     ours = {name for name in loaded if name.startswith("sottovoce.benchmark.")}
     assert ours == {
-        f"sottovoce.benchmark.{name}" for name in ("timing", "timing.cold", "engines", "engines.engine")
+        f"sottovoce.benchmark.{name}"
+        for name in (
+            "timing",
+            "timing.cold",
+            "engines",
+            "engines.engine",
+            "engines.sottovoce",
+            "engines.transcription",
+        )
     }
 
 
-@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs a system that tells a child's peak memory")
-def test_memory_and_time_agree_with_what_the_system_says_of_the_process(
-    baseline: Path, tmp_path: Path
-) -> None:
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs a system that reports a child's peak memory")
+def test_memory_and_time_agree_with_those_that_the_system_reports(baseline: Path, tmp_path: Path) -> None:
     """`wait4` in a small parent gives what `/usr/bin/time -v` prints: maximum resident set size and elapsed time."""
     wave = tone(2.0)
     np.save(tmp_path / "clip.npy", wave)
-    request = ColdRequest(spec=spec(baseline), clip=tmp_path / "clip.npy", language="en")
+    request = ColdRequest(
+        spec=spec(baseline), clip=tmp_path / "clip.npy", language="en", engine=SottovoceEngine
+    )
     inside = start_cold(spec(baseline), wave, "en")
     outside = subprocess.run(
         [sys.executable, "-c", MEASURE, *COLD_COMMAND],
-        input=request.to_json().encode(),
+        input=pickle.dumps(request),
         capture_output=True,
         check=True,
     )
@@ -97,7 +106,7 @@ def test_memory_and_time_agree_with_what_the_system_says_of_the_process(
     assert inside.seconds < 1.1 * float(elapsed_s) + 0.3
 
 
-def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_that_libraries_print_is_not_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "chatty.py").write_text(CHATTY, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -105,23 +114,23 @@ def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.M
     assert cold.text == "fr"
 
 
-def test_a_variant_that_cannot_be_loaded_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_variant_that_cannot_be_loaded_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"^missing: [^\n]+$"):
         start_cold(spec(tmp_path / "missing"), tone(1.0), "en")
 
 
-def test_a_clip_that_fails_is_told_in_one_line(baseline: Path) -> None:
+def test_a_clip_that_fails_is_reported_in_one_line(baseline: Path) -> None:
     with pytest.raises(ClipError, match=r"^the wave given holds samples that are not finite numbers$"):
         start_cold(spec(baseline), np.full(16_000, np.nan, dtype=np.float32), "en")
 
 
-def test_an_error_that_is_not_ours_is_told_with_its_type() -> None:
+def test_an_error_of_another_library_is_reported_with_its_type() -> None:
     make = FakeEngines(fails_on={"int8": frozenset({32_000})})
-    with pytest.raises(ClipError, match=r"^RuntimeError: cannot hear 32000 samples$"):
+    with pytest.raises(ClipError, match=r"^RuntimeError: cannot transcribe 32000 samples$"):
         start_cold(spec(Path("int8")), tone(2.0), "en", make)
 
 
-def test_a_process_that_dies_is_told_with_its_exit_code() -> None:
+def test_a_process_that_dies_is_reported_with_its_exit_code() -> None:
     make = FakeEngines(dies_on={"int8": frozenset({48_000})})
     with pytest.raises(StageError, match=r"the process of int8 ended unexpectedly \(exit code 3"):
         start_cold(spec(Path("int8")), tone(3.0), "en", make)

@@ -1,4 +1,4 @@
-"""Results side by side: what may be compared, and what is found."""
+"""Comparing the results of several benchmarks: what is refused, and the figures."""
 
 from pathlib import Path
 
@@ -8,12 +8,13 @@ from typer.testing import CliRunner
 
 from sottovoce.benchmark.compare_results import (
     Condition,
-    Measured,
+    LoadedResults,
     ResultsComparison,
     compare_results,
     find_differences,
 )
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
 from tests.support.results import build_sample, save_sample
@@ -21,10 +22,10 @@ from tests.support.results import build_sample, save_sample
 SAMPLE = build_sample()
 
 
-def measured(
+def loaded(
     name: str, results: Results = SAMPLE.results, rows: tuple[ClipRow, ...] = SAMPLE.rows
-) -> Measured:
-    return Measured(name=name, results=results, rows=rows)
+) -> LoadedResults:
+    return LoadedResults(name=name, results=results, rows=rows)
 
 
 def twice_as_fast(rows: tuple[ClipRow, ...]) -> tuple[ClipRow, ...]:
@@ -33,8 +34,8 @@ def twice_as_fast(rows: tuple[ClipRow, ...]) -> tuple[ClipRow, ...]:
     )
 
 
-def across(*others: Measured, despite: tuple[Condition, ...] = ()) -> ResultsComparison:
-    return compare_results([measured("first"), *others], despite=despite, rng=np.random.default_rng(0))
+def compare(*others: LoadedResults, despite: tuple[Condition, ...] = ()) -> ResultsComparison:
+    return compare_results([loaded("first"), *others], despite=despite, rng=np.random.default_rng(0))
 
 
 def on_other_host() -> Results:
@@ -54,8 +55,8 @@ def find(first: Results, other: Results) -> set[Condition]:
     return set(find_differences(first, other))
 
 
-def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
-    found = across(measured("second", rows=twice_as_fast(SAMPLE.rows)))
+def test_an_entry_is_compared_with_the_entry_of_the_same_name_in_the_first_result() -> None:
+    found = compare(loaded("second", rows=twice_as_fast(SAMPLE.rows)))
     assert [entry.entry for entry in found.entries] == ["fp32", "fp16", "int8"] * 2
     for entry in found.entries[3:]:
         assert entry.speedup is not None
@@ -87,11 +88,11 @@ def test_an_entry_is_compared_with_its_namesake_in_the_first() -> None:
         ),
     ],
 )
-def test_what_was_measured_differently_is_refused_unless_told(condition: Condition, changed: Results) -> None:
-    other = measured("second", results=changed)
+def test_a_difference_is_refused_unless_it_is_accepted(condition: Condition, changed: Results) -> None:
+    other = loaded("second", results=changed)
     with pytest.raises(GateError, match=f"{condition} differs .* --despite {condition}"):
-        across(other)
-    assert across(other, despite=(condition,)).differences.keys() == {"second"}
+        compare(other)
+    assert compare(other, despite=(condition,)).differences.keys() == {"second"}
 
 
 @pytest.mark.parametrize(
@@ -105,13 +106,13 @@ def test_what_was_measured_differently_is_refused_unless_told(condition: Conditi
     ],
     ids=[
         "folders of two names",
-        "an older result does not tell the hub id",
+        "an older result has no hub id",
         "two folders of one name",
         "the package and the hub",
-        "an older result does not tell the version",
+        "an older result has no version",
     ],
 )
-def test_models_differ_by_what_both_results_tell(
+def test_models_differ_only_in_fields_that_both_results_have(
     here: dict[str, str | None], there: dict[str, str | None], *, differs: bool
 ) -> None:
     assert find(with_model(**here), with_model(**there)) == ({Condition.MODEL} if differs else set())
@@ -128,7 +129,7 @@ def test_a_noisy_copy_of_the_clips_is_refused(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, [*command, "--despite", "audio"]).exit_code == 0
 
 
-def test_audio_is_compared_where_both_results_tell_it_and_have_the_same_clips() -> None:
+def test_audio_is_compared_if_both_results_have_its_hash_and_the_same_clips() -> None:
     one, other = with_dataset(audio_sha256="ab" * 32), with_dataset(audio_sha256="ef" * 32)
     assert find(one, other) == {Condition.AUDIO}
     assert find(one, SAMPLE.results) == find(SAMPLE.results, one) == set()
@@ -136,38 +137,38 @@ def test_audio_is_compared_where_both_results_tell_it_and_have_the_same_clips() 
 
 
 def test_times_of_two_hosts_are_never_compared() -> None:
-    found = across(measured("second", results=on_other_host()), despite=(Condition.HOST,))
+    found = compare(loaded("second", results=on_other_host()), despite=(Condition.HOST,))
     assert all(entry.speedup is None for entry in found.entries)
     assert all(entry.wer_delta is not None for entry in found.entries[3:])
 
 
-def test_clips_that_one_did_not_measure_are_left_out() -> None:
+def test_clips_in_only_one_result_are_left_out() -> None:
     fewer = tuple(row for row in SAMPLE.rows if not row.clip_id.endswith("0003"))
-    assert {entry.n_clips for entry in across(measured("second", rows=fewer)).entries[3:]} == {11}
+    assert {entry.n_clips for entry in compare(loaded("second", rows=fewer)).entries[3:]} == {11}
 
 
-def test_one_result_is_no_comparison() -> None:
+def test_a_single_result_is_refused() -> None:
     with pytest.raises(InputError, match="at least two"):
-        across()
+        compare()
 
 
 def test_results_without_a_common_entry_are_an_error() -> None:
     variants = tuple(
         variant.model_copy(update={"name": f"new-{variant.name}"}) for variant in SAMPLE.results.variants
     )
-    with pytest.raises(InputError, match="no entry of first"):
-        across(measured("second", results=SAMPLE.results.model_copy(update={"variants": variants})))
+    with pytest.raises(InputError, match="no entry with first"):
+        compare(loaded("second", results=SAMPLE.results.model_copy(update={"variants": variants})))
 
 
-def test_the_command_shows_both_and_refuses_unknown_conditions(tmp_path: Path) -> None:
+def test_the_command_shows_both_results_and_refuses_unknown_conditions(tmp_path: Path) -> None:
     folders = [str(save_sample(SAMPLE.results, SAMPLE.rows, tmp_path / name)) for name in ("a", "b")]
     runner = CliRunner()
     shown = runner.invoke(app, ["compare", *folders])
     assert shown.exit_code == 0
     assert shown.output.count("int8") == 2
     assert "includes the drift of the machine between them" in " ".join(shown.output.split())
-    told = ResultsComparison.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
-    assert len(told.entries) == 6
+    found = ResultsComparison.model_validate_json(runner.invoke(app, ["compare", *folders, "--json"]).stdout)
+    assert len(found.entries) == 6
     refused = runner.invoke(app, ["compare", *folders, "--despite", "hosts"])
     assert isinstance(refused.exception, SpecError)
     assert "did you mean host" in str(refused.exception)

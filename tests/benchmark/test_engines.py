@@ -1,4 +1,4 @@
-"""The real engines on the tiny checkpoint: what they tell of their work, and what they load for it."""
+"""The real engines on the tiny checkpoint: their figures, and the libraries that they load."""
 
 import json
 import subprocess
@@ -8,21 +8,25 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.engines.conversion import convert_checkpoint
-from sottovoce.benchmark.engines.engine import Batching, Engine, EngineSpec
+from sottovoce.benchmark.engines.engine import Engine, EngineSpec, SupportsBatches
+from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine
-from sottovoce.benchmark.entries import FASTER_WHISPER, WHISPER_CPP
-from sottovoce.benchmark.schema.results import Stage
-from sottovoce.benchmark.timing.cold import OPENERS
+from sottovoce.benchmark.engines.whisper_cpp import WhisperCppEngine
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
-from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import tone
+from sottovoce.terms import Stage
+from tests.support.tones import tone
 
 FOLDERS = {"sottovoce": "fp32", "optimum-intel": "fp32", "openvino-genai": "fp32-stateful"}
-LABELS = dict.fromkeys(FASTER_WHISPER, "int8_float32") | {"torch-dynamic": "int8+f32"}
-MADE_OF_TORCH = {"optimum-intel", "torch", "torch-dynamic"}
+LABELS = {
+    "faster-whisper": "int8_float32",
+    "faster-whisper-batched": "int8_float32",
+    "torch-dynamic": "int8+f32",
+}
+WITH_BATCHES = {"sottovoce", "faster-whisper-batched"}
+ON_TORCH = {"optimum-intel", "torch", "torch-dynamic"}
 HEAVY = {"torch", "transformers", "optimum", "nncf"}
 
 
@@ -33,18 +37,20 @@ def converted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def convert(checkpoint: Path, cache: Path) -> Path:
-    return convert_checkpoint(resolve_checkpoint(str(checkpoint)), "faster-whisper", "int8", cache=cache)
+    return convert_checkpoint(resolve_checkpoint(str(checkpoint)), FasterWhisperEngine, "int8", cache=cache)
 
 
+# whisper.cpp ends the process on a vocabulary this small
 @pytest.fixture(
-    params=[name for name in ENGINES if name != WHISPER_CPP]
-)  # it ends the process on a vocabulary this small
+    params=[engine for engine in ENGINES if engine is not WhisperCppEngine], ids=lambda each: each.name
+)
 def engine_spec(request: pytest.FixtureRequest, tiny_run: Path) -> EngineSpec:
-    name: str = request.param
-    if ENGINES[name].extra == "peers":
-        for module in ENGINES[name].modules:
+    kind: type[Engine] = request.param
+    name = kind.name
+    if kind.extra == "peers":
+        for module in kind.modules:
             pytest.importorskip(module, reason="the extra `peers` is not installed")
-    if name in MADE_OF_TORCH - FOLDERS.keys():
+    if name in ON_TORCH - FOLDERS.keys():
         folder = request.getfixturevalue("tiny")
     else:
         folder = tiny_run / FOLDERS[name] if name in FOLDERS else request.getfixturevalue("converted")
@@ -69,49 +75,48 @@ def test_an_engine_repeats_itself_word_for_word(engine: Engine) -> None:
     assert once.n_tokens == again.n_tokens
 
 
-def test_an_engine_opened_for_a_cold_start_says_the_same(engine: Engine, engine_spec: EngineSpec) -> None:
-    hear = OPENERS[engine_spec.engine](engine_spec)
-    seconds = (2.0, 35.0) if ENGINES[engine_spec.engine].takes_long else (2.0,)
-    for wave in map(tone, seconds):
-        assert hear(wave, "en") == engine.transcribe(wave, "en").text
+def test_an_engine_opened_for_a_cold_start_gives_the_same_text(
+    engine: Engine, engine_spec: EngineSpec
+) -> None:
+    transcribe = type(engine).open_cold(engine_spec)
+    for wave in map(tone, (2.0, 35.0) if engine.takes_long else (2.0,)):
+        assert transcribe(wave, "en") == engine.transcribe(wave, "en").text
 
 
 def test_a_language_that_the_model_does_not_know_is_detected(engine: Engine) -> None:
     assert engine.transcribe(tone(1.0), "tlh").latency_s > 0
 
 
-def test_an_engine_tells_its_threads_and_precision(engine: Engine, engine_spec: EngineSpec) -> None:
+def test_an_engine_reports_its_threads_and_precision(engine: Engine, engine_spec: EngineSpec) -> None:
     precision = engine.precision()
     assert precision.threads == 1
     assert precision.label == LABELS.get(engine_spec.engine, "f32")
 
 
-def test_engines_for_long_recordings_take_them(engine: Engine, engine_spec: EngineSpec) -> None:
-    if not ENGINES[engine_spec.engine].takes_long:
-        pytest.skip(f"{engine_spec.engine} takes no long recordings")
+def test_engines_for_long_recordings_take_them(engine: Engine) -> None:
+    if not engine.takes_long:
+        pytest.skip(f"{engine.name} takes no long recordings")
     timed = engine.transcribe(tone(35.0), "en")
     assert sum(timed.stage_s.values()) == pytest.approx(timed.latency_s)
 
 
-def test_engines_with_batches_take_clips_of_several_languages(
-    engine: Engine, engine_spec: EngineSpec
-) -> None:
-    assert isinstance(engine, Batching) is ENGINES[engine_spec.engine].takes_batches
-    if isinstance(engine, Batching):
+def test_engines_with_batches_take_clips_of_several_languages(engine: Engine) -> None:
+    assert isinstance(engine, SupportsBatches) is (engine.name in WITH_BATCHES)
+    if isinstance(engine, SupportsBatches):
         clips = [tone(1.0), tone(2.0), tone(1.5)]
         assert 0 < engine.transcribe_batch(clips, ["en", "tlh", "en"], 2) < 60
 
 
-def test_no_engine_that_is_not_made_of_torch_loads_it(engine_spec: EngineSpec) -> None:
-    if engine_spec.engine in MADE_OF_TORCH:
-        pytest.skip(f"{engine_spec.engine} is made of torch and transformers")
+def test_only_engines_on_torch_load_it(engine_spec: EngineSpec) -> None:
+    if engine_spec.engine in ON_TORCH:
+        pytest.skip(f"{engine_spec.engine} runs on torch and transformers")
     code = f"""
 import json, pathlib, sys
 import sottovoce.benchmark.timing.worker
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import tone
+from tests.support.tones import tone
 folder = pathlib.Path({str(engine_spec.folder)!r})
 spec = EngineSpec(engine={engine_spec.engine!r}, variant="x", folder=folder, compute=ComputeSpec(threads=1))
 engine = make_engine(spec)()
@@ -137,13 +142,13 @@ def test_the_checkpoint_of_a_run_is_found_by_name(tiny_run: Path, tiny: Path) ->
 
 
 def test_another_checkpoint_than_the_run_s_is_refused(tiny_run: Path, tmp_path: Path) -> None:
-    from tests.support import tiny_checkpoint
+    from tests.support.checkpoints import tiny_checkpoint
 
     other = tiny_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(SpecError, match="is not the checkpoint of"):
         find_checkpoint(read_run(tiny_run), str(other))
 
 
-def test_a_checkpoint_that_is_nowhere_has_to_be_named(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_found_has_to_be_named(tiny_run: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="name it with --checkpoint"):
         find_checkpoint(read_run(tiny_run), None, cache=tmp_path)

@@ -1,14 +1,14 @@
-"""What is measured: entries by name, in which order, and what no engine can run."""
+"""Entries: their names and order, and the variants that no engine can load."""
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.engines.registry import ENGINES, find_absent
-from sottovoce.benchmark.entries import EntrySpec, choose_entries, engine_names
+from sottovoce.benchmark.engines.whisper_cpp import WhisperCppEngine
+from sottovoce.benchmark.entries import choose_entries, engine_names, find_absent
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.model.elastic import SILENCE_NAME
@@ -41,14 +41,14 @@ def names(
     long: bool = False,
     converted: Path | None = None,
 ) -> list[str]:
-    asked = EntrySpec(variants=variants, engines=engines, threads=1, long=long)
-    entries = choose_entries(run, asked, lambda _engine, _kind: converted or Path("not converted"))
+    spec = BenchmarkSpec(variants=variants, engines=engines, threads=1, long=long)
+    entries = choose_entries(run, spec, lambda _engine, _kind: converted or Path("not converted"))
     return [entry.spec.name for entry in entries]
 
 
 def test_without_engines_our_own_runs_the_baseline_and_the_quantized_variant(run: Run) -> None:
     assert names(run) == ["fp32", "int8"]
-    entries = choose_entries(run, EntrySpec(variants=(), engines=(), threads=3), lambda *_: Path())
+    entries = choose_entries(run, BenchmarkSpec(threads=3), lambda *_: Path())
     assert {entry.spec.engine for entry in entries} == {"sottovoce"}
     assert {entry.spec.compute.threads for entry in entries} == {3}
 
@@ -57,7 +57,7 @@ def test_variants_are_measured_once_with_the_baseline_first(run: Run) -> None:
     assert names(run, variants=("int8", "fp32", "fp16", "int8")) == ["fp32", "int8", "fp16"]
 
 
-def test_each_engine_gets_what_it_can_run_and_a_name_of_its_own(run: Run, converted: Path) -> None:
+def test_each_engine_gets_variants_that_it_can_load_and_a_name_of_its_own(run: Run, converted: Path) -> None:
     found = names(run, "openvino-genai", "sottovoce", "optimum-intel", "faster-whisper", converted=converted)
     assert found == [
         "fp32",
@@ -68,21 +68,21 @@ def test_each_engine_gets_what_it_can_run_and_a_name_of_its_own(run: Run, conver
     ]
 
 
-def test_an_engine_can_be_told_its_variant(run: Run) -> None:
+def test_an_engine_can_be_given_its_variant(run: Run) -> None:
     found = names(run, "optimum-intel:fp32", "sottovoce:fp16", "optimum-intel")
     assert found == ["fp32", "optimum-intel:fp32", "fp16", "optimum-intel:int8"]
 
 
 def test_a_converted_checkpoint_is_as_large_as_its_weights(run: Run, converted: Path) -> None:
-    asked = EntrySpec(variants=(), engines=("faster-whisper",), threads=1)
-    entry = choose_entries(run, asked, lambda *_: converted)[-1]
+    spec = BenchmarkSpec(engines=("faster-whisper",), threads=1)
+    entry = choose_entries(run, spec, lambda *_: converted)[-1]
     assert entry.component_size_bytes == {"model": 5}
     assert entry.spec.folder == converted
 
 
 def test_torch_runs_the_checkpoint_of_the_run(run: Run, tiny: Path) -> None:
-    asked = EntrySpec(variants=(), engines=("torch", "torch-dynamic"), threads=2, checkpoint=str(tiny))
-    _, plain, dynamic = choose_entries(run, asked, Path)
+    spec = BenchmarkSpec(engines=("torch", "torch-dynamic"), threads=2, checkpoint=str(tiny))
+    _, plain, dynamic = choose_entries(run, spec, lambda *_: None)
     assert (plain.spec.name, dynamic.spec.name) == ("torch:fp32", "torch-dynamic:dynamic-int8")
     assert plain.spec.folder == dynamic.spec.folder == tiny
     assert plain.spec.compute.threads == 2
@@ -106,23 +106,23 @@ def test_an_elastic_variant_runs_in_our_engine_only(elastic_run: Run) -> None:
         ("faster-wisper", "unknown engine faster-wisper; did you mean faster-whisper"),
     ],
 )
-def test_what_an_engine_cannot_run_is_refused(run: Run, engine: str, message: str) -> None:
+def test_a_variant_that_an_engine_cannot_load_is_refused(run: Run, engine: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         names(run, engine)
 
 
-def test_a_variant_that_the_run_has_not_is_named(run: Run) -> None:
+def test_an_unknown_variant_is_refused_with_the_nearest_name(run: Run) -> None:
     with pytest.raises(InputError, match="has no variant int9; did you mean int8"):
         names(run, "optimum-intel:int9")
 
 
 def test_openvino_genai_gets_quantized_stateful_variants_too(tiny_run: Path, tmp_path: Path) -> None:
-    """Against float32 alone its figures would be those of a straw man."""
+    """Compared with float32 alone, our INT8 variants would win too easily."""
     folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     manifest = folder / "int8" / "manifest.json"
-    told = json.loads(manifest.read_text(encoding="utf-8"))
-    told["facts"]["layout"] = "stateful"
-    manifest.write_text(json.dumps(told), encoding="utf-8")
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content["facts"]["layout"] = "stateful"
+    manifest.write_text(json.dumps(content), encoding="utf-8")
     assert names(read_run(folder), "openvino-genai")[1:] == [
         "openvino-genai:fp32-stateful",
         "openvino-genai:int8",
@@ -164,9 +164,10 @@ def test_an_unknown_engine_is_refused_before_anything_is_loaded() -> None:
         find_absent(["whisper"])
 
 
-def test_what_is_not_installed_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = replace(ENGINES["whisper.cpp"], modules=("no_such_module",))
-    monkeypatch.setitem(ENGINES, "whisper.cpp", gone)
+def test_an_engine_that_is_not_installed_is_reported_with_the_extra_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(WhisperCppEngine, "modules", ("no_such_module",))
     (absent,) = find_absent(["sottovoce", "whisper.cpp"])
     assert absent.engine == "whisper.cpp"
     assert absent.reason == 'no_such_module is not installed; run: pip install "sottovoce[peers]"'

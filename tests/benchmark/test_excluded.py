@@ -1,7 +1,7 @@
-"""Entries of other engines that fail: told with their reason and left out, the others measured whole."""
+"""Entries of other engines that fail: reported with the reason and left out, while the others are measured."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,14 +11,18 @@ import pytest
 from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Load, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES, make_engine
+from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
+from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import FailedIn, Results, read_results
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.benchmark.timing.excluded import failed_peer
-from sottovoce.benchmark.timing.journal import Journal
-from sottovoce.benchmark.timing.measure import Measurement, MeasureSpec, measure
-from sottovoce.cli.result_tables import results_table
+from sottovoce.benchmark.timing.cold_starts import measure_cold_starts
+from sottovoce.benchmark.timing.excluded import FailedPeers, failed_peer
+from sottovoce.benchmark.timing.journal import Journal, failed_before
+from sottovoce.benchmark.timing.measure import Measurement, measure
+from sottovoce.benchmark.timing.worker import ColdRun
+from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Silent
 from sottovoce.reports.formats.comment import render_comment
@@ -26,19 +30,17 @@ from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.view import build_view
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
-from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.speech.clips import Clip
-from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set
+from tests.support.engines import FakeEngine, FakeEngines
 from tests.support.pages import Page
+from tests.support.plans import engine_spec, latencies, tone_plan
+from tests.support.tones import tone, write_tone_set
 
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"
 BROKEN = "ImportError: engine.so: libfake.so.2: cannot open shared object file: No such file or directory"
 ENDED = "ended unexpectedly (exit code 3"
-LENGTHS_S = (1.0, 2.0, 3.0, 4.0)
-ASKED = MeasureSpec(passes=1, warm_up_clips=1)
+N_CLIPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,44 +60,46 @@ def samples(*seconds: float) -> frozenset[int]:
     return frozenset(len(tone(length_s)) for length_s in seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    measurement: Measurement
+    cold_runs: Mapping[str, tuple[ColdRun, ...]]
+    failed: tuple[SkippedEngine, ...]
+
+
 def run(
     make: FakeEngines,
     journal: Journal,
-    asked: MeasureSpec = ASKED,
     *,
+    warm_up_clips: int = 1,
+    cold_starts: int = 0,
     listener: Listener | None = None,
-) -> Measurement:
-    entries = [
-        EngineSpec(engine=engine, variant=variant, folder=Path(variant), compute=ComputeSpec())
-        for engine, variant in (
-            (DEFAULT_ENGINE, "fp32"),
-            (DEFAULT_ENGINE, "int8"),
-            ("optimum-intel", "int8"),
-            ("torch", "fp32"),
-        )
-    ]
-    return measure(
-        entries,
-        [
-            LoadedClip(
-                clip=Clip(clip_id=f"c{place}", audio=b"", text="one", language="en"), wave=tone(length_s)
-            )
-            for place, length_s in enumerate(LENGTHS_S)
-        ],
-        asked,
-        listener or Silent(),
+) -> Found:
+    """Measure two entries of ours and two of other engines in one pass."""
+    ours = [engine_spec("fp32"), engine_spec("int8")]
+    peers = [engine_spec("int8", "optimum-intel"), engine_spec("fp32", "torch")]
+    plan = tone_plan([*ours, *peers], passes=1, warm_up_clips=warm_up_clips)
+    begun, reporter = journal.begin({"what": "tones"}, restart=False), listener or Silent()
+    failed = FailedPeers(reporter, failed_before(begun.values()))
+    measurement = measure(
+        plan,
+        reporter,
+        failed=failed,
         check=lambda *_: None,
         journal=journal,
-        begun=journal.begin({"what": "tones"}, anew=False),
+        begun=begun,
         make=make,
     )
+    specs, clip = [one.spec for one in measurement.entries], plan.clips.loaded[0]
+    cold_runs = measure_cold_starts(specs, clip, cold_starts, reporter, failed=failed, make=make)
+    return Found(measurement=measurement, cold_runs=cold_runs, failed=failed.found)
 
 
-def assert_whole(found: Measurement, *names: str) -> None:
-    """Check that these entries alone were measured, on every clip in every pass."""
-    assert [entry.spec.name for entry in found.entries] == list(names)
-    assert all(len(clip.passes) == ASKED.passes for entry in found.entries for clip in entry.clips)
-    assert len(found.disturbances) == ASKED.passes * len(LENGTHS_S)
+def assert_whole(found: Found, *names: str) -> None:
+    """Check that exactly these entries were measured, on every clip."""
+    assert [entry.spec.name for entry in found.measurement.entries] == list(names)
+    assert all(len(latencies(found.measurement, name)) == N_CLIPS for name in names)
+    assert len(found.measurement.blocks) == N_CLIPS
 
 
 @pytest.mark.parametrize(
@@ -107,12 +111,12 @@ def assert_whole(found: Measurement, *names: str) -> None:
         (
             FakeEngines(fails_on={PEER: samples(1.0, 2.0, 4.0)}),
             FailedIn.CLIPS,
-            "failed on 3 of 4 clips, first with: RuntimeError: cannot hear 16000 samples",
+            "failed on 3 of 4 clips, first with: RuntimeError: cannot transcribe 16000 samples",
         ),
     ],
     ids=["does not load", "dies while warming up", "dies on a clip", "fails on most clips"],
 )
-def test_a_peer_that_fails_is_told_at_once_and_the_others_are_measured(
+def test_a_peer_that_fails_is_reported_at_once_and_the_others_are_measured(
     tmp_path: Path, make: FakeEngines, part: FailedIn, reason: str
 ) -> None:
     listener = Listener()
@@ -121,7 +125,7 @@ def test_a_peer_that_fails_is_told_at_once_and_the_others_are_measured(
     (failed,) = found.failed
     assert (failed.engine, failed.entry, failed.failed_in) == ("optimum-intel", PEER, part)
     assert reason in failed.reason
-    assert listener.notes == [f"{PEER}: {failed.told}; it is left out, the others are measured"]
+    assert listener.notes == [f"{PEER}: {failed.message}; it is left out, the others are measured"]
 
 
 def test_peers_may_fail_in_one_block(tmp_path: Path) -> None:
@@ -133,7 +137,7 @@ def test_peers_may_fail_in_one_block(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", ["fp32", "int8"])
 @pytest.mark.parametrize("failure", ["unloadable", "dies_on", "fails_on", "unstartable"])
-def test_what_fails_of_ours_ends_the_benchmark(tmp_path: Path, entry: str, failure: str) -> None:
+def test_a_failure_of_our_engine_ends_the_benchmark(tmp_path: Path, entry: str, failure: str) -> None:
     makes = {
         "unloadable": FakeEngines(unloadable=frozenset({entry})),
         "dies_on": FakeEngines(dies_on={entry: samples(2.0)}),
@@ -141,35 +145,35 @@ def test_what_fails_of_ours_ends_the_benchmark(tmp_path: Path, entry: str, failu
         "unstartable": FakeEngines(unstartable=frozenset({entry})),
     }
     with pytest.raises(StageError, match=entry):
-        run(makes[failure], Journal(tmp_path / "journal"), replace(ASKED, cold_starts=1))
+        run(makes[failure], Journal(tmp_path / "journal"), cold_starts=1)
 
 
-def test_a_peer_that_failed_before_an_interruption_stays_out(tmp_path: Path) -> None:
+def test_a_peer_that_failed_before_an_interruption_stays_left_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(StageError, match="int8"):
         run(
             FakeEngines(dies_on={PEER: samples(1.0), "int8": samples(3.0)}),
             journal,
-            replace(ASKED, warm_up_clips=0),
+            warm_up_clips=0,
         )
-    assert len(journal.begin({"what": "tones"}, anew=False)) == 2
+    assert len(journal.begin({"what": "tones"}, restart=False)) == 2
     found = run(FakeEngines(unloadable=frozenset({PEER})), journal)
     assert_whole(found, "fp32", "int8", OTHER_PEER)
     assert [(failed.name, failed.failed_in) for failed in found.failed] == [(PEER, FailedIn.CLIPS)]
     assert ENDED in found.failed[0].reason
 
 
-def test_a_peer_that_failed_after_an_interruption_is_left_out_then(tmp_path: Path) -> None:
+def test_a_peer_that_fails_after_an_interruption_is_left_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(StageError, match="int8"):
         run(FakeEngines(dies_on={"int8": samples(3.0)}), journal)
-    assert all(PEER in record.timed for record in journal.begin({"what": "tones"}, anew=False).values())
+    assert all(PEER in record.timed for record in journal.begin({"what": "tones"}, restart=False).values())
     found = run(FakeEngines(unloadable=frozenset({PEER})), journal)
     assert_whole(found, "fp32", "int8", OTHER_PEER)
     assert [(failed.name, failed.reason) for failed in found.failed] == [(PEER, BROKEN)]
 
 
-def test_a_peer_that_never_failed_goes_on_after_an_interruption(tmp_path: Path) -> None:
+def test_a_peer_that_did_not_fail_is_measured_after_an_interruption(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     with pytest.raises(StageError, match="int8"):
         run(FakeEngines(dies_on={"int8": samples(3.0)}), journal)
@@ -181,16 +185,20 @@ def test_a_peer_that_never_failed_goes_on_after_an_interruption(tmp_path: Path) 
 def test_a_peer_that_cannot_be_started_cold_keeps_its_other_figures(tmp_path: Path) -> None:
     listener = Listener()
     make = FakeEngines(unstartable=frozenset({PEER}))
-    found = run(make, Journal(tmp_path / "journal"), replace(ASKED, cold_starts=2), listener=listener)
+    found = run(make, Journal(tmp_path / "journal"), cold_starts=2, listener=listener)
     assert_whole(found, "fp32", "int8", PEER, OTHER_PEER)
-    assert [len(entry.cold_runs) for entry in found.entries] == [2, 2, 0, 2]
+    assert {name: len(runs) for name, runs in found.cold_runs.items()} == {
+        "fp32": 2,
+        "int8": 2,
+        OTHER_PEER: 2,
+    }
     (failed,) = found.failed
     assert (failed.name, failed.failed_in, failed.reason) == (PEER, FailedIn.COLD_STARTS, BROKEN)
-    assert listener.notes == [f"{PEER}: {failed.told}; the rest of it is measured"]
+    assert listener.notes == [f"{PEER}: {failed.message}; its other figures are measured"]
 
 
 @pytest.mark.parametrize(
-    ("cause", "told"),
+    ("cause", "reason"),
     [
         (
             "torch:fp32: OSError: /opt/app/lib/libtorch.so: undefined",
@@ -203,8 +211,8 @@ def test_a_peer_that_cannot_be_started_cold_keeps_its_other_figures(tmp_path: Pa
         ),
     ],
 )
-def test_a_reason_names_no_folder_of_a_machine(cause: str, told: str) -> None:
-    assert failed_peer("torch", "torch:fp32", FailedIn.LOAD, cause).reason == told
+def test_a_reason_has_no_folder_of_this_machine(cause: str, reason: str) -> None:
+    assert failed_peer("torch", "torch:fp32", FailedIn.LOAD, cause).reason == reason
 
 
 @pytest.fixture(scope="module")
@@ -226,13 +234,13 @@ def names(results: Results) -> list[str]:
 
 
 def lengths_in_order(results: Path, speech: Path) -> list[int]:
-    """Return the lengths of the clips in samples, in the order in which they were heard."""
+    """Return the lengths of the clips in samples, in the order of measuring."""
     clips = speech.parent / "clips"
     rows = [row for row in read_results(results)[1] if row.variant == "fp32"]
     return [len(decode_audio(clips / f"{row.clip_id.removeprefix('tone-')}.wav")) for row in rows]
 
 
-def told_by_terminal(results: Results) -> str:
+def shown_in_terminal(results: Results) -> str:
     console = Console(width=300)
     with console.capture() as captured:
         console.print(results_table(results))
@@ -250,13 +258,27 @@ def test_report_comment_and_terminal_name_a_failed_peer_with_its_reason(
     stored, rows = read_results(tmp_path / "results")
     assert stored == results
     assert {row.variant for row in rows} == {"fp32", "int8"}
-    told = f"it could not be loaded: {BROKEN}"
-    assert f"not measured: {PEER}: {told}" in told_by_terminal(results)
-    assert f"{PEER} {told}" in Page(render_report(build_view(results, rows))).words
-    assert f"`{PEER}` was not measured: `{told}`." in render_comment(results, rows)
+    message = f"it could not be loaded: {BROKEN}"
+    shown = shown_in_terminal(results)
+    assert f"│ {PEER} " in shown
+    assert message in shown
+    assert f"{PEER} {message}" in Page(render_report(build_view(results, rows))).words
+    assert f"`{PEER}` was not measured: `{message}`." in render_comment(results, rows)
 
 
-def test_a_peer_may_be_all_that_was_to_be_compared(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+def test_a_cold_start_takes_a_clip_that_every_entry_transcribed(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, engines=("sottovoce",))
+    measure_with(tiny_run, speech, tmp_path / "healthy", spec, FakeEngines())
+    first, *_ = lengths_in_order(tmp_path / "healthy", speech)
+    make = FakeEngines(fails_on={"int8": frozenset({first})})
+    results = measure_with(tiny_run, speech, tmp_path / "out", replace(spec, cold_starts=1), make)
+    assert results.comparisons[0].n_failed == 1
+    assert all(variant.cold_start is not None for variant in results.variants)
+
+
+def test_the_only_peer_may_fail(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
     spec = replace(SPEC, engines=("optimum-intel",))
     make = FakeEngines(unloadable=frozenset({PEER}))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, make)
@@ -278,7 +300,9 @@ def test_a_peer_that_transcribes_none_of_the_timed_clips_is_left_out(
     assert "no clip that counts for speed" in results.absent[0].reason
 
 
-def test_the_command_without_a_peer_that_failed_goes_on(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+def test_a_benchmark_can_be_resumed_without_a_peer_that_failed(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
     measure_with(tiny_run, speech, tmp_path / "healthy", SPEC, FakeEngines())
     first, *_, last = lengths_in_order(tmp_path / "healthy", speech)
     ours_dies = {"int8": frozenset({last})}
@@ -309,10 +333,10 @@ def _peers_without_batches(spec: EngineSpec) -> Load:
     return partial(FakeEngine if spec.engine == DEFAULT_ENGINE else _NoBatches, factor=0.1)
 
 
-def test_a_peer_whose_batches_fail_keeps_its_other_figures_and_ours_theirs(
+def test_a_peer_whose_batches_fail_keeps_its_other_figures(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "optimum-intel", replace(ENGINES["optimum-intel"], takes_batches=True))
+    monkeypatch.setattr(OptimumIntelEngine, "transcribe_batch", _NoBatches.transcribe_batch, raising=False)
     spec = replace(SPEC, engines=("optimum-intel", "sottovoce"), batch_sizes=(2,), thread_sweep=(1,))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, _peers_without_batches)
     assert names(results) == ["fp32", PEER, "int8"]
@@ -320,13 +344,11 @@ def test_a_peer_whose_batches_fail_keeps_its_other_figures_and_ours_theirs(
     assert results.variant("int8").thread_sweep
     (failed,) = results.absent
     assert (failed.name, failed.failed_in) == (PEER, FailedIn.THROUGHPUT)
-    assert f"measured in part: {PEER}: its batches failed: RuntimeError: no memory" in told_by_terminal(
-        results
-    )
+    assert "measured in part: its batches failed: RuntimeError: no memory" in shown_in_terminal(results)
 
 
 def break_library(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a package in front of an installed one that fails as one without its shared library does."""
+    """Shadow an installed package with one that fails like a package without its shared library."""
     (folder / module).mkdir(parents=True)
     (folder / module / "__init__.py").write_text(
         f"raise ImportError('lib{module}.so.4: cannot open shared object file')", encoding="utf-8"
@@ -336,7 +358,7 @@ def break_library(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.syspath_prepend(str(folder))
 
 
-def test_a_library_that_is_installed_and_broken_costs_its_engine_alone(
+def test_an_installed_but_broken_library_excludes_only_its_engine(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino_genai", reason="the extra `peers` is not installed")
@@ -346,12 +368,12 @@ def test_a_library_that_is_installed_and_broken_costs_its_engine_alone(
     assert names(results) == ["fp32", "int8"]
     (failed,) = results.absent
     assert failed.name == "openvino-genai:fp32-stateful"
-    assert failed.told == (
+    assert failed.message == (
         "it could not be loaded: ImportError: libopenvino_genai.so.4: cannot open shared object file"
     )
 
 
-def test_a_checkpoint_that_cannot_be_converted_for_an_engine_costs_that_engine_alone(
+def test_a_failed_conversion_excludes_only_its_engine(
     tiny: Path, tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("faster_whisper", reason="the extra `peers` is not installed")

@@ -1,4 +1,4 @@
-"""Conditions on results: what they read, when they fail, what CI is told."""
+"""Conditions on results: what they accept, when they fail, and their output for CI."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -34,14 +34,14 @@ def folder(tmp_path: Path) -> Path:
         ("n_worse != 0", True),
     ],
 )
-def test_figures_are_in_the_units_that_tables_show(text: str, has_failed: bool) -> None:  # noqa: FBT001
+def test_figures_have_the_units_of_the_tables(text: str, has_failed: bool) -> None:  # noqa: FBT001
     (outcome,) = check_results(SAMPLE.results, [parse_condition(text)], ["int8"])
     assert outcome.has_failed is has_failed
     assert outcome.condition.metric in outcome.reason
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "advice"),
     [
         ("faster please", "write METRIC < NUMBER"),
         ("speedup.low < fast", "write METRIC < NUMBER"),
@@ -49,8 +49,8 @@ def test_figures_are_in_the_units_that_tables_show(text: str, has_failed: bool) 
         ("speedup.lo < 1", "did you mean speedup.low"),
     ],
 )
-def test_what_is_no_condition_is_refused_with_what_is(text: str, told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_a_text_that_is_not_a_condition_is_refused_with_advice(text: str, advice: str) -> None:
+    with pytest.raises(SpecError, match=advice):
         parse_condition(text)
 
 
@@ -60,14 +60,14 @@ def test_what_is_no_condition_is_refused_with_what_is(text: str, told: str) -> N
     threshold=st.floats(-1e6, 1e6).map(lambda value: round(value, 4)),
     space=st.sampled_from(["", " ", "  "]),
 )
-def test_conditions_are_read_as_they_are_written(
+def test_a_condition_is_parsed_whatever_its_spaces(
     metric: str, sign: str, threshold: float, space: str
 ) -> None:
     found = parse_condition(f"{metric}{space}{sign}{space}{threshold:.4f}")
     assert (found.metric, found.sign, found.threshold) == (metric, sign, threshold)
 
 
-def test_other_engines_are_judged_only_where_they_are_named() -> None:
+def test_other_engines_are_checked_only_by_name_or_if_nothing_else_was_compared() -> None:
     condition = [parse_condition("speedup.low < 1.5")]
     variants = tuple(
         one.model_copy(update={"engine": "torch"}) if one.name == "fp16" else one
@@ -80,12 +80,12 @@ def test_other_engines_are_judged_only_where_they_are_named() -> None:
     assert [outcome.variant for outcome in check_results(only, condition)] == ["fp16"]
 
 
-def test_a_figure_that_was_not_measured_fails_nothing_silently() -> None:
+def test_a_condition_on_a_figure_that_was_not_measured_is_an_error() -> None:
     with pytest.raises(InputError, match="--cold-starts"):
         check_results(SAMPLE.results, [parse_condition("cold_start_s > 2")])
 
 
-def test_clips_that_failed_fail_the_gate_unless_a_condition_says_how_many_may() -> None:
+def test_failed_clips_fail_the_gate_unless_a_condition_limits_them() -> None:
     comparisons = tuple(each.model_copy(update={"n_failed": 2}) for each in SAMPLE.results.comparisons)
     results = SAMPLE.results.model_copy(update={"comparisons": comparisons})
     strict = with_failures([parse_condition("wer > 100")])
@@ -101,25 +101,25 @@ def test_a_variant_that_was_not_compared_is_an_error() -> None:
         check_results(SAMPLE.results, [parse_condition("wer > 1")], ["int9"])
 
 
-def test_every_variant_is_checked_unless_some_are_named() -> None:
+def test_every_variant_is_checked_by_default() -> None:
     outcomes = check_results(SAMPLE.results, [parse_condition("wer > 100")])
     assert [outcome.variant for outcome in outcomes] == ["fp16", "int8"]
 
 
-def test_junit_counts_and_names_what_failed() -> None:
+def test_junit_counts_and_names_failures() -> None:
     conditions = [parse_condition("speedup.low < 1.5"), parse_condition("wer_delta.high > 50")]
-    told = ET.fromstring(junit(check_results(SAMPLE.results, conditions), "a <model>"))  # noqa: S314
-    assert (told.get("name"), told.get("tests"), told.get("failures")) == ("a <model>", "4", "1")
-    (failed,) = [case for case in told if case.find("failure") is not None]
+    suite = ET.fromstring(junit(check_results(SAMPLE.results, conditions), "a <model>"))  # noqa: S314
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("a <model>", "4", "1")
+    (failed,) = [case for case in suite if case.find("failure") is not None]
     assert failed.get("classname") == "fp16"
 
 
-def test_the_command_ends_with_3_and_the_reason(folder: Path, tmp_path: Path) -> None:
-    runner, told = CliRunner(), tmp_path / "gate.xml"
-    kept = runner.invoke(app, ["gate", str(folder), "--fail-if", "wer > 100", "--junit", str(told)])
+def test_a_failed_gate_exits_with_3_and_names_the_reason(folder: Path, tmp_path: Path) -> None:
+    runner, report = CliRunner(), tmp_path / "gate.xml"
+    kept = runner.invoke(app, ["gate", str(folder), "--fail-if", "wer > 100", "--junit", str(report)])
     assert kept.exit_code == 0
-    assert kept.output.count("pass  ") == 4  # of two variants the condition, and that no clip failed
-    assert told.read_text(encoding="utf-8").startswith("<?xml")
+    assert kept.output.count("pass  ") == 4  # for two variants: the condition, and n_failed
+    assert report.read_text(encoding="utf-8").startswith("<?xml")
     failed = runner.invoke(
         app, ["gate", str(folder), "--fail-if", "speedup.low < 1.5", "--variants", "fp16,int8"]
     )

@@ -8,7 +8,8 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.engines.ggml_export import MAGIC, TENSOR_TYPES, GgmlType, export_ggml
+from sottovoce.benchmark.engines.ggml_export import MAGIC, TENSOR_TYPES, export_ggml
+from sottovoce.benchmark.engines.whisper_cpp import GgmlType
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 
 gguf = pytest.importorskip("gguf", reason="the extra `peers` is not installed")

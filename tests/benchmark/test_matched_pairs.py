@@ -41,7 +41,7 @@ def test_mistakes_are_where_the_words_differ() -> None:
         ("one two three four five six", "one two three four five six seven eight", [2]),
     ],
 )
-def test_segments_are_bounded_by_two_words_that_both_have_right(
+def test_segments_are_bounded_by_two_words_that_are_correct_in_both(
     baseline: str, variant: str, expected: list[int]
 ) -> None:
     assert differences("one two three four five six", baseline, variant) == expected
@@ -49,12 +49,14 @@ def test_segments_are_bounded_by_two_words_that_both_have_right(
 
 @given(reference=WORDS, baseline=WORDS, variant=WORDS)
 def test_segments_hold_all_errors(reference: str, baseline: str, variant: str) -> None:
-    told = word_errors(reference, variant).errors - word_errors(reference, baseline).errors
-    assert sum(differences(reference, baseline, variant)) == told
+    expected = word_errors(reference, variant).errors - word_errors(reference, baseline).errors
+    assert sum(differences(reference, baseline, variant)) == expected
 
 
 @given(reference=WORDS, baseline=WORDS, variant=WORDS)
-def test_the_other_way_round_is_the_negative(reference: str, baseline: str, variant: str) -> None:
+def test_swapping_the_transcripts_negates_the_differences(
+    reference: str, baseline: str, variant: str
+) -> None:
     there = differences(reference, baseline, variant)
     back = differences(reference, variant, baseline)
     assert there == [-each for each in back]
@@ -69,7 +71,7 @@ def test_the_statistic_is_that_of_a_normal_mean() -> None:
     assert found.p_value == pytest.approx(0.05971, abs=1e-4)
 
 
-def test_a_few_segments_are_not_judged() -> None:
+def test_a_few_segments_have_no_statistic() -> None:
     found = judge_differences([1] * (MIN_SEGMENTS - 1))
     assert (found.statistic, found.p_value) == (None, None)
 
@@ -79,7 +81,7 @@ def test_equal_transcripts_have_no_segments() -> None:
     assert matched_pairs([(same, same)]).n_segments == 0
 
 
-def test_where_both_err_alike_the_test_errs_in_five_of_a_hundred() -> None:
+def test_equally_good_transcripts_are_rejected_in_five_of_a_hundred_tests() -> None:
     rng = np.random.default_rng(0)
     draws = rng.choice([-1, 0, 1], p=[0.3, 0.4, 0.3], size=(2_000, 120))
     rejected = np.mean([(judge_differences(draw.tolist()).p_value or 1) < 0.05 for draw in draws])

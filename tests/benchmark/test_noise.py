@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 from sottovoce.benchmark.timing.noise import Disturbance, Reading, between, read_cpu
-from sottovoce.machine.cores import usable_cpus
+from sottovoce.machine.resources import usable_cpus
 
 BEFORE = Reading(total_s=100, steal_s=1, busy_s=40, own_s=10, throttled=5)
 BUSY = "import time; end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
 
 
-def test_what_is_not_ours_is_foreign() -> None:
+def test_cpu_time_of_other_processes_is_foreign() -> None:
     after = Reading(total_s=110, steal_s=1.5, busy_s=47, own_s=16, throttled=5)
     found = between(BEFORE, after)
     assert found.cpu_s == pytest.approx(10)
@@ -45,7 +45,7 @@ def test_throttling_is_counted_only_where_the_kernel_counts_it() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's affinity")
-def test_work_of_another_process_is_foreign_until_it_is_named_ours() -> None:
+def test_cpu_time_of_a_process_is_foreign_unless_its_pid_is_given() -> None:
     """Both at the same time: whatever else the machine does is in either."""
     with subprocess.Popen([sys.executable, "-c", BUSY + "\ninput()"], stdin=subprocess.PIPE) as process:
         before = read_cpu([]), read_cpu([process.pid])

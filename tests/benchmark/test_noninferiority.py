@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict, judge_accuracy, more_clips_needed
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
+from sottovoce.benchmark.statistics.noninferiority import judge_accuracy, more_clips_needed
 from sottovoce.statistics.intervals import Interval
 
 MARGIN = 0.005
@@ -27,7 +28,7 @@ def test_the_interval_decides_and_not_the_value(delta: Interval, verdict: Accura
     assert judge_accuracy(delta, margin=MARGIN, n_blocks=20) is verdict
 
 
-def test_an_interval_that_reaches_twice_as_far_as_there_is_room_needs_four_times_the_clips() -> None:
+def test_an_interval_twice_too_wide_needs_four_times_the_clips() -> None:
     assert more_clips_needed(interval(-0.01, 0.0, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) == 600
 
 
@@ -35,11 +36,11 @@ def test_a_difference_beyond_the_margin_needs_clips_too() -> None:
     assert more_clips_needed(interval(0.0, 0.01, 0.03), margin=MARGIN, n_clips=100, n_blocks=20) == 300
 
 
-def test_nothing_more_is_needed_where_it_is_decided() -> None:
+def test_a_decided_comparison_needs_no_more_clips() -> None:
     assert more_clips_needed(interval(-0.01, -0.002, 0.005), margin=MARGIN, n_clips=200, n_blocks=20) == 0
 
 
-def test_no_number_is_told_where_the_difference_is_the_margin() -> None:
+def test_a_difference_equal_to_the_margin_has_no_number_of_clips() -> None:
     assert more_clips_needed(interval(0.0, 0.005, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) is None
     assert more_clips_needed(interval(0.0, 0.00501, 0.01), margin=MARGIN, n_clips=200, n_blocks=20) is None
 
@@ -47,7 +48,7 @@ def test_no_number_is_told_where_the_difference_is_the_margin() -> None:
 @given(
     low=st.floats(0.0, 0.02), high=st.floats(0.0, 0.02), value=st.floats(-0.02, 0.02), n=st.integers(10, 5000)
 )
-def test_so_many_clips_more_decide_if_the_difference_stays(
+def test_the_suggested_number_of_clips_decides_if_the_difference_stays(
     low: float, high: float, value: float, n: int
 ) -> None:
     delta = interval(value - low, value, value + high)
@@ -59,7 +60,7 @@ def test_so_many_clips_more_decide_if_the_difference_stays(
     assert judge_accuracy(later, margin=MARGIN, n_blocks=20) is not AccuracyVerdict.UNDECIDED
 
 
-def test_a_few_clips_decide_nothing_however_narrow_their_interval() -> None:
+def test_a_few_clips_give_no_verdict_however_narrow_their_interval() -> None:
     narrow = interval(-0.001, 0.0, 0.001)
     assert judge_accuracy(narrow, margin=MARGIN, n_blocks=9) is AccuracyVerdict.UNDECIDED
     assert judge_accuracy(narrow, margin=MARGIN, n_blocks=10) is AccuracyVerdict.WITHIN

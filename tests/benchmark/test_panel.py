@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
-from sottovoce.benchmark.statistics.panel import Normalizer, disagrees, make_panel, normalize_as
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Normalizer
+from sottovoce.benchmark.statistics.panel import disagrees, make_panel, normalize_as
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.statistics.accuracy import word_errors
 from sottovoce.statistics.intervals import make_blocks
@@ -24,7 +24,7 @@ ROW = build_sample().rows[0]
         (Normalizer.CHARACTERS, "貓 在", "zh", "猫 在"),
     ],
 )
-def test_each_normalizer_does_what_it_says(
+def test_each_normalizer_gives_the_expected_text(
     normalizer: Normalizer, text: str, language: str, expected: str
 ) -> None:
     assert normalize_as(normalizer, text, language) == expected
@@ -56,7 +56,7 @@ def row(**changed: object) -> ClipRow:
     return ROW.model_copy(update=changed)
 
 
-def test_a_clip_is_in_one_part_of_each_kind_that_it_tells() -> None:
+def test_a_clip_is_in_one_stratum_of_each_kind_that_it_has() -> None:
     rows = [
         row(language="en", speaker=None, audio_s=4.9, snr_db=10.0),
         row(language="de", speaker="a", audio_s=5.0, snr_db=30.0),

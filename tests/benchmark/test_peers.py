@@ -1,6 +1,7 @@
-"""Engines side by side: statistics against peers, long recordings, cold starts. The engines pretend."""
+"""Benchmarks of several engines, which are faked: peers, long recordings, cold starts."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,18 +10,20 @@ import pytest
 from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
-from sottovoce.benchmark.engines.registry import ENGINES
+from sottovoce.benchmark.engines.torch import TorchEngine
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import RESULTS_NAME, Noise, Results, read_results
+from sottovoce.benchmark.schema.machine import Noise
+from sottovoce.benchmark.schema.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.cli.result_tables import results_table
+from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
 from sottovoce.reports.sections.comparison import peers_table
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
-from tests.support import FakeEngine, FakeEngines, tone, write_tone_set, write_wav
+from tests.support.engines import FakeEngine, FakeEngines
+from tests.support.tones import tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
 LONG_S = (31.0, 33.0)
@@ -39,7 +42,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Name a set of one short and two long recordings, of which one does not tell its length."""
+    """Return the manifest of one short and two long recordings; one of these has no duration."""
     folder = tmp_path_factory.mktemp("long")
     manifest = write_tone_set(folder, n_clips=1, splits=())
     first = json.loads(manifest.read_text(encoding="utf-8"))
@@ -47,9 +50,9 @@ def long_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for duration_s in LONG_S:
         name = f"long-{duration_s:.0f}"
         write_wav(folder / "clips" / f"{name}.wav", tone(duration_s))
-        told = {"duration_s": duration_s} if duration_s == LONG_S[0] else {}
+        duration = {"duration_s": duration_s} if duration_s == LONG_S[0] else {}
         rows.append(
-            {"id": name, "audio": f"clips/{name}.wav", "text": first["text"], "language": "en", **told}
+            {"id": name, "audio": f"clips/{name}.wav", "text": first["text"], "language": "en", **duration}
         )
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return manifest
@@ -82,7 +85,7 @@ def test_every_entry_is_compared_with_the_baseline_too(written: tuple[Path, Resu
     assert {row.variant for row in read_results(written[0])[1]} == set(FACTORS)
 
 
-def test_results_with_peers_are_read_as_they_were_measured(written: tuple[Path, Results]) -> None:
+def test_results_with_peers_are_read_back(written: tuple[Path, Results]) -> None:
     assert read_results(written[0])[0] == written[1]
     assert "openvino-genai" in written[1].versions
 
@@ -99,10 +102,10 @@ def test_the_terminal_shows_peers_and_cold_starts(written: tuple[Path, Results])
     console = Console(width=160)
     with console.capture() as captured:
         console.print(results_table(written[1]))
-    told = captured.get()
-    assert "against other engines" in told
-    assert "3.00x" in told
-    assert "cold start, s" in told
+    shown = captured.get()
+    assert "Our variants against other engines" in shown
+    assert "3.00 (" in shown
+    assert "Cold start, s" in shown
 
 
 def test_results_of_the_first_schema_can_still_be_read(written: tuple[Path, Results], tmp_path: Path) -> None:
@@ -133,9 +136,9 @@ def test_each_of_our_variants_is_compared_with_every_peer(
         ("fp16", "optimum-intel:int8"): 1.5,
         ("int8", "optimum-intel:int8"): 3.0,
     }
-    told = peers_table(results)
-    assert told is not None
-    assert [group.label for group in told.groups] == ["fp16", "int8"]
+    table = peers_table(results)
+    assert table is not None
+    assert [group.label for group in table.groups] == ["fp16", "int8"]
 
 
 def test_without_engines_there_are_no_peers_and_no_cold_starts(
@@ -157,7 +160,7 @@ def test_long_takes_only_recordings_over_30_s(tiny_run: Path, long_speech: Path,
     assert results.dataset.left_out == ()
 
 
-def test_a_limit_holds_for_long_recordings_too(tiny_run: Path, long_speech: Path, tmp_path: Path) -> None:
+def test_a_limit_applies_to_long_recordings(tiny_run: Path, long_speech: Path, tmp_path: Path) -> None:
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, long=True, limit=1)
     results = measure_with(tiny_run, long_speech, tmp_path / "out", spec, FakeEngines())
     assert results.dataset.n_clips == 1
@@ -169,7 +172,7 @@ def test_a_set_without_long_recordings_is_refused(tiny_run: Path, speech: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_benchmark_goes_on_and_leaves_nothing_behind(
+def test_an_interrupted_benchmark_is_resumed_and_its_journal_is_removed(
     tiny_run: Path, speech: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "results"
@@ -186,7 +189,9 @@ def test_an_interrupted_benchmark_goes_on_and_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
-def test_an_entry_against_itself_is_no_entry_of_its_own(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+def test_the_second_process_of_the_a_a_check_is_not_an_entry(
+    tiny_run: Path, speech: Path, tmp_path: Path
+) -> None:
     make = FakeEngines(factors={"int8": 0.1, "int8 again": 0.1})
     spec = BenchmarkSpec(passes=2, warm_up_clips=0, self_check=True)
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, make)
@@ -219,7 +224,7 @@ def test_every_clip_counts_for_accuracy_and_some_for_speed(
 def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
+    monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, engines=("sottovoce", "torch", "optimum-intel"))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
     assert [absent.engine for absent in results.absent] == ["torch"]
@@ -227,7 +232,7 @@ def test_an_engine_that_is_not_installed_is_absent_and_the_others_are_measured(
     assert [variant.name for variant in results.variants] == ["fp32", "int8", "optimum-intel:int8"]
 
 
-def test_batches_and_threads_are_measured_beside(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+def test_batches_and_threads_are_measured(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, batch_sizes=(1, 2), thread_sweep=(1, 2))
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines(factors=FACTORS))
     alone, together = results.variant("int8").throughput
@@ -241,23 +246,23 @@ def test_batches_and_threads_are_measured_beside(tiny_run: Path, speech: Path, t
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         (BenchmarkSpec(long=True, batch_sizes=(2,)), "clips up to 30 s"),
         (BenchmarkSpec(batch_sizes=(64,)), "at most 32"),
     ],
 )
-def test_batches_that_no_engine_could_decode_are_refused_at_once(
-    tiny_run: Path, speech: Path, tmp_path: Path, spec: BenchmarkSpec, told: str
+def test_impossible_batch_sizes_are_refused_at_once(
+    tiny_run: Path, speech: Path, tmp_path: Path, spec: BenchmarkSpec, message: str
 ) -> None:
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
 
 
-def test_the_terminal_tells_noise_side_effects_batches_and_what_is_absent(
+def test_the_terminal_shows_noise_batches_threads_and_skipped_engines(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "torch", replace(ENGINES["torch"], modules=("no_such_module",)))
+    monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
     spec = BenchmarkSpec(
         passes=1,
         warm_up_clips=0,
@@ -276,16 +281,15 @@ def test_the_terminal_tells_noise_side_effects_batches_and_what_is_absent(
     console = Console(width=200)
     with console.capture() as captured:
         console.print(results_table(results.model_copy(update={"noise": noise})))
-    told = captured.get()
-    assert "int8 against itself (A/A): 1." in told
-    assert (
-        "1.2 % of the CPU time taken by its host, 30.0 % by other processes; of 3 blocks 2 repeated, 1 still"
-        in told
-    )
-    assert "RTFx, 2 clips together" in told
-    assert "RTFx, 1 thread " in told
-    assert "not measured: torch: no_such_module is not installed" in told
-    assert "side effects" not in told
+    shown = captured.get()
+    assert "int8 against itself, in a second process (A/A check): 1." in shown
+    assert re.search(r"Taken by the host for others \(steal\), % of CPU time +│ +1.20 │", shown)
+    assert re.search(r"Used by other processes, % of CPU time +│ +30.00 │", shown)
+    assert "1 of 3 blocks stayed beyond a limit after 2 repeats" in shown
+    assert re.search(r"Offline throughput.*Clips together .*│ int8 +│ +│.*│ 2 +│", shown, re.DOTALL)
+    assert re.search(r"Speed by number of threads.*│ int8 +│ +│.*│ 1 +│", shown, re.DOTALL)
+    assert re.search(r"│ torch +│ no_such_module is not installed", shown)
+    assert "Output drift" not in shown
 
 
 class _NoBatches(FakeEngine):
@@ -299,7 +303,7 @@ def _without_batches(_: EngineSpec) -> Load:
     return partial(_NoBatches, factor=0.1)
 
 
-def test_batches_that_fail_leave_what_was_measured(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
+def test_failing_batches_do_not_lose_other_figures(tiny_run: Path, speech: Path, tmp_path: Path) -> None:
     spec = BenchmarkSpec(passes=1, warm_up_clips=0, batch_sizes=(2,), audio=False)
     results = measure_with(tiny_run, speech, tmp_path / "results", spec, _without_batches)
     assert results.variant("int8").throughput == ()

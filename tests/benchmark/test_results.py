@@ -9,14 +9,8 @@ import openvino
 import pytest
 
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.results import (
-    CLIPS_NAME,
-    RESULTS_NAME,
-    ClipRow,
-    Results,
-    Stage,
-    read_results,
-)
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import CLIPS_NAME, RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.progress import Silent
@@ -25,7 +19,9 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
-from tests.support import FakeEngines, tone, write_tone_set, write_wav
+from sottovoce.terms import Stage
+from tests.support.engines import FakeEngines
+from tests.support.tones import tone, write_tone_set, write_wav
 
 REFERENCE = "one\u2028two\u2029three\x85four \N{GRINNING FACE}"
 """With what Python, but not JSON lines, takes for the end of a line."""
@@ -49,7 +45,7 @@ def rows_of(rows: tuple[ClipRow, ...], variant: str) -> list[ClipRow]:
     return [row for row in rows if row.variant == variant]
 
 
-def test_results_are_read_as_they_were_measured(written: tuple[Path, Results]) -> None:
+def test_results_are_read_back(written: tuple[Path, Results]) -> None:
     folder, results = written
     assert read_results(folder)[0] == results
     assert read_results(folder / RESULTS_NAME)[0] == results
@@ -76,7 +72,7 @@ def test_every_clip_is_timed_in_every_pass_of_every_variant(written: tuple[Path,
     assert results.method.order == ("fp32", "int8", "int8", "fp32")
 
 
-def test_the_precision_is_what_the_variants_were_pinned_to(written: tuple[Path, Results]) -> None:
+def test_the_precision_is_that_of_the_recipe(written: tuple[Path, Results]) -> None:
     _, results = written
     assert results.variant("fp32").precision.label == "f32"
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -86,39 +82,39 @@ def test_the_precision_is_what_the_variants_were_pinned_to(written: tuple[Path, 
     assert {variant.precision.streams for variant in results.variants} == {1}
 
 
-def test_the_tones_are_not_taken_for_the_demo_speech(written: tuple[Path, Results]) -> None:
+def test_tones_do_not_count_as_synthetic_speech(written: tuple[Path, Results]) -> None:
     assert written[1].dataset.synthetic is False
     assert written[1].dataset.sources == {"tones": 3}
     assert written[1].dataset.split is None
 
 
-def test_results_tell_no_folder_of_this_machine(written: tuple[Path, Results], tiny_run: Path) -> None:
+def test_results_have_no_folder_of_this_machine(written: tuple[Path, Results], tiny_run: Path) -> None:
     for name in (RESULTS_NAME, CLIPS_NAME, "manifest.json"):
         text = (written[0] / name).read_text(encoding="utf-8")
         assert str(tiny_run.parents[1]) not in text
 
 
-def test_clips_are_told_apart_by_what_is_heard_and_checkpoints_by_their_files(
+def test_clips_are_distinguished_by_their_audio_and_checkpoints_by_their_files(
     written: tuple[Path, Results], tiny_run: Path, tmp_path: Path
 ) -> None:
     results = written[1]
     assert results.checkpoint_version is not None
     assert results.checkpoint_version.startswith("sha256 ")
-    heard = []
+    datasets = []
     for noise in (0.0, 0.001):
         manifest = write_tone_set(tmp_path / f"{noise}", n_clips=2, splits=())
-        for place, path in enumerate(sorted((manifest.parent / "clips").iterdir())):
-            write_wav(path, tone(1.0 + place) + np.float32(noise))
+        for index, path in enumerate(sorted((manifest.parent / "clips").iterdir())):
+            write_wav(path, tone(1.0 + index) + np.float32(noise))
         out, make = tmp_path / f"{noise}-results", FakeEngines()
         spec = BenchmarkSpec(passes=1, warm_up_clips=0, audio=False)
         speech = read_speech(str(manifest))
-        heard.append(
+        datasets.append(
             benchmark(
                 read_run(tiny_run), speech, spec, out, force=False, reporter=Silent(), make=make
             ).dataset
         )
-    assert heard[0].sha256 == heard[1].sha256
-    assert heard[0].audio_sha256 != heard[1].audio_sha256
+    assert datasets[0].sha256 == datasets[1].sha256
+    assert datasets[0].audio_sha256 != datasets[1].audio_sha256
 
 
 def test_results_are_not_replaced_without_force(written: tuple[Path, Results], tiny_run: Path) -> None:
@@ -156,17 +152,15 @@ def test_results_without_a_part_name_it(written: tuple[Path, Results], tmp_path:
         read_results(folder)
 
 
-def test_what_only_our_engine_tells_stands_beside_the_word_errors(written: tuple[Path, Results]) -> None:
+def test_output_drift_and_word_times_of_our_entries_are_in_the_results(written: tuple[Path, Results]) -> None:
     folder, results = written
     (found,) = results.side_effects
     assert (found.variant, found.n_clips) == ("int8", 3)
     assert 0 <= found.token_agreement <= 1
     assert found.language is not None
     assert found.language.n_clips == 3
-    assert {heard.sound for heard in found.hallucinations} >= {"digital silence", "pink noise, -20 dB"}
-    assert (
-        next(heard for heard in found.hallucinations if heard.sound == "digital silence").baseline_words == 0
-    )
+    assert {each.sound for each in found.hallucinations} >= {"digital silence", "pink noise, -20 dB"}
+    assert next(each for each in found.hallucinations if each.sound == "digital silence").baseline_words == 0
     assert results.noise is not None
     assert results.noise.n_blocks == 6
     _, rows = read_results(folder)
@@ -176,7 +170,7 @@ def test_what_only_our_engine_tells_stands_beside_the_word_errors(written: tuple
         assert all(0 <= word.start_s <= word.end_s <= row.audio_s + 0.5 for word in row.spoken)
 
 
-def test_clips_that_changed_can_be_heard(written: tuple[Path, Results]) -> None:
+def test_clips_that_changed_have_an_audio_file(written: tuple[Path, Results]) -> None:
     folder, results = written
     _, rows = read_results(folder)
     by_clip = {(row.variant, row.clip_id): row.normalized_hypothesis for row in rows}

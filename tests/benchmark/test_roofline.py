@@ -1,4 +1,4 @@
-"""What the machine can do at most, and the work that is counted against it."""
+"""The roofline of the machine, and the work that is compared with it."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Probe
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import CeilingPart, MachineRates
-from sottovoce.benchmark.timing.roofline import RateSpec, best_rates, ceilings_of, measure_rates
+from sottovoce.benchmark.schema.machine import RooflinePart
+from sottovoce.benchmark.timing.roofline import RateSpec, best_rates, measure_rates, roofline_points
 from sottovoce.benchmark.timing.worker import Worker
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.model.compute import ComputeSpec
-from tests.support import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN, FakeEngines
+from tests.support.checkpoints import TINY_D_MODEL, TINY_ENCODER_LAYERS, TINY_FFN
+from tests.support.engines import FakeEngines
 
 SMALL = RateSpec(rows=64, size=128, depth=2, gemv_size=256)
 POSITIONS = 1500
@@ -33,25 +35,25 @@ def probed(run: Path, variant: str) -> Probe:
     return probe
 
 
-def test_rates_are_measured_for_every_type_that_is_there() -> None:
+def test_rates_are_measured_for_every_supported_type() -> None:
     rates = measure_rates(1, SMALL)
     assert {"f32", "i8"} <= set(rates.macs_per_s)
     assert all(rate > 0 for rate in (*rates.macs_per_s.values(), rates.bytes_per_s))
 
 
-def test_the_higher_of_two_rates_is_the_machine_s() -> None:
+def test_the_higher_of_two_measurements_of_a_rate_counts() -> None:
     one = MachineRates(macs_per_s={"f32": 2.0, "i8": 3.0}, bytes_per_s=9.0)
     other = MachineRates(macs_per_s={"f32": 1.0, "i8": 5.0}, bytes_per_s=8.0)
     assert best_rates(one, other) == MachineRates(macs_per_s={"f32": 2.0, "i8": 5.0}, bytes_per_s=9.0)
 
 
-def test_a_ceiling_is_the_work_by_the_rate() -> None:
+def test_efficiency_is_the_lower_bound_divided_by_the_time() -> None:
     rates = MachineRates(macs_per_s={"f32": 1e9, "i8": 4e9}, bytes_per_s=1e10)
     probe = Probe(
         encoder_s=3.0, encoder_macs={"f32": 10**9, "i8": 4 * 10**9}, step_s=0.1, step_bytes=10**9 // 2
     )
-    encoder, step = ceilings_of(probe, rates)
-    assert [encoder.part, step.part] == list(CeilingPart)
+    encoder, step = roofline_points(probe, rates)
+    assert [encoder.part, step.part] == list(RooflinePart)
     assert [encoder.ceiling_s, encoder.share] == pytest.approx([2, 2 / 3])
     assert [step.ceiling_s, step.share] == pytest.approx([0.05, 0.5])
 
@@ -65,7 +67,7 @@ def test_the_work_of_an_encoder_is_that_of_its_dimensions(probes: dict[str, Prob
     assert probe.encoder_s > 0
 
 
-def test_int8_work_is_counted_apart_and_attention_stays_float(probes: dict[str, Probe]) -> None:
+def test_int8_work_is_counted_separately_and_attention_stays_float(probes: dict[str, Probe]) -> None:
     whole, found = probes["fp32"].encoder_macs["f32"], probes["int8"].encoder_macs
     attention = TINY_ENCODER_LAYERS * 2 * POSITIONS * POSITIONS * TINY_D_MODEL
     assert sum(found.values()) == whole
@@ -77,7 +79,7 @@ def test_a_step_reads_fewer_bytes_of_int8_weights_than_of_float_ones(probes: dic
     assert probes["fp32-stateful"].step_bytes == probes["fp32"].step_bytes
 
 
-def test_an_engine_that_cannot_time_its_parts_alone_is_not_probed() -> None:
+def test_an_engine_without_probes_returns_none() -> None:
     with Worker(spec(Path("run"), "fp32", "other"), FakeEngines()) as worker:
         worker.wait_until_loaded()
         assert worker.probe() is None

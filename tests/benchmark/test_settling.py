@@ -32,11 +32,11 @@ def waited_for(spinning_s: float) -> float:
             process.kill()
 
 
-def test_a_thread_that_spins_after_the_answer_is_waited_for() -> None:
+def test_a_spinning_thread_is_waited_for() -> None:
     assert waited_for(0.4) > 0.3
 
 
-def test_a_thread_that_never_sleeps_is_not_waited_for_without_end() -> None:
+def test_the_wait_for_a_thread_that_never_sleeps_is_limited() -> None:
     assert waited_for(60) < LONGEST_S + 0.5
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.build import Built, build
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run

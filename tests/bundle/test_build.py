@@ -16,9 +16,8 @@ import yaml
 from typer.testing import CliRunner
 
 from sottovoce.bundle.archive import Member, header_problem, write_archive
-from sottovoce.bundle.build import Built, BundleSpec, build
-from sottovoce.bundle.instruction_sets import EXACT_X86
-from sottovoce.bundle.own_wheel import build_own_wheel
+from sottovoce.bundle.build import Built, build
+from sottovoce.bundle.contents import EXACT_X86, BundleSpec
 from sottovoce.bundle.texts import device_files
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
@@ -74,7 +73,8 @@ BUILD = """
 import os, sys
 from pathlib import Path
 os.umask(int(sys.argv[3], 8))
-from sottovoce.bundle.build import BundleSpec, build
+from sottovoce.bundle.build import build
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
@@ -93,10 +93,10 @@ print(build(read_run(Path(sys.argv[1])), spec, Path(sys.argv[2]), Silent()).sha2
 def test_the_same_run_gives_the_same_bytes(
     seed: str, zone: str, locale: str, umask: str, built: Built, tiny_run: Path, tmp_path: Path
 ) -> None:
-    told = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "TMPDIR": str(tmp_path)}
+    changed = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(tiny_run), f"{seed}.tar.gz", umask],
-        env={**os.environ, **told},
+        env={**os.environ, **changed},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -134,7 +134,7 @@ def test_float_needs_no_instruction_set(tiny_run: Path, tmp_path: Path) -> None:
     assert build(read_run(tiny_run), spec, tmp_path / "fp32.tar.gz", Silent()).manifest.cpu.needed == {}
 
 
-def test_a_variant_that_is_not_there_is_told(tiny_run: Path) -> None:
+def test_an_unknown_variant_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(InputError, match="int9; did you mean int8"):
         build(read_run(tiny_run), BundleSpec(variant="int9", speech=demo_speech()), Path("x"), Silent())
 
@@ -144,13 +144,13 @@ def test_errors_of_bundles_are_gates() -> None:
 
 
 def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_path: Path) -> None:
-    """Somebody changed a graph and wrote its new hash into the variant's manifest."""
+    """A graph was changed, and its new hash written into the manifest of the variant."""
     import shutil
 
     copy = tmp_path / "run"
     shutil.copytree(tiny_run, copy)
     manifest = copy / "int8" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace("sottovoce optimize", "somebody optimize"))
+    manifest.write_text(manifest.read_text().replace("sottovoce optimize", "other optimize"))
     with pytest.raises(InputError, match=r"int8/manifest\.json is not what .* lists"):
         build(
             read_run(copy), BundleSpec(variant="int8", speech=demo_speech()), tmp_path / "x.tar.gz", Silent()
@@ -158,22 +158,22 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--python", "3.12"], "--python needs --wheels"),
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
         (["--min-rtfx", "inf"], "--min-rtfx is inf"),
         (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
-        (["--out", "."], "is a folder, and a file is to be written there"),
+        (["--out", "."], "is a folder, and the output is a file"),
     ],
 )
-def test_options_that_make_no_sense_are_told_before_any_work(
-    options: list[str], told: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_options_are_refused_before_any_work(
+    options: list[str], message: str, tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["bundle", str(tiny_run), "--out", "x.tar.gz", *options])
     assert isinstance(result.exception, SottovoceError)
-    assert told in str(result.exception)
+    assert message in str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,27 +183,6 @@ def test_a_signature_that_is_there_is_not_overwritten(tiny_run: Path, tmp_path: 
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, OutputExistsError)
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz.sig"]
-
-
-def test_what_an_editor_left_in_a_checkout_is_not_in_the_wheel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import io
-    import shutil
-    import zipfile
-
-    import sottovoce
-
-    checkout = tmp_path / "sottovoce"
-    shutil.copytree(Path(sottovoce.__file__).parent, checkout)
-    for name in (".secret", "notes.py~", "runs.py.orig"):
-        (checkout / name).write_text("mine")
-    (checkout / ".cache").mkdir()
-    (checkout / ".cache" / "x.py").write_text("mine")
-    clean = build_own_wheel()
-    monkeypatch.setattr(sottovoce, "__file__", str(checkout / "__init__.py"))
-    names = zipfile.ZipFile(io.BytesIO(build_own_wheel())).namelist()
-    assert names == zipfile.ZipFile(io.BytesIO(clean)).namelist()
 
 
 class Changing(Silent):
@@ -243,7 +222,7 @@ def test_a_run_that_is_replaced_meanwhile_gives_no_bundle_of_two(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) -> None:
+def test_a_file_that_disappears_or_shrinks_while_it_is_packed_is_an_error(tmp_path: Path) -> None:
     source = tmp_path / "weights.bin"
     source.write_bytes(b"weights")
     listed = Member(path="model/weights.bin", source=source).entry()
@@ -256,7 +235,7 @@ def test_a_file_that_goes_or_shrinks_while_it_is_packed_is_told(tmp_path: Path) 
 
 
 class Idle:
-    """Is not to be told of any work."""
+    """Fails if any work begins."""
 
     def note(self, text: str) -> None:
         pytest.fail(text)
@@ -265,7 +244,7 @@ class Idle:
         pytest.fail(f"{what} of {total}")
 
 
-def test_a_name_too_long_for_an_archive_is_told_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_name_too_long_for_an_archive_is_refused_before_any_work(tiny_run: Path, tmp_path: Path) -> None:
     run = read_run(tiny_run)
     named = run.manifest.model_copy(update={"name": "x" * 190})
     spec = BundleSpec(variant="int8", speech=demo_speech())

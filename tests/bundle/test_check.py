@@ -12,9 +12,8 @@ from sottovoce.bundle import open_bundle as opening
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.check import check_bundle
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.golden import agreement
 from sottovoce.bundle.manifest import Floors
-from sottovoce.bundle.self_test import GoldenOutcome, find_problems
+from sottovoce.bundle.self_test import GoldenOutcome, agreement, find_problems
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError
@@ -30,13 +29,13 @@ def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:
     assert checked.self_test.peak_rss_bytes > 50e6
 
 
-def test_a_model_that_says_something_else_fails() -> None:
+def test_a_model_with_other_transcripts_fails() -> None:
     clips = (GoldenOutcome(path="golden/x", token_agreement=0.5, text="no", expected_text="yes"),)
     floors = Floors(rtfx=2, peak_rss_bytes=1_000_000, token_agreement=0.9)
-    told = find_problems(floors, clips, rtfx=1.0, peak=2_000_000)
-    assert [line.split(":")[0] for line in told[:1]] == ["golden/x"]
-    assert "1.00 s of audio per second, want 2" in told[1]
-    assert "2 MB of memory" in told[2]
+    problems = find_problems(floors, clips, rtfx=1.0, peak=2_000_000)
+    assert [line.split(":")[0] for line in problems[:1]] == ["golden/x"]
+    assert "1.00 s of audio per second, want 2" in problems[1]
+    assert "2 MB of memory" in problems[2]
     assert find_problems(floors, (), rtfx=2.0, peak=1_000_000) == []
 
 
@@ -50,7 +49,7 @@ def test_agreement_counts_tokens_in_common(
     assert agreement(expected, found) == pytest.approx(share)
 
 
-def test_the_command_tells_json_and_its_exit_code(built: Built, opened: Path, tmp_path: Path) -> None:
+def test_the_command_prints_json_and_sets_its_exit_code(built: Built, opened: Path, tmp_path: Path) -> None:
     good = CliRunner().invoke(app, ["verify", str(built.path), "--json"])
     assert good.exit_code == 0
     assert json.loads(good.stdout)["is_whole"]
@@ -95,12 +94,12 @@ def test_transcribe_refuses_a_damaged_bundle(built: Built, tmp_path: Path) -> No
 
 def test_the_command_packs_a_bundle(tiny_run: Path, built: Built, tmp_path: Path) -> None:
     out = tmp_path / "tiny.tar.gz"
-    asked = ["bundle", str(tiny_run), "--out", str(out), "--min-rtfx", "0.01", "--json"]
-    told = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout)
-    assert told["sha256"] == built.sha256
+    arguments = ["bundle", str(tiny_run), "--out", str(out), "--min-rtfx", "0.01", "--json"]
+    result = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    assert result["sha256"] == built.sha256
     assert out.read_bytes() == built.path.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.tar.gz"]
-    again = CliRunner().invoke(app, asked)
+    again = CliRunner().invoke(app, arguments)
     assert "exists already" in str(again.exception)
 
 
@@ -108,10 +107,10 @@ def forge(opened: Path, folder: Path, path: str, content: bytes) -> Path:
     """Copy a bundle with another file in it, and list that as it is."""
     shutil.copytree(opened, folder)
     (folder / path).write_bytes(content)
-    told = json.loads((folder / "bundle.json").read_bytes())
-    entry = next(entry for entry in told["files"] if entry["path"] == path)
+    manifest = json.loads((folder / "bundle.json").read_bytes())
+    entry = next(entry for entry in manifest["files"] if entry["path"] == path)
     entry.update(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    raw = json.dumps(told).encode()
+    raw = json.dumps(manifest).encode()
     (folder / "bundle.json").write_bytes(raw)
     (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
     return folder
@@ -128,8 +127,8 @@ def test_a_whole_bundle_without_sense_fails_its_self_test_and_says_why(
     folder = forge(opened, tmp_path / "bundle", "model/manifest.json", content)
     done = CliRunner().invoke(app, ["verify", str(folder), "--self-test", "--json"])
     assert isinstance(done.exception, BundleError)
-    told = json.loads(done.stdout)
-    assert (told["is_whole"], told["self_test"]) == (True, None)
-    (problem,) = told["problems"]
+    result = json.loads(done.stdout)
+    assert (result["is_whole"], result["self_test"]) == (True, None)
+    (problem,) = result["problems"]
     assert "its self-test cannot be run" in problem
     assert problem.isprintable()

@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from typer.testing import CliRunner
 
-from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.build import Built, build, put
 from sottovoce.bundle.check import check_bundle
-from sottovoce.bundle.place import put
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError, OutputExistsError, ResourceError
-from sottovoce.machine.os_errors import told_plainly
+from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 
@@ -86,7 +86,7 @@ def test_another_key_is_refused(signed: tuple[Path, Path], tmp_path: Path) -> No
     checked = check_bundle(path, key=other)
     assert (checked.is_whole, checked.is_signed) == (True, False)
     (problem,) = checked.problems
-    assert "is no signature of this bundle" in problem
+    assert "is not a signature of this bundle" in problem
 
 
 def test_a_signature_of_another_bundle_is_refused(
@@ -102,10 +102,10 @@ def test_a_signature_of_another_bundle_is_refused(
     (folder / "bundle.json.sha256").write_bytes(verify.seal_of(raw))
     assert check_bundle(folder).problems == ()
     (problem,) = check_bundle(folder, key=public, signature=signature_path(path)).problems
-    assert "is no signature of this bundle" in problem
+    assert "is not a signature of this bundle" in problem
 
 
-def test_a_missing_signature_is_told(built: Built, tmp_path: Path) -> None:
+def test_a_missing_signature_is_reported(built: Built, tmp_path: Path) -> None:
     _, public = make_keys(tmp_path, "own")
     (problem,) = check_bundle(built.path, key=public).problems
     assert "--signature" in problem
@@ -127,7 +127,7 @@ def test_the_signature_of_a_folder_lies_beside_it_however_the_folder_is_named(
     assert check_bundle(Path(place), key=public).problems == ()
 
 
-def test_keys_that_are_none_are_told(tmp_path: Path, built: Built) -> None:
+def test_an_invalid_key_is_an_error(tmp_path: Path, built: Built) -> None:
     private, public = make_keys(tmp_path, "own")
     nonsense = tmp_path / "nonsense"
     nonsense.write_text("no key")
@@ -143,10 +143,10 @@ def test_keys_that_are_none_are_told(tmp_path: Path, built: Built) -> None:
 
 
 def pack(run: Path, out: Path, *options: str) -> Exception | None:
-    asked = ["bundle", str(run), "--out", str(out), "--min-rtfx", "0.01", *options]
-    told = CliRunner().invoke(app, asked).exception
-    assert told is None or isinstance(told, Exception)
-    return told
+    arguments = ["bundle", str(run), "--out", str(out), "--min-rtfx", "0.01", *options]
+    error = CliRunner().invoke(app, arguments).exception
+    assert error is None or isinstance(error, Exception)
+    return error
 
 
 def test_a_bundle_that_a_killed_command_left_unsigned_is_signed_by_the_same_command(
@@ -165,9 +165,9 @@ def test_a_bundle_that_a_killed_command_left_unsigned_is_signed_by_the_same_comm
 def test_another_bundle_that_is_there_is_neither_replaced_nor_signed(tiny_run: Path, tmp_path: Path) -> None:
     private, _ = make_keys(tmp_path, "own")
     out = tmp_path / "tiny.tar.gz"
-    out.write_text("of somebody else")
+    out.write_text("of another user")
     assert isinstance(pack(tiny_run, out, "--sign", str(private)), OutputExistsError)
-    assert out.read_text() == "of somebody else"
+    assert out.read_text() == "of another user"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own.key", "own.pub", "tiny.tar.gz"]
 
 
@@ -238,6 +238,6 @@ def test_a_full_disk_is_not_put_down_to_the_key(
     with (
         files_limited_to(10),
         pytest.raises(ResourceError, match="the disk is full"),
-        told_plainly(tmp_path),
+        translated_os_errors(tmp_path),
     ):
         sign(built.manifest, private, tmp_path / "signing")

@@ -1,4 +1,4 @@
-"""Unpacking: what the manifest names and nothing else, whatever an archive says."""
+"""Unpacking writes the files that the manifest lists, and nothing else."""
 
 import json
 import subprocess
@@ -12,8 +12,7 @@ import pytest
 from sottovoce.bundle.archive import Member, write_archive
 from sottovoce.bundle.build import Built
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.open_bundle import open_bundle
-from sottovoce.bundle.unpack import unpack, unpacked
+from sottovoce.bundle.open_bundle import open_bundle, unpack, unpacked
 from sottovoce.errors import BundleError, InputError, ResourceError, SottovoceError
 from tests.support.hostile_archives import Parts, draft_of, hostile_archives, pack
 
@@ -22,12 +21,12 @@ LimitFiles = Callable[[int], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def parts(opened: Path) -> Parts:
-    """Take the tiny bundle apart and keep what is small."""
-    told = json.loads((opened / "bundle.json").read_bytes())
-    told["files"] = [entry for entry in told["files"] if entry["size_bytes"] < 20_000]
-    told["golden"] = [{**told["golden"][0], "path": told["files"][0]["path"]}]
-    files = {entry["path"]: (opened / entry["path"]).read_bytes() for entry in told["files"]}
-    return Parts(top=told["name"], told=told, files=files)
+    """Take the tiny bundle apart and keep its small files."""
+    manifest = json.loads((opened / "bundle.json").read_bytes())
+    manifest["files"] = [entry for entry in manifest["files"] if entry["size_bytes"] < 20_000]
+    manifest["golden"] = [{**manifest["golden"][0], "path": manifest["files"][0]["path"]}]
+    files = {entry["path"]: (opened / entry["path"]).read_bytes() for entry in manifest["files"]}
+    return Parts(top=manifest["name"], manifest=manifest, files=files)
 
 
 def test_a_good_archive_gives_the_bytes_that_tar_gives(built: Built, opened: Path, tmp_path: Path) -> None:
@@ -76,9 +75,9 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
     code = (
         "import re, sys\n"
         "from pathlib import Path\n"
-        "from sottovoce.bundle.unpack import unpacked\n"
+        "from sottovoce.bundle.open_bundle import unpacked\n"
         "from sottovoce.errors import BundleError\n"
-        # That of this program alone; getrusage tells what its parent had as well.
+        # The peak of this program alone; getrusage includes that of its parent.
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
         "before = peak()\n"
         "try:\n"
@@ -91,7 +90,7 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
 
 
 def test_a_changed_bit_near_the_end_is_found_or_says_nothing(parts: Parts, tmp_path: Path) -> None:
-    """Deflate fills its last byte, the ninth from the end, with bits that nobody reads."""
+    """Deflate fills its last byte, the ninth from the end, with unused bits."""
     good = pack(draft_of(parts).tar())
     path = tmp_path / "changed.tar.gz"
     for place in range(8 * 40):
@@ -107,16 +106,16 @@ def test_a_changed_bit_near_the_end_is_found_or_says_nothing(parts: Parts, tmp_p
 
 
 def test_a_golden_clip_outside_of_the_bundle_is_refused(parts: Parts, tmp_path: Path) -> None:
-    clip = {**parts.told["golden"][0], "path": "../secret.wav"}
+    clip = {**parts.manifest["golden"][0], "path": "../secret.wav"}
     for golden in ([clip], []):
-        told = {**parts.told, "golden": golden}
+        manifest = {**parts.manifest, "golden": golden}
         path = tmp_path / "forged.tar.gz"
-        path.write_bytes(pack(draft_of(Parts(top=parts.top, told=told, files=parts.files)).tar()))
+        path.write_bytes(pack(draft_of(Parts(top=parts.top, manifest=manifest, files=parts.files)).tar()))
         with pytest.raises(BundleError, match="golden"), unpacked(path):
             pytest.fail("it was taken")
 
 
-def test_a_small_disk_is_told_before_anything_is_written(
+def test_a_small_disk_is_refused_before_anything_is_written(
     built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import shutil
@@ -128,7 +127,7 @@ def test_a_small_disk_is_told_before_anything_is_written(
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_disk_that_fills_meanwhile_is_told_as_that(
+def test_a_disk_that_fills_during_the_work_is_reported(
     built: Built, tmp_path: Path, files_limited_to: LimitFiles
 ) -> None:
     folder = tmp_path / "folder"
@@ -157,7 +156,7 @@ def test_a_folder_is_checked_before_it_is_used(opened: Path, tmp_path: Path) -> 
         pytest.fail("it was opened")
 
 
-def test_what_somebody_put_into_a_folder_is_to_be_removed_and_nothing_to_be_copied(
+def test_an_extra_file_is_to_be_removed_and_a_damaged_bundle_to_be_copied(
     opened: Path, tmp_path: Path
 ) -> None:
     import shutil
@@ -179,7 +178,7 @@ def test_what_somebody_put_into_a_folder_is_to_be_removed_and_nothing_to_be_copi
         pytest.fail("it was opened")
 
 
-def test_nothing_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"), open_bundle(tmp_path / "none.tar.gz"):
         pytest.fail("it was opened")
 

@@ -35,10 +35,10 @@ def test_a_good_bundle_is_whole(opened: Path) -> None:
     done = run_script(opened)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("whole: ")
-    told = json.loads(run_script(opened, "--json").stdout)
-    assert told["is_whole"]
-    assert told["problems"] == []
-    assert told["n_files"] == len(json.loads((opened / "bundle.json").read_bytes())["files"])
+    result = json.loads(run_script(opened, "--json").stdout)
+    assert result["is_whole"]
+    assert result["problems"] == []
+    assert result["n_files"] == len(json.loads((opened / "bundle.json").read_bytes())["files"])
 
 
 def test_it_leaves_nothing_behind(opened: Path) -> None:
@@ -83,8 +83,10 @@ def test_a_module_beside_it_is_not_run(module: str, opened: Path, tmp_path: Path
 def test_it_is_python_3_8() -> None:
     source = Path(verify.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 8))
-    told = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    notes = [note for each in told for note in (each.returns, *(arg.annotation for arg in each.args.args))]
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    notes = [
+        note for each in functions for note in (each.returns, *(arg.annotation for arg in each.args.args))
+    ]
     assert all(isinstance(note, ast.Name | ast.Constant | None) for note in notes), (
         "3.8 evaluates annotations"
     )
@@ -96,9 +98,9 @@ def test_names_that_no_terminal_should_see_are_spelt(opened: Path, tmp_path: Pat
     (folder / "\x1b[31mred\n").write_bytes(b"")
     with open(os.fsencode(folder) + b"/f\xe4.txt", "wb"):  # noqa: PTH123 - a name that is no text
         pass
-    told = json.loads(run_script(folder, "--json").stdout)
-    assert len(told["problems"]) == 2
-    assert all(line.isascii() and line.isprintable() for line in told["problems"])
+    result = json.loads(run_script(folder, "--json").stdout)
+    assert len(result["problems"]) == 2
+    assert all(line.isascii() and line.isprintable() for line in result["problems"])
 
 
 def test_a_key_that_is_there_twice_is_refused(opened: Path, tmp_path: Path) -> None:
@@ -115,7 +117,7 @@ def test_a_key_that_is_there_twice_is_refused(opened: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["x\nsigned: yes", "\x1b[2Jx", "a/b", "..", "", None, 7, "\ud800"])
-def test_a_name_that_could_forge_what_is_told_is_refused(name: object, opened: Path, tmp_path: Path) -> None:
+def test_a_name_that_could_forge_output_is_refused(name: object, opened: Path, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(opened, folder)
     raw = json.dumps({**json.loads((folder / "bundle.json").read_bytes()), "name": name}).encode()
@@ -159,12 +161,12 @@ def test_plain_paths_are_taken(path: str) -> None:
     assert verify.path_problem(path) is None
 
 
-def test_a_cpu_without_the_instruction_set_is_told() -> None:
-    told = {"cpu": {"needed": {"x86_64": ["avx512_vnni", "avx_vnni"]}}}
-    assert verify.cpu_problem(told, "x86_64", ["sse4_2", "avx2"]) is not None
-    assert verify.cpu_problem(told, "x86_64", ["avx2", "avx_vnni"]) is None
-    assert verify.cpu_problem(told, "aarch64", ["asimd"]) is None
-    assert verify.cpu_problem(told, "x86_64", None) is None
+def test_a_cpu_without_the_instruction_set_is_reported() -> None:
+    manifest = {"cpu": {"needed": {"x86_64": ["avx512_vnni", "avx_vnni"]}}}
+    assert verify.cpu_problem(manifest, "x86_64", ["sse4_2", "avx2"]) is not None
+    assert verify.cpu_problem(manifest, "x86_64", ["avx2", "avx_vnni"]) is None
+    assert verify.cpu_problem(manifest, "aarch64", ["asimd"]) is None
+    assert verify.cpu_problem(manifest, "x86_64", None) is None
     forged = {"cpu": {"needed": {"x86_64": ["x\n\x1b[2Jwhole: y"]}}}
     assert str(verify.cpu_problem(forged, "x86_64", ["avx2"])).isprintable()
 

@@ -1,6 +1,7 @@
 """The doctor's report on a record: written with it, read, shown, and held against a benchmark."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from sottovoce.cli.inspection import inspect_run
 from sottovoce.errors import InputError
 from sottovoce.optimize.pipeline import calibrate_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import override_recipe
+from sottovoce.recipes.load import override_recipe
 from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
@@ -121,7 +122,7 @@ def test_time_is_forecast_before_recording_and_measured(run: Path, tones: Path) 
     assert forecast_s > 0
     assert float(str(facts["recording_s"])) > 0
     assert float(str(facts["examination_s"])) > 0
-    (note,) = [told for told in notes.told if told.startswith("recording 4 clips: forecast")]
+    (note,) = [text for text in notes.texts if text.startswith("recording 4 clips: forecast")]
     assert minutes(forecast_s) in note
 
 
@@ -151,12 +152,13 @@ def sottovoce(*arguments: object) -> str:
 def test_inspect_shows_the_report_to_people_and_programs(tiny_run: Path) -> None:
     shown = sottovoce("inspect", tiny_run)
     for part in (
-        "loudness, dBFS",
-        "settled after",
-        "leaks into 4 clips of split eval: 0 by audio",
+        "Loudness, dBFS",
+        "Settled after",
+        "Leaks of calibration into 4 clips of split eval",
         "warning: ",
     ):
         assert part in shown
+    assert re.search(r"│ Audio +│ +0 │ none", shown)
     report = read_report(tiny_run / "calibration")
     assert report is not None
     assert json.loads(sottovoce("inspect", tiny_run, "--json"))["doctor"] == report.model_dump(mode="json")
@@ -165,7 +167,7 @@ def test_inspect_shows_the_report_to_people_and_programs(tiny_run: Path) -> None
 def test_calibrate_shows_the_report_to_people(run: Path, tones: Path) -> None:
     shown = sottovoce("calibrate", run, "--data", tones, "--set", "calibration.n_clips=2")
     assert shown.startswith("recorded 2 clips")
-    assert "calibration: 2 clips" in shown
+    assert re.search(r"2 clips, \d+ s, recorded", shown)
     assert "all 2 clips are en" in " ".join(shown.split())
 
 
@@ -212,6 +214,6 @@ def test_a_benchmark_finds_calibration_clips_under_other_names(
         reporter=notes,
     )
     assert any(
-        told.startswith("1 of 1 clips, renamed first, were recorded for calibration") for told in notes.told
+        text.startswith("1 of 1 clips, renamed first, were recorded for calibration") for text in notes.texts
     )
     assert results.doctor == read_report(tiny_run / "calibration")

@@ -133,7 +133,7 @@ def test_a_negative_side_of_less_than_a_level_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "told"),
+    ("low", "message"),
     [
         (-0.02, "span 0.35 of 255 levels at SmoothQuant alpha 0.5: INT8 turns them all to 0"),
         (-0.03, "span 0.53 of 255 levels at SmoothQuant alpha 0.5: other clips may turn them all to 0"),
@@ -141,18 +141,18 @@ def test_a_negative_side_of_less_than_a_level_does_not_count() -> None:
         (0.0, None),
     ],
 )
-def test_a_side_of_zero_without_a_level_is_told(low: float, told: str | None) -> None:
+def test_a_side_of_zero_without_a_level_is_reported(low: float, message: str | None) -> None:
     highs = np.full((8, 4), 14.5, dtype=np.float32)
     found = follow(extremes(highs, np.full((8, 4), low, dtype=np.float32), name="layers.3.fc2"), alpha=0.5)
     texts = [finding.text for finding in describe_convergence(found)]
-    if told is None:
+    if message is None:
         assert texts == []
     else:
         assert len(texts) == 1
-        assert f"encoder: values below zero at the input of layers.3.fc2 {told}" in texts[0]
+        assert f"encoder: values below zero at the input of layers.3.fc2 {message}" in texts[0]
 
 
-def test_ranges_that_still_change_are_told_with_the_last_one() -> None:
+def test_ranges_that_still_change_are_reported_with_the_last_one() -> None:
     rng = np.random.default_rng(0)
     late = np.concatenate([noisy(14, rng), 4 * noisy(2, rng)])
     inputs = [extremes(noisy(16, rng), name="steady"), extremes(late, name="late")]

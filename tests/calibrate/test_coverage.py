@@ -5,17 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.calibrate.coverage import (
-    RecordedClip,
-    Topic,
-    estimate_snr_db,
-    find_gaps,
-    loudness_dbfs,
-    summarize_coverage,
-)
+from sottovoce.calibrate.coverage import RecordedClip, Topic, find_gaps, summarize_coverage
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
-from tests.support import tone
+from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs
+from tests.support.tones import tone
 
 CLIPS = st.builds(
     RecordedClip,
@@ -127,7 +121,7 @@ def test_a_varied_record_has_no_gaps() -> None:
     assert topics(varied()) == []
 
 
-def test_english_only_for_a_multilingual_model_is_told() -> None:
+def test_english_clips_alone_for_a_multilingual_model_are_reported() -> None:
     (finding,) = find_gaps(varied(language="en"), is_multilingual=True)
     assert finding.topic is Topic.LANGUAGE
     assert "multilingual and all 40 clips are en" in finding.text
@@ -160,7 +154,7 @@ def test_clips_of_unknown_language_are_counted() -> None:
         ({"source": "sottovoce-demo"}, Topic.SPEAKERS, "all speech is synthetic"),
     ],
 )
-def test_what_no_clip_is_like_is_told(changed: dict[str, object], topic: Topic, text: str) -> None:
+def test_a_rare_kind_of_clip_is_reported(changed: dict[str, object], topic: Topic, text: str) -> None:
     findings = find_gaps(varied(**changed), is_multilingual=True)
     assert any(finding.topic is topic and text in finding.text for finding in findings)
 

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 from sottovoce.calibrate.convergence import range_after
-from sottovoce.calibrate.extremes import measure_encoder, measure_steps, measured_clips, short_name
+from sottovoce.calibrate.extremes import (
+    constant_weight,
+    measure_encoder,
+    measure_steps,
+    measured_clips,
+    short_name,
+    weighted_operations,
+)
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.calibrate.weighted_operations import constant_weight, weighted_operations
 from sottovoce.optimize.openvino.quantize_graph import quantize_component
 from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from sottovoce.calibrate.forecast import (
     Forecast,
-    MachineSpeed,
     ModelShape,
     TimeForecast,
     Work,
     check_disk,
     check_memory,
     check_resources,
+    estimate_rates,
     forecast_recording,
     forecast_time,
     gib,
-    measure_speed,
     minutes,
     read_shape,
 )
 from sottovoce.errors import ResourceError
+from sottovoce.machine.environment import MachineRates
 
 TINY_EN = ModelShape(
     n_mels=80, d_model=384, encoder_layers=4, decoder_layers=4, vocab_size=51864, weight_bytes=250 << 20
@@ -32,7 +32,7 @@ TINY_EN = ModelShape(
 LARGE_V3 = ModelShape(
     n_mels=128, d_model=1280, encoder_layers=32, decoder_layers=32, vocab_size=51866, weight_bytes=10 << 30
 )
-MACHINE = MachineSpeed(macs_per_s=1e11, bytes_per_s=2e10)
+MACHINE = MachineRates(macs_per_s={"f32": 1e11}, bytes_per_s=2e10)
 INSTANT = TimeForecast(recording_s=0.0, examination_s=0.0)
 SHAPES = st.builds(
     ModelShape,
@@ -93,14 +93,14 @@ def test_a_larger_model_never_needs_less(shape: ModelShape, grown: str) -> None:
     assert after.disk_bytes >= before.disk_bytes
 
 
-def test_too_little_memory_is_told_in_figures() -> None:
+def test_too_little_memory_is_an_error_with_figures() -> None:
     with pytest.raises(
         ResourceError, match=r"recording is forecast to need 1048576\.00 GiB of memory, [\d.]+ GiB are"
     ):
         check_memory(1 << 50, "recording")
 
 
-def test_too_little_disk_is_told_in_figures_and_names_the_place(tmp_path: Path) -> None:
+def test_too_little_disk_space_is_an_error_with_figures_and_folder(tmp_path: Path) -> None:
     with pytest.raises(
         ResourceError, match=r"need 1073741824\.00 GiB of disk, .* has [\d.]+ GiB free"
     ) as caught:
@@ -120,7 +120,7 @@ def test_an_impossible_recording_is_refused_before_it_starts(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("n_bytes", "text"), [(0, "0.00 GiB"), (1 << 30, "1.00 GiB"), (3 << 29, "1.50 GiB")])
-def test_bytes_are_told_in_gib(n_bytes: int, text: str) -> None:
+def test_bytes_are_formatted_in_gib(n_bytes: int, text: str) -> None:
     assert gib(n_bytes) == text
 
 
@@ -160,7 +160,9 @@ def test_more_clips_take_more_time(shape: ModelShape, n_clips: int, clip_s: floa
 
 @given(SHAPES)
 def test_a_machine_of_twice_the_speed_takes_less_time(shape: ModelShape) -> None:
-    twice = MachineSpeed(macs_per_s=2 * MACHINE.macs_per_s, bytes_per_s=2 * MACHINE.bytes_per_s)
+    twice = MachineRates(
+        macs_per_s={"f32": 2 * MACHINE.macs_per_s["f32"]}, bytes_per_s=2 * MACHINE.bytes_per_s
+    )
     assert forecast_time(shape, work(64), twice).total_s < forecast_time(shape, work(64), MACHINE).total_s
 
 
@@ -171,8 +173,8 @@ def test_large_v3_takes_much_longer_than_tiny() -> None:
 
 def test_the_speed_of_a_machine_follows_from_the_best_of_its_tries() -> None:
     ticks = count()
-    speed = measure_speed(clock=lambda: float(next(ticks)))
-    assert (speed.macs_per_s, speed.bytes_per_s) == (1500 * 1024 * 1024, 1 << 27)
+    rates = estimate_rates(clock=lambda: float(next(ticks)))
+    assert (rates.macs_per_s["f32"], rates.bytes_per_s) == (1500 * 1024 * 1024, 1 << 27)
 
 
 @pytest.mark.parametrize(
@@ -185,5 +187,5 @@ def test_the_speed_of_a_machine_follows_from_the_best_of_its_tries() -> None:
         (7200, "about 120 min"),
     ],
 )
-def test_a_forecast_of_time_is_told_roughly(seconds: float, text: str) -> None:
+def test_a_forecast_of_time_is_rounded(seconds: float, text: str) -> None:
     assert minutes(seconds) == text

@@ -8,25 +8,20 @@ from pathlib import Path
 import pytest
 
 from sottovoce.calibrate.audit import read_report
-from sottovoce.calibrate.forecast import (
-    MachineSpeed,
-    ModelShape,
-    Work,
-    forecast_recording,
-    forecast_time,
-    read_shape,
-)
+from sottovoce.calibrate.forecast import ModelShape, Work, forecast_recording, forecast_time, read_shape
+from sottovoce.machine.environment import MachineRates
 from sottovoce.runs import read_run
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
-from tests.support import large_v3_checkpoint, write_tone_set
+from tests.support.checkpoints import large_v3_checkpoint
+from tests.support.tones import write_tone_set
 
 pytestmark = pytest.mark.timeout(3600)
 
 MEASURED = """
 import sys
 from sottovoce.cli import app as cli
-from sottovoce.machine.environment import peak_rss_bytes
+from sottovoce.machine.resources import peak_rss_bytes
 try:
     cli.main()
 finally:
@@ -110,7 +105,7 @@ def test_all_32_layers_of_large_v3_are_forecast_to_need_a_server_and_hours() -> 
         vocab_size=51866,
         weight_bytes=int(4 * (encoder + decoder + steps)),
     )
-    two_cores = MachineSpeed(macs_per_s=1.3e11, bytes_per_s=2e10)
+    two_cores = MachineRates(macs_per_s={"f32": 1.3e11}, bytes_per_s=2e10)
     time = forecast_time(shape, Work(n_clips=64, n_sequences=64, audio_s=432), two_cores)
     forecast = forecast_recording(shape, 64, time)
     assert 30e9 < forecast.peak_memory_bytes < 50e9

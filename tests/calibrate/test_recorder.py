@@ -11,7 +11,7 @@ from sottovoce.calibrate.store import DecodedSequence, StepRebuilder
 from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.terms import Component
-from tests.support import tone
+from tests.support.tones import tone
 
 WAVES = (tone(1.0, pitch_hz=150), tone(4.0, pitch_hz=420))
 

@@ -115,7 +115,7 @@ def test_a_variant_is_no_calibration_record(baseline: Path) -> None:
 def test_an_unfinished_record_is_no_record(record: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(record, tmp_path / "half"))
     (folder / "manifest.json").unlink()
-    with pytest.raises(InputError, match="is no finished sottovoce folder"):
+    with pytest.raises(InputError, match="is not a finished sottovoce folder"):
         CalibrationStore(folder)
 
 

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import read_results
-from sottovoce.cli.result_tables import results_table
-from sottovoce.cli.tables import doctor_table, search_table, sensitivity_lines, sensitivity_table
+from sottovoce.cli.tables import (
+    doctor_table,
+    results_table,
+    search_table,
+    sensitivity_lines,
+    sensitivity_table,
+)
 from tests.characterization.frozen import (
     MADE_BEFORE,
     Golden,
@@ -86,8 +91,8 @@ def test_the_history_of_results(golden: Golden, tmp_path: Path, monkeypatch: pyt
         database.execute("PRAGMA user_version = 1")
         for number, folder in enumerate((SAMPLE, DETAILED)):
             text = (folder / "results.json").read_text(encoding="utf-8")
-            told = json.loads(text)
-            row = (f"{number}", told["created"], told["model"], text)
+            answer = json.loads(text)
+            row = (f"{number}", answer["created"], answer["model"], text)
             database.execute("INSERT INTO results VALUES (?, ?, ?, ?)", row)
     database.close()
     monkeypatch.setenv("SOTTOVOCE_HISTORY", str(path))

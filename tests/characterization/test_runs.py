@@ -70,7 +70,7 @@ def test_the_files_of_a_benchmark(results: Path, golden: Golden) -> None:
 
 def test_the_manifest_of_a_bundle(tiny_run: Path, tmp_path: Path, golden: Golden) -> None:
     path = tmp_path / "tiny.tar.gz"
-    told = run_command("bundle", tiny_run, "--variant", "int8", "--min-rtfx", 0.01, "--out", path, "--json")
+    answer = run_command("bundle", tiny_run, "--variant", "int8", "--min-rtfx", 0.01, "--out", path, "--json")
     with tarfile.open(path) as archive:
         names = sorted(archive.getnames())
         file = archive.extractfile(next(name for name in names if name.endswith("/bundle.json")))
@@ -79,4 +79,4 @@ def test_the_manifest_of_a_bundle(tiny_run: Path, tmp_path: Path, golden: Golden
 
     golden.check_json("bundle.json", stable(manifest))
     golden.check("bundle-files.txt", without_figures("\n".join(names)))
-    golden.check_json("bundle-told.json", structure(json.loads(told)))
+    golden.check_json("bundle-answer.json", structure(json.loads(answer)))

@@ -48,8 +48,8 @@ def sottovoce(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
             main()
         except SystemExit as ended:
             code = ended.code
-        told = capsys.readouterr()
-        return Outcome(code=int(str(code or 0)), out=told.out, err=told.err)
+        captured = capsys.readouterr()
+        return Outcome(code=int(str(code or 0)), out=captured.out, err=captured.err)
 
     return run
 
@@ -58,7 +58,7 @@ def tree(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_there_are_the_commands_that_the_documentation_tells_of() -> None:
+def test_the_documented_commands_exist() -> None:
     assert {"optimize", "calibrate", "quantize", "benchmark", "report", "inspect", "demo"} <= set(COMMANDS)
 
 
@@ -225,15 +225,15 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
 
 def test_inspect_prints_json_and_nothing_else(sottovoce: Sottovoce, tiny_run: Path) -> None:
     outcome = sottovoce("inspect", tiny_run, "--json")
-    told = json.loads(outcome.out)
+    summary = json.loads(outcome.out)
     assert (outcome.code, outcome.err) == (0, "")
-    assert [variant["name"] for variant in told["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
-    assert told["checkpoint"]["name"] == "tiny"
-    assert not any(variant["is_stale"] for variant in told["variants"])
+    assert [variant["name"] for variant in summary["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
+    assert summary["checkpoint"]["name"] == "tiny"
+    assert not any(variant["is_stale"] for variant in summary["variants"])
     assert str(tiny_run.parent) not in outcome.out
 
 
-def test_inspect_tells_people_what_is_in_a_run(sottovoce: Sottovoce, tiny_run: Path) -> None:
+def test_inspect_prints_what_is_in_a_run(sottovoce: Sottovoce, tiny_run: Path) -> None:
     outcome = sottovoce("inspect", tiny_run)
     assert outcome.code == 0
     for part in ("fp32-stateful", "14 of 14", "17 of 17", "greedy tokens identical", "recipe: int8"):
@@ -266,8 +266,8 @@ def test_a_variant_of_a_replaced_record_is_shown_as_stale(
     outcome = sottovoce("calibrate", run, "--data", tones, "--set", "calibration.n_clips=1", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["n_clips"] == 1
-    told = json.loads(sottovoce("inspect", run, "--json").out)
-    assert {variant["name"]: variant["is_stale"] for variant in told["variants"]} == {
+    summary = json.loads(sottovoce("inspect", run, "--json").out)
+    assert {variant["name"]: variant["is_stale"] for variant in summary["variants"]} == {
         "fp32": False,
         "fp16": False,
         "fp32-stateful": False,
@@ -312,7 +312,7 @@ def test_debug_shows_the_traceback(sottovoce: Sottovoce, tmp_path: Path) -> None
     assert "Traceback" in outcome.err
 
 
-def test_quiet_still_tells_errors(sottovoce: Sottovoce, tmp_path: Path) -> None:
+def test_quiet_still_prints_errors(sottovoce: Sottovoce, tmp_path: Path) -> None:
     outcome = sottovoce("--quiet", "inspect", tmp_path / "nowhere")
     assert outcome.code == 1
     assert "does not exist" in outcome.error

@@ -11,7 +11,7 @@ def test_an_error_is_one_line_without_markup(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err == "error: no [bold]such[/] file: :smile: a.wav\n"
 
 
-def test_an_error_is_told_where_no_memory_is_left_for_colours(
+def test_an_error_is_printed_if_no_memory_is_left_for_colours(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def out_of_memory(*_: object, **__: object) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.cli.interrupts import obeyed
+from sottovoce.cli.interrupts import handle_signals
 
 WAITER = """
 import hashlib, sys, time
-from sottovoce.cli.interrupts import Terminated, obeyed
-with obeyed() as signals:
+from sottovoce.cli.interrupts import Terminated, handle_signals
+with handle_signals() as signals:
     try:
         print("ready", flush=True)
         {wait}
@@ -47,10 +47,10 @@ def test_a_signal_ends_whatever_is_done(wait: str, leave: str, number: signal.Si
         assert process.stdout.readline() == "ready\n"
         sent = time.monotonic()
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=30)[1]
         assert time.monotonic() - sent < LONGEST_S
     assert process.returncode == code
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -76,9 +76,9 @@ def test_nothing_is_raised_through_an_import(number: signal.Signals, code: int, 
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "importing\n"]
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1]
+        errors = process.communicate(timeout=30)[1]
     assert process.returncode == code
-    assert "nothing was half-written" in told
+    assert "nothing was half-written" in errors
 
 
 def test_a_second_signal_does_not_wait() -> None:
@@ -98,8 +98,8 @@ def test_a_second_signal_does_not_wait() -> None:
 
 THROUGH_TEXT = """
 import sys, time
-from sottovoce.cli.interrupts import forget_interrupt, obeyed
-with obeyed() as signals:
+from sottovoce.cli.interrupts import forget_interrupt, handle_signals
+with handle_signals() as signals:
     try:
         exec("print('ready', flush=True); time.sleep(60)")
     except KeyboardInterrupt:
@@ -125,6 +125,6 @@ def test_an_interrupt_that_passed_through_code_from_text_keeps_its_exit_code(tmp
 
 def test_handlers_are_given_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with obeyed() as signals:
+    with handle_signals() as signals:
         assert signal.getsignal(signal.SIGTERM) == signals.receive
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

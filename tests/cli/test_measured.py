@@ -32,11 +32,11 @@ def save_results(folder: Path, run_sha256: str) -> Path:
     return folder
 
 
-def test_a_bundle_tells_what_was_measured(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_bundle_holds_the_benchmark(tiny_run: Path, tmp_path: Path) -> None:
     results = save_results(tmp_path / "results", sha256_of_file(tiny_run / MANIFEST_NAME))
-    told = json.loads((results / "results.json").read_text())
-    entry = next(each for each in told["variants"] if each["name"] == "int8")
-    asked = [
+    measured = json.loads((results / "results.json").read_text())
+    entry = next(each for each in measured["variants"] if each["name"] == "int8")
+    arguments = [
         "bundle",
         str(tiny_run),
         "--out",
@@ -45,10 +45,10 @@ def test_a_bundle_tells_what_was_measured(tiny_run: Path, tmp_path: Path) -> Non
         str(results),
         "--json",
     ]
-    bundle = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout)["bundle"]
+    bundle = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)["bundle"]
     assert bundle["measured"]["wer"] == entry["wer"]
     assert bundle["measured"]["rtfx"] == entry["rtfx"]
-    compared = next(each for each in told["comparisons"] if each["variant"] == "int8")
+    compared = next(each for each in measured["comparisons"] if each["variant"] == "int8")
     assert bundle["measured"]["wer_delta"] == compared["wer_delta"]
     assert bundle["floors"]["peak_rss_bytes"] == int(1.5 * entry["peak_rss_bytes"])
 
@@ -61,7 +61,7 @@ def test_results_of_another_run_are_refused(tiny_run: Path, tmp_path: Path) -> N
 
 def test_results_without_the_variant_are_refused(tiny_run: Path, tmp_path: Path) -> None:
     results = save_results(tmp_path / "results", sha256_of_file(tiny_run / MANIFEST_NAME))
-    with pytest.raises(InputError, match="has nothing of int9; did you mean int8"):
+    with pytest.raises(InputError, match="has no variant int9; did you mean int8"):
         read_measured(results, read_run(tiny_run), "int9")
 
 

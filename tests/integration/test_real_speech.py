@@ -20,17 +20,17 @@ def test_tiny_en_fp32_makes_plausible_errors_on_librispeech(
     tiny_run: Path, real_speech: Path, command: Command, tmp_path: Path
 ) -> None:
     out = tmp_path / "results"
-    told = json.loads(
+    answer = json.loads(
         command(
             "benchmark", tiny_run, "--data", real_speech, "--where", "source=librispeech-test-clean",
             "--limit", 24, "--variants", "int8", "--passes", 1, "--timing-clips", 4, "--out", out, "--json",
         ).stdout
     )  # fmt: skip
 
-    wers = {variant["name"]: variant["wer"] for variant in told["variants"]}
+    wers = {variant["name"]: variant["wer"] for variant in answer["variants"]}
     assert 0.02 < wers["fp32"] < 0.09
     assert wers["int8"] < wers["fp32"] + 0.06
-    assert told["method"]["blocks"] == "speaker"
+    assert answer["method"]["blocks"] == "speaker"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.model.decoder.layers = torch.nn.ModuleList([layers[0], layers[len(layers) - 1]])
     model.config.decoder_layers = 2
     model.generation_config.alignment_heads = [[1, 0], [1, 3]]
-    model.generation_config.max_length = 32  # nobody taught it to end
+    model.generation_config.max_length = 32  # it has not learned to end
     folder = tmp_path_factory.mktemp("student") / "base-student-2"
     model.save_pretrained(folder)
     WhisperProcessor.from_pretrained(teacher).save_pretrained(folder)

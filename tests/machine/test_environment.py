@@ -1,4 +1,4 @@
-"""What is told of the machine, against what the system says itself."""
+"""The facts of the machine, compared with those of the system."""
 
 import os
 import platform
@@ -10,22 +10,14 @@ import numpy as np
 import psutil
 import pytest
 
-from sottovoce.machine.cores import usable_cores
-from sottovoce.machine.environment import (
-    INSTRUCTION_SETS,
-    Host,
-    PeakMemory,
-    available_memory_bytes,
-    library_versions,
-    peak_rss_bytes,
-    read_host,
-)
+from sottovoce.machine.environment import INSTRUCTION_SETS, Host, library_versions, read_host
+from sottovoce.machine.resources import PeakMemory, available_memory_bytes, peak_rss_bytes, usable_cores
 
 MIB = 1 << 20
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_the_host_is_told_as_the_system_tells_it() -> None:
+def test_the_host_has_the_facts_of_the_system() -> None:
     host = read_host()
     assert host.logical_cores == psutil.cpu_count()
     assert host.memory_bytes == psutil.virtual_memory().total
@@ -38,7 +30,7 @@ def test_the_host_survives_being_written_and_read() -> None:
     assert Host.model_validate_json(read_host().model_dump_json()) == read_host()
 
 
-def test_the_host_tells_no_name_of_the_machine() -> None:
+def test_the_host_does_not_contain_the_name_of_the_machine() -> None:
     node = platform.node()
     if len(node) < 5:
         pytest.skip("the name of this machine is too short to look for")
@@ -48,7 +40,7 @@ def test_the_host_tells_no_name_of_the_machine() -> None:
 @needs_linux
 def test_a_process_that_may_use_one_core_counts_one() -> None:
     code = (
-        "import os, sottovoce.machine.cores as e; "
+        "import os, sottovoce.machine.resources as e; "
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(e.usable_cores())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -90,7 +82,7 @@ def test_a_child_does_not_inherit_the_peak_of_its_parent() -> None:
     if sys.platform == "win32":
         pytest.skip("there is no fork")
     filled = np.ones(512 * MIB, dtype=np.uint8)
-    code = "import sottovoce.machine.environment as e; print(e.peak_rss_bytes())"
+    code = "import sottovoce.machine.resources as e; print(e.peak_rss_bytes())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 256 * MIB
     del filled

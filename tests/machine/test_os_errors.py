@@ -1,4 +1,4 @@
-"""What the machine refuses is told in one line, whoever says it and however."""
+"""Errors of the operating system are printed in one line, whatever library raises them."""
 
 import errno
 import subprocess
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError, OutOfMemoryError, ResourceError, SottovoceError, StageError
-from sottovoce.machine.os_errors import explain, told_plainly
+from sottovoce.machine.os_errors import translate_os_error, translated_os_errors
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "told"),
+    ("error", "kind", "message"),
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/a.bin"),
@@ -59,29 +59,31 @@ from sottovoce.machine.os_errors import explain, told_plainly
         (OSError(errno.EROFS, "Read-only file system", "runs"), InputError, "Read-only file system"),
     ],
 )
-def test_a_refusal_is_told_as_what_it_is(error: Exception, kind: type[SottovoceError], told: str) -> None:
-    explained = explain(error)
-    assert type(explained) is kind
-    assert told in str(explained)
-    assert "\n" not in str(explained)
+def test_an_error_of_the_system_is_translated(
+    error: Exception, kind: type[SottovoceError], message: str
+) -> None:
+    translated = translate_os_error(error)
+    assert type(translated) is kind
+    assert message in str(translated)
+    assert "\n" not in str(translated)
 
 
-def test_a_refusal_behind_another_error_is_found(tmp_path: Path) -> None:
+def test_an_error_behind_another_one_is_found(tmp_path: Path) -> None:
     error = ValueError("could not serialize")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(ResourceError, match=str(tmp_path)), told_plainly(tmp_path):
+    with pytest.raises(ResourceError, match=str(tmp_path)), translated_os_errors(tmp_path):
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "a")])
-def test_another_error_stays_what_it_is(error: Exception, tmp_path: Path) -> None:
-    assert explain(error, path=tmp_path) is None
-    with pytest.raises(type(error)), told_plainly(tmp_path):
+def test_any_other_error_stays_unchanged(error: Exception, tmp_path: Path) -> None:
+    assert translate_os_error(error, path=tmp_path) is None
+    with pytest.raises(type(error)), translated_os_errors(tmp_path):
         raise error
 
 
-def test_an_error_of_ours_is_told_already(tmp_path: Path) -> None:
-    assert explain(StageError("too little: std::bad_alloc"), path=tmp_path) is None
+def test_an_error_of_sottovoce_is_not_translated(tmp_path: Path) -> None:
+    assert translate_os_error(StageError("too little: std::bad_alloc"), path=tmp_path) is None
 
 
 CRASHES_WHEN_IT_LEAVES = """
@@ -97,7 +99,7 @@ cli.main()
 
 
 def test_where_memory_was_short_no_library_is_unloaded() -> None:
-    """A library that found no room while it was loaded crashed when Python left: exit code -11 behind the line."""
+    """A library that was half loaded crashed when Python exited: exit code -11 after the message."""
     done = subprocess.run(
         [sys.executable, "-c", CRASHES_WHEN_IT_LEAVES.format(error="MemoryError")],
         capture_output=True,

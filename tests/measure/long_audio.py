@@ -95,13 +95,17 @@ def main() -> None:
     parser.add_argument("--split", default="eval")
     parser.add_argument("--where", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--limit", type=int, default=200, help="clips")
-    asked = parser.parse_args()
-    clips = filter_clips(read_speech(asked.manifest), [f"split={asked.split}", *asked.where]).clips
-    recordings = list(join(load_clips(clips, wanted=min(asked.limit, len(clips)), max_clip_s=None).loaded))
+    arguments = parser.parse_args()
+    clips = filter_clips(
+        read_speech(arguments.manifest), [f"split={arguments.split}", *arguments.where]
+    ).clips
+    recordings = list(
+        join(load_clips(clips, wanted=min(arguments.limit, len(clips)), max_clip_s=None).loaded)
+    )
     words = np.array([len(each.text.split()) for each in recordings], dtype=float)
     minutes = sum(len(each.wave) for each in recordings) / SAMPLE_RATE_HZ / 60
     print(f"{len(recordings)} recordings, {minutes:.1f} min, {words.sum():.0f} words")
-    default, model = None, load_model(asked.variant)
+    default, model = None, load_model(arguments.variant)
     for name, (kind, options) in WAYS.items():
         transcriber = OpenVinoTranscriber(model, kind(model.session()))
         started, errors, n_left_out = time.process_time(), [], 0

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.optimize.checkpoint.resolve import HUB_IDS, check_checkpoint, published_id, resolve_checkpoint
+from sottovoce.optimize.checkpoint.files import check_checkpoint
+from sottovoce.optimize.checkpoint.resolve import HUB_IDS, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +34,14 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_folder_is_taken_where_it_lies(tiny: Path, tmp_path: Path) -> None:
+def test_a_folder_is_read_in_place(tiny: Path, tmp_path: Path) -> None:
     found = resolve_checkpoint(str(tiny), cache=tmp_path / "cache")
     assert (found.name, found.folder) == ("tiny", tiny)
     assert (found.origin.role, found.origin.name) == ("checkpoint", "tiny")
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_folder_is_named_without_its_place(
+def test_a_folder_is_named_without_its_path(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny)
@@ -56,8 +57,8 @@ def test_a_short_name_is_not_taken_for_a_folder_of_that_name(tiny: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", ["nobody/nothing", "distil-large-v3", "nobody/nothing@v1"])
-def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
+@pytest.mark.parametrize("name", ["no-owner/nothing", "distil-large-v3", "no-owner/nothing@v1"])
+def test_a_hub_id_that_cannot_be_fetched_is_an_error_with_advice(name: str) -> None:
     with pytest.raises(InputError, match="connect, or give a folder that holds the checkpoint"):
         resolve_checkpoint(name)
 
@@ -66,12 +67,12 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"]
 )
-def test_a_mistyped_path_is_no_hub_id(name: str) -> None:
+def test_a_mistyped_path_is_not_a_hub_id(name: str) -> None:
     with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
         resolve_checkpoint(name)
 
 
-def test_what_nothing_loads_is_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_files_are_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = pytest.importorskip("huggingface_hub")
     of_large_v3 = ["config.json", "model.fp32-00001-of-00002.safetensors", "model.safetensors", "README.md"]
     fetched: list[str] = []
@@ -107,17 +108,15 @@ def test_other_settings_beside_the_same_weights_are_another_checkpoint(
 ) -> None:
     folder = Path(shutil.copytree(ctranslate2, tmp_path / "mine"))
     before = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
-    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(told | {"suppress_ids": [5]}), encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"suppress_ids": [5]}), encoding="utf-8")
     after = resolve_checkpoint(str(folder), cache=tmp_path / "cache")
     settings = json.loads((after.folder / "generation_config.json").read_text(encoding="utf-8"))
     assert settings["suppress_tokens"] == [5]
     assert after.folder != before.folder
 
 
-def test_a_conversion_that_fails_leaves_nothing_that_looks_converted(
-    ctranslate2: Path, tmp_path: Path
-) -> None:
+def test_a_failed_conversion_leaves_no_folder(ctranslate2: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ctranslate2, tmp_path / "cut"))
     (folder / "model.bin").write_bytes((folder / "model.bin").read_bytes()[:-9])
     with pytest.raises(InputError, match="cut off"):
@@ -143,21 +142,21 @@ def test_a_missing_file_is_named(tiny: Path, tmp_path: Path, file: str, expected
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "keys"),
     [
         (("is_multilingual", "lang_to_id", "task_to_id"), "is_multilingual"),
         (("lang_to_id",), "lang_to_id"),
-        (("lang_to_id", "task_to_id"), "lang_to_id and task_to_id"),
+        (("lang_to_id", "task_to_id"), "lang_to_id and no task_to_id"),
     ],
 )
 def test_settings_of_an_old_fine_tune_are_refused(
-    tiny: Path, tmp_path: Path, missing: tuple[str, ...], told: str
+    tiny: Path, tmp_path: Path, missing: tuple[str, ...], keys: str
 ) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
     path = folder / "generation_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({key: settings[key] for key in settings if key not in missing}))
-    with pytest.raises(InputError, match=rf"does not tell {told}, .*; copy it from the Whisper"):
+    with pytest.raises(InputError, match=rf"has no {keys}: .*; copy the file from the Whisper"):
         resolve_checkpoint(str(folder))
 
 

@@ -1,4 +1,4 @@
-"""CTranslate2 folders against CTranslate2's own converter: there and back, nothing is lost."""
+"""Converting to CTranslate2 with its own converter and back loses nothing."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.ctranslate2_import import find_files, write_huggingface_checkpoint
 from sottovoce.optimize.checkpoint.ctranslate2_reader import huggingface_weights, read_model
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 pytest.importorskip("ctranslate2", reason="ctranslate2 comes with the extra peers")
 
@@ -58,7 +58,7 @@ def tensors(folder: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.g
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16"])
-def test_every_tensor_comes_back_bit_for_bit(
+def test_every_tensor_is_converted_back_bit_for_bit(
     english: Path, converted: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
     write_huggingface_checkpoint(find_files(converted[kind]), tmp_path / "back")
@@ -69,16 +69,14 @@ def test_every_tensor_comes_back_bit_for_bit(
         np.testing.assert_array_equal(after[name], values.astype(kind), err_msg=name)
 
 
-def test_the_settings_come_back_as_transformers_reads_them(
-    english: Path, converted: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_settings_are_converted_back(english: Path, converted: dict[str, Path], tmp_path: Path) -> None:
     from sottovoce.optimize.checkpoint.identity import check_identity, read_identity
 
     write_huggingface_checkpoint(find_files(converted["float32"]), tmp_path / "back")
     check_identity(tmp_path / "back", read_identity(english))
 
 
-def test_the_heads_and_sizes_of_the_layers_come_back(
+def test_the_heads_and_sizes_of_the_layers_are_converted_back(
     english: Path, converted: dict[str, Path], tmp_path: Path
 ) -> None:
     from transformers import WhisperConfig
@@ -105,11 +103,11 @@ def test_timestamps_that_a_tokenizer_leaves_out_are_added(
     source.mkdir()
     for file in ("model.bin", "config.json"):
         (source / file).write_bytes((converted["float16"] / file).read_bytes())
-    told = json.loads((converted["float16"] / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((converted["float16"] / "tokenizer.json").read_text(encoding="utf-8"))
     stamp = "<|0.00|>"
-    first = next(token["id"] for token in told["added_tokens"] if token["content"] == stamp)
-    told["added_tokens"] = [token for token in told["added_tokens"] if token["id"] < first]
-    (source / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    first = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == stamp)
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if token["id"] < first]
+    (source / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     write_huggingface_checkpoint(find_files(source), tmp_path / "back")
     with quiet_libraries():
         before, after = (

@@ -1,4 +1,4 @@
-"""What is exported computes what PyTorch computes, and what does not is found."""
+"""Exported variants compute the same as PyTorch, and errors are found."""
 
 import shutil
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, layout_of
 from sottovoce.terms import Layout, Weights
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 
 def clips(language: str | None) -> tuple[ParityClip, ...]:
@@ -32,7 +33,7 @@ def references(tiny: Path) -> tuple[Reference, ...]:
     return TorchWhisper(tiny).references(clips("fr"), Weights.FP32)
 
 
-def test_the_tiny_model_says_different_things_of_different_tones(references: Sequence[Reference]) -> None:
+def test_the_tiny_model_transcribes_different_tones_differently(references: Sequence[Reference]) -> None:
     assert len({reference.tokens for reference in references}) == 3
     assert all(len(set(reference.tokens)) > 1 for reference in references)
 
@@ -68,7 +69,7 @@ def test_float16_halves_the_weights(tiny_run: Path) -> None:
         assert 0.49 < ratio < 0.52
 
 
-def test_a_layout_is_told_by_its_files(tiny_run: Path) -> None:
+def test_a_layout_is_recognized_by_its_files(tiny_run: Path) -> None:
     assert layout_of(tiny_run / "fp32") is Layout.STATELESS
     assert layout_of(tiny_run / "fp32-stateful") is Layout.STATEFUL
 
@@ -76,8 +77,8 @@ def test_a_layout_is_told_by_its_files(tiny_run: Path) -> None:
 def test_the_stateful_variant_loads_in_openvino_genai(tiny_run: Path) -> None:
     genai = pytest.importorskip("openvino_genai", reason="comes with the extra peers")
     pipeline = genai.WhisperPipeline(str(tiny_run / "fp32-stateful"), "CPU")
-    told = pipeline.generate(tone(2.0).tolist(), max_new_tokens=5, language="<|en|>", task="transcribe")
-    assert len(told.texts) == 1
+    transcript = pipeline.generate(tone(2.0).tolist(), max_new_tokens=5, language="<|en|>", task="transcribe")
+    assert len(transcript.texts) == 1
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_distilled_english_model_with_128_mel_bins_is_exported(tmp_path: Path)
     assert found.n_clips == 3
 
 
-def test_a_run_tells_its_parity(tiny_run: Path) -> None:
+def test_a_run_records_its_parity(tiny_run: Path) -> None:
     parities = {variant.name: variant.facts.parity for variant in read_run(tiny_run).variants}
     assert {name for name, parity in parities.items() if parity is not None} == {
         "fp32",

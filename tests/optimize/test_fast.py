@@ -13,10 +13,15 @@ from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
 from sottovoce.optimize.openvino.elastic import make_elastic
 from sottovoce.optimize.openvino.graph import count_int8_in_file
-from sottovoce.optimize.openvino.padding_states import Silence, hear_silence, silent_keys, speech_frames
+from sottovoce.optimize.openvino.padding_states import (
+    PaddingMeans,
+    measure_padding,
+    padding_keys,
+    speech_frames,
+)
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.audio.constants import WINDOW_FRAMES
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -60,20 +65,20 @@ def test_every_weight_of_the_decoder_is_int8_and_stored_once(fast: Run) -> None:
 
 
 def padded(n_speech: int, seed: int = 0) -> Any:
-    """Make features of something loud and of padding behind it."""
+    """Make features of a loud part and of padding after it."""
     random = np.random.default_rng(seed)
     whole = np.full((1, 80, WINDOW_FRAMES), -0.8, dtype=np.float32)
     loud = random.standard_normal((1, 80, n_speech)) * 0.3 + 0.2
     whole[:, :, :n_speech] = np.clip(loud, -0.8, 1.2)
-    whole[0, 0, 0] = 1.2  # the peak tells how quiet silence is: 2.0 below
+    whole[0, 0, 0] = 1.2  # the peak sets the floor of silence: 2.0 below
     return whole
 
 
-def heard_by(encoder: Any, *lengths: int) -> Silence:
+def padding_from(encoder: Any, *lengths: int) -> PaddingMeans:
     def make() -> Iterator[Call]:
         return ({"input_features": padded(n, seed)} for seed, n in enumerate(lengths, 1))
 
-    return hear_silence(encoder, Calls(length=len(lengths), make=make))
+    return measure_padding(encoder, Calls(length=len(lengths), make=make))
 
 
 @pytest.mark.parametrize("n_centroids", [None, 12])
@@ -83,25 +88,25 @@ def test_an_elastic_float_encoder_is_the_exported_one_at_thirty_seconds(
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
     elastic = graph(path)
-    make_elastic(elastic, silent_keys(heard_by(graph(path), 600), n_centroids) if n_centroids else None)
+    make_elastic(elastic, padding_keys(padding_from(graph(path), 600), n_centroids) if n_centroids else None)
     whole = features(WINDOW_FRAMES)
     expected = core.compile_model(path, "CPU", compute)(whole)[0]
     found = core.compile_model(elastic, "CPU", compute)(whole)[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_cut_to_its_speech_the_encoder_gives_what_the_whole_window_gives(baseline: Path) -> None:
-    """Of a clip with padding behind it: nearer than without the keys of silence, by far."""
+def test_the_encoder_of_the_speech_alone_is_near_the_one_of_the_whole_window(baseline: Path) -> None:
+    """On a clip with padding the error is much smaller than without the padding keys."""
     core, compute = openvino.Core(), ComputeSpec().properties()
     path = component_path(baseline, Component.ENCODER)
     whole = padded(700)
     cut = np.ascontiguousarray(whole[:, :, :800])
     expected = core.compile_model(path, "CPU", compute)(whole)[0][:, :350]
-    silence = heard_by(graph(path), 500, 600, 900)
+    padding = padding_from(graph(path), 500, 600, 900)
     errors = []
     for n_centroids in (48, None):
         elastic = graph(path)
-        make_elastic(elastic, silent_keys(silence, n_centroids) if n_centroids else None)
+        make_elastic(elastic, padding_keys(padding, n_centroids) if n_centroids else None)
         found = core.compile_model(elastic, "CPU", compute)(cut)[0][:, :350]
         errors.append(float(np.abs(found - expected).mean()))
     assert errors[0] < 0.35 * errors[1]
@@ -116,17 +121,17 @@ def test_the_encoder_takes_any_even_number_of_frames(fast: Run, n_frames: int) -
     assert np.isfinite(states).all()
 
 
-def test_the_decoder_hears_what_the_float_encoder_gives_behind_speech(fast: Run) -> None:
-    """In the mean: of the record's clips, which are all shorter than 15 s."""
+def test_the_states_after_speech_are_the_means_of_the_float_encoder(fast: Run) -> None:
+    """Means over the recorded clips, which are all shorter than 15 s."""
     folder = fast.folder
     calls = CalibrationStore(folder / "calibration").calls(Component.ENCODER, folder / "fp32")
     assert all(speech_frames(call["input_features"]) < 1500 for call in calls)
     variant = Encoder.load(folder / "int8-fast", ComputeSpec())
     plan = variant.plan(15 * 16_000)
-    heard = variant.encode(features(plan.n_frames), plan)
-    assert heard.log_counts is not None
-    counts = np.exp(heard.log_counts[0, plan.n_positions :])
-    found = (counts[:, None] * heard.states[0, plan.n_positions :]).sum(axis=0) / counts.sum()
+    encoded = variant.encode(features(plan.n_frames), plan)
+    assert encoded.log_counts is not None
+    counts = np.exp(encoded.log_counts[0, plan.n_positions :])
+    found = (counts[:, None] * encoded.states[0, plan.n_positions :]).sum(axis=0) / counts.sum()
     encoder = Encoder.load(folder / "fp32", ComputeSpec())
     whole = [encoder.encode(call["input_features"], FULL_WINDOW).states[0] for call in calls]
     expected = np.mean([states[plan.n_positions :].mean(axis=0) for states in whole], axis=0)
@@ -139,7 +144,7 @@ def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("exports=[]", "no stateful variant"),
         ("quantize.components.decoder.scheme=w8a8", "int8_activations"),
@@ -148,8 +153,8 @@ def test_an_encoder_of_another_form_is_refused(baseline: Path) -> None:
         ("quantize.dynamic_quantization_group_size=0", "dynamic_activations is set"),
     ],
 )
-def test_recipes_that_contradict_their_layout_are_refused(override: str, told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_recipes_that_contradict_their_layout_are_refused(override: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         load_recipe("int8-fast", [override])
 
 

@@ -1,4 +1,4 @@
-"""Runs with variants in ONNX and CTranslate2's format: made, described, made again, measured."""
+"""Runs with variants in ONNX and CTranslate2's format."""
 
 import shutil
 from dataclasses import replace
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.entries import EntrySpec, choose_entries
+from sottovoce.benchmark.entries import choose_entries
+from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.inspection import inspect_run
 from sottovoce.cli.tables import run_table
@@ -19,33 +20,34 @@ from sottovoce.optimize.onnx.merge import MERGED_NAME
 from sottovoce.optimize.pipeline import optimize, quantize_again
 from sottovoce.optimize.plan import describe, plan
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe, override_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import SILENCE_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 EXPORTS = (
     "exports=[{name: onnx-fp32, format: onnx, merged: true}, {name: onnx-fp16, format: onnx, weights: fp16}]"
 )
 N_WEIGHTS = 318_464
-"""In the matrices of the tiny checkpoint, tables of positions left aside."""
+"""Weights in the matrices of the tiny checkpoint, without tables of positions."""
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 
 
 @pytest.fixture(scope="module")
 def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hold an English-only checkpoint: CTranslate2 takes any other vocabulary than Whisper's own for one."""
+    """Return an English-only checkpoint, since CTranslate2 takes any other vocabulary than Whisper's for English-only."""
     return tiny_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny.en", multilingual=False)
 
 
 @pytest.fixture(scope="module")
 def onnx_run(english: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Hold what `sottovoce optimize --recipe onnx-int8` makes, with two ONNX exports. Not to be changed."""
+    """Return a run of `sottovoce optimize --recipe onnx-int8` with two ONNX exports. Must not be changed."""
     out = tmp_path_factory.mktemp("formats") / "run"
     recipe = load_recipe("onnx-int8", [EXPORTS])
     planned = plan(str(english), recipe, read_speech(str(tones)), out, force=False)
@@ -54,7 +56,7 @@ def onnx_run(english: Path, tones: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def both_run(onnx_run: Run, english: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Hold a copy of it with an INT8 and a bfloat16 variant of CTranslate2. Not to be changed."""
+    """Return a copy of it with an INT8 and a bfloat16 variant of CTranslate2. Must not be changed."""
     pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
     folder = Path(shutil.copytree(onnx_run.folder, tmp_path_factory.mktemp("both") / "run"))
     run = read_run(folder)
@@ -64,7 +66,7 @@ def both_run(onnx_run: Run, english: Path, tmp_path_factory: pytest.TempPathFact
     return run
 
 
-def test_the_plan_tells_formats(english: Path, tones: Path, tmp_path: Path) -> None:
+def test_the_plan_shows_formats(english: Path, tones: Path, tmp_path: Path) -> None:
     recipe = load_recipe("onnx-int8", [EXPORTS])
     planned = plan(str(english), recipe, read_speech(str(tones)), tmp_path / "run", force=False)
     lines = describe(planned)
@@ -76,7 +78,7 @@ def test_the_plan_tells_formats(english: Path, tones: Path, tmp_path: Path) -> N
     assert other.disk_bytes < planned.disk_bytes
 
 
-def test_onnx_exports_are_checked_and_written_down(onnx_run: Run) -> None:
+def test_onnx_exports_are_checked_and_recorded(onnx_run: Run) -> None:
     assert [v.name for v in onnx_run.variants] == ["fp32", "onnx-fp32", "onnx-fp16", "onnx-int8"]
     for name in ("onnx-fp32", "onnx-fp16"):
         facts = onnx_run.variant(name).facts
@@ -120,7 +122,7 @@ def test_a_run_without_an_onnx_export_cannot_be_quantized_as_onnx(tiny_run: Path
         quantize_again(read_run(tiny_run), load_recipe("onnx-int8"), Silent())
 
 
-def test_ctranslate2_variants_are_made_of_the_checkpoint(both_run: Run) -> None:
+def test_ctranslate2_variants_are_made_from_the_checkpoint(both_run: Run) -> None:
     origin = both_run.manifest.parents[0]
     facts = {kind: both_run.variant(f"ct2-{kind}").facts for kind in ("int8", "bfloat16")}
     for kind, found in facts.items():
@@ -139,7 +141,7 @@ def test_ctranslate2_variants_are_made_of_the_checkpoint(both_run: Run) -> None:
     assert [part.int8_weights for part in facts["bfloat16"].components.values()] == [0, 0]
 
 
-def test_inspect_tells_the_format_of_each_variant(both_run: Run) -> None:
+def test_inspect_shows_the_format_of_each_variant(both_run: Run) -> None:
     from rich.console import Console
 
     console = Console(width=160)
@@ -149,7 +151,7 @@ def test_inspect_tells_the_format_of_each_variant(both_run: Run) -> None:
         assert label in captured.get()
 
 
-def test_manifests_that_tell_no_format_are_openvino() -> None:
+def test_manifests_without_a_format_are_openvino() -> None:
     facts = VariantFacts.model_validate(
         {
             "layout": "stateful",
@@ -163,7 +165,7 @@ def test_manifests_that_tell_no_format_are_openvino() -> None:
     assert (facts.format, facts.ctranslate2_type) == (Format.OPENVINO, None)
 
 
-def test_a_checkpoint_that_is_nowhere_is_asked_for(onnx_run: Run, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_not_found_must_be_named(onnx_run: Run, tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
     folder = Path(shutil.copytree(onnx_run.folder, tmp_path / "run"))
     with pytest.raises(SpecError, match=r"this needs the checkpoint .*--checkpoint"):
@@ -171,7 +173,7 @@ def test_a_checkpoint_that_is_nowhere_is_asked_for(onnx_run: Run, tmp_path: Path
     assert not (folder / "ct2-int8").exists()
 
 
-def test_without_the_extra_nothing_is_begun(
+def test_without_the_extra_nothing_is_started(
     english: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ctranslate2_export, "find_spec", lambda _: None)
@@ -213,7 +215,7 @@ def test_every_type_takes_the_disk_that_is_forecast(
 
 
 def names(run: Run, *engines: str) -> list[str]:
-    entries = choose_entries(run, EntrySpec(variants=(), engines=engines, threads=1), lambda *_: Path("none"))
+    entries = choose_entries(run, BenchmarkSpec(engines=engines, threads=1), lambda *_: Path("none"))
     return [entry.spec.name for entry in entries]
 
 

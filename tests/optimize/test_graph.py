@@ -1,17 +1,18 @@
-"""What is INT8 in a graph, counted in graphs made by hand."""
+"""Counts of INT8 weights and activations in small graphs."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sottovoce.optimize.openvino.graph import constant_weight, count_int8, count_int8_in_file
+from sottovoce.calibrate.extremes import constant_weight
+from sottovoce.optimize.openvino.graph import count_int8, count_int8_in_file
 
 openvino = pytest.importorskip("openvino", reason="the graphs are OpenVINO's")
 
 
 def model(*, int8_weight: bool, fake_quantize: bool) -> Any:
-    """Make x @ W with what a quantizer would put in between."""
+    """Make x @ W with the nodes that a quantizer inserts."""
     from openvino import opset13 as op
 
     x = op.parameter([1, 4], np.float32, name="x")

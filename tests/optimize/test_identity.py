@@ -20,7 +20,7 @@ def identity(tiny: Path) -> Identity:
 
 
 def set_to(**changed: object) -> Change:
-    return lambda told: told.update(changed)
+    return lambda config: config.update(changed)
 
 
 def test_a_checkpoint_keeps_its_own_identity(tiny: Path, identity: Identity) -> None:
@@ -37,11 +37,11 @@ def test_every_variant_of_a_run_keeps_the_identity_of_its_checkpoint(
 @pytest.mark.parametrize(
     ("file", "change", "field"),
     [
-        ("generation_config.json", lambda told: told["suppress_tokens"].pop(), "suppress_tokens"),
+        ("generation_config.json", lambda config: config["suppress_tokens"].pop(), "suppress_tokens"),
         ("generation_config.json", set_to(suppress_tokens=None), "suppress_tokens"),
         ("generation_config.json", set_to(begin_suppress_tokens=[]), "begin_suppress_tokens"),
-        ("generation_config.json", lambda told: told["lang_to_id"].pop("<|fr|>"), "languages"),
-        ("generation_config.json", lambda told: told["task_to_id"].pop("translate"), "tasks"),
+        ("generation_config.json", lambda config: config["lang_to_id"].pop("<|fr|>"), "languages"),
+        ("generation_config.json", lambda config: config["task_to_id"].pop("translate"), "tasks"),
         ("generation_config.json", set_to(decoder_start_token_id=5), "start_token"),
         ("generation_config.json", set_to(eos_token_id=5), "end_token"),
         ("generation_config.json", set_to(no_timestamps_token_id=5), "no_timestamps_token"),
@@ -58,9 +58,9 @@ def test_a_changed_setting_is_named(
     tiny: Path, identity: Identity, tmp_path: Path, file: str, change: Change, field: str
 ) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "saved"))
-    told = json.loads((folder / file).read_text(encoding="utf-8"))
-    change(told)
-    (folder / file).write_text(json.dumps(told), encoding="utf-8")
+    config = json.loads((folder / file).read_text(encoding="utf-8"))
+    change(config)
+    (folder / file).write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ParityError, match=rf"^saved: {field} is .* after saving, was .* in the checkpoint"):
         check_identity(folder, identity)
 
@@ -69,18 +69,18 @@ def test_a_tokenizer_that_lost_its_timestamps_is_found(
     tiny: Path, identity: Identity, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "saved"))
-    told = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    told["added_tokens"] = [token for token in told["added_tokens"] if token["content"] != "<|30.00|>"]
-    (folder / "tokenizer.json").write_text(json.dumps(told), encoding="utf-8")
+    config = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    config["added_tokens"] = [token for token in config["added_tokens"] if token["content"] != "<|30.00|>"]
+    (folder / "tokenizer.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ParityError, match="timestamp_tokens"):
         check_identity(folder, identity)
 
 
-def test_a_long_setting_is_told_in_one_short_line(tiny: Path, identity: Identity, tmp_path: Path) -> None:
+def test_a_long_setting_is_cut_to_one_short_line(tiny: Path, identity: Identity, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny, tmp_path / "saved"))
-    told = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-    told["lang_to_id"] = {}
-    (folder / "generation_config.json").write_text(json.dumps(told), encoding="utf-8")
+    config = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    config["lang_to_id"] = {}
+    (folder / "generation_config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(ParityError) as caught:
         check_identity(folder, identity)
     assert len(str(caught.value)) < 400

@@ -1,4 +1,4 @@
-"""The keys of cross-attention are rounded once a clip: same values, fewer bytes."""
+"""The keys of cross-attention are rounded once for each clip: the same values in fewer bytes."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ def decoders(baseline: Path, record: Path, **changed: object) -> tuple[Any, Any]
 
 
 def first_step_logits(baseline: Path, first: Any, steps: Any) -> NDArray[np.float32]:
-    """Run a prompt, then one step on what the first pass hands over."""
+    """Run a prompt, then one step on the keys and values of the first pass."""
     import openvino
 
     core = openvino.Core()
@@ -57,7 +57,7 @@ def first_step_logits(baseline: Path, first: Any, steps: Any) -> NDArray[np.floa
     return logits
 
 
-def test_a_step_gives_the_same_logits_from_keys_handed_over_in_int8(baseline: Path, record: Path) -> None:
+def test_a_step_computes_the_same_logits_from_cached_int8_keys(baseline: Path, record: Path) -> None:
     first, steps = decoders(baseline, record)
     before = first_step_logits(baseline, first, steps)
     assert cache_int8_cross_attention(first, steps) == N_LAYERS

@@ -1,4 +1,4 @@
-"""ONNX graphs of the tiny model: their names, that they are valid, and what they compute."""
+"""ONNX graphs of the tiny model: names, validity, outputs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +10,7 @@ import onnxruntime
 import pytest
 
 from sottovoce.errors import ParityError, StageError
-from sottovoce.optimize.checks.onnx_parity import check_onnx_parity
-from sottovoce.optimize.checks.parity import ParityClip, Reference
+from sottovoce.optimize.checks.parity import ParityClip, Reference, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_component, export_onnx
 from sottovoce.optimize.onnx.graph import EXTERNAL_SUFFIX, save_graph, size_bytes
 from sottovoce.optimize.onnx.merge import MERGED_NAME, merge_decoders
@@ -20,7 +19,8 @@ from sottovoce.progress import Silent
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of, format_of, layout_of, onnx_path
 from sottovoce.terms import Component, Format, Layout, Weights
-from tests.support import tiny_checkpoint, tone
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 LAYERS, HEADS, WIDTH, HEAD = 2, 2, 64, 32
 
@@ -28,7 +28,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def caches(prefix: str, *parts: str) -> list[str]:
-    """Name keys and values as optimum's ORTModelForSpeechSeq2Seq and transformers.js look for them."""
+    """Return the names of keys and values in optimum's ORTModelForSpeechSeq2Seq and transformers.js."""
     return [
         f"{prefix}.{i}.{part}.{kind}" for i in range(LAYERS) for part in parts for kind in ("key", "value")
     ]
@@ -108,7 +108,7 @@ def test_a_graph_is_valid_and_of_an_opset_that_others_read(tiny_onnx: Path, name
 
 
 @pytest.mark.parametrize("name", list(NAMES))
-def test_a_graph_tells_nothing_of_the_machine_that_made_it(tiny_onnx: Path, name: str) -> None:
+def test_a_graph_contains_nothing_of_the_machine_that_made_it(tiny_onnx: Path, name: str) -> None:
     stored = (tiny_onnx / name).read_bytes()
     assert b".py" not in stored
     assert str(Path.home()).encode() + b"/" not in stored
@@ -126,7 +126,9 @@ def test_a_folder_with_an_onnx_encoder_is_a_stateless_variant(tiny_onnx: Path, b
     assert format_of(baseline) is Format.OPENVINO
 
 
-def test_the_variant_says_what_pytorch_says(tiny_onnx: Path, references: tuple[Reference, ...]) -> None:
+def test_the_variant_generates_the_tokens_of_pytorch(
+    tiny_onnx: Path, references: tuple[Reference, ...]
+) -> None:
     assert len({reference.tokens for reference in references}) == 3
     parity = check_onnx_parity(tiny_onnx, references, ComputeSpec())
     assert parity.n_clips == 3
@@ -287,7 +289,7 @@ def test_a_graph_within_the_limit_is_one_file(tiny_onnx: Path) -> None:
 
 def test_a_graph_that_is_not_valid_is_not_accepted(tiny_onnx: Path, tmp_path: Path) -> None:
     graph = onnx.load(tiny_onnx / "encoder_model.onnx")
-    graph.graph.node[3].input[0] = "nobody"
+    graph.graph.node[3].input[0] = "missing"
     with pytest.raises(StageError, match=r"broken\.onnx is no valid ONNX graph"):
         save_graph(graph, tmp_path / "broken.onnx")
 

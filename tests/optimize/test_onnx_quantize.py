@@ -1,4 +1,4 @@
-"""What quantization makes of the tiny model's ONNX graphs."""
+"""Quantized ONNX graphs of the tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,13 @@ from sottovoce.optimize.onnx.quantize import (
 )
 from sottovoce.optimize.onnx.weights import compress_graph, quantize_blocks, quantize_outputs
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    ElasticSection,
-    KeepFloat,
-    QuantizedVariant,
-)
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import SILENCE_NAME, PaddingStates
 from sottovoce.runtime.model.layout import onnx_path
-from sottovoce.terms import Component, Scheme, Weights
-from tests.support import tone
+from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
+from tests.support.tones import tone
 
 WEIGHTED = {Component.ENCODER: 14, Component.DECODER: 21, Component.DECODER_WITH_PAST: 17}
 """Convolutions and matrix products with a weight, of two layers each; the encoder has two convolutions."""
@@ -81,7 +75,7 @@ def test_nncf_makes_every_product_int8_and_leaves_convolutions_float(
 
 
 @pytest.mark.parametrize("component", list(Component))
-def test_what_nncf_quantized_computes_nearly_the_same(
+def test_the_quantized_graph_computes_nearly_the_same(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, component: Component
 ) -> None:
     path = tmp_path / "quantized.onnx"
@@ -191,7 +185,7 @@ def test_products_that_share_an_activation_quantize_it_once(tiny_onnx: Path) -> 
 
 
 @pytest.mark.parametrize("shape", [(3, 64), (5, 384), (2, 96), (1, 16)])
-def test_blocks_give_the_weight_back_to_half_a_step(shape: tuple[int, int]) -> None:
+def test_blocks_restore_the_weight_to_half_a_step(shape: tuple[int, int]) -> None:
     rows = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     rows[0, :16] = 0
     codes, scales = quantize_blocks(rows)
@@ -209,13 +203,13 @@ def test_a_weight_that_no_block_fits_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("scheme", [Scheme.W8, Scheme.W8A8])
-def test_an_int8_variant_is_made_loads_and_hears(
+def test_an_int8_variant_is_made_and_transcribes(
     tiny_onnx: Path, baseline: Path, record: Path, tmp_path: Path, scheme: Scheme
 ) -> None:
     into = tmp_path / "int8"
     spec = ComponentQuantization(scheme=scheme)
     variant = QuantizedVariant(
-        elastic=ElasticSection(), components=ComponentSpecs(encoder=spec, decoder=W8, decoder_with_past=W8)
+        elastic=ElasticSpec(), components=ComponentSpecs(encoder=spec, decoder=W8, decoder_with_past=W8)
     )
     found = quantize_onnx_variant(
         tiny_onnx, CalibrationStore(record), variant, into, Silent(), baseline=baseline

@@ -1,4 +1,4 @@
-"""Which checkpoint is taken for the one that a run was made of, whether it came from the hub or from a folder."""
+"""Which checkpoint counts as the one of a run, whether it is from the hub or from a folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import SpecError
-from sottovoce.optimize.checkpoint.origin import find_checkpoint
-from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
-from sottovoce.optimize.checkpoint.weight_files import WEIGHTS_NAME
+from sottovoce.optimize.checkpoint.files import WEIGHTS_NAME
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint, resolve_checkpoint
 from sottovoce.runs import Run, read_run
 from sottovoce.storage.artifacts import Parent, sha256_of_file
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def serve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub give a folder, whatever is asked of it."""
+    """Let the hub return a folder for any name."""
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(folder))
 
@@ -40,7 +39,7 @@ def test_a_checkpoint_of_the_hub_has_the_hash_of_its_weights(
     assert origin.sha256 == sha256_of_file(tiny / WEIGHTS_NAME)
 
 
-def test_a_folder_is_held_against_what_came_from_the_hub(
+def test_a_folder_is_compared_with_a_checkpoint_of_the_hub(
     tiny_run: Path, tiny: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(tiny, monkeypatch)
@@ -50,7 +49,7 @@ def test_a_folder_is_held_against_what_came_from_the_hub(
         find_checkpoint(run, str(other))
 
 
-def test_what_comes_from_the_hub_is_held_against_a_folder(
+def test_a_checkpoint_of_the_hub_is_compared_with_a_folder(
     tiny_run: Path, tiny: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(tiny, monkeypatch)
@@ -60,7 +59,7 @@ def test_what_comes_from_the_hub_is_held_against_a_folder(
         find_checkpoint(read_run(tiny_run), "owner/mine")
 
 
-def test_a_run_that_knows_a_revision_alone_is_held_against_that(
+def test_a_run_with_a_revision_and_no_hash_is_compared_by_that(
     tiny_run: Path, tiny: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(tiny_run, Parent(role="checkpoint", name="owner/mine", revision="0123abc"))

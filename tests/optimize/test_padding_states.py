@@ -1,11 +1,11 @@
-"""Centroids of silence: what stands for what, and how often."""
+"""Clusters of padding states, and how many positions each stands for."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.optimize.openvino.padding_states import centroids_of, counts_behind, speech_frames
+from sottovoce.optimize.openvino.padding_states import cluster, counts_after, speech_frames
 
 
 def clouds(n_each: int, n_clouds: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -17,32 +17,32 @@ def clouds(n_each: int, n_clouds: int) -> np.ndarray[tuple[int, ...], np.dtype[n
 
 
 @pytest.mark.parametrize("n_clouds", [1, 2, 5])
-def test_what_is_alike_shares_a_centroid_wherever_it_lies(n_clouds: int) -> None:
+def test_vectors_that_are_alike_share_a_cluster_wherever_they_lie(n_clouds: int) -> None:
     points = clouds(60, n_clouds)
-    found = centroids_of(points, n_clouds)
+    found = cluster(points, n_clouds)
     for start in range(n_clouds):
-        assert len(set(found.kinds[start::n_clouds].tolist())) == 1
-    assert len(set(found.kinds.tolist())) == n_clouds
+        assert len(set(found.labels[start::n_clouds].tolist())) == 1
+    assert len(set(found.labels.tolist())) == n_clouds
     means = found.means(points)
-    np.testing.assert_allclose(means[found.kinds[0]], points[::n_clouds].mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(means[found.labels[0]], points[::n_clouds].mean(axis=0), atol=1e-4)
 
 
-def test_the_same_vectors_give_the_same_centroids() -> None:
+def test_the_same_vectors_give_the_same_clusters() -> None:
     points = clouds(40, 7)
-    np.testing.assert_array_equal(centroids_of(points, 5).kinds, centroids_of(points, 5).kinds)
+    np.testing.assert_array_equal(cluster(points, 5).labels, cluster(points, 5).labels)
 
 
-def test_the_mean_of_all_is_kept() -> None:
+def test_the_weighted_mean_of_the_clusters_is_the_mean_of_the_vectors() -> None:
     points = np.random.default_rng(1).standard_normal((1500, 16)).astype(np.float32)
-    found = centroids_of(points, 24)
-    counts = np.bincount(found.kinds, minlength=24)
+    found = cluster(points, 24)
+    counts = np.bincount(found.labels, minlength=24)
     np.testing.assert_allclose(counts @ found.means(points) / 1500, points.mean(axis=0), atol=1e-5)
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(1, 20))
-def test_counts_behind_speech_add_up_to_the_rest_of_the_window(seed: int, n: int) -> None:
-    kinds = np.random.default_rng(seed).integers(0, n, 1500).astype(np.uint8)
-    counts = counts_behind(kinds, n)
+def test_counts_after_speech_add_up_to_the_rest_of_the_window(seed: int, n: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, n, 1500).astype(np.uint8)
+    counts = counts_after(labels, n)
     assert counts.shape == (61, n)
     np.testing.assert_array_equal(counts.sum(axis=1), np.arange(1500, -1, -25))
 

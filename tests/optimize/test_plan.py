@@ -1,18 +1,19 @@
-"""What `optimize` plans to record is what it records."""
+"""`optimize` records the clips that it plans to record."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sottovoce.calibrate.record import choose_clips
+from sottovoce.calibrate.record import load_calibration
 from sottovoce.errors import InputError
-from sottovoce.optimize.plan import Plan, describe, plan, settings_of
+from sottovoce.optimize.plan import RunPlan, describe, plan, settings_of
 from sottovoce.progress import Silent
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
-from tests.support import tiny_checkpoint, tone, write_tone_set, write_wav
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone, write_tone_set, write_wav
 
 N_CLIPS = 4
 
@@ -24,13 +25,13 @@ def english(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> ClipSet:
-    """Hold tones in turns that are English, German, too long by their set, and missing."""
+    """Return tones that are in turns English, German, too long by their set, and missing."""
     clips = read_speech(str(write_tone_set(tmp_path / "speech", n_clips=24, splits=()))).clips
-    return ClipSet(name="mixed", clips=tuple(changed(clip, place) for place, clip in enumerate(clips)))
+    return ClipSet(name="mixed", clips=tuple(changed(clip, i) for i, clip in enumerate(clips)))
 
 
-def changed(clip: Clip, place: int) -> Clip:
-    match place % 4:
+def changed(clip: Clip, i: int) -> Clip:
+    match i % 4:
         case 1:
             return replace(clip, language="de")
         case 2:
@@ -41,17 +42,16 @@ def changed(clip: Clip, place: int) -> Clip:
             return clip
 
 
-def planned(model: Path, speech: ClipSet, out: Path) -> Plan:
+def planned(model: Path, speech: ClipSet, out: Path) -> RunPlan:
     recipe = load_recipe("int8", [f"calibration.n_clips={N_CLIPS}"])
     return plan(str(model), recipe, speech, out, force=False)
 
 
-def test_what_is_planned_is_what_is_recorded(english: Path, mixed: ClipSet, tmp_path: Path) -> None:
+def test_the_planned_clips_are_recorded(english: Path, mixed: ClipSet, tmp_path: Path) -> None:
     made = planned(english, mixed, tmp_path / "run")
-    spec = made.recipe.calibration
-    recorded = choose_clips(mixed, spec, english_only=True, reporter=Silent()).loaded.loaded
-    assert made.clips == tuple(clip.clip for clip in recorded)
-    assert len(made.clips) == N_CLIPS
+    recorded = load_calibration(made.calibration, Silent()).loaded.loaded
+    assert made.calibration.expected == tuple(clip.clip for clip in recorded)
+    assert len(made.calibration.expected) == N_CLIPS
     assert f"record: {N_CLIPS} of 24 calibration clips of mixed" in describe(made)
 
 
@@ -59,10 +59,10 @@ def test_other_audio_of_a_clip_that_is_recorded_is_another_plan(
     english: Path, mixed: ClipSet, tmp_path: Path
 ) -> None:
     before = planned(english, mixed, tmp_path / "run")
-    told, last = settings_of(before)["speech"], before.clips[-1].audio
+    before_sha256, last = settings_of(before)["speech"], before.calibration.expected[-1].audio
     assert isinstance(last, Path)
     write_wav(last, tone(1.0, pitch_hz=999))
-    assert settings_of(planned(english, mixed, tmp_path / "run"))["speech"] != told
+    assert settings_of(planned(english, mixed, tmp_path / "run"))["speech"] != before_sha256
 
 
 def with_all(speech: ClipSet, **changes: object) -> ClipSet:
@@ -70,19 +70,19 @@ def with_all(speech: ClipSet, **changes: object) -> ClipSet:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"language": "de"}, r"mixed has no English clips of split calib \(it has de\)"),
         ({"split": "train"}, "mixed has no clips of split calib; it has train"),
         ({"duration_s": 31.0}, "mixed has no calibration clip of at most 30 s"),
         (
             {"audio": Path("nowhere") / "a.wav"},
-            "tone-.. does not exist; none of 12 calibration clips of mixed is there",
+            "tone-.. does not exist; none of the 12 calibration clips of mixed exists",
         ),
     ],
 )
 def test_speech_that_cannot_be_recorded_is_refused_before_any_work(
-    english: Path, mixed: ClipSet, tmp_path: Path, changes: dict[str, object], told: str
+    english: Path, mixed: ClipSet, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         planned(english, with_all(mixed, **changes), tmp_path / "run")

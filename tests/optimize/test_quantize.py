@@ -1,4 +1,4 @@
-"""What quantization makes of the tiny model, in golden numbers."""
+"""Golden numbers of the quantized tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,11 @@ from unittest.mock import patch
 import pytest
 from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
+from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import Fidelity, check_fidelity, measure_fidelity
-from sottovoce.optimize.openvino.graph import Int8Count, constant_weight, count_int8, weighted_operations
+from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
+from sottovoce.optimize.openvino.graph import Int8Count, count_int8
 from sottovoce.optimize.openvino.quantize import check_count, check_size
 from sottovoce.optimize.openvino.quantize_graph import (
     compress_component,
@@ -20,7 +21,7 @@ from sottovoce.optimize.openvino.quantize_graph import (
 )
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
-from sottovoce.runs import read_run
+from sottovoce.runs import Fidelity, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, InstructionSet, Scheme
@@ -130,10 +131,10 @@ def test_dynamic_activations_are_not_bound_to_recorded_ranges(baseline: Path, re
     assert count_int8(model).weights == GOLDEN[Component.ENCODER][0]
 
 
-def test_dynamic_activations_that_fit_no_node_are_an_error(baseline: Path, record: Path) -> None:
+def test_dynamic_activations_that_match_no_node_are_an_error(baseline: Path, record: Path) -> None:
     spec = ComponentQuantization(scheme=Scheme.W8A8, dynamic_activations=("no_such_node",))
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
-    with pytest.raises(SpecError, match="dynamic_activations fits no node of the graph: no_such_node"):
+    with pytest.raises(SpecError, match="dynamic_activations matches no node of the graph: no_such_node"):
         quantize_graph(graph(baseline, Component.ENCODER), calls, spec, InstructionSet.VNNI, lambda: None)
 
 
@@ -205,7 +206,7 @@ def test_a_group_that_does_not_divide_the_channels_is_an_error(baseline: Path, r
 
 
 def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: Path) -> None:
-    """Two products of u8 and 7-bit weights fit the 16 bits that AVX2 adds them in."""
+    """The sum of two products of u8 and 7-bit weights fits the 16 bits of AVX2."""
     model, calls = (
         graph(baseline, Component.ENCODER),
         CalibrationStore(record).calls(Component.ENCODER, baseline),
@@ -222,9 +223,7 @@ def test_for_a_cpu_without_vnni_weights_take_seven_bits(baseline: Path, record: 
 
 
 @pytest.mark.parametrize("changed", [{"activation_range": "histogram"}, {"weight_range": "mean_quantile"}])
-def test_ranges_are_estimated_as_the_recipe_says(
-    baseline: Path, record: Path, changed: dict[str, object]
-) -> None:
+def test_ranges_are_estimated_by_the_recipe(baseline: Path, record: Path, changed: dict[str, object]) -> None:
     calls = CalibrationStore(record).calls(Component.ENCODER, baseline)
     plain = quantized(baseline, record, Component.ENCODER)
     other = quantized(baseline, record, Component.ENCODER, **changed)
@@ -255,7 +254,7 @@ def test_fewer_int8_weights_than_the_recipe_implies_are_an_error(baseline: Path,
 def test_a_file_larger_than_its_types_imply_is_an_error() -> None:
     count = Int8Count(weights=1, activations=1, weighted=1, float_bytes_fp16=1000, int8_bytes=1000)
     check_size(Component.ENCODER, 2050, count)
-    with pytest.raises(StageError, match="something was written in float32"):
+    with pytest.raises(StageError, match="some weights were written in float32"):
         check_size(Component.ENCODER, 3000, count)
 
 

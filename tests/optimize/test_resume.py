@@ -1,4 +1,4 @@
-"""An `optimize` that was interrupted goes on where it was, and ends with the same files."""
+"""An interrupted `optimize` resumes, and ends with the same files."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ import pytest
 
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.optimize.pipeline import optimize
-from sottovoce.optimize.plan import Plan, plan, settings_of
+from sottovoce.optimize.plan import RunPlan, plan, settings_of
 from sottovoce.progress import Advance
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import created_now
@@ -26,8 +26,8 @@ from tests.support.torture import left_over, model_files
 TIMEOUT_S = 300.0
 
 
-class Listener:
-    """Hears what is done, and presses Ctrl-C at a step."""
+class Recorder:
+    """Keeps steps and notes, and presses Ctrl-C at a step."""
 
     def __init__(self, stop_at: str | None = None) -> None:
         self.steps: list[str] = []
@@ -46,58 +46,56 @@ class Listener:
 
 
 @pytest.fixture
-def planned(tiny: Path, tones: Path, tmp_path: Path) -> Plan:
+def planned(tiny: Path, tones: Path, tmp_path: Path) -> RunPlan:
     return make_plan(tiny, tones, tmp_path / "run")
 
 
-def make_plan(tiny: Path, tones: Path, out: Path, *overrides: str) -> Plan:
+def make_plan(tiny: Path, tones: Path, out: Path, *overrides: str) -> RunPlan:
     return plan(str(tiny), load_recipe("int8", overrides), read_speech(str(tones)), out, force=False)
 
 
-def interrupt(planned: Plan, step: str) -> None:
+def interrupt(planned: RunPlan, step: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        optimize(planned, force=False, reporter=Listener(step))
+        optimize(planned, force=False, reporter=Recorder(step))
 
 
-def test_what_was_finished_is_not_done_again_and_the_files_are_the_same(
-    planned: Plan, tiny_run: Path
-) -> None:
+def test_finished_steps_are_not_repeated_and_the_files_are_the_same(planned: RunPlan, tiny_run: Path) -> None:
     interrupt(planned, "quantize decoder_with_past")
     assert left_over(planned.out) == ["run.unfinished"]
-    listener = Listener()
-    optimize(planned, force=False, reporter=listener)
-    assert listener.steps == ["quantize decoder_with_past"]
-    assert "finished so far: calibration, fp16, fp32, fp32-stateful" in listener.notes[0]
+    recorder = Recorder()
+    optimize(planned, force=False, reporter=recorder)
+    assert recorder.steps == ["quantize decoder_with_past"]
+    assert "finished so far: calibration, fp16, fp32, fp32-stateful" in recorder.notes[0]
     assert model_files(planned.out) == model_files(tiny_run)
     assert left_over(planned.out) == []
 
 
-def test_an_export_that_was_interrupted_is_done_again(planned: Plan, tiny_run: Path) -> None:
+def test_an_interrupted_export_is_repeated(planned: RunPlan, tiny_run: Path) -> None:
     interrupt(planned, "parity of fp32-stateful with PyTorch")
-    listener = Listener()
-    optimize(planned, force=False, reporter=listener)
-    assert "export fp32" not in listener.steps
-    assert "export fp32-stateful" in listener.steps
+    recorder = Recorder()
+    optimize(planned, force=False, reporter=recorder)
+    assert "export fp32" not in recorder.steps
+    assert "export fp32-stateful" in recorder.steps
     assert model_files(planned.out) == model_files(tiny_run)
 
 
-def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: Plan) -> None:
+def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: RunPlan) -> None:
     interrupt(planned, "parity of fp32 with PyTorch")
     assert list(planned.out.parent.iterdir()) == []
 
 
-def test_other_settings_are_refused_until_a_restart(planned: Plan, tiny: Path, tones: Path) -> None:
+def test_other_settings_are_refused_until_a_restart(planned: RunPlan, tiny: Path, tones: Path) -> None:
     unfinished = ResumableFolder(resumable_path(planned.out), "run")
-    unfinished.begin(settings_of(planned), anew=False)
+    unfinished.begin(settings_of(planned), restart=False)
     other = make_plan(tiny, tones, planned.out, "calibration.n_clips=2")
     with pytest.raises(InputError, match=r"unfinished run with other settings \(recipe: .*--restart"):
-        optimize(other, force=False, reporter=Listener())
+        optimize(other, force=False, reporter=Recorder())
     with pytest.raises(KeyboardInterrupt):
-        optimize(other, force=False, reporter=Listener("export fp32"), restart=True)
+        optimize(other, force=False, reporter=Recorder("export fp32"), restart=True)
     assert list(planned.out.parent.iterdir()) == []
 
 
-def test_a_run_that_stood_when_its_process_was_killed_is_taken(
+def test_a_run_that_was_complete_when_its_process_was_killed_is_used(
     tiny_run: Path, tiny: Path, tones: Path
 ) -> None:
     out = tiny_run
@@ -106,30 +104,28 @@ def test_a_run_that_stood_when_its_process_was_killed_is_taken(
     resumable_path(out).mkdir()
     planned = make_plan(tiny, tones, out)
     resumable_path(out).rmdir()
-    ResumableFolder(resumable_path(out), "run").begin(settings_of(planned), anew=False)
-    listener = Listener()
-    assert optimize(planned, force=False, reporter=listener).manifest == read_run(out).manifest
-    assert listener.steps == []
-    assert listener.notes == [f"{out} was finished by an earlier command of the same settings"]
+    ResumableFolder(resumable_path(out), "run").begin(settings_of(planned), restart=False)
+    recorder = Recorder()
+    assert optimize(planned, force=False, reporter=recorder).manifest == read_run(out).manifest
+    assert recorder.steps == []
+    assert recorder.notes == [f"{out} was finished by an earlier command of the same settings"]
     assert not resumable_path(out).exists()
 
 
 @pytest.mark.parametrize("left", [".{}.unfinished.gone", ".{}.lock"])
-def test_a_kill_while_debris_is_removed_is_put_right(
-    left: str, tiny_run: Path, tiny: Path, tones: Path
-) -> None:
+def test_a_kill_during_the_cleanup_is_repaired(left: str, tiny_run: Path, tiny: Path, tones: Path) -> None:
     debris = tiny_run.with_name(left.format(tiny_run.name))
     debris.mkdir() if left.endswith("gone") else debris.touch()
-    listener = Listener()
-    optimize(make_plan(tiny, tones, tiny_run), force=False, reporter=listener)
-    assert listener.steps == []
+    recorder = Recorder()
+    optimize(make_plan(tiny, tones, tiny_run), force=False, reporter=recorder)
+    assert recorder.steps == []
     assert not debris.exists()
 
 
 def start(tiny: Path, tones: Path, out: Path) -> "subprocess.Popen[str]":
-    asked = ("optimize", str(tiny), "--data", str(tones), "--out", str(out))
+    arguments = ("optimize", str(tiny), "--data", str(tones), "--out", str(out))
     return subprocess.Popen(
-        [sys.executable, "-m", "sottovoce", *asked],
+        [sys.executable, "-m", "sottovoce", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -153,9 +149,9 @@ def test_a_kill_costs_the_step_in_flight_only(
     wait_until((resumable_path(out) / "run" / "fp32" / "manifest.json").exists, process)
     process.kill()
     process.communicate()
-    listener = Listener()
-    optimize(make_plan(tiny, tones, out), force=False, reporter=listener)
-    assert "export fp32" not in listener.steps
+    recorder = Recorder()
+    optimize(make_plan(tiny, tones, out), force=False, reporter=recorder)
+    assert "export fp32" not in recorder.steps
     assert model_files(out) == model_files(tiny_run)
     assert left_over(out) == []
 
@@ -167,10 +163,10 @@ def test_a_signal_ends_it_soon_in_one_line(
     process = start(tiny, tones, tmp_path / "run")
     wait_until(lambda: resumable_path(tmp_path / "run").exists(), process)
     process.send_signal(number)
-    told = process.communicate(timeout=20)[1]
+    error = process.communicate(timeout=20)[1]
     assert process.returncode == code
-    assert told.splitlines()[-1].endswith("; nothing was half-written")
-    assert "Traceback" not in told
+    assert error.splitlines()[-1].endswith("; nothing was half-written")
+    assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
 
 

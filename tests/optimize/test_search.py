@@ -1,4 +1,4 @@
-"""The search from its command line on the tiny model: found, killed, gone on with, spread over workers."""
+"""The search from its command line on the tiny model: found, killed, resumed, spread over workers."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
-from sottovoce.optimize.search.outcome import SearchReport
-from sottovoce.recipes.recipe import load_recipe
+from sottovoce.optimize.search.report import SearchReport
+from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.runtime.loading import load
 from sottovoce.storage.artifacts import read_manifest, write_manifest
-from tests.support import tone, write_wav
+from tests.support.tones import tone, write_wav
 from tests.support.torture import left_over
 
 TIMEOUT_S = 600
@@ -48,17 +48,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(tiny: Path, tones: Path, recipe: Path, out: Path, *more: str) -> list[str]:
-    asked = ["search", str(tiny), "--data", str(tones), "--recipe", str(recipe), "--out", str(out)]
-    # A random model's errors say nothing: any are within the budget.
-    return [sys.executable, "-m", "sottovoce", *asked, "--max-wer-increase", "1000", *more]
+    arguments = ["search", str(tiny), "--data", str(tones), "--recipe", str(recipe), "--out", str(out)]
+    # Any errors are within the budget: those of a random model mean nothing.
+    return [sys.executable, "-m", "sottovoce", *arguments, "--max-wer-increase", "1000", *more]
 
 
-def run(asked: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
-def told_trials(database: Path) -> list[dict[str, Any]]:
-    """Read what the study holds, by SQL alone."""
+def stored_trials(database: Path) -> list[dict[str, Any]]:
+    """Read the outcomes in the study with SQL."""
     if not database.is_file():
         return []
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
@@ -79,27 +79,27 @@ def wait_until(condition: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def test_killed_at_two_moments_and_started_again_it_loses_no_trial_that_was_done(
+def test_a_search_that_is_killed_twice_loses_no_finished_trial(
     tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "best"
-    asked = command(tiny, tones, recipe, out, "--trials", "4", "--json")
+    arguments = command(tiny, tones, recipe, out, "--trials", "4", "--json")
     database = out / "search" / "study.db"
     moments = (
         (tmp_path / "best.unfinished" / "run" / "fp32").is_dir,  # while the run is made
-        lambda: len(told_trials(database)) >= 2 and any((out / "search").glob("trial-*")),
+        lambda: len(stored_trials(database)) >= 2 and any((out / "search").glob("trial-*")),
     )
     kept: list[dict[str, Any]] = []
     for moment in moments:
-        process = subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until(moment, process)
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-        assert told_trials(database)[: len(kept)] == kept
-        kept = told_trials(database)
-    done = run(asked)
+        assert stored_trials(database)[: len(kept)] == kept
+        kept = stored_trials(database)
+    done = run(arguments)
     assert done.returncode == 0, done.stderr
     assert "going on with a search of" in done.stderr
     report = SearchReport.model_validate_json(done.stdout)
@@ -112,7 +112,7 @@ def test_killed_at_two_moments_and_started_again_it_loses_no_trial_that_was_done
 
 
 def _check_result(out: Path, report: SearchReport) -> None:
-    """Check that the run's variant is the chosen trial's, and that nothing else was left."""
+    """Check that the run's variant is the chosen trial's, and that nothing else is left."""
     found = read_run(out)
     elastic = found.recipe.quantize.elastic
     assert elastic is not None
@@ -139,7 +139,7 @@ def found(tiny: Path, tones: Path, recipe: Path, tmp_path_factory: pytest.TempPa
     return out
 
 
-def test_the_same_command_again_adds_nothing_and_says_the_same(
+def test_the_same_command_again_adds_nothing_and_prints_the_same(
     found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "best"
@@ -150,23 +150,23 @@ def test_the_same_command_again_adds_nothing_and_says_the_same(
     assert SearchReport.model_validate_json(again.stdout).trials == before.trials
 
 
-def test_a_budget_that_no_trial_keeps_is_told_and_the_most_faithful_is_kept(
+def test_a_budget_that_no_trial_keeps_is_an_error_and_the_least_divergent_is_kept(
     found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "best"
     shutil.copytree(found, out)
     with sqlite3.connect(out / "search" / "study.db") as study:
-        (told,) = study.execute(
+        (stored,) = study.execute(
             "select value_json from trial_user_attributes where key = 'outcome'"
         ).fetchone()
-        outcome = json.loads(told)
+        outcome = json.loads(stored)
         outcome["wer_increase"] = {"value": 0.01, "low": 0.005, "high": 0.02}
         study.execute(
             "update trial_user_attributes set value_json = ? where key = 'outcome'", (json.dumps(outcome),)
         )
-    asked = command(tiny, tones, recipe, out, "--trials", "1", "--json")
-    asked[asked.index("--max-wer-increase") + 1] = "0.2"
-    done = run(asked)
+    arguments = command(tiny, tones, recipe, out, "--trials", "1", "--json")
+    arguments[arguments.index("--max-wer-increase") + 1] = "0.2"
+    done = run(arguments)
     assert done.returncode == 3, done.stderr
     assert "no trial is within 0.2 points" in done.stderr
     assert not SearchReport.model_validate_json(done.stdout).is_within_budget
@@ -186,8 +186,8 @@ def test_an_output_that_holds_another_search_is_refused(
 
 def change_text(speech: Path) -> None:
     manifest = speech / "manifest.jsonl"
-    told = manifest.read_text(encoding="utf-8")
-    manifest.write_text(told.replace('"text": "', '"text": "well, '), encoding="utf-8")
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace('"text": "', '"text": "well, '), encoding="utf-8")
 
 
 def change_audio(speech: Path) -> None:
@@ -197,8 +197,8 @@ def change_audio(speech: Path) -> None:
 
 def change_settings(checkpoint: Path) -> None:
     path = checkpoint / "generation_config.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(told | {"max_length": 20}), encoding="utf-8")
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"max_length": 20}), encoding="utf-8")
 
 
 def record_again(out: Path) -> None:
@@ -207,7 +207,7 @@ def record_again(out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "change", "told"),
+    ("part", "change", "message"),
     [
         ("speech", change_text, "another speech or seed;"),
         ("speech", change_audio, "another speech or seed;"),
@@ -215,7 +215,7 @@ def record_again(out: Path) -> None:
         ("best", record_again, "another calibration record;"),
     ],
 )
-def test_a_search_does_not_go_on_with_something_else(
+def test_a_search_is_not_resumed_with_other_inputs(
     found: Path,
     tiny: Path,
     tones: Path,
@@ -223,19 +223,21 @@ def test_a_search_does_not_go_on_with_something_else(
     tmp_path: Path,
     part: str,
     change: Callable[[Path], None],
-    told: str,
+    message: str,
 ) -> None:
     sources = {"best": found, "tiny": tiny, "speech": tones.parent}
     copies = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in sources.items()}
     change(copies[part])
-    asked = command(copies["tiny"], copies["speech"] / tones.name, recipe, copies["best"], "--trials", "1")
-    other = run(asked)
+    arguments = command(
+        copies["tiny"], copies["speech"] / tones.name, recipe, copies["best"], "--trials", "1"
+    )
+    other = run(arguments)
     assert other.returncode == 1, other.stderr
-    assert told in " ".join(other.stderr.split())
+    assert message in " ".join(other.stderr.split())
 
 
 def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_path: Path) -> None:
-    asked = [
+    arguments = [
         "optimize",
         str(tiny),
         "--data",
@@ -245,7 +247,7 @@ def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_p
         "--out",
         str(tmp_path / "run"),
     ]
-    done = run([sys.executable, "-m", "sottovoce", *asked])
+    done = run([sys.executable, "-m", "sottovoce", *arguments])
     assert done.returncode == 2
     assert "sottovoce search" in done.stderr
     assert not (tmp_path / "run").exists()
@@ -265,7 +267,7 @@ def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(
     tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="the extra cluster is not installed")
-    asked = command(
+    arguments = command(
         tiny,
         tones,
         recipe,
@@ -278,7 +280,7 @@ def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(
         "1",
         "--json",
     )
-    done = run(asked)
+    done = run(arguments)
     assert done.returncode == 0, done.stderr
     report = SearchReport.model_validate_json(done.stdout)
     assert len(report.trials) == 3

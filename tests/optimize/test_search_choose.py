@@ -1,4 +1,4 @@
-"""Which trial a search keeps: pure figures, no models."""
+"""Which trial a search keeps: figures alone, no models."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.optimize.search.choose import choose, is_within, pareto_front, wer_per_nat
-from sottovoce.optimize.search.outcome import Outcome, Trial
+from sottovoce.optimize.search.report import Trial, TrialOutcome
 from sottovoce.optimize.search.search import worst_divergence
 from sottovoce.statistics.intervals import Interval
 
@@ -23,9 +23,9 @@ def trial(
     number: int, speedup: float, divergence: float, wer_increase: float = 0.0, kind: str = "good"
 ) -> Trial:
     if kind == "failed":
-        return Trial(number=number, settings={}, outcome=Outcome(failure="destroyed"))
+        return Trial(number=number, settings={}, outcome=TrialOutcome(failure="destroyed"))
     interval = Interval(value=wer_increase, low=wer_increase - 0.01, high=wer_increase + 0.01)
-    outcome = Outcome(
+    outcome = TrialOutcome(
         speedup=speedup,
         flips=divergence,
         divergence=divergence,
@@ -52,7 +52,7 @@ def test_the_fastest_within_the_budget_is_chosen() -> None:
     assert chosen.number == 1
 
 
-def test_of_trials_that_are_as_fast_the_one_that_diverges_least_is_chosen() -> None:
+def test_among_equally_fast_trials_the_least_divergent_is_chosen() -> None:
     trials = [trial(0, 3.00, 0.020), trial(1, 2.95, 0.010), trial(2, 2.0, 0.001)]
     chosen = choose(trials, 0.002)
     assert chosen is not None
@@ -60,7 +60,7 @@ def test_of_trials_that_are_as_fast_the_one_that_diverges_least_is_chosen() -> N
 
 
 def test_a_lucky_count_of_words_does_not_excuse_a_large_divergence() -> None:
-    """Four trials show that a nat costs 0.3 words; the fifth diverges far, and had luck."""
+    """Four trials show that a nat costs 0.3 words; the fifth diverges far and is lucky."""
     steady = [trial(n, 2.0, 0.01 * (n + 1), 0.003 * (n + 1)) for n in range(4)]
     lucky = trial(4, 4.0, 0.08, -0.001)
     slope = wer_per_nat([*steady, lucky])
@@ -78,7 +78,7 @@ def test_the_slope_is_that_of_a_line_through_the_origin() -> None:
 
 
 @given(st.lists(FIGURES, max_size=12), st.floats(0, 0.02))
-def test_what_is_chosen_finished_and_no_trial_within_the_budget_is_much_faster(
+def test_the_chosen_trial_finished_and_none_within_the_budget_is_much_faster(
     figures: list[tuple[float, float, float, str]], budget: float
 ) -> None:
     trials = trials_of(figures)
@@ -99,7 +99,7 @@ def test_what_is_chosen_finished_and_no_trial_within_the_budget_is_much_faster(
 
 
 @given(st.lists(FIGURES, max_size=12))
-def test_the_front_is_what_nothing_beats(figures: list[tuple[float, float, float, str]]) -> None:
+def test_no_trial_beats_one_on_the_front(figures: list[tuple[float, float, float, str]]) -> None:
     trials = trials_of(figures)
     front = pareto_front(trials)
     for t in finished(trials):
@@ -117,7 +117,7 @@ def test_the_front_is_what_nothing_beats(figures: list[tuple[float, float, float
     assert speeds == sorted(speeds, reverse=True)
 
 
-def test_nothing_is_given_up_before_there_are_four_to_compare_with() -> None:
+def test_no_trial_is_stopped_before_four_have_finished() -> None:
     trials = [trial(n, 2.0, 0.01 * (n + 1)) for n in range(5)]
     assert worst_divergence(trials[:3]) is None
     assert worst_divergence(trials) == pytest.approx(2 * 0.03)

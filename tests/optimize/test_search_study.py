@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.optimize.search.outcome import Outcome, Settings, describe_settings
+from sottovoce.optimize.search.report import Settings, TrialOutcome, describe_settings
 from sottovoce.optimize.search.search import divide
 from sottovoce.optimize.search.space import Space, space_of
 from sottovoce.optimize.search.study import Study, first_settings
-from sottovoce.recipes.recipe import load_recipe, parse_recipe
+from sottovoce.recipes.load import load_recipe, parse_recipe
 from sottovoce.statistics.intervals import Interval
 
 ALPHA = "quantize.components.encoder.smooth_quant_alpha"
@@ -28,8 +28,8 @@ def small() -> Space:
     return space({ALPHA: [0.6, 0.7], MARGIN: [0.5, 1.0, 1.5]})
 
 
-def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
-    return Outcome(
+def outcome(speedup: float = 2.0, divergence: float = 0.01) -> TrialOutcome:
+    return TrialOutcome(
         speedup=speedup,
         flips=0.01,
         divergence=divergence,
@@ -39,7 +39,7 @@ def outcome(speedup: float = 2.0, divergence: float = 0.01) -> Outcome:
     )
 
 
-def test_the_own_value_comes_first_and_none_comes_twice(small: Space) -> None:
+def test_the_recipes_own_value_is_first_and_values_are_distinct(small: Space) -> None:
     assert small.choices[ALPHA] == (0.8, 0.6, 0.7)
     assert small.choices[MARGIN] == (0.5, 1.0, 1.5)
     assert small.n_combinations == 9
@@ -53,7 +53,7 @@ def test_settings_change_the_recipe_and_nothing_else(small: Space) -> None:
     assert small.with_settings(small.own) == small.recipe
 
 
-def test_the_recipe_that_comes_with_sottovoce_has_choices_that_all_mean_something() -> None:
+def test_all_choices_of_the_ready_recipe_are_valid() -> None:
     ready = space_of(load_recipe("search"))
     for settings in first_settings(ready):
         ready.with_settings(settings)
@@ -61,7 +61,7 @@ def test_the_recipe_that_comes_with_sottovoce_has_choices_that_all_mean_somethin
 
 
 @pytest.mark.parametrize(
-    ("choices", "told"),
+    ("choices", "message"),
     [
         ({"quantize.components.encoder.smooth_quant_alfa": [0.1]}, "no such key"),
         ({"quantize.components.encoder.smooth_quant_alpha.x": [0.1]}, "no such key"),
@@ -71,8 +71,8 @@ def test_the_recipe_that_comes_with_sottovoce_has_choices_that_all_mean_somethin
         ({"calibration.n_clips": [8]}, "keys of the section quantize only"),
     ],
 )
-def test_a_choice_that_means_nothing_is_refused_and_named(choices: dict[str, Any], told: str) -> None:
-    with pytest.raises(SpecError, match=told) as caught:
+def test_an_invalid_choice_is_refused_and_named(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
         space(choices)
     assert next(iter(choices)).rsplit(".", 1)[-1] in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_a_recipe_without_choices_is_refused() -> None:
         space_of(load_recipe("int8-fast"))
 
 
-def test_each_choice_is_tried_alone_first(small: Space) -> None:
+def test_each_choice_alone_is_tried_first(small: Space) -> None:
     first = list(first_settings(small))
     assert first[0] == small.own
     alone = [{path for path in settings if settings[path] != small.own[path]} for settings in first[1:]]
@@ -90,53 +90,53 @@ def test_each_choice_is_tried_alone_first(small: Space) -> None:
     assert alone[:2] == [{ALPHA}, {MARGIN}]
 
 
-def test_no_setting_is_tried_twice_and_the_end_is_told(small: Space, tmp_path: Path) -> None:
+def test_no_setting_is_tried_twice_and_the_end_is_reported(small: Space, tmp_path: Path) -> None:
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
     seen = []
-    while (asked := study.ask()) is not None:
-        number, settings = asked
+    while (drawn := study.draw()) is not None:
+        number, settings = drawn
         seen.append(settings)
-        study.tell(number, outcome(2.0, 0.01 * len(seen)))
+        study.add(number, outcome(2.0, 0.01 * len(seen)))
     assert len(seen) == len({str(settings) for settings in seen}) == 9
     assert len(study.trials()) == 9
 
 
 def test_a_failed_trial_is_kept_with_its_reason_and_not_tried_again(small: Space, tmp_path: Path) -> None:
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
-    asked = study.ask()
-    assert asked is not None
-    study.tell(asked[0], Outcome(failure="destroyed"))
+    drawn = study.draw()
+    assert drawn is not None
+    study.add(drawn[0], TrialOutcome(failure="destroyed"))
     (kept,) = Study(tmp_path, small, purpose=PURPOSE, seed=0).trials()
     assert kept.outcome.failure == "destroyed"
-    again = study.ask()
+    again = study.draw()
     assert again is not None
-    assert again[1] != asked[1]
+    assert again[1] != drawn[1]
 
 
-def test_a_study_that_was_left_goes_on_with_the_trial_in_flight(small: Space, tmp_path: Path) -> None:
+def test_a_study_that_was_interrupted_draws_the_running_trial_again(small: Space, tmp_path: Path) -> None:
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
     for _ in range(2):
-        asked = study.ask()
-        assert asked is not None
-        study.tell(asked[0], outcome())
+        drawn = study.draw()
+        assert drawn is not None
+        study.add(drawn[0], outcome())
     study.spent_s = 12.5
-    in_flight = study.ask()
-    assert in_flight is not None
+    interrupted = study.draw()
+    assert interrupted is not None
     del study
     reopened = Study(tmp_path, small, purpose=PURPOSE, seed=0)
     assert len(reopened.trials()) == 2
     assert reopened.spent_s == 12.5
-    asked_again = [reopened.ask() for _ in range(3)]
-    assert in_flight[1] in [each[1] for each in asked_again if each is not None]
+    drawn_again = [reopened.draw() for _ in range(3)]
+    assert interrupted[1] in [each[1] for each in drawn_again if each is not None]
 
 
-def test_two_workers_are_not_given_the_same(small: Space, tmp_path: Path) -> None:
+def test_two_workers_get_different_settings(small: Space, tmp_path: Path) -> None:
     study = Study(tmp_path, small, purpose=PURPOSE, seed=0)
-    asked = [study.ask() for _ in range(6)]
-    assert len({str(each[1]) for each in asked if each is not None}) == 6
+    drawn = [study.draw() for _ in range(6)]
+    assert len({str(each[1]) for each in drawn if each is not None}) == 6
 
 
-def test_a_study_about_something_else_is_refused(small: Space, tmp_path: Path) -> None:
+def test_a_study_with_another_purpose_is_refused(small: Space, tmp_path: Path) -> None:
     Study(tmp_path, small, purpose=PURPOSE, seed=0)
     with pytest.raises(InputError, match="another model"):
         Study(tmp_path, small, purpose={**PURPOSE, "model": "base"}, seed=0)
@@ -152,7 +152,7 @@ def test_a_study_about_something_else_is_refused(small: Space, tmp_path: Path) -
         (1, range(1), range(1)),
     ],
 )
-def test_too_few_clips_judge_by_half_and_confirm_by_those_that_do_not_judge_first(
+def test_too_few_clips_are_shared_so_that_word_errors_are_counted_on_the_other_half_first(
     n_clips: int, judging: range, confirming: range
 ) -> None:
     section = load_recipe("search").search
@@ -166,7 +166,7 @@ def test_a_damaged_study_is_one_clear_error(small: Space, tmp_path: Path) -> Non
         Study(tmp_path, small, purpose=PURPOSE, seed=0)
 
 
-def test_settings_are_told_by_what_differs(small: Space) -> None:
+def test_settings_are_described_by_what_differs(small: Space) -> None:
     assert describe_settings(small.own, small.own) == "as the recipe says"
     assert describe_settings({**small.own, ALPHA: 0.6}, small.own) == "smooth_quant_alpha=0.6"
     kept: Settings = {"keep": [{"reason": "why", "types": ["Convolution"], "names": [], "patterns": []}]}

@@ -9,7 +9,7 @@ from sottovoce.optimize.search.workers import count_workers
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "asked", "expected"),
+    ("cores", "threads", "n_workers", "expected"),
     [
         ((8,), 2, None, 4),
         ((8,), 2, 3, 3),
@@ -19,14 +19,14 @@ from sottovoce.optimize.search.workers import count_workers
         ((2,), 2, None, 1),
     ],
 )
-def test_as_many_workers_begin_as_were_asked_for_or_fit(
-    cores: Sequence[int], threads: int, asked: int | None, expected: int
+def test_as_many_workers_start_as_are_wanted_or_fit(
+    cores: Sequence[int], threads: int, n_workers: int | None, expected: int
 ) -> None:
-    assert count_workers(cores, threads, asked) == expected
+    assert count_workers(cores, threads, n_workers) == expected
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "asked", "told"),
+    ("cores", "threads", "n_workers", "message"),
     [
         ((2,), 1, 3, r"--workers ray:3: with 1 threads each 2 fit the cluster, whose machines have 2 cores"),
         ((3, 3), 2, 3, r"--workers ray:3: with 2 threads each 2 fit .* 3, 3 cores; give fewer workers"),
@@ -35,7 +35,7 @@ def test_as_many_workers_begin_as_were_asked_for_or_fit(
     ],
 )
 def test_workers_that_do_not_fit_are_refused_instead_of_waited_for(
-    cores: Sequence[int], threads: int, asked: int | None, told: str
+    cores: Sequence[int], threads: int, n_workers: int | None, message: str
 ) -> None:
-    with pytest.raises(SpecError, match=told):
-        count_workers(cores, threads, asked)
+    with pytest.raises(SpecError, match=message):
+        count_workers(cores, threads, n_workers)

@@ -9,6 +9,7 @@ from typing import Any
 
 import openvino
 import pytest
+from rich.console import Console
 
 from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.spec import BenchmarkSpec
@@ -16,12 +17,12 @@ from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.cli.inspection import inspect_run
 from sottovoce.cli.tables import run_lines, sensitivity_lines, sensitivity_table
 from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.optimize.checks.teacher_forcing import ClipJudgement, Judgement
+from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.optimize.openvino.graph import count_int8, quantized_weight_names
 from sottovoce.optimize.openvino.quantize_graph import kept_names, quantize_graph
 from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.optimize.sensitivity.bench import divergence_error
-from sottovoce.optimize.sensitivity.blocks import Block, alone, check_alone, find_blocks
+from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.report import (
     BlockKind,
     Extent,
@@ -30,16 +31,17 @@ from sottovoce.optimize.sensitivity.report import (
     read_current_sensitivity,
     read_sensitivity,
 )
-from sottovoce.optimize.sensitivity.study import SensitivitySpec, study
+from sottovoce.optimize.sensitivity.sensitivity import SensitivitySpec, measure_sensitivity
 from sottovoce.progress import Advance, Silent
-from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, load_recipe, override_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Run, check_files, read_run
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component, InstructionSet
-from tests.support import write_tone_set
+from tests.support.tones import write_tone_set
 
 SPEC = SensitivitySpec(n_clips=2, n_calibration_clips=2, threads=1)
 
@@ -47,8 +49,8 @@ ENCODER = ["convolutions", "0 self_attention", "0 ffn", "1 self_attention", "1 f
 DECODER = [f"{layer} {kind}" for layer in (0, 1) for kind in ("self_attention", "cross_attention", "ffn")]
 
 
-class Listener(Silent):
-    """Keeps what it is told; raises in the middle of a long step where that is asked for."""
+class Recorder(Silent):
+    """Keeps notes, and raises in the middle of a step."""
 
     def __init__(self, interrupted: str | None = None) -> None:
         self.notes: list[str] = []
@@ -82,14 +84,14 @@ def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def stateful(run: Run, speech: Path) -> SensitivityReport:
-    return study(run, read_speech(str(speech)), SPEC, Silent())
+    return measure_sensitivity(run, read_speech(str(speech)), SPEC, Silent())
 
 
 def graph(folder: Path, component: Component) -> Any:
     return openvino.Core().read_model(component_path(folder, component))
 
 
-def label(block: Block) -> str:
+def label(block: ModelBlock) -> str:
     return f"{block.kind}" if block.layer is None else f"{block.layer} {block.kind}"
 
 
@@ -115,7 +117,7 @@ def test_blocks_are_found_in_both_layouts_and_hold_every_weight_once(
     assert sum(len(block.weights) for block in blocks) == n_weights
 
 
-def test_what_a_recipe_keeps_float_is_no_block(baseline: Path) -> None:
+def test_nodes_that_a_recipe_keeps_float_are_no_block(baseline: Path) -> None:
     keep = KeepFloat(reason="test", types=("Convolution",), patterns=(".*fc1.*",))
     spec = ComponentQuantization(scheme="w8a8", keep_float=(keep,))
     blocks = find_blocks(graph(baseline, Component.ENCODER), Component.ENCODER, spec)
@@ -220,7 +222,7 @@ def test_nothing_quantized_costs_nothing(stateful: SensitivityReport) -> None:
     assert everything.output_error is not None
 
 
-def test_blocks_are_judged_on_clips_that_were_not_recorded(stateful: SensitivityReport) -> None:
+def test_blocks_are_compared_on_clips_that_were_not_recorded(stateful: SensitivityReport) -> None:
     assert stateful.unheard
     assert stateful.n_clips == 2
     assert stateful.n_calibration_clips == 2
@@ -242,7 +244,12 @@ def test_inspect_and_the_terminal_show_the_study(run: Run, stateful: Sensitivity
     assert summary.sensitivity == stateful
     assert not summary.sensitivity_is_stale
     assert json.loads(summary.model_dump_json())["sensitivity"]["variant"] == "int8-fast"
-    assert sensitivity_table(stateful).row_count == len(stateful.blocks) + len(stateful.wholes)
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(sensitivity_table(stateful))
+    rows = [line for line in captured.get().splitlines() if line.startswith("│") and "±" in line]
+    assert len(rows) == len(stateful.blocks) + len(stateful.wholes)
+    assert all(any(block.label in row for row in rows) for block in stateful.blocks)
     assert sensitivity_lines(stateful)
     assert any(
         line.startswith("sensitivity of int8-fast: 12 blocks on 2 clips") for line in run_lines(summary)
@@ -270,41 +277,41 @@ def test_a_benchmark_carries_the_study_until_the_run_changes(
 def test_a_stateless_variant_is_studied_by_its_steps(run: Run, speech: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
     spec = SensitivitySpec(variant="int8", n_clips=1, n_calibration_clips=1, threads=1)
-    report = study(read_run(folder), read_speech(str(speech)), spec, Silent())
+    report = measure_sensitivity(read_run(folder), read_speech(str(speech)), spec, Silent())
     assert report.reference == "fp32"
     assert {block.component for block in report.blocks} == {Component.ENCODER, Component.DECODER_WITH_PAST}
     assert sum(block.n_weights for block in report.blocks) == 14 + 17
 
 
-def test_recorded_clips_judge_where_there_are_no_others_and_it_is_said(
+def test_recorded_clips_are_used_with_a_note_where_there_are_no_others(
     run: Run, tones: Path, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
-    heard = Listener(interrupted="quantize")
+    reporter = Recorder(interrupted="quantize")
     with pytest.raises(KeyboardInterrupt):
-        study(read_run(folder), read_speech(str(tones)), SPEC, heard)
-    assert any("which flatters what is quantized" in note for note in heard.notes)
+        measure_sensitivity(read_run(folder), read_speech(str(tones)), SPEC, reporter)
+    assert any("which flatters what is quantized" in note for note in reporter.notes)
 
 
 def test_an_interruption_leaves_the_run_as_it_was(run: Run, speech: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
     before = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     with pytest.raises(KeyboardInterrupt):
-        study(read_run(folder), read_speech(str(speech)), SPEC, Listener(interrupted="alone"))
+        measure_sensitivity(read_run(folder), read_speech(str(speech)), SPEC, Recorder(interrupted="alone"))
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
 def test_a_float_variant_is_refused(run: Run, speech: Path, name: str) -> None:
     with pytest.raises(SpecError, match=f"variant {name} is float"):
-        study(run, read_speech(str(speech)), SensitivitySpec(variant=name), Silent())
+        measure_sensitivity(run, read_speech(str(speech)), SensitivitySpec(variant=name), Silent())
 
 
 def test_a_run_without_a_record_is_refused(run: Run, speech: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
     shutil.rmtree(folder / "calibration")
     with pytest.raises(InputError, match="no calibration record"):
-        study(read_run(folder), read_speech(str(speech)), SPEC, Silent())
+        measure_sensitivity(read_run(folder), read_speech(str(speech)), SPEC, Silent())
 
 
 def test_a_damaged_report_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -321,14 +328,14 @@ def test_no_variant_may_be_named_as_the_study() -> None:
 
 
 def test_the_error_of_a_divergence_is_that_of_its_mean_over_clips() -> None:
-    def judged(*divergences: float) -> Judgement:
-        return Judgement(
+    def compared(*divergences: float) -> Comparison:
+        return Comparison(
             clips=tuple(
-                ClipJudgement(clip_id=str(i), n_tokens=10, n_flips=0, divergence=each)
+                ClipComparison(clip_id=str(i), n_tokens=10, n_disagreements=0, kl_divergence=each)
                 for i, each in enumerate(divergences)
             )
         )
 
-    assert divergence_error(judged(1.0)) == 0
-    assert divergence_error(judged(1.0, 1.0, 1.0)) == 0
-    assert divergence_error(judged(1.0, 3.0)) == pytest.approx(0.1)
+    assert divergence_error(compared(1.0)) == 0
+    assert divergence_error(compared(1.0, 1.0, 1.0)) == 0
+    assert divergence_error(compared(1.0, 3.0)) == pytest.approx(0.1)

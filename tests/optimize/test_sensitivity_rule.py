@@ -1,4 +1,4 @@
-"""The rule: which blocks cost more than they save, and what a recipe then says."""
+"""The rule which blocks cost more than they save, and the keys of a recipe that follow."""
 
 from dataclasses import replace
 from itertools import count
@@ -8,24 +8,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.optimize.sensitivity.advice import advise
 from sottovoce.optimize.sensitivity.report import BlockKind, BlockResult, Implication
 from sottovoce.optimize.sensitivity.rule import (
     MIN_COST_RATIO,
     MIN_DIVERGENCE_SHARE,
+    Assessment,
     Cost,
-    Verdict,
+    advise,
     imply,
 )
 from sottovoce.optimize.sensitivity.timing import BUDGET_S, MAX_ROUNDS, MIN_ROUNDS, time_in_turns
-from sottovoce.recipes.recipe import (
-    ComponentQuantization,
-    ComponentSpecs,
-    KeepFloat,
-    load_recipe,
-    override_recipe,
-    parse_recipe,
-)
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat
 from sottovoce.terms import Component
 
 KEEP = Implication.KEEP_FLOAT
@@ -49,7 +43,7 @@ def test_a_block_that_costs_much_and_saves_little_is_to_stay_float() -> None:
     ]
 
 
-def test_a_block_that_costs_most_is_worth_it_where_it_saves_most() -> None:
+def test_a_block_that_costs_most_is_worth_it_if_it_saves_most() -> None:
     assert implications((0.9, 0.9), (0.1, 0.1)) == [Implication.WORTH_IT, Implication.WORTH_IT]
 
 
@@ -61,12 +55,12 @@ def test_where_nothing_diverges_nothing_is_to_stay_float() -> None:
     assert implications((0.0, 0.1), (0.0, -0.1)) == [Implication.HARMLESS, Implication.NO_GAIN]
 
 
-def kept(verdicts: tuple[Verdict, ...]) -> list[int]:
+def kept(verdicts: tuple[Assessment, ...]) -> list[int]:
     return [place for place, verdict in enumerate(verdicts) if verdict.implies is KEEP]
 
 
 @given(studies)
-def test_what_stays_float_costs_much_and_gives_up_at_most_a_third_of_the_time(costs: list[Cost]) -> None:
+def test_blocks_that_stay_float_cost_much_and_give_up_at_most_a_third_of_the_time(costs: list[Cost]) -> None:
     verdicts = imply(costs)
     assert len(verdicts) == len(costs)
     for place in kept(verdicts):
@@ -145,9 +139,9 @@ def ffn(layer: int, implies: Implication = KEEP, component: Component = Componen
 def test_the_advice_can_be_put_into_a_recipe_and_on_the_command_line(name: str) -> None:
     recipe = load_recipe(name)
     (advice,), notes = advise((ffn(3), ffn(1), ffn(2, Implication.HARMLESS)), recipe.quantize.components)
-    told = yaml.safe_load(advice.recipe)["quantize"]["components"]["encoder"]
+    section = yaml.safe_load(advice.recipe)["quantize"]["components"]["encoder"]
     raw = recipe.resolved()
-    raw["quantize"]["components"]["encoder"] |= told
+    raw["quantize"]["components"]["encoder"] |= section
     pasted = parse_recipe(raw, "with the advice")
     assert pasted == override_recipe(recipe, [advice.override])
     keeps = pasted.quantize.components.encoder.keep_float

@@ -14,12 +14,13 @@ from scipy.stats import entropy
 
 from sottovoce.optimize.checks.teacher_forcing import (
     Candidate,
-    Judgement,
-    Spoken,
-    divergence_of,
-    judge,
-    score,
+    Comparison,
+    TeacherSequence,
+    compare,
+    generate_teachers,
+    kl_divergence,
 )
+from sottovoce.progress import Silent
 from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
@@ -37,19 +38,16 @@ def clips(tones: Path) -> tuple[LoadedClip, ...]:
 
 
 @pytest.fixture(scope="module")
-def spoken(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[Spoken, ...]:
-    n_told = []
-    told = score(Candidate.load(baseline, ComputeSpec()), clips, lambda: n_told.append(1))
-    assert len(n_told) == len(clips)
-    return told
+def teachers(baseline: Path, clips: tuple[LoadedClip, ...]) -> tuple[TeacherSequence, ...]:
+    return generate_teachers(Candidate.load(baseline, ComputeSpec()), clips, Silent())
 
 
-def judged(folder: Path, spoken: tuple[Spoken, ...]) -> Judgement:
-    return judge(Candidate.load(folder, ComputeSpec()), spoken)
+def compared(folder: Path, teachers: tuple[TeacherSequence, ...]) -> Comparison:
+    return compare(Candidate.load(folder, ComputeSpec()), teachers)
 
 
-def test_the_baseline_says_what_it_transcribes(
-    baseline: Path, clips: tuple[LoadedClip, ...], spoken: tuple[Spoken, ...]
+def test_the_baseline_generates_the_tokens_of_its_transcript(
+    baseline: Path, clips: tuple[LoadedClip, ...], teachers: tuple[TeacherSequence, ...]
 ) -> None:
     transcriber = load(baseline)
     options = TranscribeOptions(
@@ -59,30 +57,32 @@ def test_the_baseline_says_what_it_transcribes(
         log_prob_threshold=-1e9,  # a random model is never sure
         vad_filter=False,
     )
-    for clip, said in zip(clips, spoken, strict=True):
+    for clip, teacher in zip(clips, teachers, strict=True):
         segments = transcriber.transcribe(clip.wave, options).segments
-        end = said.tokens[-1]
+        end = teacher.tokens[-1]
         texts = tuple(token for segment in segments for token in segment.tokens)
-        assert tuple(token for token in said.tokens if token < end) == texts
-        # The end is said for it: a random model goes on until it is stopped.
-        assert [int(token) for token in said.likeliest[:-1, 0]] == list(said.tokens[:-1])
+        assert tuple(token for token in teacher.tokens if token < end) == texts
+        # The end token is appended: a random model goes on until it is stopped.
+        assert [int(token) for token in teacher.likeliest[:-1, 0]] == list(teacher.tokens[:-1])
 
 
-def test_a_variant_agrees_with_itself(baseline: Path, spoken: tuple[Spoken, ...]) -> None:
-    same = judged(baseline, spoken)
-    assert same.flips == 0
-    assert same.divergence == pytest.approx(0, abs=1e-5)
-    assert same.n_tokens == sum(len(said.tokens) for said in spoken)
+def test_a_variant_agrees_with_itself(baseline: Path, teachers: tuple[TeacherSequence, ...]) -> None:
+    same = compared(baseline, teachers)
+    assert same.top1_disagreement == 0
+    assert same.kl_divergence == pytest.approx(0, abs=1e-5)
+    assert same.n_tokens == sum(len(teacher.tokens) for teacher in teachers)
 
 
-def test_the_layout_makes_no_difference(tiny_run: Path, spoken: tuple[Spoken, ...]) -> None:
+def test_the_layout_makes_no_difference(tiny_run: Path, teachers: tuple[TeacherSequence, ...]) -> None:
     """One is fed token by token, the other all tokens at once."""
-    stateful = judged(tiny_run / "fp32-stateful", spoken)
-    assert stateful.flips == 0
-    assert stateful.divergence == pytest.approx(0, abs=1e-4)
+    stateful = compared(tiny_run / "fp32-stateful", teachers)
+    assert stateful.top1_disagreement == 0
+    assert stateful.kl_divergence == pytest.approx(0, abs=1e-4)
 
 
-def test_damage_is_seen(tiny_run: Path, spoken: tuple[Spoken, ...], tmp_path: Path) -> None:
+def test_a_damaged_variant_diverges(
+    tiny_run: Path, teachers: tuple[TeacherSequence, ...], tmp_path: Path
+) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_run / "fp32-stateful", damaged)
     path = component_path(damaged, Component.ENCODER)
@@ -99,7 +99,10 @@ def test_damage_is_seen(tiny_run: Path, spoken: tuple[Spoken, ...], tmp_path: Pa
     del model
     for suffix in (".xml", ".bin"):
         (tmp_path / f"noisy{suffix}").replace(path.with_suffix(suffix))
-    assert judged(damaged, spoken).divergence > 100 * judged(tiny_run / "fp32-stateful", spoken).divergence
+    assert (
+        compared(damaged, teachers).kl_divergence
+        > 100 * compared(tiny_run / "fp32-stateful", teachers).kl_divergence
+    )
 
 
 @given(LOGITS, LOGITS)
@@ -107,7 +110,7 @@ def test_the_divergence_is_that_of_scipy_where_all_tokens_are_compared(
     base: np.ndarray[tuple[int], np.dtype[np.float32]], other: np.ndarray[tuple[int], np.dtype[np.float32]]
 ) -> None:
     order = np.argsort(-base)
-    found = divergence_of(other, order, log_softmax(base.astype(np.float64))[order].astype(np.float32))
+    found = kl_divergence(other, order, log_softmax(base.astype(np.float64))[order].astype(np.float32))
     expected = entropy(softmax(base.astype(np.float64)), softmax(other.astype(np.float64)))
     assert found == pytest.approx(expected, abs=2e-5)
 
@@ -120,6 +123,6 @@ def test_comparing_fewer_tokens_never_finds_more(
 ) -> None:
     order = np.argsort(-base)
     logs = log_softmax(base.astype(np.float64))[order].astype(np.float32)
-    everything = divergence_of(other, order, logs)
-    some = divergence_of(other, order[:n_compared], logs[:n_compared])
+    everything = kl_divergence(other, order, logs)
+    some = kl_divergence(other, order[:n_compared], logs[:n_compared])
     assert -2e-5 <= some <= everything + 2e-5

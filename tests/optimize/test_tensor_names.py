@@ -1,10 +1,10 @@
-"""The same graph has the same text, whatever numbers the process gave its nodes."""
+"""The same graph has the same text, independent of the numbers that the process gave its nodes."""
 
 from pathlib import Path
 
 import pytest
 
-from sottovoce.optimize.openvino.tensor_names import settle_names, settle_states, settled_names
+from sottovoce.optimize.openvino.tensor_names import renumber_nodes, renumbered, sort_states
 
 GRAPH = """<net name="Model{0}" version="11">
 <layer id="0" name="Constant_{1}" type="Const">
@@ -17,26 +17,26 @@ GRAPH = """<net name="Model{0}" version="11">
 
 
 def test_numbers_of_a_process_make_no_difference() -> None:
-    one, other = settled_names(GRAPH.format(14, 23009, 7, 8)), settled_names(GRAPH.format(0, 5, 88, 99))
+    one, other = renumbered(GRAPH.format(14, 23009, 7, 8)), renumbered(GRAPH.format(0, 5, 88, 99))
     assert one == other
     assert one == GRAPH.format(0, 0, 1, 3).replace("Convert_1.0", "Convert_2.0")
 
 
 def test_a_module_of_pytorch_keeps_its_name() -> None:
-    assert "__module.encoder/aten::view/Reshape_2" in settled_names(GRAPH.format(1, 2, 3, 4))
+    assert "__module.encoder/aten::view/Reshape_2" in renumbered(GRAPH.format(1, 2, 3, 4))
 
 
 def test_settled_names_stay() -> None:
-    settled = settled_names(GRAPH.format(14, 23009, 7, 8))
-    assert settled_names(settled) == settled
+    settled = renumbered(GRAPH.format(14, 23009, 7, 8))
+    assert renumbered(settled) == settled
 
 
 def test_every_graph_of_a_run_is_settled(tiny_run: Path) -> None:
     graphs = list(tiny_run.glob("*/*.xml"))
     assert graphs
     for path in graphs:
-        told = path.read_text(encoding="utf-8")
-        assert settled_names(told) == told, path
+        text = path.read_text(encoding="utf-8")
+        assert renumbered(text) == text, path
 
 
 def test_the_states_of_a_decoder_stand_in_the_order_of_their_names(tiny_run: Path, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_states_of_a_decoder_stand_in_the_order_of_their_names(tiny_run: Pat
         model.remove_sink(sink)
         model.add_sinks([sink])
     openvino.save_model(model, shuffled, compress_to_fp16=False)
-    settle_states(shuffled)
-    settle_names(tmp_path)
+    sort_states(shuffled)
+    renumber_nodes(tmp_path)
     assert shuffled.with_suffix(".bin").read_bytes() == source.with_suffix(".bin").read_bytes()
     assert [path.name for path in sorted(tmp_path.iterdir())] == [f"{source.stem}.bin", source.name]

@@ -1,4 +1,4 @@
-"""Recipes: what a person may write, and what they are told where it means nothing."""
+"""Recipes: valid keys, and error messages for others."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import SpecError
-from sottovoce.recipes.recipe import Recipe, load_recipe, override_recipe, parse_recipe, ready_recipes
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe, ready_recipes
+from sottovoce.recipes.recipe import Recipe
 from sottovoce.terms import BiasCorrection, Component, Scheme
 
 SCHEMA = Path(__file__).parents[1] / "configs" / "recipe.schema.json"
@@ -40,9 +41,9 @@ RECIPES = st.fixed_dictionaries(
 )
 
 
-def recipe_file(folder: Path, told: object) -> Path:
+def recipe_file(folder: Path, content: object) -> Path:
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(told), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 
 
@@ -82,7 +83,7 @@ def test_an_unknown_recipe_lists_the_ready_ones_and_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("raw", "expected"),
     [
         ({"calibraton": {}}, "unknown key calibraton; did you mean calibration?"),
         ({"calibration": {"nclips": 3}}, "unknown key calibration.nclips; did you mean n_clips?"),
@@ -105,10 +106,10 @@ def test_an_unknown_recipe_lists_the_ready_ones_and_the_nearest() -> None:
         ({"baseline": {"name": "fp32", "weights": "int8"}}, "baseline.weights is int8, want fp32 or fp16"),
     ],
 )
-def test_what_means_nothing_is_named_with_file_key_and_what_was_expected(
-    tmp_path: Path, told: dict[str, object], expected: str
+def test_an_invalid_key_is_named_with_file_key_and_expected_value(
+    tmp_path: Path, raw: dict[str, object], expected: str
 ) -> None:
-    path = recipe_file(tmp_path, MINIMAL | told)
+    path = recipe_file(tmp_path, MINIMAL | raw)
     with pytest.raises(SpecError) as caught:
         load_recipe(str(path))
     assert str(caught.value).startswith(f"recipe {path}: ")
@@ -116,7 +117,7 @@ def test_what_means_nothing_is_named_with_file_key_and_what_was_expected(
     assert "\n" not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     path = recipe_file(tmp_path, {"nam": "x", "calibration": {"seeds": 1}})
     with pytest.raises(SpecError) as caught:
         load_recipe(str(path))
@@ -125,7 +126,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "\t- x", "name: {", "@"])
-def test_what_is_not_yaml_is_told_in_one_line(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_yaml_is_an_error_in_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=r"broken\.yaml is not YAML: .*line 1") as caught:
@@ -155,7 +156,7 @@ def test_yaml_runs_no_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "raw",
     [
         {"exports": [{"name": "fp32"}]},
         {"exports": [{"name": "int8", "weights": "fp16"}]},
@@ -163,9 +164,9 @@ def test_yaml_runs_no_code(tmp_path: Path) -> None:
         {"quantize": {"name": "fp32"}},
     ],
 )
-def test_two_variants_cannot_have_one_name(told: dict[str, object]) -> None:
+def test_two_variants_cannot_have_one_name(raw: dict[str, object]) -> None:
     with pytest.raises(SpecError, match="two variants are named"):
-        parse_recipe(MINIMAL | told, "mine")
+        parse_recipe(MINIMAL | raw, "mine")
 
 
 @pytest.mark.parametrize("name", ["calibration", "manifest.json", "recipe.yaml"])
@@ -222,7 +223,7 @@ def test_set_leaves_other_keys_as_they_were() -> None:
         ("calibration.n_clips=none", "calibration.n_clips is"),
     ],
 )
-def test_a_set_that_means_nothing_says_why(override: str, expected: str) -> None:
+def test_an_invalid_set_gives_the_reason(override: str, expected: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_recipe("int8", [override])
     assert expected in str(caught.value)
@@ -237,8 +238,8 @@ def test_set_works_on_the_recipe_of_a_run() -> None:
 
 
 @given(RECIPES)
-def test_a_recipe_survives_being_written_and_read(told: dict[str, object]) -> None:
-    recipe = parse_recipe(told, "given")
+def test_a_recipe_survives_being_written_and_read(raw: dict[str, object]) -> None:
+    recipe = parse_recipe(raw, "given")
     text = yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True)
     again = parse_recipe(yaml.safe_load(text), "again")
     assert again == recipe
@@ -246,10 +247,10 @@ def test_a_recipe_survives_being_written_and_read(told: dict[str, object]) -> No
 
 
 @given(RECIPES, st.data())
-def test_the_hash_does_not_depend_on_the_order_of_keys(told: dict[str, object], data: st.DataObject) -> None:
-    other = shuffled(told, data)
+def test_the_hash_does_not_depend_on_the_order_of_keys(raw: dict[str, object], data: st.DataObject) -> None:
+    other = shuffled(raw, data)
     assert isinstance(other, dict)
-    assert parse_recipe(other, "b").sha256() == parse_recipe(told, "a").sha256()
+    assert parse_recipe(other, "b").sha256() == parse_recipe(raw, "a").sha256()
 
 
 def test_defaults_written_out_change_no_hash() -> None:
@@ -270,7 +271,7 @@ def test_the_schema_for_editors_is_current() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("raw", "error"),
     [
         (
             {"components": {"encoder": {"scheme": "w8", "group_size": 64}}},
@@ -295,9 +296,9 @@ def test_the_schema_for_editors_is_current() -> None:
         ({"instruction_set": "avx"}, "instruction_set is avx, want vnni or avx2; did you mean avx2"),
     ],
 )
-def test_keys_that_fit_no_such_scheme_are_refused(told: dict[str, object], error: str) -> None:
+def test_keys_that_fit_no_such_scheme_are_refused(raw: dict[str, object], error: str) -> None:
     with pytest.raises(SpecError, match=error):
-        parse_recipe({**MINIMAL, "quantize": told}, "mine.yaml")
+        parse_recipe({**MINIMAL, "quantize": raw}, "mine.yaml")
 
 
 def test_weights_alone_can_be_int8_in_both_layouts() -> None:

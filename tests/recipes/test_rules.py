@@ -1,4 +1,4 @@
-"""What of a recipe goes together, by format: each refusal names the key and says what to do."""
+"""Rules between keys, by format: each error names the key and says what to do."""
 
 import re
 from collections.abc import Mapping
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 import pytest
 
 from sottovoce.errors import SpecError
-from sottovoce.recipes.recipe import QuantizedVariant, Recipe, load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.load import load_recipe, override_recipe, parse_recipe
+from sottovoce.recipes.recipe import QuantizedVariant, Recipe
 from sottovoce.terms import Ctranslate2Type, Format
 
 ONNX_EXPORT = {"name": "onnx-fp32", "format": "onnx"}
 
 
 def parsed(quantize: Mapping[str, object], *exports: Mapping[str, object], **others: object) -> Recipe:
-    told = {"name": "mine", "description": "Mine.", "quantize": quantize, "exports": list(exports), **others}
-    return parse_recipe(told, "mine.yaml")
+    raw = {"name": "mine", "description": "Mine.", "quantize": quantize, "exports": list(exports), **others}
+    return parse_recipe(raw, "mine.yaml")
 
 
 def onnx(**keys: object) -> dict[str, object]:
@@ -43,7 +44,7 @@ def test_a_stateful_export_in_another_format_is_not_what_openvino_quantizes() ->
 
 
 @pytest.mark.parametrize("kind", [Format.ONNX, Format.CTRANSLATE2])
-def test_cross_keys_are_left_float_in_formats_that_know_no_other(kind: Format) -> None:
+def test_keys_of_cross_attention_stay_float_in_other_formats(kind: Format) -> None:
     assert QuantizedVariant().int8_cross_keys
     assert not QuantizedVariant(format=kind).int8_cross_keys
     recipe = parsed({"format": kind.value}, ONNX_EXPORT)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from tests.support.results import build_sample, save_sample
 
 
@@ -17,11 +18,11 @@ def results() -> Results:
 
 @pytest.fixture(scope="session")
 def rows() -> tuple[ClipRow, ...]:
-    """Return the clips behind `results`."""
+    """Return the clips of `results`."""
     return build_sample().rows
 
 
 @pytest.fixture(scope="session")
 def save() -> Callable[[Results, tuple[ClipRow, ...], Path], Path]:
-    """Return what writes results into a folder as `sottovoce benchmark` would."""
+    """Return a function that writes results into a folder, as `sottovoce benchmark` does."""
     return save_sample

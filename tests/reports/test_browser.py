@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader sees, hears and reaches, with scripts and without."""
+"""The page in a real browser: layout, audio and keyboard, with scripts and without."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow
+from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.reports.report import write_report
 from tests.support.detailed_results import build_detailed_sample, write_tones
 from tests.support.results import Sample, save_sample
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not instal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A page in the browser, and what it said and asked for."""
+    """A page in the browser, its messages and requests."""
 
     page: Any
     messages: list[str] = field(default_factory=list)
@@ -104,7 +104,7 @@ def choose(page: Any, label: str, option: str) -> None:
     page.get_by_label(label, exact=True).select_option(label=option)
 
 
-def test_the_page_asks_for_nothing_says_nothing_and_breaks_no_rule(report: Path, visit: Open) -> None:
+def test_the_page_requests_nothing_logs_nothing_and_violates_no_policy(report: Path, visit: Open) -> None:
     opened = visit(report)
     assert [url for url in opened.requests if not url.startswith("data:")] == [report.as_uri()]
     assert opened.messages == []

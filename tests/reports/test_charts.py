@@ -3,9 +3,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.charts.chart import Chart, ChartText, Dot, DotChart, ScatterChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.charts.chart import Chart, ChartText, ErrorBar, ErrorBarChart, ScatterChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.sections.figures import build_charts
 from tests.support.detailed_results import build_detailed_sample
 
@@ -30,10 +31,10 @@ def relative_luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def hostile_chart(label: str) -> DotChart:
-    dot = Dot(label=label, value=1.0, low=0.9, high=1.1, text=label, series=1)
+def hostile_chart(label: str) -> ErrorBarChart:
+    error_bar = ErrorBar(label=label, value=1.0, low=0.9, high=1.1, text=label, series=1)
     text = ChartText(name="hostile", title=label, description=label, axis=label)
-    return DotChart(text=text, dots=(dot,), reference=1.0)
+    return ErrorBarChart(text=text, error_bars=(error_bar,), reference=1.0)
 
 
 def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart, ...]) -> None:
@@ -50,7 +51,7 @@ def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart
     }
 
 
-def test_a_chart_tells_a_screen_reader_its_title_and_figures(drawings: tuple[str, ...]) -> None:
+def test_a_screen_reader_gets_the_title_and_figures_of_a_chart(drawings: tuple[str, ...]) -> None:
     for drawing in drawings:
         root = ET.fromstring(drawing)  # noqa: S314 our own
         title, description = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
@@ -115,10 +116,10 @@ def test_text_is_readable_in_light_and_dark() -> None:
 def _css() -> str:
     from importlib.resources import files
 
-    return files("sottovoce.reports").joinpath("report.css").read_text(encoding="utf-8")
+    return files("sottovoce.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
 
 
-def test_a_part_that_was_not_timed_has_no_place_among_speeds_by_length() -> None:
+def test_a_part_that_was_not_timed_is_not_among_the_speeds_by_length() -> None:
     sample = build_detailed_sample()
     timed = drawn(sample.results, sample.rows)
     untimed = tuple(

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.app import app
+from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.comment import render_comment
-from sottovoce.reports.formats.kind import ReportFormat
 from sottovoce.reports.formats.markdown import code, code_block
 from sottovoce.reports.formats.model_card import render_model_card
-from sottovoce.reports.formats.repeat import repeat_command
 from sottovoce.reports.report import make_report, write_report
+from sottovoce.reports.sections.facts import repeat_command
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.results import Sample
 
@@ -51,7 +52,7 @@ def test_a_comment_folds_its_details(comment: str) -> None:
     assert "`openvino-genai` was not measured" in comment
 
 
-def test_a_comment_tells_how_to_repeat_it(sample: Sample, comment: str) -> None:
+def test_a_comment_holds_the_command_that_repeats_it(sample: Sample, comment: str) -> None:
     command = repeat_command(sample.results)
     assert command == (
         "sottovoce benchmark RUN --data SPEECH --split test --limit 12 --variants fp16,int8 "
@@ -61,7 +62,7 @@ def test_a_comment_tells_how_to_repeat_it(sample: Sample, comment: str) -> None:
     assert f"```sh\n{command}\n```" in comment
 
 
-def test_the_command_that_repeats_it_can_be_given(sample: Sample) -> None:
+def test_the_command_that_repeats_it_is_valid(sample: Sample) -> None:
     import typer
 
     results = sample.results.model_copy(
@@ -105,7 +106,7 @@ def test_the_hub_reads_the_figures_of_a_model_card(sample: Sample, card: ModelCa
     assert not any("faster-whisper" in str(name) for name in found)
 
 
-def test_a_model_card_tells_use_loading_evaluation_and_limits(card: ModelCard) -> None:
+def test_a_model_card_has_use_loading_evaluation_and_limits(card: ModelCard) -> None:
     headings = [line for line in card.text.splitlines() if line.startswith("## ")]
     assert [heading[3:] for heading in headings] == [
         "Intended use",
@@ -129,7 +130,7 @@ def test_a_model_card_tells_use_loading_evaluation_and_limits(card: ModelCard) -
         ({"format": "of tomorrow"}, "openvino", "OVModel", "WhisperModel("),
     ],
 )
-def test_a_model_card_loads_a_variant_as_its_format_wants(
+def test_a_model_card_loads_a_variant_with_the_library_of_its_format(
     sample: Sample, quantize: dict[str, object], library: str, loads: str, does_not: str
 ) -> None:
     results = sample.results.model_copy(update={"recipe": {"quantize": quantize}})

@@ -1,4 +1,4 @@
-"""Two hundred ways to smuggle something into a report, in every text that a report takes from elsewhere."""
+"""Two hundred injection attempts, in every untrusted text of a report."""
 
 import itertools
 import re
@@ -13,14 +13,16 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
-from sottovoce.reports.charts.chart import ChartText, Dot, DotChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
+from sottovoce.reports.charts.chart import ChartText, ErrorBar, ErrorBarChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.formats.markdown import one_line
 from sottovoce.reports.formats.model_card import render_model_card
-from sottovoce.reports.transcripts.audio import Audio
+from sottovoce.reports.sections import Section
+from sottovoce.reports.transcripts.explorer import Audio, read_audio
 from sottovoce.reports.view import build_view
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.pages import Page
@@ -86,14 +88,14 @@ FIELDS = frozenset(
     for model in (Results, ClipRow)
     for key in re.findall(r'"([a-z_0-9]+)"', yaml.safe_dump(model.model_json_schema(), default_style='"'))
 )
-"""Keys that the models give, not strangers."""
+"""Keys of our own models, which are trusted."""
 
 Change = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    """Return a clip with everything that a report can tell, in four entries."""
+    """Return one clip with every optional measurement, in four entries."""
     return build_detailed_sample(1)
 
 
@@ -102,7 +104,7 @@ def test_there_are_two_hundred_different_payloads() -> None:
 
 
 def poison(sample: Sample, text: str) -> Sample:
-    """Put a text before every text of the results that is not one of a list."""
+    """Put a text before every untrusted text of the results."""
 
     def change(value: str) -> str:
         return f"{text} {value}"
@@ -150,40 +152,47 @@ def capitals(number: int, width: int) -> str:
 
 def render(sample: Sample) -> str:
     audio = Audio(files={str(sample.rows[0].audio): b"ID3"})
-    view = build_view(sample.results, sample.rows, audio)
-    return render_report(replace(view, charts=(), scaling=None))
+    view = build_view(sample.results, sample.rows, lambda _: audio)
+    return render_report(
+        replace(view, comparison=without_charts(view.comparison), background=without_charts(view.background))
+    )
+
+
+def without_charts(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """Leave out the drawings, which take long."""
+    return tuple(replace(section, charts=()) for section in sections)
 
 
 def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Tell the elements with the names of their attributes, and the values that could do something."""
+    """List the elements with the names of their attributes, and the values that could act."""
     return [
         (tag, sorted((name, value if name in NAMED else "") for name, value in attributes.items()))
         for tag, attributes in page.tags
     ]
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
-def test_a_page_has_no_element_attribute_or_address_more(sample: Sample, place: int) -> None:
-    text = render(poison(sample, PAYLOADS[place]))
-    page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[place]))))
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+def test_a_page_gains_no_element_attribute_or_address(sample: Sample, number: int) -> None:
+    text = render(poison(sample, PAYLOADS[number]))
+    page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[number]))))
     assert page.open == []
     assert structure(page) == structure(twin)
     styles = {value for tag, attributes in page.tags for name, value in attributes.items() if name == "style"}
     assert all(re.fullmatch(r"width:\d+ch", style) for style in styles)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert not set("\x00\x08\x1b\x7f\u0085\u202e\u2066") & set(text)
-    assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[place]
+    assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[number]
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
 @pytest.mark.parametrize("write", [render_comment, render_model_card])
-def test_markdown_holds_a_strangers_words_as_code_only(
-    sample: Sample, place: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
+def test_markdown_holds_untrusted_text_as_code_only(
+    sample: Sample, number: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
 ) -> None:
-    bad, good = poison(sample, PAYLOADS[place]), poison(sample, harmless(PAYLOADS[place]))
+    bad, good = poison(sample, PAYLOADS[number]), poison(sample, harmless(PAYLOADS[number]))
     found = list(tokens(body_of(write(bad.results, bad.rows))))
-    assert [told(token) for token in found] == [
-        told(token) for token in tokens(body_of(write(good.results, good.rows)))
+    assert [outline(token) for token in found] == [
+        outline(token) for token in tokens(body_of(write(good.results, good.rows)))
     ]
 
 
@@ -197,19 +206,19 @@ def tokens(text: str) -> Iterator[Token]:
         yield from token.children or ()
 
 
-def told(token: Token) -> tuple[str, str, str]:
-    """Tell what a token is; of code its content may differ, of an inline token its parts tell it."""
+def outline(token: Token) -> tuple[str, str, str]:
+    """Describe a token without the content of code; an inline token is described by its children."""
     is_open = token.type in {"code_inline", "fence", "inline"}
     return token.type, str(sorted(token.attrs.items())), "" if is_open else token.content
 
 
-@pytest.mark.parametrize("place", range(len(PAYLOADS)))
-def test_the_metadata_of_a_model_card_are_what_was_meant(sample: Sample, place: int) -> None:
+@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+def test_the_metadata_of_a_model_card_keep_their_shape(sample: Sample, number: int) -> None:
     from huggingface_hub import ModelCard
 
-    bad = poison(sample, PAYLOADS[place])
+    bad = poison(sample, PAYLOADS[number])
     card = ModelCard(render_model_card(bad.results, bad.rows))
-    good = poison(sample, harmless(PAYLOADS[place]))
+    good = poison(sample, harmless(PAYLOADS[number]))
     twin = ModelCard(render_model_card(good.results, good.rows))
     assert card.data.model_name == one_line(bad.results.model)
     assert shape(card.data.to_dict()) == shape(twin.data.to_dict())
@@ -217,7 +226,7 @@ def test_the_metadata_of_a_model_card_are_what_was_meant(sample: Sample, place: 
 
 
 def shape(value: Any) -> Any:
-    """Tell keys and types."""
+    """Return keys and types."""
     if isinstance(value, dict):
         return {key: shape(part) for key, part in value.items()}
     return [shape(part) for part in value] if isinstance(value, list) else type(value)
@@ -225,17 +234,15 @@ def shape(value: Any) -> Any:
 
 def test_labels_of_a_chart_are_text() -> None:
     def tags(labels: tuple[str, ...]) -> list[str]:
-        dots = tuple(Dot(label=x, value=1.0, low=0.9, high=1.1, text=x, series=1) for x in labels)
+        error_bars = tuple(ErrorBar(label=x, value=1.0, low=0.9, high=1.1, text=x, series=1) for x in labels)
         text = ChartText(name="hostile", title=labels[0], description=" ".join(labels), axis=labels[1])
-        drawing = draw(DotChart(text=text, dots=dots, reference=1.0))
+        drawing = draw(ErrorBarChart(text=text, error_bars=error_bars, reference=1.0))
         return [element.tag for element in ET.fromstring(drawing).iter()]  # noqa: S314 our own
 
     assert tags(PAYLOADS) == tags(tuple(map(harmless, PAYLOADS)))
 
 
 def test_an_audio_file_outside_the_results_is_not_read(tmp_path: Path) -> None:
-    from sottovoce.reports.transcripts.audio import read_audio
-
     folder = tmp_path / "results"
     folder.mkdir()
     (tmp_path / "secret.mp3").write_bytes(b"ID3")

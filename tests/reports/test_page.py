@@ -3,16 +3,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import (
-    Ceiling,
-    CeilingPart,
-    ClipRow,
-    ColdStart,
-    MachineRates,
-    PeerComparison,
-    Precision,
-    Results,
-)
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import PeerComparison
+from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
+from sottovoce.benchmark.schema.precision import Precision
+from sottovoce.benchmark.schema.results import ColdStart, Results
+from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.formats.html import content_policy, render_report
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval
@@ -43,7 +39,7 @@ def test_every_element_is_closed_and_every_chart_is_well_formed(text: str, page:
         ET.fromstring(chart)  # noqa: S314 our own
 
 
-def test_the_page_asks_nothing_of_any_network_and_runs_no_script_but_its_own(text: str, page: Page) -> None:
+def test_the_page_loads_nothing_and_runs_no_script_but_its_own(text: str, page: Page) -> None:
     assert not any(page.has(tag) for tag in ("link", "iframe", "object", "embed", "base", "img", "form"))
     assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
     for _, attributes in page.tags:
@@ -104,7 +100,7 @@ def test_failures_and_clips_left_out_are_listed_with_reasons(
     assert "longer than 30 s" in page.words
 
 
-def test_marks_are_said_in_words_too(page: Page) -> None:
+def test_marks_are_written_out_too(page: Page) -> None:
     assert "harper (broken)" in page.words
     assert "blue (broken: missing)" in page.words
     assert "coast (fixed)" in page.words
@@ -130,20 +126,19 @@ def test_a_single_variant_makes_a_report_without_a_verdict(
     assert "Changed transcripts" not in page.words
 
 
-AS_ASKED = Precision(label="int8_float32", components={}, threads=2, streams=1)
+REQUESTED = Precision(label="int8_float32", components={}, threads=2, streams=1)
 
 
 def with_peers(results: Results, peer: str = "faster-whisper:int8") -> Results:
     speedup = Interval(value=2.31, low=2.2, high=2.42)
     delta = Interval(value=-0.004, low=-0.009, high=0.001)
     cold = ColdStart(seconds=(0.9, 1.1, 1.0), median_s=1.0, peak_rss_bytes=250_000_000)
-    ceiling = Ceiling(part=CeilingPart.DECODE_STEP, ceiling_s=0.003, achieved_s=0.004, share=0.75)
+    bound = RooflinePoint(part=RooflinePart.DECODE_STEP, ceiling_s=0.003, achieved_s=0.004, share=0.75)
     variants = tuple(
-        variant.model_copy(update={"cold_start": cold, "ceilings": (ceiling,)})
-        for variant in results.variants
+        variant.model_copy(update={"cold_start": cold, "ceilings": (bound,)}) for variant in results.variants
     )
     other = variants[-1].model_copy(
-        update={"name": peer, "engine": peer.partition(":")[0], "precision": AS_ASKED}
+        update={"name": peer, "engine": peer.partition(":")[0], "precision": REQUESTED}
     )
     return results.model_copy(
         update={
@@ -160,14 +155,14 @@ def test_other_engines_have_a_section_where_they_were_measured(
     assert "Against other engines" not in page.words
     found = Page(render(with_peers(results), rows)).words
     assert "Against other engines" in found
-    assert "faster-whisper:int8 int8_float32, as asked 2.31 2.20 to 2.42" in found
+    assert "faster-whisper:int8 int8_float32, as requested 2.31 2.20 to 2.42" in found
 
 
-def test_cold_starts_and_ceilings_are_shown_where_they_were_measured(
+def test_cold_starts_and_the_roofline_are_shown_where_they_were_measured(
     page: Page, results: Results, rows: tuple[ClipRow, ...]
 ) -> None:
     assert "Cold start" not in page.words
-    assert "Ceiling" not in page.words
+    assert "Roofline" not in page.words
     found = Page(render(with_peers(results), rows)).words
     assert "Cold start s 1.00 0.90 to 1.10" in found
     assert "Decode step 3.00 4.00 75" in found

@@ -7,14 +7,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.optimize.search.choose import choose, pareto_front
-from sottovoce.optimize.search.outcome import Outcome, SearchReport, Trial
+from sottovoce.optimize.search.report import SearchReport, Trial, TrialOutcome
 from sottovoce.reports.charts.chart import ScatterChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
-from sottovoce.reports.sections.search import search_view
+from sottovoce.reports.sections.search import search_section
 from sottovoce.reports.view import build_view
 from sottovoce.statistics.intervals import Interval
 
@@ -28,7 +29,7 @@ def build_trial(number: int, chance: random.Random, setting: object) -> Trial:
     divergence = 0.008 * speedup**2 / 16 * chance.uniform(0.7, 1.6)
     increase = 0.15 * divergence + chance.gauss(0, 0.001)
     is_pruned = number % 7 == 6
-    outcome = Outcome(
+    outcome = TrialOutcome(
         speedup=speedup,
         flips=divergence,
         divergence=divergence,
@@ -47,7 +48,9 @@ def build_search(*, max_wer_increase: float = 0.002, setting: object = None) -> 
     trials = [build_trial(n, chance, setting or 0.5 + n / 50) for n in range(20)]
     trials.append(
         Trial(
-            number=20, settings={KEY: "0.99"}, outcome=Outcome(failure="quantization destroyed the encoder")
+            number=20,
+            settings={KEY: "0.99"},
+            outcome=TrialOutcome(failure="quantization destroyed the encoder"),
         )
     )
     chosen = choose(trials, max_wer_increase)
@@ -74,7 +77,7 @@ def searched(results: Results) -> Results:
 
 
 def test_results_of_no_search_have_no_section(results: Results, rows: tuple[ClipRow, ...]) -> None:
-    assert search_view(results) is None
+    assert search_section(results) is None
     assert "<h2>Search</h2>" not in render_report(build_view(results, rows))
 
 
@@ -93,14 +96,14 @@ def test_the_choice_the_trials_and_the_charts_are_on_the_page(
     assert "given up after a quarter of the clips" in page
 
 
-def test_a_missed_budget_is_said(results: Results) -> None:
-    view = search_view(results.model_copy(update={"search": build_search(max_wer_increase=0.0)}))
+def test_a_missed_budget_is_stated(results: Results) -> None:
+    view = search_section(results.model_copy(update={"search": build_search(max_wer_increase=0.0)}))
     assert view is not None
-    assert "none is within 0.0 points of WER" in view.opening
+    assert "none is within 0.0 points of WER" in str(view.opening)
 
 
 def test_the_charts_draw_every_trial_that_was_measured(searched: Results) -> None:
-    view = search_view(searched)
+    view = search_section(searched)
     assert view is not None
     for chart, n_points in zip(view.charts, (20, 18), strict=True):
         drawing = draw(chart)

@@ -1,18 +1,20 @@
-"""The sections on side effects, noise, scaling and absent engines."""
+"""The sections on output drift, noise, scaling and engines without a result."""
 
 from typing import Any
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.html import render_report
+from sottovoce.reports.sections import Section
 from sottovoce.reports.view import ReportView, build_view
 from sottovoce.statistics.intervals import Interval
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.pages import Page
 from tests.support.results import Sample
 
-SECTIONS = ("Side effects", "Noise of the machine", "Scaling", "Against other engines")
+SECTIONS = ("Output drift", "Noise of the machine", "Scaling", "Against other engines")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,13 @@ def view_with(sample: Sample, **changes: Any) -> ReportView:
     return build_view(sample.results.model_copy(update=changes), sample.rows)
 
 
-def test_side_effects_are_told(words: str) -> None:
+def section_of(view: ReportView, heading: str) -> Section:
+    return next(section for section in (*view.comparison, *view.background) if section.heading == heading)
+
+
+def test_output_drift_is_described(words: str) -> None:
     assert "int8: 96.20 % of its tokens are those of the baseline" in words
-    assert "it tells another language for 1 of 12 clips" in words
+    assert "it detects another language for 1 of 12 clips" in words
     assert "more words than the baseline for 1 of 2 sounds without speech" in words
     assert "white noise 10 0 2 2" in words
     assert "silence 10 0 0 0" in words
@@ -39,32 +45,31 @@ def test_side_effects_are_told(words: str) -> None:
     assert "int8 96.20 75.00 of 12 clips 1 of 12 1 0 by the baseline +4 140 words" in words
 
 
-def test_an_english_only_model_has_no_row_on_languages(sample: Sample) -> None:
-    effects = tuple(
+def test_an_english_only_model_has_no_columns_on_languages(sample: Sample) -> None:
+    drift = tuple(
         found.model_copy(update={"language": None, "drift": None}) for found in sample.results.side_effects
     )
-    section = view_with(sample, side_effects=effects).side_effects
-    assert section is not None
-    assert [column.label for column in section.effects.columns] == [
-        "Tokens that agree",
+    section = section_of(view_with(sample, side_effects=drift), "Output drift")
+    assert [column.label for column in section.tables[0].columns] == [
+        "Token agreement",
         "Clips with the same tokens",
         "Length by baseline",
+        "In sounds without speech",
     ]
 
 
-def test_the_check_of_an_entry_against_itself_is_told(words: str) -> None:
-    assert "int8 against itself, in a second process (A/A check): 1.00 times as fast" in words
+def test_the_check_of_an_entry_against_itself_is_described(words: str) -> None:
+    assert "int8 against itself, in a second process (A/A check): 1.004 times as fast" in words
     assert "the interval holds 1, as it should" in words
     assert "1 of 36 blocks stayed beyond a limit after 3 repeats" in words
     assert "Figures of disturbed blocks, by entry" in words
     assert "A noisy machine" not in words
 
 
-def test_a_quiet_machine_is_said_to_be_quiet(sample: Sample) -> None:
+def test_a_quiet_machine_is_called_quiet(sample: Sample) -> None:
     assert sample.results.noise is not None
     quiet = sample.results.noise.model_copy(update={"n_marked": 0})
-    section = view_with(sample, noise=quiet).noise
-    assert section is not None
+    section = section_of(view_with(sample, noise=quiet), "Noise of the machine")
     assert "None of 36 blocks stayed beyond a limit, after 3 repeats." in section.sentences[1]
 
 
@@ -79,17 +84,17 @@ def test_a_noisy_machine_is_announced_before_the_figures(sample: Sample) -> None
     assert "disturbed in 9 of 36 blocks" in notices[0].text
 
 
-def test_throughput_and_threads_are_told(words: str) -> None:
+def test_throughput_and_threads_are_shown(words: str) -> None:
     assert "Offline throughput, clips decoded in batches" in words
     assert "Speed by number of threads" in words
     assert "fp32 with 16: " in words
 
 
-def test_absent_engines_are_told_with_what_installs_them(words: str) -> None:
+def test_skipped_engines_are_listed_with_the_command_that_installs_them(words: str) -> None:
     assert 'openvino-genai missing; pip install "sottovoce[peers]"' in words
 
 
-def test_the_slowest_clips_are_told(words: str) -> None:
+def test_the_slowest_clips_are_shown(words: str) -> None:
     assert "Latency, 99th percentile" in words
     assert "99 of 100 within (p99)" in words
 

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sottovoce.benchmark.schema.results import RESULTS_SCHEMA_VERSION, ClipRow, Results, read_results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import RESULTS_SCHEMA_VERSION, Results, read_results
 from sottovoce.optimize.sensitivity.report import (
     Advice,
     BlockKind,
@@ -16,10 +17,10 @@ from sottovoce.optimize.sensitivity.report import (
     WholeResult,
 )
 from sottovoce.optimize.sensitivity.rule import Cost, imply
-from sottovoce.reports.charts.chart import PairChart
-from sottovoce.reports.charts.drawing import draw
+from sottovoce.reports.charts.chart import PairedBarChart
+from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import legend, render_report
-from sottovoce.reports.sections.sensitivity import N_BLOCKS_SHOWN, sensitivity_view
+from sottovoce.reports.sections.sensitivity import N_BLOCKS_SHOWN, sensitivity_section
 from sottovoce.reports.view import build_view
 from sottovoce.terms import Component, InferencePrecision
 
@@ -124,11 +125,11 @@ def studied(results: Results) -> Results:
 
 
 def test_results_without_a_study_have_no_section(results: Results, rows: tuple[ClipRow, ...]) -> None:
-    assert sensitivity_view(results) is None
+    assert sensitivity_section(results) is None
     assert "<h2>Sensitivity</h2>" not in render_report(build_view(results, rows))
 
 
-def test_the_section_says_what_costs_most_and_what_to_keep_float(
+def test_the_section_names_the_worst_block_and_the_nodes_to_keep_float(
     studied: Results, rows: tuple[ClipRow, ...]
 ) -> None:
     page = " ".join(render_report(build_view(studied, rows)).split())
@@ -142,14 +143,14 @@ def test_the_section_says_what_costs_most_and_what_to_keep_float(
 
 
 def test_the_table_holds_every_block_by_harm_and_then_the_whole_model(studied: Results) -> None:
-    view = sensitivity_view(studied)
+    view = sensitivity_section(studied)
     assert view is not None
-    blocks, whole = view.blocks.groups
+    blocks, whole = view.tables[0].groups
     assert len(blocks.rows) == 22
     assert blocks.rows[0].label == "Encoder, layer 3 FFN"
     assert whole.rows[0].label == "Nothing quantized"
-    assert {len(row.cells) for group in view.blocks.groups for row in group.rows} == {
-        len(view.blocks.columns)
+    assert {len(row.cells) for group in view.tables[0].groups for row in group.rows} == {
+        len(view.tables[0].columns)
     }
 
 
@@ -161,30 +162,30 @@ def test_a_study_without_anything_to_keep_float_says_so(studied: Results) -> Non
     calm = studied.model_copy(
         update={"sensitivity": studied.sensitivity.model_copy(update={"blocks": blocks, "advice": ()})}
     )
-    view = sensitivity_view(calm)
+    view = sensitivity_section(calm)
     assert view is not None
-    assert "none costs more than it saves" in view.opening
-    assert view.advice == ()
+    assert "none costs more than it saves" in str(view.opening)
+    assert view.listings == ()
 
 
-def test_charts_say_in_words_what_they_show_and_share_their_scales(studied: Results) -> None:
-    view = sensitivity_view(studied)
+def test_charts_describe_their_figures_and_share_their_scales(studied: Results) -> None:
+    view = sensitivity_section(studied)
     assert view is not None
     for chart in view.charts:
-        assert isinstance(chart, PairChart)
+        assert isinstance(chart, PairedBarChart)
         root = ET.fromstring(draw(chart))  # noqa: S314 our own
-        told = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
-        assert told["title"] == chart.text.title
-        assert all(f"{pair.label}: {pair.left_text} mnat" in told["desc"] for pair in chart.pairs)
+        texts = {element.tag.rpartition("}")[2]: "".join(element.itertext()) for element in root[:2]}
+        assert texts["title"] == chart.text.title
+        assert all(f"{pair.label}: {pair.left_text} mnat" in texts["desc"] for pair in chart.pairs)
     encoder, decoder = view.charts
-    assert isinstance(encoder, PairChart)
-    assert isinstance(decoder, PairChart)
+    assert isinstance(encoder, PairedBarChart)
+    assert isinstance(decoder, PairedBarChart)
     assert (encoder.left_limit, encoder.right_limits) == (decoder.left_limit, decoder.right_limits)
     assert encoder.right_limits[0] < 0 < encoder.right_limits[1]
 
 
 def test_the_legend_names_the_kinds_that_are_drawn(studied: Results) -> None:
-    view = sensitivity_view(studied)
+    view = sensitivity_section(studied)
     assert view is not None
     encoder, decoder = (dict(legend(chart)) for chart in view.charts)
     assert list(encoder.values()) == ["convolutions", "self-attention", "FFN"]
@@ -196,12 +197,12 @@ def test_the_legend_names_the_kinds_that_are_drawn(studied: Results) -> None:
 
 def test_charts_of_a_large_model_show_the_worst_blocks_only(results: Results) -> None:
     report = build_report(n_layers=32)
-    view = sensitivity_view(results.model_copy(update={"sensitivity": report}))
+    view = sensitivity_section(results.model_copy(update={"sensitivity": report}))
     assert view is not None
-    drawn = [chart for chart in view.charts if isinstance(chart, PairChart)]
+    drawn = [chart for chart in view.charts if isinstance(chart, PairedBarChart)]
     assert sum(len(chart.pairs) for chart in drawn) == N_BLOCKS_SHOWN
     assert any(pair.label == "3 FFN" for pair in drawn[0].pairs)
-    assert len(view.blocks.groups[0].rows) == len(report.blocks)
+    assert len(view.tables[0].groups[0].rows) == len(report.blocks)
 
 
 def test_hostile_names_are_inert(results: Results, rows: tuple[ClipRow, ...]) -> None:

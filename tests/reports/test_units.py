@@ -43,6 +43,6 @@ def test_printable_text_can_always_be_written(text: str) -> None:
     assert len(printable(text)) == len(text)
 
 
-def test_a_stranger_cannot_turn_our_words_around() -> None:
+def test_untrusted_text_cannot_reverse_the_words_around_it() -> None:
     assert printable("a\u202eb\u2066c\u2069") == "a\ufffdb\ufffdc\ufffd"
     assert printable("\u05e9\u05dc\u05d5\u05dd") == "\u05e9\u05dc\u05d5\u05dd"

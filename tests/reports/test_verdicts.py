@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from sottovoce.benchmark.schema.results import Comparison, Results, SpeedVerdict, Verdict
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections.verdicts import describe_verdict
 from sottovoce.statistics.intervals import Interval
 
@@ -50,7 +50,7 @@ ACCURACIES = (
         verdict="undecided",
         ends=(0.003, -0.004, 0.01),
         said="its word error rate is 0.30 points higher (\N{MINUS SIGN}0.40 to 1.00), "
-        "which leaves open whether it stays within 0.5 points: about 140 clips more like these would tell.",
+        "which leaves open whether it stays within 0.5 points: about 140 more clips like these would decide it.",
     ),
 )
 

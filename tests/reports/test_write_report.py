@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.schema.results import ClipRow, Results
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.results import Results
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.reports.report import write_report
 

@@ -33,7 +33,7 @@ from sottovoce.runtime.timestamps.attention_graph import attention_model
 from sottovoce.runtime.timestamps.words import split_to_word_tokens
 from sottovoce.runtime.transcript import Task, Word
 from sottovoce.terms import Component, Layout
-from tests.support import TINY_D_MODEL, TINY_HEADS
+from tests.support.checkpoints import TINY_D_MODEL, TINY_HEADS
 
 SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech"
 COMPUTE = ComputeSpec(threads=1)

@@ -8,7 +8,7 @@ import pytest
 from sottovoce.errors import InputError
 from sottovoce.runtime import TranscribeOptions, Transcriber, Transcript, load
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from tests.support import tone
+from tests.support.tones import tone
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0, batch_size=2, vad_filter=False)
 

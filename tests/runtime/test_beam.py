@@ -20,7 +20,7 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.transcript import Task
-from tests.support import tone
+from tests.support.tones import tone
 
 N_TEXT = 5
 END = N_TEXT

@@ -15,7 +15,7 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.transcript import Phase
 from sottovoce.terms import Component, Format
-from tests.support import tone
+from tests.support.tones import tone
 
 GREEDY = TranscribeOptions(temperature=0.0, vad_filter=False)
 

@@ -11,13 +11,13 @@ import pytest
 
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
-from sottovoce.benchmark.schema.results import Stage
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.runtime import Task, TranscribeOptions, Transcriber, load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.transcript import Phase
-from sottovoce.terms import Component, Ctranslate2Type
-from tests.support import tiny_checkpoint, tone
+from sottovoce.terms import Component, Ctranslate2Type, Stage
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import tone
 
 pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
 
@@ -133,7 +133,7 @@ def test_it_loads_no_torch_and_says_nothing(converted: dict[Ctranslate2Type, Pat
     code = """
 import sys
 from sottovoce.runtime import load
-from tests.support import tone
+from tests.support.tones import tone
 load(sys.argv[1]).transcribe(tone(1.0))
 print(sorted({"torch", "transformers", "onnx"} & set(sys.modules)))
 """

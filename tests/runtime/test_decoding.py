@@ -28,7 +28,7 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import InferencePrecision
-from tests.support import tone
+from tests.support.tones import tone
 
 COMPUTE = ComputeSpec(precision=InferencePrecision.F32)
 PITCHES_HZ = (150.0, 340.0, 530.0)

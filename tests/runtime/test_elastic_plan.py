@@ -14,11 +14,11 @@ from sottovoce.runtime.model.elastic import (
     FULL_WINDOW,
     SILENCE_NAME,
     ElasticPlan,
-    ElasticSpec,
     PaddingStates,
     n_stored,
     plan_window,
 )
+from sottovoce.terms import ElasticSpec
 
 SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4

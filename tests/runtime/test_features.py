@@ -11,7 +11,7 @@ from transformers import WhisperFeatureExtractor
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_FRAMES, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import LOWEST_FEATURE, Features, log_mel
-from tests.support import tone
+from tests.support.tones import tone
 
 TOLERANCE = 1e-4
 REACH_FRAMES = 3

@@ -11,8 +11,8 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.vad.segmenter import AudioWindow
-from tests.support import tone
 from tests.support.activity import LoudIsSpeech
+from tests.support.tones import tone
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sottovoce.runtime.model.elastic import FULL_WINDOW
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder
 from sottovoce.terms import Component
-from tests.support import tone
+from tests.support.tones import tone
 
 TOKENS = ((5, 6, 7), (8,), (9,), (10,))
 GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)

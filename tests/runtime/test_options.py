@@ -10,7 +10,7 @@ from sottovoce.cli.app import app
 from sottovoce.errors import SpecError
 from sottovoce.runtime import TranscribeOptions, Transcriber, load
 from sottovoce.runtime.options import OLD_NAMES
-from tests.support import tone, write_tone_set
+from tests.support.tones import tone, write_tone_set
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from sottovoce.runtime.decoding.tokenizer import (
     with_room,
 )
 from sottovoce.runtime.transcript import Task
-from tests.support import CORPUS, tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
+from tests.support.tones import CORPUS
 
 MAX_PREVIOUS = 223
 """Half of the decoder's positions less the token before them, as openai-whisper has it."""

@@ -68,8 +68,8 @@ def test_a_number_that_is_none_says_nothing_in_a_row() -> None:
 
 
 def test_the_languages_of_fleurs_become_codes() -> None:
-    told = ("Mandarin Chinese", "Thai", "Northern-Sotho")
-    rows = [{"audio": {"bytes": b"RIFF"}, "language": language} for language in told]
+    languages = ("Mandarin Chinese", "Thai", "Northern-Sotho")
+    rows = [{"audio": {"bytes": b"RIFF"}, "language": language} for language in languages]
     clips = clips_of(rows, audio_name="audio", names=["audio", "language"])
     assert [clip.language for clip in clips] == ["zh", "th", None]
 
@@ -101,9 +101,9 @@ def local_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "client_id": ["x", "x", "y"],
         }
     )
-    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     (tmp_path / "set").mkdir()
-    parquet.write_table(table.replace_schema_metadata(told), tmp_path / "set" / "test.parquet")
+    parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "set" / "test.parquet")
     return tmp_path / "set"
 
 
@@ -127,10 +127,10 @@ def test_a_set_without_audio_is_refused(local_set: Path) -> None:
         read_speech(f"hf:{local_set}:test")
 
 
-def test_a_hub_that_cannot_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match=r"hf:nobody/nothing:test: the hub could not be reached"):
-        read_speech("hf:nobody/nothing:test")
+    with pytest.raises(InputError, match=r"hf:unknown/nothing:test: the hub could not be reached"):
+        read_speech("hf:unknown/nothing:test")

@@ -87,10 +87,10 @@ def test_the_real_length_decides(declared_s: float) -> None:
     assert [item.reason for item in loaded.rejected] == ["30.20 s long; Whisper's window is 30 s, left out"]
 
 
-def test_every_clip_tried_is_told() -> None:
-    told: list[None] = []
-    load_clips([missing("x"), clip("a"), clip("b"), clip("c")], wanted=2, on_clip=lambda: told.append(None))
-    assert len(told) == 3
+def test_every_tried_clip_is_reported() -> None:
+    calls: list[None] = []
+    load_clips([missing("x"), clip("a"), clip("b"), clip("c")], wanted=2, on_clip=lambda: calls.append(None))
+    assert len(calls) == 3
 
 
 def test_half_of_the_clips_may_be_broken() -> None:
@@ -110,7 +110,7 @@ def test_more_broken_clips_are_an_error_that_names_the_first_three() -> None:
 
 
 def test_broken_bytes_have_no_folder_to_look_in() -> None:
-    with pytest.raises(InputError, match=r"check where the audio lies$"):
+    with pytest.raises(InputError, match=r"check the path of the audio$"):
         load_clips([Clip(clip_id="a", audio=b"")], wanted=None)
 
 

@@ -146,7 +146,7 @@ def test_a_written_manifest_is_read_back(tmp_path: Path, lines: list[Line], *, i
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('{"audio": "a.wav"', "not JSON"),
         ("[", "not JSON"),
@@ -157,12 +157,12 @@ def test_a_written_manifest_is_read_back(tmp_path: Path, lines: list[Line], *, i
         ('{"audio": "a.wav", "duration": "long"}', "duration: input should be a valid number"),
         ('{"audio": "a.wav", "duration": -1}', "duration: input should be greater than or equal to 0"),
         ('{"audio": "a.wav", "duration": NaN}', "duration: input should be"),
-        ('{"audio": "a.wav", "offset": 3.5}', "offset is not 0, a piece of a longer file"),
+        ('{"audio": "a.wav", "offset": 3.5}', "offset is not 0: the clip is a part of a longer file"),
     ],
 )
-def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, told: str) -> None:
+def test_a_broken_line_is_named_with_its_number(tmp_path: Path, line: str, message: str) -> None:
     spec = write_lines(tmp_path / "m.jsonl", '{"audio": "fine.wav"}', line)
-    with pytest.raises(InputError, match=rf"m\.jsonl:2: {told}") as caught:
+    with pytest.raises(InputError, match=rf"m\.jsonl:2: {message}") as caught:
         read_speech(spec)
     assert "\n" not in str(caught.value)
 
@@ -217,7 +217,7 @@ def test_an_empty_cell_of_a_table_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (["name,words", "a.wav,hello"], r"t\.csv:1: no column for the audio; name one of them audio"),
         ([], r"t\.csv:1: no column for the audio"),
@@ -227,8 +227,8 @@ def test_an_empty_cell_of_a_table_says_nothing(tmp_path: Path) -> None:
         (["path,duration", "a.wav,1:30"], r"t\.csv:2: duration: input should be a valid number"),
     ],
 )
-def test_a_broken_table_is_named_with_its_line(tmp_path: Path, lines: list[str], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_broken_table_is_named_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_speech(write_lines(tmp_path / "t.csv", *lines))
 
 
@@ -296,17 +296,17 @@ def test_the_folder_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pyte
     assert read_speech(".").name == "speech"
 
 
-# What is no speech set
+# What is not a speech set
 
 
 @pytest.mark.parametrize("spec", ["nowhere", "nowhere.jsonl", "x" * 5000])
-def test_what_is_not_there_is_told_with_what_would_do(spec: str) -> None:
+def test_a_missing_set_is_an_error_that_lists_the_accepted_forms(spec: str) -> None:
     with pytest.raises(InputError, match=r"\.csv or \.tsv table, .* a LibriSpeech folder, .* hf:NAME"):
         read_speech(spec)
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"t\.xlsx is no speech set; speech is a \.jsonl"):
+    with pytest.raises(InputError, match=r"t\.xlsx is not a speech set; speech is a \.jsonl"):
         read_speech(write_lines(tmp_path / "t.xlsx", "PK"))
 
 
@@ -324,7 +324,7 @@ def test_a_table_of_one_line_is_refused(tmp_path: Path) -> None:
 
 def test_ids_that_stand_for_several_clips_are_refused(tmp_path: Path) -> None:
     lines = [json.dumps({"id": name, "audio": f"{n}.wav"}) for n, name in enumerate("abaca")]
-    with pytest.raises(InputError, match="1 ids stand for several clips, a for 3; give each clip an `id`"):
+    with pytest.raises(InputError, match="1 ids belong to several clips, a to 3; give each clip an `id`"):
         read_speech(write_lines(tmp_path / "m.jsonl", *lines))
 
 
@@ -377,11 +377,11 @@ def test_languages_become_codes_of_whisper(name: str, code: str | None) -> None:
 
 def test_every_name_of_whisper_is_known() -> None:
     whisper = pytest.importorskip("transformers.models.whisper.tokenization_whisper")
-    told = {name: to_whisper_language(name) for name in whisper.TO_LANGUAGE_CODE}
-    assert told == whisper.TO_LANGUAGE_CODE
+    codes = {name: to_whisper_language(name) for name in whisper.TO_LANGUAGE_CODE}
+    assert codes == whisper.TO_LANGUAGE_CODE
 
 
-def test_a_name_that_says_nothing_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_language_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     assert [to_whisper_language("Klingon of old") for _ in range(3)] == [None] * 3
     assert [record.getMessage() for record in caplog.records] == [
         "Whisper has no language 'Klingon of old'; its clips count as of unknown language"

@@ -86,12 +86,12 @@ def test_a_normalized_text_has_single_spaces(text: str, language: str | None) ->
     assert normalized == " ".join(normalized.split())
 
 
-def test_words_invented_where_there_are_none_are_insertions() -> None:
+def test_words_in_the_transcript_of_silence_are_insertions() -> None:
     found = word_errors("", "thank you")
     assert (found.insertions, found.reference_words, found.wer) == (2, 0, float("inf"))
 
 
-def test_silence_heard_as_silence_is_no_error() -> None:
+def test_an_empty_transcript_of_silence_has_no_errors() -> None:
     assert word_errors("", "").wer == 0
 
 

@@ -1,4 +1,4 @@
-"""Intervals against scipy's bootstrap, and what must hold of them."""
+"""Intervals against scipy's bootstrap, their coverage, and their properties."""
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ def test_the_interval_of_a_ratio_is_that_of_scipy() -> None:
 N_DRAWS = 1_000
 
 
-def test_intervals_of_speed_cover_the_truth_as_often_as_they_say() -> None:
-    """Thirty speakers, each as much quicker as their voices make it: the truth is a ratio of 2."""
+def test_intervals_of_speed_have_their_nominal_coverage() -> None:
+    """Thirty speakers with different speed-ups; the true ratio is 2."""
     draws = np.random.default_rng(2)
     hits = 0
     for _ in range(N_DRAWS):
@@ -58,7 +58,7 @@ def test_intervals_of_speed_cover_the_truth_as_often_as_they_say() -> None:
     assert 0.93 <= hits / N_DRAWS <= 0.97
 
 
-def test_intervals_of_word_errors_cover_the_truth_as_often_as_they_say() -> None:
+def test_intervals_of_word_errors_have_their_nominal_coverage() -> None:
     """Thirty-five speakers of some 115 words: few errors, more with some speakers, and most of them shared."""
     draws = np.random.default_rng(3)
     truth, hits = 0.004, 0
@@ -75,8 +75,8 @@ def test_intervals_of_word_errors_cover_the_truth_as_often_as_they_say() -> None
     assert 0.93 <= hits / N_DRAWS <= 0.97
 
 
-def test_intervals_of_speed_cover_what_differs_from_process_to_process() -> None:
-    """Thirty speakers and three passes, each with processes that are some per cent quicker or slower throughout."""
+def test_intervals_of_speed_cover_the_spread_between_processes() -> None:
+    """Thirty speakers and three passes, whose processes are some per cent faster or slower."""
     draws = np.random.default_rng(4)
     hits = narrow = 0
     for _ in range(N_DRAWS):
@@ -103,7 +103,7 @@ def test_rounds_only_widen(seconds: np.ndarray, ratios: list[float]) -> None:
 
 
 @pytest.mark.parametrize("ratios", [[], [2.0], [2.0, 2.0, 2.0]])
-def test_rounds_that_say_the_same_add_nothing(ratios: list[float]) -> None:
+def test_equal_rounds_do_not_widen_an_interval(ratios: list[float]) -> None:
     interval = Interval(value=2, low=1.5, high=2.5)
     assert widen_by_rounds(interval, ratios, n_blocks=20) == interval
 
@@ -114,7 +114,7 @@ def test_many_blocks_need_no_wider_percentiles() -> None:
 
 
 @given(SECONDS)
-def test_a_variant_as_quick_as_the_baseline_has_a_ratio_of_exactly_one(seconds: np.ndarray) -> None:
+def test_a_variant_as_fast_as_the_baseline_has_a_ratio_of_exactly_one(seconds: np.ndarray) -> None:
     found = ratio_interval(seconds, seconds, rng=rng())
     assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
 
@@ -156,7 +156,7 @@ def test_clips_without_words_leave_the_interval_a_number() -> None:
 
 
 def test_errors_of_clips_without_words_count() -> None:
-    """The silent clip got 40 words: the difference is that of the two error rates."""
+    """The silent clip has 40 words: the difference is that of the two error rates."""
     words = np.array([20.0, 20.0, 0.0])
     found = rate_delta_interval(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 40.0]), words, rng=rng())
     assert found.value == pytest.approx(42 / 40 - 2 / 40)

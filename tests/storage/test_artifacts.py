@@ -26,8 +26,8 @@ from sottovoce.storage.artifacts import (
     read_manifest,
     sha256_of_file,
     write_manifest,
-    write_text,
 )
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import check_output, check_output_file, new_folder
 
 HOST = Host(
@@ -49,7 +49,7 @@ JSON = st.recursive(
 
 
 def manifest(folder: Path, **changed: object) -> Manifest:
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "kind": "variant",
         "name": "int8",
         "created": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
@@ -62,7 +62,7 @@ def manifest(folder: Path, **changed: object) -> Manifest:
         "facts": {"layout": "stateless", "n": 3, "list": [1, 2.5, None]},
         "files": list_files(folder),
     }
-    return Manifest.model_validate(told | changed)
+    return Manifest.model_validate(fields | changed)
 
 
 def artifact(folder: Path, text: str = "old") -> Path:
@@ -179,7 +179,7 @@ def test_a_large_file_hashes_like_its_bytes(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_manifest_is_no_artifact(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no finished sottovoce folder: it has no manifest\.json"):
+    with pytest.raises(InputError, match=r"is not a finished sottovoce folder: it has no manifest\.json"):
         read_manifest(tmp_path)
 
 
@@ -206,8 +206,8 @@ def test_a_damaged_manifest_is_named_with_its_path(tmp_path: Path, damage: bytes
 )
 def test_a_manifest_of_another_version_names_the_key(tmp_path: Path, key: str, value: object) -> None:
     write_manifest(tmp_path, manifest(tmp_path))
-    told = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(told | {key: value}), encoding="utf-8")
+    content = json.loads((tmp_path / MANIFEST_NAME).read_text(encoding="utf-8"))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(content | {key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=key):
         read_manifest(tmp_path)
 
@@ -260,11 +260,11 @@ def test_a_folder_that_is_as_it_was_made_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda folder: (folder / "data.txt").write_text("odd"), "has another hash for data.txt"),
         (lambda folder: (folder / "data.txt").write_text("older"), "with 3 bytes, it has 5"),
-        (lambda folder: (folder / "data.txt").unlink(), "lists data.txt, which is no file there"),
+        (lambda folder: (folder / "data.txt").unlink(), "lists data.txt, which is not a file there"),
         (lambda folder: (folder / "more.txt").touch(), "does not list more.txt"),
         (lambda folder: (folder / "away").symlink_to("/etc"), "does not list away"),
         (lambda folder: os.mkfifo(folder / "pipe"), "does not list pipe"),
@@ -273,12 +273,12 @@ def test_a_folder_that_is_as_it_was_made_passes(tmp_path: Path) -> None:
     ids=["changed", "longer", "missing", "more", "link to a folder", "pipe", "link"],
 )
 def test_a_folder_that_was_changed_is_refused(
-    tmp_path: Path, change: Callable[[Path], object], told: str
+    tmp_path: Path, change: Callable[[Path], object], message: str
 ) -> None:
     folder = artifact(tmp_path / "run")
     change(folder)
     with pytest.raises(
-        InputError, match=rf"run is not what it was made as.*{told}.*; get a whole copy of it$"
+        InputError, match=rf"run was changed after it was made.*{message}.*; get a complete copy of it$"
     ):
         check_hashes(folder, read_manifest(folder))
 
@@ -294,7 +294,7 @@ def swap_for_link(path: Path) -> None:
 def test_a_path_that_leads_out_of_a_folder_is_refused(tmp_path: Path, path: str) -> None:
     folder = artifact(tmp_path / "run")
     entry = FileEntry(path=path, size_bytes=3, sha256="0" * 64)
-    with pytest.raises(InputError, match="which is no path inside of it"):
+    with pytest.raises(InputError, match="which is not a path inside it"):
         check_hashes(folder, manifest(folder, files=(entry,)))
 
 

@@ -32,7 +32,7 @@ def die(one, other):
 
 out, moment = Path(sys.argv[1]), sys.argv[2]
 with folders.output_lock(out):
-    folders.heal(out)
+    folders.recover_interrupted_write(out)
     work = folders.sibling(out, folders.NEW) / out.name
     work.mkdir(parents=True)
     (work / "a.txt").write_text("new")
@@ -91,7 +91,10 @@ def test_a_kill_between_two_renames_is_put_right(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_to_be_written_is_kept(force: bool, tmp_path: Path) -> None:  # noqa: FBT001 - data
     notes = tmp_path / "notes.txt"
     notes.write_text("years of work", encoding="utf-8")
-    with pytest.raises(InputError, match=r"is no folder.*does not delete it"), new_folder(notes, force=force):
+    with (
+        pytest.raises(InputError, match=r"is not a folder.*does not delete it"),
+        new_folder(notes, force=force),
+    ):
         pytest.fail("work began")
     assert notes.read_text(encoding="utf-8") == "years of work"
     assert names(tmp_path) == ["notes.txt"]
@@ -100,7 +103,7 @@ def test_a_file_where_a_folder_is_to_be_written_is_kept(force: bool, tmp_path: P
 def test_a_file_that_appears_while_a_folder_is_written_is_kept(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     with (
-        pytest.raises(InputError, match="is no folder"),
+        pytest.raises(InputError, match="is not a folder"),
         new_folder(notes, force=True),
     ):
         notes.write_text("years of work", encoding="utf-8")
@@ -110,7 +113,7 @@ def test_a_file_that_appears_while_a_folder_is_written_is_kept(tmp_path: Path) -
 
 def test_a_link_that_leads_nowhere_is_kept(tmp_path: Path) -> None:
     (tmp_path / "run").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match="is no folder"), new_folder(tmp_path / "run", force=True):
+    with pytest.raises(InputError, match="is not a folder"), new_folder(tmp_path / "run", force=True):
         pytest.fail("work began")
     assert (tmp_path / "run").is_symlink()
 
@@ -144,7 +147,7 @@ def in_another_thread(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
+def test_a_second_writer_waits_and_says_so(tmp_path: Path) -> None:
     out, notes, waited = tmp_path / "run", list[str](), list[bool]()
 
     def second() -> None:
@@ -162,7 +165,7 @@ def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_writer_that_does_not_wait_is_told_why(tmp_path: Path) -> None:
+def test_a_writer_that_does_not_wait_gets_an_error(tmp_path: Path) -> None:
     caught: list[str] = []
 
     def second() -> None:

@@ -13,14 +13,14 @@ SETTINGS = {"recipe": "abc", "versions": "openvino 1"}
 @pytest.fixture
 def unfinished(tmp_path: Path) -> ResumableFolder:
     made = ResumableFolder(resumable_path(tmp_path / "run"), "run")
-    assert not made.begin(SETTINGS, anew=False)
+    assert not made.begin(SETTINGS, restart=False)
     (made.folder / "done.txt").write_text("hours of work", encoding="utf-8")
     return made
 
 
 def test_the_same_settings_go_on(unfinished: ResumableFolder) -> None:
     assert unfinished.folder.name == "run.unfinished"
-    assert unfinished.begin(SETTINGS, anew=False)
+    assert unfinished.begin(SETTINGS, restart=False)
     assert (unfinished.folder / "done.txt").exists()
 
 
@@ -28,20 +28,22 @@ def test_other_settings_are_named_and_nothing_is_lost(unfinished: ResumableFolde
     with pytest.raises(
         InputError, match=r"unfinished run with other settings \(recipe: abc, now d\).*--restart"
     ):
-        unfinished.begin(SETTINGS | {"recipe": "d"}, anew=False)
+        unfinished.begin(SETTINGS | {"recipe": "d"}, restart=False)
     assert (unfinished.folder / "done.txt").exists()
 
 
-def test_a_restart_begins_anew(unfinished: ResumableFolder) -> None:
-    assert not unfinished.begin({"recipe": "d"}, anew=True)
+def test_a_restart_deletes_what_is_there(unfinished: ResumableFolder) -> None:
+    assert not unfinished.begin({"recipe": "d"}, restart=True)
     assert [path.name for path in unfinished.folder.iterdir()] == [HEADER_NAME]
     assert [path.name for path in unfinished.folder.parent.iterdir()] == ["run.unfinished"]
 
 
 def test_an_unfinished_benchmark_is_no_unfinished_run(unfinished: ResumableFolder) -> None:
-    for anew in (False, True):
-        with pytest.raises(InputError, match="is in the way: an unfinished benchmark would stand there"):
-            ResumableFolder(unfinished.folder, "benchmark").begin(SETTINGS, anew=anew)
+    for restart in (False, True):
+        with pytest.raises(
+            InputError, match="is not an unfinished benchmark, and its place is needed for one"
+        ):
+            ResumableFolder(unfinished.folder, "benchmark").begin(SETTINGS, restart=restart)
     assert (unfinished.folder / "done.txt").exists()
 
 
@@ -49,5 +51,5 @@ def test_a_folder_that_was_half_removed_is_forgotten(unfinished: ResumableFolder
     unfinished.folder.rename(unfinished.folder.with_name(".run.unfinished.gone"))
     (unfinished.folder.with_name(".run.unfinished.gone") / HEADER_NAME).unlink()
     unfinished.remove()
-    assert not unfinished.begin(SETTINGS, anew=False)
+    assert not unfinished.begin(SETTINGS, restart=False)
     assert [path.name for path in unfinished.folder.parent.iterdir()] == ["run.unfinished"]

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sottovoce.storage.temporary import NEW_S, temporary_folder
+from sottovoce.storage.folders import NEW_S, temporary_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sottovoce.storage.temporary import temporary_folder
+from sottovoce.storage.folders import temporary_folder
 with temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "weights").write_bytes(b"0" * 100)
     print(folder, flush=True)

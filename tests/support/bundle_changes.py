@@ -11,9 +11,9 @@ def change_at_random(folder: Path, draw: Random) -> str:
     while True:
         kind = draw.choice(tuple(_CHANGES))
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        told = _CHANGES[kind](folder, draw.choice(files), files, draw)
-        if told:
-            return f"{kind}: {told}"
+        change = _CHANGES[kind](folder, draw.choice(files), files, draw)
+        if change:
+            return f"{kind}: {change}"
 
 
 def _flip(folder: Path, path: Path, _: list[Path], draw: Random) -> str:

@@ -1,4 +1,4 @@
-"""The sample results with everything that a benchmark can be asked for, and tones to listen to."""
+"""The sample results with every optional part of a benchmark, and tones as audio."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -7,26 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
+from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
+from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison, StratumComparison
+from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.machine import Noise, SelfCheck
 from sottovoce.benchmark.schema.output_drift import (
     Hallucination,
-    LanguageFlips,
+    LanguageChanges,
     LengthRatio,
-    SideEffects,
+    OutputDrift,
     TimestampDrift,
 )
-from sottovoce.benchmark.schema.results import (
-    ClipRow,
-    Comparison,
-    Noise,
-    PeerComparison,
-    SelfCheck,
-    SkippedEngine,
-    SpokenWord,
-    StratumComparison,
-    ThreadPoint,
-    Throughput,
-    VariantResult,
-)
+from sottovoce.benchmark.schema.results import ThreadPoint, Throughput, VariantResult
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
 from sottovoce.statistics.intervals import Interval
 from tests.support.results import BASELINE, Sample, build_sample
@@ -167,13 +159,13 @@ def _detail_comparison(comparison: Comparison, rows: Sequence[ClipRow]) -> Compa
     )
 
 
-def _side_effects(variant: str, agreement: float) -> SideEffects:
-    return SideEffects(
+def _side_effects(variant: str, agreement: float) -> OutputDrift:
+    return OutputDrift(
         variant=variant,
         n_clips=12,
         token_agreement=agreement,
         same_tokens_rate=0.75,
-        language=LanguageFlips(n_clips=12, n_flips=1, baseline_wrong=0, variant_wrong=1),
+        language=LanguageChanges(n_clips=12, n_flips=1, baseline_wrong=0, variant_wrong=1),
         drift=TimestampDrift(n_words=140, mean_s=0.004, median_s=0.02, p95_s=0.12),
         length_ratio=LengthRatio(total=1.002, p5=0.97, p95=1.04),
         hallucinations=(

@@ -23,7 +23,7 @@ class Parts:
     """A small good bundle, taken apart: its top folder, the content of bundle.json and the bytes of its files."""
 
     top: str
-    told: dict[str, Any]
+    manifest: dict[str, Any]
     files: dict[str, bytes]
 
 
@@ -63,7 +63,7 @@ def hostile_archives(parts: Parts) -> Iterator[tuple[str, bytes]]:
 def draft_of(parts: Parts) -> Draft:
     """Return the good archive, member by member."""
     draft = Draft()
-    raw = _raw(parts.told)
+    raw = _raw(parts.manifest)
     draft.add(f"{parts.top}/{verify.MANIFEST_NAME}", raw)
     draft.add(f"{parts.top}/{verify.SEAL_NAME}", verify.seal_of(raw))
     for path, content in parts.files.items():
@@ -79,8 +79,8 @@ def pack(tar: bytes) -> bytes:
     return packed.getvalue()
 
 
-def _raw(told: dict[str, Any]) -> bytes:
-    return (json.dumps(told, indent=1) + "\n").encode()
+def _raw(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
 def _entry(path: Any, content: bytes, **changed: Any) -> dict[str, Any]:
@@ -94,8 +94,8 @@ def _entry(path: Any, content: bytes, **changed: Any) -> dict[str, Any]:
 
 def _with_file(parts: Parts, path: Any, content: bytes = b"owned", **changed: Any) -> bytes:
     """Return an archive whose manifest and members agree on one more file."""
-    told = {**parts.told, "files": [*parts.told["files"], _entry(path, content, **changed)]}
-    draft = draft_of(Parts(top=parts.top, told=told, files=parts.files))
+    manifest = {**parts.manifest, "files": [*parts.manifest["files"], _entry(path, content, **changed)]}
+    draft = draft_of(Parts(top=parts.top, manifest=manifest, files=parts.files))
     draft.add(f"{parts.top}/{path}"[:90].replace("\0", "_"), content)
     return pack(draft.tar())
 
@@ -131,16 +131,16 @@ def _hostile_manifests(parts: Parts) -> Iterator[tuple[str, bytes]]:
     yield "size is a bomb", _with_file(parts, "owned", size_bytes=7 * GIB)
     yield "hash is none", _with_file(parts, "owned", sha256="")
     many = [_entry(f"model/{place}", b"") for place in range(verify.MAX_FILES + 1)]
-    yield "too many files", pack(draft_of(_told(parts, files=many)).tar())
-    yield "files are no list", pack(draft_of(_told(parts, files={"path": "owned"})).tar())
-    yield "another format", pack(draft_of(_told(parts, format_version=2)).tar())
-    yield "an unknown key", pack(draft_of(_told(parts, run="rm")).tar())
-    yield "an unknown key with an escape", pack(draft_of(_told(parts, **{"\x1b[2J\nwhole: owned": 1})).tar())
-    yield "the name of another folder", pack(draft_of(_told(parts, name="owned")).tar())
+    yield "too many files", pack(draft_of(_with(parts, files=many)).tar())
+    yield "files are no list", pack(draft_of(_with(parts, files={"path": "owned"})).tar())
+    yield "another format", pack(draft_of(_with(parts, format_version=2)).tar())
+    yield "an unknown key", pack(draft_of(_with(parts, run="rm")).tar())
+    yield "an unknown key with an escape", pack(draft_of(_with(parts, **{"\x1b[2J\nwhole: owned": 1})).tar())
+    yield "the name of another folder", pack(draft_of(_with(parts, name="owned")).tar())
     for name, called in _HOSTILE_NAMES.items():
-        yield name, pack(draft_of(_told(parts, name=called)).tar())
-    yield "a key twice", _with_manifest(parts, _raw(parts.told).replace(b"{", b'{"name": "owned",', 1))
-    twice = b'"path": "owned", "sha256"'.join(_raw(parts.told).rsplit(b'"sha256"', 1))
+        yield name, pack(draft_of(_with(parts, name=called)).tar())
+    yield "a key twice", _with_manifest(parts, _raw(parts.manifest).replace(b"{", b'{"name": "owned",', 1))
+    twice = b'"path": "owned", "sha256"'.join(_raw(parts.manifest).rsplit(b'"sha256"', 1))
     yield "a key of a file twice", _with_manifest(parts, twice)
     yield "manifest without end", _with_manifest(parts, b"[" * 100_000)
     yield "manifest too large", _with_manifest(parts, b" " * (verify.MAX_MANIFEST_BYTES + 1))
@@ -156,8 +156,8 @@ _HOSTILE_NAMES: dict[str, Any] = {
 }
 
 
-def _told(parts: Parts, **changed: Any) -> Parts:
-    return Parts(top=parts.top, told={**parts.told, **changed}, files=parts.files)
+def _with(parts: Parts, **changed: Any) -> Parts:
+    return Parts(top=parts.top, manifest={**parts.manifest, **changed}, files=parts.files)
 
 
 def _with_manifest(parts: Parts, raw: bytes) -> bytes:

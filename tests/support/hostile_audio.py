@@ -16,8 +16,8 @@ import av
 import numpy as np
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from tests.support import tone
 from tests.support.checksums import flac_crc8, flac_crc16, ogg_crc32
+from tests.support.tones import tone
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -1,4 +1,4 @@
-"""A reporter that remembers what it is told."""
+"""A reporter that keeps its notes."""
 
 from sottovoce.progress import Silent
 
@@ -7,8 +7,8 @@ class Notes(Silent):
     """Keeps what a stage says."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.texts: list[str] = []
 
     def note(self, text: str) -> None:
         """Remember it."""
-        self.told.append(text)
+        self.texts.append(text)

@@ -47,7 +47,7 @@ class Page(HTMLParser):
         self.text.append(data)
 
     def has(self, tag: str) -> bool:
-        """Tell whether there is such an element."""
+        """Return whether there is such an element."""
         return any(name == tag for name, _ in self.tags)
 
     @property

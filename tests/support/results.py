@@ -7,28 +7,24 @@ from pathlib import Path
 
 import jiwer
 
+from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
     RESULTS_NAME,
-    ClipRow,
-    Comparison,
-    ComponentPrecision,
     Dataset,
     Latency,
     Method,
-    Precision,
     Rejected,
     Results,
-    SpeedVerdict,
-    Stage,
     Stratum,
     VariantResult,
-    Verdict,
 )
-from sottovoce.benchmark.statistics.noninferiority import AccuracyVerdict
 from sottovoce.machine.environment import Host
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
+from sottovoce.terms import Stage
 
 BASELINE = "fp32"
 SENTENCES = (
@@ -49,7 +45,7 @@ SLIPS = {
     "fp16": {3: ("north", "nor")},
     BASELINE: {0: ("coast", "ghost"), 2: ("rung", "wrong"), 3: ("north", "nor")},
 }
-"""What a variant hears instead, by sentence."""
+"""The transcript of a variant with errors, by sentence."""
 STAGE_SHARE = {
     Stage.FEATURES: 0.05,
     Stage.ENCODER: 0.42,

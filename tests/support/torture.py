@@ -28,7 +28,7 @@ class Ended:
 
     Attributes:
         code: exit code; below zero the signal that killed it.
-        err: what it told on standard error.
+        err: text on standard error.
         seconds: from its start, or from the signal that it was sent, to its end.
         address_space_bytes: largest that was seen.
     """
@@ -40,17 +40,17 @@ class Ended:
 
     @property
     def errors(self) -> list[str]:
-        """Return the lines that tell an error."""
+        """Return the lines of errors."""
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
     @property
-    def is_told_plainly(self) -> bool:
-        """Tell whether it failed with one line and the exit code of an error."""
+    def is_plain_error(self) -> bool:
+        """Return whether it failed with one line and the exit code of an error."""
         return self.code == 1 and len(self.errors) == 1 and "Traceback" not in self.err
 
 
 def model_files(run: Path) -> Mapping[str, str]:
-    """Return the hashes of a run's files, of all variants and of the recorded sequences; manifests tell times."""
+    """Return the hashes of a run's files, of all variants and of the recorded sequences; manifests contain times."""
     return {
         f"{folder.name}/{entry.path}": entry.sha256
         for folder in sorted(run.iterdir())
@@ -66,7 +66,7 @@ class Job:
 
     Attributes:
         arguments: of `sottovoce`, without the output.
-        result: tells in a comparable form what an output holds.
+        result: returns the content of an output in a comparable form.
     """
 
     arguments: tuple[str, ...]
@@ -77,14 +77,14 @@ class Job:
 
         Args:
             out: its output.
-            err: file that takes what it tells.
+            err: file for standard error.
             under: a command that limits what it starts.
         """
-        with err.open("wb") as told:
+        with err.open("wb") as stderr:
             return subprocess.Popen(
                 [*under, sys.executable, "-m", "sottovoce", *self.arguments, "--out", str(out)],
                 stdout=subprocess.DEVNULL,
-                stderr=told,
+                stderr=stderr,
                 start_new_session=True,
                 env={**os.environ, "SOTTOVOCE_HISTORY": ""},
             )
@@ -127,8 +127,8 @@ class Job:
 
 
 def _ended(process: "subprocess.Popen[bytes]", err: Path, seconds: float, peak: int) -> Ended:
-    told = err.read_text(encoding="utf-8", errors="replace")
-    return Ended(code=process.returncode, err=told, seconds=seconds, address_space_bytes=peak)
+    text = err.read_text(encoding="utf-8", errors="replace")
+    return Ended(code=process.returncode, err=text, seconds=seconds, address_space_bytes=peak)
 
 
 def float_files(run: Path) -> Mapping[str, str]:
@@ -139,7 +139,7 @@ def float_files(run: Path) -> Mapping[str, str]:
 
 
 def transcripts(results: Path) -> Mapping[str, str]:
-    """Return what every variant of a benchmark heard."""
+    """Return the transcripts of every variant of a benchmark."""
     _, rows = read_results(results)
     return {f"{row.variant}/{row.clip_id}": row.hypothesis for row in rows}
 

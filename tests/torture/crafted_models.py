@@ -35,9 +35,9 @@ def main() -> int:
             (Path(folder) / "secret").write_bytes(bytes(32))
             variant = Path(folder) / "variant"
             variant.mkdir()
-            is_refused, told = open_in_process(name, variant)
+            is_refused, message = open_in_process(name, variant)
         n_refused += is_refused
-        print(f"{'ok  ' if is_refused else 'FAIL'} {name:34} {told.replace(folder, '')}")
+        print(f"{'ok  ' if is_refused else 'FAIL'} {name:34} {message.replace(folder, '')}")
     print(f"crafted models: {n_refused} of {len(CRAFTED_MODELS)}")
     return 0 if n_refused == len(CRAFTED_MODELS) else 1
 
@@ -51,8 +51,8 @@ def open_in_process(name: str, variant: Path) -> tuple[bool, str]:
     lines = done.stdout.splitlines()
     if done.returncode == REFUSED and len(lines) == 1:
         return True, lines[0]
-    told = "a library read it" if done.returncode == READ else f"exit code {done.returncode}"
-    return False, f"{told} {done.stdout}{done.stderr[-300:]}"
+    message = "a library read it" if done.returncode == READ else f"exit code {done.returncode}"
+    return False, f"{message} {done.stdout}{done.stderr[-300:]}"
 
 
 if __name__ == "__main__":

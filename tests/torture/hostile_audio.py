@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 from sottovoce.terms import Layout
-from tests.support import tiny_checkpoint
+from tests.support.checkpoints import tiny_checkpoint
 from tests.support.hostile_audio import HOSTILE_AUDIO
 
 WALL_LIMIT_S = 2.0
@@ -35,21 +35,21 @@ except SottovoceError as error:
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(peak.split()[1])
 """
-"""VmHWM starts anew with each program, which the peak that `wait4` tells does not."""
+"""VmHWM starts at zero in each program; the peak of `wait4` does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a process took a file."""
 
-    told: str
+    message: str
     wall_s: float
     cpu_s: float
     peak_mb: float
 
     def is_fine(self, *, by_cpu: bool) -> bool:
         seconds = self.cpu_s if by_cpu else self.wall_s
-        is_answer = self.told.startswith(("transcript", "error")) and "\n" not in self.told
+        is_answer = self.message.startswith(("transcript", "error")) and "\n" not in self.message
         return is_answer and seconds < WALL_LIMIT_S and self.peak_mb < RSS_LIMIT_MB
 
 
@@ -72,7 +72,7 @@ def run(variant: Path, audio: Path) -> Outcome:
     lines = output.splitlines()
     ended_well = process.returncode == 0 and len(lines) == 2
     return Outcome(
-        told=lines[0] if ended_well else f"exit code {process.returncode}: {' '.join(lines[-1:])}",
+        message=lines[0] if ended_well else f"exit code {process.returncode}: {' '.join(lines[-1:])}",
         wall_s=wall_s,
         cpu_s=sum(after[2:4]) - sum(before[2:4]),
         peak_mb=int(lines[-1]) / 1024 if ended_well else float("inf"),
@@ -87,21 +87,23 @@ def main() -> int:
     parser.add_argument(
         "--variant", type=Path, help="a variant to transcribe with; by default a tiny one is made"
     )
-    asked = parser.parse_args()
+    options = parser.parse_args()
     outcomes: list[Outcome] = []
     n_fine = 0
     with tempfile.TemporaryDirectory() as folder:
-        variant = asked.variant or Path(folder) / "variant"
-        if asked.variant is None:
+        variant = options.variant or Path(folder) / "variant"
+        if options.variant is None:
             export_fp32(TorchWhisper(tiny_checkpoint(Path(folder) / "tiny")), Layout.STATEFUL, variant)
         for name, write in HOSTILE_AUDIO.items():
             write(Path(folder) / name)
             outcome = run(variant, Path(folder) / name)
             outcomes.append(outcome)
-            is_fine = outcome.is_fine(by_cpu=asked.by_cpu)
+            is_fine = outcome.is_fine(by_cpu=options.by_cpu)
             n_fine += is_fine
             figures = f"{outcome.wall_s:5.2f} s {outcome.cpu_s:5.2f} s CPU {outcome.peak_mb:4.0f} MB"
-            print(f"{'ok  ' if is_fine else 'FAIL'} {name:40} {figures} {outcome.told.replace(folder, '')}")
+            print(
+                f"{'ok  ' if is_fine else 'FAIL'} {name:40} {figures} {outcome.message.replace(folder, '')}"
+            )
     worst = max(outcome.wall_s for outcome in outcomes), max(outcome.cpu_s for outcome in outcomes)
     print(f"at most {worst[0]:.2f} s, {worst[1]:.2f} s CPU, {max(each.peak_mb for each in outcomes):.0f} MB")
     print(f"hostile audio: {n_fine} of {len(HOSTILE_AUDIO)}")

@@ -1,4 +1,4 @@
-"""Bundles that somebody changed, archives that somebody forged, and the same bytes from five builds."""
+"""Changed bundles, forged archives, and the same bytes from five builds."""
 
 import json
 import os
@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from random import Random
 
-from sottovoce.bundle.build import Built, BundleSpec, build
+from sottovoce.bundle.build import Built, build
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.unpack import unpack, unpacked
+from sottovoce.bundle.open_bundle import unpack, unpacked
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import SottovoceError
 from sottovoce.progress import Silent
@@ -60,13 +61,13 @@ def test_hostile_archives_are_contained(rounds: int, tiny_run: Path, tmp_path: P
     opened.mkdir()
     target.mkdir()
     unpack(pack(tiny_run, tmp_path / "tiny.tar.gz").path, opened)
-    told = json.loads((opened / "bundle.json").read_bytes())
-    told["files"] = [entry for entry in told["files"] if entry["size_bytes"] < 20_000]
-    told["golden"] = [{**told["golden"][0], "path": told["files"][0]["path"]}]
-    files = {entry["path"]: (opened / entry["path"]).read_bytes() for entry in told["files"]}
+    manifest = json.loads((opened / "bundle.json").read_bytes())
+    manifest["files"] = [entry for entry in manifest["files"] if entry["size_bytes"] < 20_000]
+    manifest["golden"] = [{**manifest["golden"][0], "path": manifest["files"][0]["path"]}]
+    files = {entry["path"]: (opened / entry["path"]).read_bytes() for entry in manifest["files"]}
     before = sorted(tmp_path.rglob("*"))
     contained = tried = 0
-    for name, raw in hostile_archives(Parts(top=told["name"], told=told, files=files)):
+    for name, raw in hostile_archives(Parts(top=manifest["name"], manifest=manifest, files=files)):
         path = tmp_path / "hostile.tar.gz"
         path.write_bytes(raw)
         try:

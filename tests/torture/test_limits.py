@@ -34,7 +34,7 @@ def size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_full_disk_is_told_and_gone_on_from(optimize: Job, rounds: int, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_the_command_resumes(optimize: Job, rounds: int, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounts a tmpfs, which only root may")
     (tmp_path / "whole").mkdir()
@@ -48,10 +48,12 @@ def test_a_full_disk_is_told_and_gone_on_from(optimize: Job, rounds: int, tmp_pa
         with small_disk(disk, n_bytes):
             out = disk / "out"
             full = optimize.run(out)
-            told = full.is_told_plainly and "disk" in full.errors[0] and not out.exists()
+            is_reported = full.is_plain_error and "disk" in full.errors[0] and not out.exists()
             enlarge(disk, MARGIN * size)
             again = optimize.run(out)
-            fine = told and again.code == 0 and optimize.result(out) == expected and left_over(out) == []
+            fine = (
+                is_reported and again.code == 0 and optimize.result(out) == expected and left_over(out) == []
+            )
             good += fine
             print(f"{n_bytes} bytes: {full.errors}")
             if not fine:
@@ -61,7 +63,9 @@ def test_a_full_disk_is_told_and_gone_on_from(optimize: Job, rounds: int, tmp_pa
     assert good == rounds
 
 
-def test_too_little_memory_is_told_and_gone_on_from(optimize: Job, rounds: int, tmp_path: Path) -> None:
+def test_too_little_memory_is_an_error_and_the_command_resumes(
+    optimize: Job, rounds: int, tmp_path: Path
+) -> None:
     (tmp_path / "whole").mkdir()
     whole = optimize.run(tmp_path / "whole" / "out")
     expected = optimize.result(tmp_path / "whole" / "out")
@@ -71,9 +75,11 @@ def test_too_little_memory_is_told_and_gone_on_from(optimize: Job, rounds: int, 
         out.parent.mkdir()
         n_bytes = whole.address_space_bytes * (i + 1) // (rounds + 1)
         short = optimize.run(out, under=limited(n_bytes))
-        told = short.code == 0 or (short.is_told_plainly and "memory" in short.errors[0] and not out.exists())
+        is_reported = short.code == 0 or (
+            short.is_plain_error and "memory" in short.errors[0] and not out.exists()
+        )
         again = optimize.run(out) if short.code else short
-        fine = told and again.code == 0 and optimize.result(out) == expected and left_over(out) == []
+        fine = is_reported and again.code == 0 and optimize.result(out) == expected and left_over(out) == []
         good += fine
         print(f"{n_bytes >> 20} MiB: {short.code} {short.errors}")
         if not fine:

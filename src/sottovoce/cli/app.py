@@ -1,35 +1,48 @@
-"""The command line: parse, call one stage, print. Stages are imported when used."""
+"""The command line: parses, calls one stage, prints. Stages are imported when used."""
 
 import sys
 import traceback
+from importlib import import_module
 from typing import Annotated, NoReturn
 
 import click
 import typer
 
 from sottovoce import __version__
-from sottovoce.cli.commands import (
-    benchmark,
-    bundle,
-    calibrate,
-    compare,
-    demo,
-    gate,
-    history,
-    inspect_run,
-    optimize,
-    quantize,
-    report,
-    search,
-    sensitivity,
-    transcribe,
-    verify,
-)
 from sottovoce.cli.commands.options import Session
 from sottovoce.cli.console import Terminal, show_log
-from sottovoce.cli.interrupts import WORDS, Signals, Terminated, end_at_once, forget_interrupt, obeyed, told
-from sottovoce.errors import OutOfMemoryError, SottovoceError
-from sottovoce.machine.os_errors import explain
+from sottovoce.cli.interrupts import (
+    SIGNAL_MESSAGES,
+    Signals,
+    Terminated,
+    end_at_once,
+    forget_interrupt,
+    handle_signals,
+    signal_message,
+)
+from sottovoce.errors import MissingCommandError, OutOfMemoryError, SottovoceError
+from sottovoce.machine.os_errors import translate_os_error
+
+COMMANDS = {
+    "optimize": "run",
+    "search": "run",
+    "calibrate": "run",
+    "quantize": "run",
+    "sensitivity": "run",
+    "benchmark": "results",
+    "bundle": "device",
+    "verify": "device",
+    "transcribe": "device",
+    "gate": "results",
+    "compare": "results",
+    "history": "results",
+    "report": "results",
+    "inspect": "run",
+    "demo": "run",
+}
+"""Folders of `commands` with a module and function of the command's name, in the order of the help."""
+
+_ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
@@ -55,11 +68,13 @@ def _print_version(*, value: bool) -> None:
 def configure(
     context: typer.Context,
     *,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: everything.")
+        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: log everything.")
     ] = 0,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colour; NO_COLOR does the same.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="Print without colour; so does NO_COLOR.")
+    ] = False,
     debug: Annotated[  # noqa: ARG001 - read by main, which handles errors
         bool, typer.Option("--debug", help="Show the traceback of an error.")
     ] = False,
@@ -67,7 +82,7 @@ def configure(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Make a Whisper small and quick on CPUs, with proof.
+    """Make a Whisper model small and fast on CPUs, with proof.
 
     Examples:
 
@@ -80,48 +95,46 @@ def configure(
     context.obj = Session(terminal=terminal)
 
 
-for _command in (
-    optimize.optimize,
-    search.search,
-    calibrate.calibrate,
-    quantize.quantize,
-    sensitivity.sensitivity,
-    benchmark.benchmark,
-    bundle.bundle,
-    verify.verify,
-    transcribe.transcribe,
-    gate.gate,
-    compare.compare,
-    history.history,
-    report.report,
-    inspect_run.inspect,
-    demo.demo,
-):
-    app.command()(_command)
+def _register(name: str, folder: str) -> None:
+    """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
+    module = f"sottovoce.cli.commands.{folder}.{name}"
+    try:
+        app.command()(getattr(import_module(module), name))
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+
+        @app.command(name, hidden=True, add_help_option=False, context_settings=_ANY_ARGUMENTS)
+        def missing() -> NoReturn:
+            raise MissingCommandError(name)
+
+
+for _name, _folder in COMMANDS.items():
+    _register(_name, _folder)
 
 
 def main() -> None:
-    """Run the command line; turn errors into one line and an exit code."""
+    """Run the command line; print errors in one line and set the exit code."""
     is_debug = "--debug" in sys.argv
     terminal = Terminal(colour="--no-color" not in sys.argv)
-    with obeyed() as signals:
+    with handle_signals() as signals:
         try:
             code = app(standalone_mode=False)
         except (KeyboardInterrupt, Terminated, click.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program
-            if signals.exit_code is None:  # native code may turn an interruption into any error
+            if signals.exit_code is None:  # native code may turn an interrupt into any error
                 _fail(terminal, error, is_debug=is_debug)
             code = EXIT_INTERRUPTED
         _leave(terminal, signals, code)
 
 
-def _told(error: Exception) -> tuple[str, int]:
-    """Say in one line what went wrong, with the exit code."""
+def _format_error(error: Exception) -> tuple[str, int]:
+    """Return the message of an error in one line, and its exit code."""
     if isinstance(error, SottovoceError):
         return str(error), error.exit_code
     if isinstance(error, click.ClickException):
-        return f"{error.format_message()} (--help shows what there is)", error.exit_code
+        return f"{error.format_message()} (see --help)", error.exit_code
     return (
         f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
         EXIT_UNEXPECTED,
@@ -131,16 +144,16 @@ def _told(error: Exception) -> tuple[str, int]:
 def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     """Exit; typer turns Ctrl-C into an exit code."""
     ended = signals.exit_code or code
-    if ended in WORDS:
-        terminal.note(told(ended))
-        signals.is_told = True
+    if ended in SIGNAL_MESSAGES:
+        terminal.note(signal_message(ended))
+        signals.is_reported = True
         forget_interrupt()
     sys.exit(ended)
 
 
 def _fail(terminal: Terminal, error: Exception, *, is_debug: bool) -> NoReturn:
-    known = explain(error) or error
-    message, code = _told(known)
+    known = translate_os_error(error) or error
+    message, code = _format_error(known)
     if is_debug:
         traceback.print_exc()
     terminal.error(message)

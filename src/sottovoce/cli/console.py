@@ -1,7 +1,7 @@
-"""What people see: progress bars, notes, tables and errors, all on standard error.
+"""Progress bars, notes and errors, on standard error.
 
-Data goes to standard output and is printed by `commands`. Progress and colour appear on a terminal
-only; elsewhere a long step is one line at its end.
+`commands` print data to standard output. Progress bars and colour appear on a terminal only; elsewhere a long step
+prints one line at its end.
 """
 
 import logging
@@ -23,11 +23,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from sottovoce.progress import Advance
+from sottovoce.progress import Advance, no_advance
 
 
 class Terminal:
-    """Where notes, progress and errors of a command go."""
+    """The output of notes, progress and errors."""
 
     def __init__(self, *, quiet: bool = False, colour: bool = True) -> None:
         self.console = Console(
@@ -38,22 +38,22 @@ class Terminal:
         )
 
     def note(self, text: str) -> None:
-        """Say something about the work, not its result."""
+        """Print something about the work, not its result."""
         self.console.print(text, markup=False)
 
     def error(self, text: str) -> None:
-        """Say in one line what went wrong."""
+        """Print an error in one line."""
         line = " ".join(text.split())
         try:
             self._errors.print(Text.assemble(("error:", "bold red"), " ", line))
-        except MemoryError:  # colours need more than is left; what went wrong may be just that
+        except MemoryError:  # colours need more memory than is left
             os.write(sys.stderr.fileno(), f"error: {line}\n".encode(errors="replace"))
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Advance]:
-        """Show a bar while the block runs; without a terminal, one line when it has ended."""
+        """Show a bar while the block runs; without a terminal, one line at its end."""
         if not self.console.is_terminal:
-            yield _nothing
+            yield no_advance
             self.note(f"{what}: done" if total is None else f"{what}: {total} done")
             return
         with self._bar() as bar:
@@ -74,12 +74,8 @@ class Terminal:
         )
 
 
-def _nothing() -> None:
-    """Advance no bar."""
-
-
 def show_log(terminal: Terminal, verbosity: int) -> None:
-    """Send the log of sottovoce to the terminal: warnings, with -v steps, with -vv everything."""
+    """Send the log to the terminal: warnings, with -v steps, with -vv everything."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     handler = RichHandler(console=terminal.console, show_path=False, show_time=False, markup=False)
     logger = logging.getLogger("sottovoce")

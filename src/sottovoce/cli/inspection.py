@@ -1,4 +1,4 @@
-"""What is in a run: its variants, sizes, INT8 nodes, precision, recipe and lineage."""
+"""The summary of a run: variants, sizes, INT8 nodes, precision, recipe and lineage."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ from pydantic import Field
 
 from sottovoce.calibrate.audit import DoctorReport, read_report
 from sottovoce.optimize.sensitivity.report import SensitivityReport, is_current, read_sensitivity
-from sottovoce.runs import CALIBRATION_NAME, FidelityFacts, ParityFacts, Run, Variant
-from sottovoce.storage.artifacts import MANIFEST_NAME, Document, Manifest, Parent, sha256_of_file
+from sottovoce.runs import CALIBRATION_NAME, Fidelity, Parity, Run, Variant
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, Parent, sha256_of_file
+from sottovoce.storage.documents import Document
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme, Weights
 
 
@@ -22,7 +23,7 @@ class ComponentSummary(Document):
     int4_weights: int
     int8_activations: int
     weighted_nodes: int
-    fidelity: FidelityFacts | None
+    fidelity: Fidelity | None
 
 
 class VariantSummary(Document):
@@ -36,7 +37,7 @@ class VariantSummary(Document):
     inference_precision: str
     size_bytes: int
     components: tuple[ComponentSummary, ...]
-    parity: ParityFacts | None
+    parity: Parity | None
     made_by: str
     versions: dict[str, str]
     parents: tuple[Parent, ...]
@@ -110,7 +111,7 @@ def _variant(variant: Variant, baseline: Variant, current: dict[str, str | None]
 
 
 def is_stale(manifest: Manifest, current: dict[str, str | None]) -> bool:
-    """Tell whether a parent inside the run is not what it was when the variant was made."""
+    """Return whether a parent inside the run has changed since the variant was made."""
     return any(
         parent.name in current and parent.sha256 is not None and current[parent.name] != parent.sha256
         for parent in manifest.parents

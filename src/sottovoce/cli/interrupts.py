@@ -1,9 +1,8 @@
-"""Ctrl-C and SIGTERM end a command soon, with their own exit codes, whatever it is doing.
+"""Ctrl-C and SIGTERM end a command within two seconds, with their own exit codes.
 
-The main thread unwinds and cleans up. Native code may keep it from doing so for longer than anybody waits: a
-thread that the system tells of signals by itself ends the process then. That is safe: everything here may be killed
-at any moment. Nothing unwinds through an import: native modules that call Python while they are initialised abort the
-process where that raises.
+The main thread unwinds and cleans up. Native code may delay it for too long; then a thread that receives the signals
+itself ends the process. That is safe: every command may be killed at any moment. Nothing unwinds through an import:
+native modules that call Python while they are initialised abort the process if that raises.
 """
 
 import os
@@ -17,35 +16,30 @@ from types import FrameType
 from typing import NoReturn
 
 GRACE_S = 1.0
-"""For unwinding and cleaning up; with the time to notice, a command is gone within two seconds."""
+"""Time for unwinding and cleaning up."""
 
 EXIT_CODES = {int(signal.SIGINT): 130, int(signal.SIGTERM): 143}
-"""128 and the number of the signal, as shells have it."""
+"""128 plus the number of the signal, as in shells."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 """Progress bars hide it (ECMA-48, DECTCEM)."""
 
-WORDS = {130: "interrupted", 143: "terminated"}
+SIGNAL_MESSAGES = {130: "interrupted", 143: "terminated"}
 
 
 class Terminated(BaseException):
-    """SIGTERM, on its way through the main thread; as `KeyboardInterrupt` is for SIGINT."""
+    """SIGTERM in the main thread, as `KeyboardInterrupt` is SIGINT."""
 
 
 class Signals:
-    """What was received so far.
-
-    Attributes:
-        exit_code: of the last signal.
-        is_told: the user knows.
-    """
+    """The signals that were received."""
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
-        self.is_told = False
+        self.is_reported = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Unwind the main thread; within an import, end the process."""
+        """Unwind the main thread; during an import, end the process."""
         self.exit_code = EXIT_CODES[number]
         if _is_importing(frame):
             _end(self.exit_code, self)
@@ -53,10 +47,10 @@ class Signals:
 
 
 @contextmanager
-def obeyed() -> Iterator[Signals]:
-    """Obey signals during the block, and until the process ends once one was received.
+def handle_signals() -> Iterator[Signals]:
+    """Handle signals during the block; after the first one, until the process ends.
 
-    Only the main thread can; in another nothing changes.
+    Only the main thread can do that; in another thread nothing changes.
     """
     signals = Signals()
     if threading.current_thread() is not threading.main_thread():
@@ -81,30 +75,30 @@ def obeyed() -> Iterator[Signals]:
 
 
 def forget_interrupt() -> None:
-    """Let Python leave with the exit code that it is given.
+    """Make Python exit with the given exit code.
 
-    CPython takes a `KeyboardInterrupt` that passed through code run from text, as libraries do while they are
-    imported, for unhandled, and ends by SIGINT itself; running any other text takes that back.
+    CPython treats a `KeyboardInterrupt` that passed through `exec`, which libraries call during their import, as
+    unhandled, and kills itself by SIGINT; another `exec` resets that.
     """
-    exec("")  # noqa: S102 - nothing is run
+    exec("")  # noqa: S102 - an empty program
 
 
 def end_at_once(exit_code: int) -> NoReturn:
-    """End the process and its children; nothing is unwound, and no library is unloaded."""
+    """End the process and its children without unwinding or unloading libraries."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+        with suppress(OSError, ValueError):  # its reader is gone, or it is closed
             stream.flush()
     _kill_children()
     os._exit(exit_code)
 
 
-def told(exit_code: int) -> str:
-    """Say in one line why a command ended."""
-    return f"{WORDS[exit_code]}; nothing was half-written"
+def signal_message(exit_code: int) -> str:
+    """Return in one line why a command ended."""
+    return f"{SIGNAL_MESSAGES[exit_code]}; nothing was half-written"
 
 
 def _end_late(numbers: socket.socket, signals: Signals) -> None:
-    """Wait for a signal, then for the process to end by itself; a second signal does not wait."""
+    """Wait for a signal, then give the process time to end by itself; a second signal ends it at once."""
     code = _next_code(numbers)
     if code is None:
         numbers.close()
@@ -116,7 +110,7 @@ def _end_late(numbers: socket.socket, signals: Signals) -> None:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    """Tell whether a frame is below Python's import machinery."""
+    """Return whether a frame runs inside an import."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -129,14 +123,14 @@ def _end(code: int, signals: Signals) -> NoReturn:
     error = sys.stderr.fileno()
     if os.isatty(error):
         os.write(error, SHOW_CURSOR)
-    if not signals.is_told:
-        os.write(error, f"{told(code)}\n".encode())
+    if not signals.is_reported:
+        os.write(error, f"{signal_message(code)}\n".encode())
     _kill_children()
-    os._exit(code)  # without a flush: whoever was interrupted may hold the lock of what is written
+    os._exit(code)  # without a flush: the interrupted thread may hold the lock of a stream
 
 
 def _next_code(numbers: socket.socket) -> int | None:
-    """Return the exit code of the next signal that ends a process; None where no more can come."""
+    """Return the exit code of the next signal that ends a process; None after the last one."""
     while number := numbers.recv(1):
         if number[0] in EXIT_CODES:
             return EXIT_CODES[number[0]]
@@ -148,7 +142,7 @@ def _kill_children() -> None:
         import psutil
 
         children = psutil.Process().children(recursive=True)
-    except (ImportError, AttributeError):  # it is being imported itself: too early for children
+    except (ImportError, AttributeError):  # during the import of psutil itself: there are no children yet
         return
     for child in children:
         try:

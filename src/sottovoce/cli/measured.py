@@ -1,8 +1,9 @@
-"""What a benchmark measured of a variant, for its bundle: the two stages know nothing of each other."""
+"""Passes the benchmark of a variant to its bundle: the two stages do not import each other."""
 
 from pathlib import Path
 
-from sottovoce.benchmark.schema.results import Comparison, Results, read_results
+from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.bundle.manifest import Measured
 from sottovoce.errors import InputError, nearest
 from sottovoce.runs import Run
@@ -10,10 +11,10 @@ from sottovoce.storage.artifacts import MANIFEST_NAME, read_manifest, sha256_of_
 
 
 def read_measured(results: Path, run: Run, variant: str) -> Measured:
-    """Read what results say of a variant of a run.
+    """Read the benchmark of a variant of a run.
 
     Raises:
-        InputError: they were measured on another run or without the variant, or they are damaged.
+        InputError: the results are damaged, of another run, or without the variant.
     """
     measured, _ = read_results(results)
     _check_run(results, run)
@@ -21,7 +22,7 @@ def read_measured(results: Path, run: Run, variant: str) -> Measured:
     if entry is None:
         names = [each.name for each in measured.variants]
         raise InputError(
-            f"{results} has nothing of {variant}{nearest(variant, names)} (it has {', '.join(names)})"
+            f"{results} has no variant {variant}{nearest(variant, names)} (it has {', '.join(names)})"
         )
     compared = _comparison(results, measured, variant)
     return Measured(
@@ -38,8 +39,10 @@ def read_measured(results: Path, run: Run, variant: str) -> Measured:
 
 
 def _check_run(results: Path, run: Run) -> None:
-    told = next((parent.sha256 for parent in read_manifest(results).parents if parent.role == "run"), None)
-    if told != sha256_of_file(run.folder / MANIFEST_NAME):
+    measured = next(
+        (parent.sha256 for parent in read_manifest(results).parents if parent.role == "run"), None
+    )
+    if measured != sha256_of_file(run.folder / MANIFEST_NAME):
         raise InputError(
             f"{results} was measured on another run than {run.folder}, or before it was changed; benchmark it again"
         )

@@ -1,16 +1,13 @@
-"""What machine this is, and with which versions."""
+"""The machine that a result was measured on, and the versions of the libraries."""
 
 import platform
-import sys
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Self
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from sottovoce.machine.cores import usable_cores
+from sottovoce.machine.resources import usable_cores
 
 VERSIONS_OF = (
     "sottovoce",
@@ -28,7 +25,7 @@ VERSIONS_OF = (
     "jiwer",
     "whisper-normalizer",
 )
-"""Distributions whose version can change a number that we report."""
+"""Distributions whose version can change a reported number."""
 
 INSTRUCTION_SETS = (
     "avx2",
@@ -47,7 +44,7 @@ INSTRUCTION_SETS = (
 
 
 class Host(BaseModel):
-    """The machine: what a reader needs to judge a measured time."""
+    """The machine that a time was measured on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -60,6 +57,17 @@ class Host(BaseModel):
     memory_bytes: int
     instruction_sets: list[str]
     python: str
+
+
+class MachineRates(BaseModel):
+    """The highest rates that this machine reaches with the threads of the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    macs_per_s: dict[str, float] = Field(
+        description="Multiply-accumulates of a large matrix product by type."
+    )
+    bytes_per_s: float = Field(description="Read from memory, of weights used once.")
 
 
 def read_host() -> Host:
@@ -77,54 +85,8 @@ def read_host() -> Host:
     )
 
 
-def available_memory_bytes() -> int:
-    """Return the memory that can be had without swapping, a container's limit included."""
-    available = int(psutil.virtual_memory().available)
-    limit = _cgroup_headroom_bytes()
-    return available if limit is None else min(available, limit)
-
-
-def peak_rss_bytes() -> int:
-    """Return the largest resident set of this process since it was started.
-
-    Linux: `VmHWM`, which belongs to the address space; `ru_maxrss` would include the parent's
-    peak, since it survives `exec`. Elsewhere: what the system counts.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-class PeakMemory:
-    """Measure the largest resident set of this process while a block runs.
-
-    On Linux the kernel's mark is set back at the start (`/proc/self/clear_refs`, see proc(5)), so
-    that what ran earlier does not count; elsewhere the mark since the start of the process holds.
-    """
-
-    peak_bytes: int = 0
-
-    def __enter__(self) -> Self:
-        """Set the mark back."""
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Read the mark."""
-        self.peak_bytes = peak_rss_bytes()
-
-
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that are installed, of those that matter."""
+    """Return the installed versions of `VERSIONS_OF`."""
     found = {}
     for name in VERSIONS_OF:
         try:
@@ -152,11 +114,3 @@ def _cpu_name() -> str:
 def _instruction_sets() -> list[str]:
     flags = set((_cpu_info_field("flags", "Features") or "").split())
     return [name for name in INSTRUCTION_SETS if name in flags]
-
-
-def _cgroup_headroom_bytes() -> int | None:
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    try:
-        return int(limit.read_text()) - int(used.read_text())
-    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
-        return None

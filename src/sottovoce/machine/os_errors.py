@@ -1,7 +1,7 @@
-"""What the machine refuses, told as errors of ours: a full disk, too little memory, a folder that cannot be written.
+"""Errors of the operating system as errors of sottovoce: a full disk, too little memory, no permission.
 
-Libraries tell the same refusal in many ways: as `OSError`, as `MemoryError`, or as an exception of their own
-that only its text gives away.
+Libraries raise the same failure as `OSError`, as `MemoryError`, or as their own exception that only its text
+identifies.
 """
 
 import errno
@@ -32,7 +32,7 @@ FULL_TEXTS = (
     "(os error 28)",
     "(os error 27)",
 )
-"""Of Rust's `std::io`, of SQLite, of C++ streams, which OpenVINO writes with and which say no more."""
+"""Texts of Python, Rust's `std::io`, SQLite, and the C++ streams of OpenVINO (`iostream error`)."""
 
 MEMORY_TEXTS = (
     "bad_alloc",
@@ -46,7 +46,7 @@ MEMORY_TEXTS = (
     "resource temporarily unavailable",
     "(os error 12)",
 )
-"""Of C++, PyTorch, onnxruntime, the dynamic loader, oneDNN, and Python and OpenVINO where a thread's stack finds no room."""
+"""Texts of C++, PyTorch, onnxruntime, the dynamic loader, oneDNN; of Python and OpenVINO when a thread gets no stack."""
 
 DENIED_TEXTS = (
     "read-only file system",
@@ -57,28 +57,28 @@ DENIED_TEXTS = (
 )
 
 MIN_FREE_BYTES = 1 << 20
-"""On a disk with less a failure is put down to it: native writers do not tell why they failed."""
+"""With less free space, the disk counts as the cause of a failure: native writers do not report theirs."""
 
 
-def explain(error: BaseException, *, path: Path | None = None) -> SottovoceError | None:
-    """Tell what the machine refused; None where an error is something else, or is told already.
+def translate_os_error(error: BaseException, *, path: Path | None = None) -> SottovoceError | None:
+    """Return the matching error of sottovoce; None for any other error and for errors of sottovoce itself.
 
     Args:
-        error: what was raised, with its causes.
-        path: what was being written, for errors that do not say where.
+        error: its causes are searched too.
+        path: the output, for errors without a file name.
     """
     if isinstance(error, SottovoceError):
         return None
     for each in _chain(error):
         where = _where(each, path)
-        if _is(each, FULL, FULL_TEXTS):
+        if _matches(each, FULL, FULL_TEXTS):
             return disk_full(where)
-        if isinstance(each, MemoryError) or _is(each, frozenset({errno.ENOMEM}), MEMORY_TEXTS):
+        if isinstance(each, MemoryError) or _matches(each, frozenset({errno.ENOMEM}), MEMORY_TEXTS):
             return OutOfMemoryError(
                 f"too little memory for this step{_detail(each)}; close other programs, raise the limit, or use a "
                 "machine with more memory"
             )
-        if _is(each, DENIED, DENIED_TEXTS):
+        if _matches(each, DENIED, DENIED_TEXTS):
             return InputError(
                 f"no permission for {where or 'a file'}{_detail(each)}; change its permissions, or choose another --out"
             )
@@ -86,7 +86,7 @@ def explain(error: BaseException, *, path: Path | None = None) -> SottovoceError
 
 
 def disk_full(where: Path | None) -> ResourceError:
-    """Tell that a disk is full, and what is left on it."""
+    """Return the error of a full disk, with its free space."""
     left = "" if where is None else f" ({free_bytes(where) / (1 << 20):.1f} MiB free)"
     return ResourceError(
         f"the disk is full, or a limit on files is reached: {where or 'a file'} could not be written{left}; "
@@ -95,11 +95,8 @@ def disk_full(where: Path | None) -> ResourceError:
 
 
 @contextmanager
-def told_plainly(path: Path) -> Iterator[None]:
-    """Raise what the machine refuses during the block as an error of ours.
-
-    Args:
-        path: what the block writes.
+def translated_os_errors(path: Path) -> Iterator[None]:
+    """Translate errors of the operating system during the block.
 
     Raises:
         ResourceError: the disk is full, or memory is short.
@@ -108,21 +105,21 @@ def told_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = explain(error, path=path)
-        if told is None and _may_come_of_a_full_disk(error) and is_full(path):
-            told = disk_full(path)
-        if told is None:
+        translated = translate_os_error(error, path=path)
+        if translated is None and _may_be_a_full_disk(error) and is_full(path):
+            translated = disk_full(path)
+        if translated is None:
             raise
-        raise told from error
+        raise translated from error
 
 
-def _may_come_of_a_full_disk(error: Exception) -> bool:
-    """Tell whether a file that was cut short may be behind an error: one of a library, or of a check of ours."""
+def _may_be_a_full_disk(error: Exception) -> bool:
+    """Return whether a truncated file may have caused an error of a library or of a check."""
     return not isinstance(error, SottovoceError) or isinstance(error, StageError | GateError)
 
 
 def check_room(path: Path) -> None:
-    """Refuse what was written on a disk that is full now: a native writer may have cut it short without a word.
+    """Refuse what was written to a disk that is full now: native writers truncate files silently.
 
     Raises:
         ResourceError: the disk is full.
@@ -132,12 +129,12 @@ def check_room(path: Path) -> None:
 
 
 def is_full(path: Path) -> bool:
-    """Tell whether the disk of a path has hardly any room."""
+    """Return whether the disk of a path has less than `MIN_FREE_BYTES`."""
     return free_bytes(path) < MIN_FREE_BYTES
 
 
 def free_bytes(path: Path) -> int:
-    """Return the room on the disk of a path, which need not be there yet."""
+    """Return the free space on the disk of a path, which need not exist."""
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     return shutil.disk_usage(existing).free
 
@@ -149,11 +146,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
-def _is(error: BaseException, numbers: frozenset[int], texts: tuple[str, ...]) -> bool:
+def _matches(error: BaseException, numbers: frozenset[int], texts: tuple[str, ...]) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in numbers
-    told = str(error).lower()
-    return any(text in told for text in texts)
+    message = str(error).lower()
+    return any(text in message for text in texts)
 
 
 def _where(error: BaseException, path: Path | None) -> Path | None:
@@ -162,5 +159,5 @@ def _where(error: BaseException, path: Path | None) -> Path | None:
 
 
 def _detail(error: BaseException) -> str:
-    told = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-    return f" ({told[:120]})" if told else ""
+    message = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+    return f" ({message[:120]})" if message else ""

@@ -1,8 +1,7 @@
 """Word errors under Whisper's normalizers.
 
-`jiwer.wer_standardize` does not know Whisper's conventions: "twenty two" against "22" would count
-as two errors. The normalizers are OpenAI's (Radford et al. 2022, appendix C), as packaged in
-`whisper-normalizer`.
+`jiwer.wer_standardize` lacks Whisper's conventions: "twenty two" against "22" would count as two errors. The
+normalizers are OpenAI's (Radford et al. 2022, appendix C), from the package `whisper-normalizer`.
 """
 
 from collections.abc import Iterable
@@ -11,10 +10,13 @@ from typing import Any
 
 from pydantic import Field
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 CHARACTER_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Written without spaces: a character counts as a word, so that WER is CER (Radford et al., 4.2)."""
+"""Written without spaces: each character counts as a word, so that WER is CER (Radford et al., 4.2)."""
+
+MAX_TEXTS = 1 << 16
+"""Size of caches by text: one text recurs in several comparisons."""
 
 CHINESE = frozenset({"zh", "yue"})
 
@@ -38,19 +40,14 @@ class WordErrors(Document):
 
     @property
     def wer(self) -> float:
-        """Errors by reference words; 0 for no words and no errors, infinite for invented words."""
+        """Errors divided by reference words; without reference words 0, or infinite if there are errors."""
         if self.reference_words == 0:
             return 0.0 if self.errors == 0 else float("inf")
         return self.errors / self.reference_words
 
 
 def normalize(text: str, language: str | None) -> str:
-    """Normalize a text the way Whisper's word error rates are computed.
-
-    Args:
-        text: as transcribed or as the reference has it.
-        language: code; None, a language that the set does not tell, takes the basic normalizer.
-    """
+    """Normalize a transcript or reference as for Whisper's word error rates; without a language, with the basic normalizer."""
     if language == "en":
         normalized: str = _english()(text)
     elif language in CHARACTER_LANGUAGES:
@@ -100,10 +97,7 @@ def _simplified(text: str) -> str:
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
-    """Count the errors of the best word alignment.
-
-    Both texts are split at white space; a reference without words counts what was invented.
-    """
+    """Count the errors of the best word alignment; both texts are split at white space."""
     import jiwer
 
     aligned = jiwer.process_words(reference, hypothesis)

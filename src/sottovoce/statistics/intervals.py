@@ -1,12 +1,10 @@
 """Paired bootstrap intervals of differences and ratios.
 
-Clips are resampled with the results of both variants kept together, in blocks by speaker where
-the speakers are known, since errors of one speaker go together. Source: Bisani and Ney 2004,
-"Bootstrap estimates for confidence intervals in ASR performance evaluation"; percentile method,
-`scipy.stats.bootstrap` with `paired=True`. Percentiles are taken further out where there are few blocks, as
-Hesterberg 2015, "What teachers should know about the bootstrap" (expanded percentile interval): the two
-simulations in the tests, of 30 and 35 speakers, cover the truth in 95.2 and 93.7 % of 1,000 draws, 93.6 and 93.2 %
-otherwise.
+Each resample keeps the results of both variants for a clip together, and draws whole speakers if they are known, since
+errors of one speaker are correlated. Sources: Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in ASR
+performance evaluation" (percentile method, `scipy.stats.bootstrap` with `paired=True`); Hesterberg 2015, "What teachers
+should know about the bootstrap" (expanded percentile interval, for few blocks): the two simulations in the tests, with 30
+and 35 speakers, cover the truth in 95.2 and 93.7 % of 1,000 draws, and in 93.6 and 93.2 % without the expansion.
 """
 
 import math
@@ -17,18 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.storage.artifacts import Document
+from sottovoce.storage.documents import Document
 
 N_RESAMPLES = 4_000
 CONFIDENCE = 0.95
 MIN_BLOCKS = 10
-"""With fewer speakers the blocks are clips, and with fewer blocks nothing is judged: a bootstrap of a few says nothing."""
+"""With fewer speakers, the blocks are clips; with fewer blocks, there is no verdict: the bootstrap is not reliable."""
 
 Floats = NDArray[np.float64]
 
 
 class Interval(Document):
-    """A figure with its confidence interval."""
+    """A figure with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -37,7 +35,7 @@ class Interval(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """Which block each clip belongs to.
+    """The block of each clip.
 
     Attributes:
         kind: `speaker` or `clip`.
@@ -49,7 +47,7 @@ class Blocks:
 
     @property
     def n_blocks(self) -> int:
-        """How many blocks there are."""
+        """Number of blocks."""
         return int(self.index.max()) + 1 if self.index.size else 0
 
     def sums(self, values: Sequence[float]) -> Floats:
@@ -60,13 +58,13 @@ class Blocks:
 
 
 def make_blocks(speakers: Sequence[str | None]) -> Blocks:
-    """Make blocks by speaker where each clip has one and there are enough, else by clip."""
+    """Make blocks by speaker if each clip has one and there are at least `MIN_BLOCKS`, else by clip."""
     known = sorted({speaker for speaker in speakers if speaker is not None})
     if None in speakers or len(known) < MIN_BLOCKS:
         return Blocks(kind="clip", index=np.arange(len(speakers)))
-    place = {speaker: i for i, speaker in enumerate(known)}
+    index = {speaker: i for i, speaker in enumerate(known)}
     return Blocks(
-        kind="speaker", index=np.array([place[speaker] for speaker in speakers if speaker is not None])
+        kind="speaker", index=np.array([index[speaker] for speaker in speakers if speaker is not None])
     )
 
 
@@ -92,7 +90,7 @@ def ratio_of_ratios_interval(
 
     Args:
         baseline: sums of seconds and of calls, each float, shape (n_blocks,).
-        variant: the same of the variant.
+        variant: the same for the variant.
         rng: draws the resamples.
     """
 
@@ -107,19 +105,19 @@ def rate_delta_interval(
 ) -> Interval:
     """Estimate the difference of two error rates on the same words: variant minus baseline.
 
-    Words that are invented for a clip without any count as errors like all others. Where no block differs a bootstrap
-    sees no spread; the interval is the rule of three then (Hanley and Lippman-Hand 1983, "If nothing goes wrong, is
-    everything all right?"): the share of blocks that would differ, by an error each, that none in so many still allows.
+    Words in the transcript of a clip without words count as errors. If no block differs, a bootstrap has no spread; the
+    interval then follows the rule of three (Hanley and Lippman-Hand 1983, "If nothing goes wrong, is everything all
+    right?"): the largest rate of additional errors for which none is still likely.
 
     Args:
         baseline_errors: float, shape (n_blocks,).
         variant_errors: float, shape (n_blocks,).
-        words: of the references, float, shape (n_blocks,), above 0 in sum.
+        words: of the references, float, shape (n_blocks,); their sum is above 0.
         rng: draws the resamples.
     """
 
     def statistic(base: Floats, other: Floats, total: Floats, axis: int = -1) -> Floats:
-        # A resample may hold none of the blocks with words; its errors count as of one word.
+        # A resample may have no words; its errors then count as those of one word.
         return np.asarray((other.sum(axis=axis) - base.sum(axis=axis)) / np.maximum(total.sum(axis=axis), 1))
 
     if np.array_equal(baseline_errors, variant_errors):
@@ -129,16 +127,16 @@ def rate_delta_interval(
 
 
 def widen_by_rounds(interval: Interval, ratios: Sequence[float], *, n_blocks: int) -> Interval:
-    """Widen a ratio's interval by what differs from round to round, such as from process to process.
+    """Widen the interval of a ratio by the spread between rounds, such as passes in different processes.
 
-    Resampling speakers does not see what is alike for all clips of a round. The logarithms of the rounds' ratios have
-    a spread, and their mean a variance, which is added to that of the resamples; Student's t is taken at Satterthwaite's
-    degrees of freedom. Sources: Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time" (levels of
-    repetition); Satterthwaite 1946, "An approximate distribution of estimates of variance components".
+    Resampling speakers ignores effects that are common to all clips of a round. The variance of the mean logarithm of
+    the rounds' ratios is added to the variance of the resamples; Student's t has Satterthwaite's degrees of freedom.
+    Sources: Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time" (levels of repetition); Satterthwaite
+    1946, "An approximate distribution of estimates of variance components".
 
     Args:
         interval: of a ratio above 0, by resampling.
-        ratios: the same ratio in each round alone, above 0; a single one tells nothing of a spread.
+        ratios: the same ratio in each round alone, above 0; a single one has no spread.
         n_blocks: that were resampled.
     """
     from scipy.stats import t
@@ -167,9 +165,9 @@ def widen_by_rounds(interval: Interval, ratios: Sequence[float], *, n_blocks: in
 
 
 def expanded_confidence(n_blocks: int) -> float:
-    """Return the level at which percentiles are taken, so that they cover as often as `CONFIDENCE` says.
+    """Return the level of the percentiles with which an interval covers the truth as often as `CONFIDENCE`.
 
-    Resamples spread as a variance that is divided by n, not by n - 1, and normal quantiles are nearer than Student's.
+    It corrects the variance of resamples, which divides by n instead of n - 1, and normal quantiles instead of Student's.
 
     Args:
         n_blocks: at least 2.

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from sottovoce.errors import InputError
 from sottovoce.machine.environment import Host
+from sottovoce.storage.documents import Document, read_document, write_text
 
 MANIFEST_NAME = "manifest.json"
 
@@ -21,12 +22,6 @@ MANIFEST_SCHEMA_VERSION = 1
 """1: first version."""
 
 _HASH_CHUNK_BYTES = 1 << 20
-
-
-class Document(BaseModel):
-    """Base of what a file says: frozen, strict, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="null")
 
 
 class FileEntry(Document):
@@ -47,7 +42,7 @@ class Parent(Document):
 
 
 class Manifest(Document):
-    """What an artifact is: what made it, of what, with what."""
+    """The content of `manifest.json`: what an artifact is and how it was made."""
 
     schema_version: Literal[1] = 1
     kind: str = Field(description="run, variant, calibration, sensitivity or results.")
@@ -91,50 +86,50 @@ def list_files(folder: Path) -> tuple[FileEntry, ...]:
 
 
 def check_hashes(folder: Path, manifest: Manifest) -> None:
-    """Refuse a folder that does not hold what its manifest lists, byte for byte, and nothing else.
+    """Refuse a folder that differs from what its manifest lists.
 
-    To be called before any of its files is read by a parser. Sizes are looked at before anything is hashed.
+    Call it before a parser reads any of the files. Sizes are compared before anything is hashed.
 
     Raises:
-        InputError: a file is missing, changed, not listed, listed twice, a link, or listed under a path that leads out
-            of the folder.
+        InputError: a file is missing, changed, not listed, listed twice, a link, or listed under a path outside the
+            folder.
     """
     listed = [entry.path for entry in manifest.files]
     twice = next((path for path in listed if listed.count(path) > 1), None)
     if twice is not None:
-        raise _untrue(folder, f"lists {twice} twice")
+        raise _mismatch(folder, f"lists {twice} twice")
     for entry in manifest.files:
         _check_entry(folder, entry)
     known = {*listed, MANIFEST_NAME}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or (name not in known and not path.is_dir()):
-            raise _untrue(folder, f"does not list {name}")
+            raise _mismatch(folder, f"does not list {name}")
     for entry in manifest.files:
         if sha256_of_file(folder / entry.path) != entry.sha256:
-            raise _untrue(folder, f"has another hash for {entry.path}")
+            raise _mismatch(folder, f"has another hash for {entry.path}")
 
 
 def _check_entry(folder: Path, entry: FileEntry) -> None:
     parts = entry.path.split("/")
     if not entry.path.isprintable() or {"", ".", ".."} & set(parts) or set(entry.path) & set("\\:"):
-        raise _untrue(folder, f"lists {entry.path[:80]!r}, which is no path inside of it")
+        raise _mismatch(folder, f"lists {entry.path[:80]!r}, which is not a path inside it")
     path = folder
     for part in parts:
         path /= part
         if path.is_symlink():
-            raise _untrue(folder, f"lists {entry.path}, which is or goes through a link")
+            raise _mismatch(folder, f"lists {entry.path}, which is or goes through a link")
     if not path.is_file():
-        raise _untrue(folder, f"lists {entry.path}, which is no file there")
+        raise _mismatch(folder, f"lists {entry.path}, which is not a file there")
     if path.stat().st_size != entry.size_bytes:
-        raise _untrue(
+        raise _mismatch(
             folder, f"lists {entry.path} with {entry.size_bytes} bytes, it has {path.stat().st_size}"
         )
 
 
-def _untrue(folder: Path, why: str) -> InputError:
+def _mismatch(folder: Path, why: str) -> InputError:
     return InputError(
-        f"{folder} is not what it was made as: its {MANIFEST_NAME} {why}; get a whole copy of it"
+        f"{folder} was changed after it was made: its {MANIFEST_NAME} {why}; get a complete copy of it"
     )
 
 
@@ -142,20 +137,15 @@ def read_manifest(folder: Path) -> Manifest:
     """Read an artifact's manifest.
 
     Raises:
-        InputError: the folder is no artifact, or its manifest is damaged or of another version.
+        InputError: the folder is not an artifact, or its manifest is damaged or of another version.
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
         raise InputError(
-            f"{folder} is no finished sottovoce folder: it has no {MANIFEST_NAME}. "
+            f"{folder} is not a finished sottovoce folder: it has no {MANIFEST_NAME}. "
             "Give the folder that `sottovoce optimize --out` wrote"
         )
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as cause:
-        first = cause.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path} is damaged or of another version: {where}: {first['msg']}") from cause
+    return read_document(path, Manifest, advice="make the folder again with the sottovoce that is installed")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -164,40 +154,21 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def is_artifact(folder: Path) -> bool:
-    """Tell whether a folder is a finished artifact."""
+    """Return whether a folder is a finished artifact."""
     return (folder / MANIFEST_NAME).is_file()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file through a hidden sibling, so that it is there whole or not at all.
-
-    The sibling's name is fixed: the next writer takes what a killed one left. Two processes that may write one path
-    at once take turns by a lock (`locks.held`).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException as cause:
-        temporary.unlink(missing_ok=True)
-        if isinstance(cause, OSError):
-            cause.filename = str(path)
-        raise
-
-
 def created_now() -> datetime:
-    """Return what a manifest calls the time of its making, in UTC.
+    """Return the creation time of a manifest, in UTC.
 
-    `SOURCE_DATE_EPOCH` stands in for the clock, so that the same inputs give the same manifest:
+    `SOURCE_DATE_EPOCH` replaces the clock, so that the same inputs give the same manifest:
     https://reproducible-builds.org/specs/source-date-epoch/.
     """
-    told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(told), UTC) if told.isdecimal() else datetime.now(UTC)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
 def canonical_sha256(value: object) -> str:
-    """Hash a JSON value independently of the order of its keys."""
+    """Hash a JSON value; the order of its keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def lock_path(path: Path) -> Path:
-    """Name the file that is locked while an output is written."""
+    """Return the file that is locked while an output is written."""
     return path.with_name(f".{path.name}.lock")
 
 
@@ -22,20 +22,19 @@ def lock_path(path: Path) -> Path:
 def output_lock(
     path: Path, *, note: Callable[[str], None] | None = None, wait: bool = True
 ) -> Iterator[bool]:
-    """Keep other processes from writing an output meanwhile; the system gives the lock back if this one is killed.
+    """Keep other processes from writing an output; the system releases the lock if this process is killed.
 
     The same thread may hold it several times.
 
     Args:
-        path: the output; it need not be there.
-        note: is told that another process writes it, and that this one waits; the log by default.
-        wait: for the other process.
+        path: the output; it need not exist.
+        note: receives the message that this process waits for another; the log by default.
 
     Yields:
-        Whether it had to wait: what was checked before may have changed.
+        Whether it waited: earlier checks may no longer hold.
 
     Raises:
-        InputError: another process writes it, and `wait` is not set.
+        InputError: another process writes the output, and `wait` is not set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_path(path.absolute()), is_singleton=True)
@@ -53,7 +52,7 @@ def output_lock(
     try:
         yield waited
     finally:
-        # Removed while it is still held, so that nobody can hold a file that is gone; Windows cannot, and keeps it.
+        # Removed while it is held, so that no other process locks a deleted file; Windows cannot do that and keeps it.
         if lock.lock_counter == 1 and os.name != "nt":
             lock_path(path.absolute()).unlink(missing_ok=True)
         lock.release()

@@ -1,6 +1,6 @@
-"""What an interrupted command leaves, so that the same command goes on where it was.
+"""`OUT.unfinished`: the folder from which an interrupted command resumes.
 
-It is a folder beside the output, `OUT.unfinished`, which begins with a header: what must be the same to go on.
+Its header holds the settings that must be the same to resume.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from sottovoce.errors import InputError
-from sottovoce.storage.artifacts import Document, write_text
+from sottovoce.storage.documents import Document, write_text
 from sottovoce.storage.folders import new_folder, recover_interrupted_write, remove_folder
 
 HEADER_NAME = "begun.json"
@@ -19,44 +19,44 @@ Kind = Literal["benchmark", "run"]
 
 
 class Header(Document):
-    """What must be the same to go on."""
+    """The settings that must be the same to resume."""
 
     kind: Literal["unfinished benchmark", "unfinished run"]
     settings: dict[str, str]
 
 
 def resumable_path(out: Path) -> Path:
-    """Name the folder that holds what is made of an output so far."""
+    """Return the folder that holds the finished parts of an output."""
     return out.with_name(f"{out.name}.unfinished")
 
 
 class ResumableFolder:
-    """The folder of an output that is not finished. The lock of the output must be held."""
+    """The folder of an unfinished output. The lock of the output must be held."""
 
     def __init__(self, folder: Path, kind: Kind) -> None:
         self.folder = folder
         self._kind = kind
 
     def begin(
-        self, settings: dict[str, str], *, anew: bool, ignored: Callable[[], Collection[str]] = tuple
+        self, settings: dict[str, str], *, restart: bool, ignored: Callable[[], Collection[str]] = tuple
     ) -> bool:
-        """Open the folder, or make it.
+        """Open the folder, or create it.
 
         Args:
-            settings: what decides on the result.
-            anew: throw away what is there.
-            waived: names the settings that need not be the same; called once the folder is known to be one of these.
+            settings: everything that changes the result.
+            restart: delete the folder first.
+            ignored: returns the settings that may differ; called after the header was checked.
 
         Returns:
-            Whether an interrupted command of the same settings left it.
+            Whether an interrupted command with the same settings left it.
 
         Raises:
-            InputError: what is there has other settings, or is none of ours.
+            InputError: the folder has other settings, or sottovoce did not write it.
         """
         recover_interrupted_write(self.folder)
         if self.folder.exists():
             header = self._read_header()
-            if not anew:
+            if not restart:
                 self._check(header, settings, ignored())
                 return True
             self.remove()
@@ -66,7 +66,7 @@ class ResumableFolder:
         return False
 
     def remove(self) -> None:
-        """Throw the folder away."""
+        """Delete the folder."""
         remove_folder(self.folder)
 
     def _read_header(self) -> Header:
@@ -74,14 +74,14 @@ class ResumableFolder:
         try:
             header = Header.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as cause:
-            raise self._in_the_way() from cause
+            raise self._foreign() from cause
         if header.kind != f"unfinished {self._kind}":
-            raise self._in_the_way()
+            raise self._foreign()
         return header
 
-    def _in_the_way(self) -> InputError:
+    def _foreign(self) -> InputError:
         return InputError(
-            f"{self.folder} is in the way: an unfinished {self._kind} would stand there, and this is none; remove it, "
+            f"{self.folder} is not an unfinished {self._kind}, and its place is needed for one; remove it, "
             "or choose another --out"
         )
 
@@ -96,6 +96,6 @@ class ResumableFolder:
             raise InputError(
                 f"{self.folder} holds an unfinished {self._kind} with other settings ({first}: "
                 f"{header.settings.get(first, 'none')}, now {settings.get(first, 'none')}"
-                f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}); repeat its command to go on, or start "
-                "anew with --restart"
+                f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}); repeat its command to "
+                "resume, or use --restart"
             )

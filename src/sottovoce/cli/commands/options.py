@@ -1,4 +1,4 @@
-"""What commands share: the session, arguments and options of one meaning, output."""
+"""The session, arguments, options and output that commands share."""
 
 import sys
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sottovoce.errors import SpecError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What the flags before the command say."""
+    """The flags before the command."""
 
     terminal: Terminal
 
@@ -36,19 +36,19 @@ Data = Annotated[
     ),
 ]
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder that `sottovoce optimize` wrote.", show_default=False)
+    Path, typer.Argument(metavar="RUN", help="Folder of `sottovoce optimize`.", show_default=False)
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="Ready recipe, or the path of a YAML file.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a ready recipe, or path of a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
 ]
 
 
 def show(session: Session, what: object) -> None:
-    """Print data on standard output: a table for people, or text as it is."""
+    """Print text or a table to standard output."""
     if isinstance(what, str):
         typer.echo(what)
         return
@@ -59,21 +59,21 @@ def show(session: Session, what: object) -> None:
 
 
 PIPE_WIDTH = 400
-"""Columns of a table that goes to a file or a pipe: nobody's window cuts it there."""
+"""Width of a table in a file or a pipe, where no window limits it."""
 
 
-def parse_names(told: str | None) -> tuple[str, ...]:
+def parse_names(text: str | None) -> tuple[str, ...]:
     """Split names at commas."""
-    return tuple(name.strip() for name in (told or "").split(",") if name.strip())
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def parse_numbers(told: str | None, option: str) -> tuple[int, ...]:
-    """Split numbers from 1 on at commas, each taken once.
+def parse_numbers(text: str | None, option: str) -> tuple[int, ...]:
+    """Split positive numbers at commas, without duplicates.
 
     Raises:
-        SpecError: something else stands there.
+        SpecError: one of them is not a positive whole number.
     """
-    names = parse_names(told)
+    names = parse_names(text)
     if not all(name.isascii() and name.isdigit() and int(name) > 0 for name in names):
-        raise SpecError(f"{option} is {told}, want whole numbers from 1 on with commas, such as 1,8")
+        raise SpecError(f"{option} is {text}, want positive whole numbers with commas, such as 1,8")
     return tuple(dict.fromkeys(map(int, names)))

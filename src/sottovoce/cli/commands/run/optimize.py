@@ -1,0 +1,57 @@
+"""`sottovoce optimize`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.cli.commands.options import Data, Force, Json, Model, Overrides, RecipeName, Session, show
+
+
+def optimize(
+    context: typer.Context,
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to write.", show_default=False)],
+    recipe: RecipeName = "int8",
+    overrides: Overrides = None,
+    *,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Delete what an interrupted command left, instead of resuming."),
+    ] = False,
+    force: Force = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint, record calibration, quantize: MODEL and SPEECH in, RUN out.
+
+    After an interruption the same command resumes.
+
+    Examples:
+
+        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+
+        sottovoce optimize ./my-finetuned-whisper --data LibriSpeech/dev-clean --out runs/mine --set calibration.n_clips=32
+    """
+    from sottovoce.cli.inspection import inspect_run
+    from sottovoce.cli.tables import run_table
+    from sottovoce.optimize import pipeline
+    from sottovoce.optimize.plan import describe, plan
+    from sottovoce.recipes.load import load_recipe
+    from sottovoce.speech.sets import read_speech
+
+    session: Session = context.obj
+    chosen = load_recipe(recipe, overrides or ())
+    planned = plan(model, chosen, read_speech(data), out, force=force)
+    if dry_run:
+        for line in describe(planned):
+            typer.echo(line)
+        return
+    run = pipeline.optimize(planned, force=force, reporter=session.terminal, restart=restart)
+    summary = inspect_run(run)
+    show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
+    session.terminal.note(f"wrote {out}")
+    session.terminal.note(f"next: sottovoce benchmark {out} --data {data} --out {out}-results")

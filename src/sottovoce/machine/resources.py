@@ -1,0 +1,77 @@
+"""Cores and memory of this process. Imports nothing heavy, so that the runtime can use it."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+
+def usable_cpus() -> frozenset[int]:
+    """Return the numbers of the cores that this process may use, affinity included."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use, affinity included."""
+    return len(usable_cpus())
+
+
+def available_memory_bytes() -> int:
+    """Return the memory that is available without swapping, a container's limit included."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    limit = _cgroup_headroom_bytes()
+    return available if limit is None else min(available, limit)
+
+
+def peak_rss_bytes() -> int:
+    """Return the largest resident set of this process since it started.
+
+    Linux: `VmHWM`, which belongs to the address space; `ru_maxrss` survives `exec` and would include the parent's
+    peak. Other systems: their own counter.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class PeakMemory:
+    """Measure the largest resident set of this process while a block runs.
+
+    On Linux the kernel's peak counter is reset at the start (`/proc/self/clear_refs`, see proc(5)), so that earlier
+    work does not count; on other systems the peak since the start of the process is returned.
+    """
+
+    peak_bytes: int = 0
+
+    def __enter__(self) -> Self:
+        """Reset the peak counter."""
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read the peak counter."""
+        self.peak_bytes = peak_rss_bytes()
+
+
+def _cgroup_headroom_bytes() -> int | None:
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    try:
+        return int(limit.read_text()) - int(used.read_text())
+    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return None

@@ -24,7 +24,7 @@ from sottovoce.runtime import TranscribeOptions, Transcriber, load
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.timestamps.sentences import LONGEST_S
+from sottovoce.runtime.timestamps.sentences import MAX_SENTENCE_S
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
@@ -123,7 +123,7 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
         cues = list(srt.parse((tmp_path / f"{path.stem}.srt").read_text(encoding="utf-8")))
         captions = webvtt.read(tmp_path / f"{path.stem}.vtt").captions
         assert len(cues) == len(captions) > 10
-        assert all(cue.end - cue.start <= timedelta(seconds=LONGEST_S) for cue in cues)
+        assert all(cue.end - cue.start <= timedelta(seconds=MAX_SENTENCE_S) for cue in cues)
         assert all(a.end <= b.start for a, b in pairwise(cues))
         assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
         assert cues[-1].end > timedelta(seconds=duration_s - 10)

@@ -6,16 +6,18 @@ the benchmark, so that the time is that of a user of the engine.
 
 import json
 import os
-import pickle
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TextIO, cast
+from types import FunctionType
+from typing import Any, TextIO, cast
 
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec, MakeEngine, Transcribe
 from sottovoce.errors import SottovoceError
 from sottovoce.machine.resources import peak_rss_bytes
+from sottovoce.runtime.model.compute import ComputeSpec
 
 STDOUT, STDERR = 1, 2
 
@@ -25,13 +27,13 @@ Answer = dict[str, str | int | bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdRequest:
-    """What the process does; it reads it with pickle from its standard input, which imports the engine's module.
+    """What the process does, as JSON through its standard input.
 
     Attributes:
         spec: the entry.
         clip: float32 samples as `.npy`.
         language: code; None detects it.
-        engine: the engine's class, or what takes its place.
+        engine: the engine's class, or what makes its engine: a function of a module, or a dataclass of simple values.
     """
 
     spec: EngineSpec
@@ -39,12 +41,59 @@ class ColdRequest:
     language: str | None
     engine: type[Engine] | MakeEngine
 
+    def to_json(self) -> str:
+        """Write the request; `from_json` reads it."""
+        request = {
+            "spec": asdict(self.spec),
+            "clip": self.clip,
+            "language": self.language,
+            "engine": _reference(self.engine),
+        }
+        return json.dumps(request, default=_simple)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ColdRequest":
+        """Read a request; imports the module of its engine."""
+        request = json.loads(text)
+        spec = request["spec"]
+        return cls(
+            spec=EngineSpec(
+                engine=spec["engine"],
+                variant=spec["variant"],
+                folder=Path(spec["folder"]),
+                compute=ComputeSpec.from_simple(spec["compute"]),
+                is_aa_check=spec["is_aa_check"],
+            ),
+            clip=Path(request["clip"]),
+            language=request["language"],
+            engine=_resolve(request["engine"]),
+        )
+
+
+def _reference(engine: type[Engine] | MakeEngine) -> dict[str, Any]:
+    """Name the module and the class or function, with the values of a dataclass."""
+    has_values = not isinstance(engine, FunctionType | type)
+    home = type(engine) if has_values else engine
+    values = asdict(cast("Any", engine)) if has_values else None
+    return {"module": home.__module__, "name": cast("Any", home).__qualname__, "values": values}
+
+
+def _resolve(reference: dict[str, Any]) -> type[Engine] | MakeEngine:
+    found = getattr(import_module(reference["module"]), reference["name"])
+    values = reference["values"]
+    return cast("type[Engine] | MakeEngine", found if values is None else found(**values))
+
+
+def _simple(value: object) -> object:
+    """Return a value that JSON can hold."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
 
 def main() -> None:
     """Answer the request on standard input with one line on standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C ends
     with _own_stdout() as answers:
-        request = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the parent
+        request = ColdRequest.from_json(sys.stdin.read())
         answers.write(json.dumps(_answer(request)) + "\n")
 
 

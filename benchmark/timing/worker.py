@@ -7,7 +7,6 @@ import atexit
 import json
 import multiprocessing
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -232,8 +231,8 @@ def _bytecode_folder() -> Path:
 
 
 def _run_cold(request: ColdRequest, bytecode: Path) -> ColdRun:
-    request_file = request.clip.with_name("request.pickle")
-    request_file.write_bytes(pickle.dumps(request))
+    request_file = request.clip.with_name("request.json")
+    request_file.write_text(request.to_json(), encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     with (

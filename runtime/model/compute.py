@@ -1,5 +1,6 @@
 """The precision that a model computes in: set in OpenVINO, and read back from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,17 @@ class ComputeSpec:
     dynamic_quantization_group_size: int = 0
     kv_cache_precision: KvPrecision | None = None
     threads: int = field(default_factory=usable_cores)
+
+    @classmethod
+    def from_simple(cls, values: Mapping[str, Any]) -> "ComputeSpec":
+        """Read what `dataclasses.asdict` gives, as JSON has it: precisions by their names."""
+        kv_cache = values["kv_cache_precision"]
+        return cls(
+            precision=InferencePrecision(values["precision"]),
+            dynamic_quantization_group_size=values["dynamic_quantization_group_size"],
+            kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
+            threads=values["threads"],
+        )
 
     def properties(self) -> dict[str, str]:
         """Return the properties to compile with."""

@@ -1,7 +1,6 @@
 """Cold starts: a fresh process that imports only what the engine needs, and its errors."""
 
 import os
-import pickle
 import subprocess
 import sys
 from importlib import import_module
@@ -66,7 +65,7 @@ def test_a_cold_start_of_our_engine_imports_only_what_it_needs(baseline: Path, t
     *python, code = COLD_COMMAND
     list_modules = "; import sys; sys.stderr.write(' '.join(sys.modules))"
     done = subprocess.run(
-        [*python, code + list_modules], input=pickle.dumps(request), capture_output=True, check=True
+        [*python, code + list_modules], input=request.to_json().encode(), capture_output=True, check=True
     )
     loaded = set(done.stderr.decode().split())
     assert {"openvino", "sottovoce.runtime.transcriber"} <= loaded
@@ -96,7 +95,7 @@ def test_memory_and_time_agree_with_those_that_the_system_reports(baseline: Path
     inside = start_cold(spec(baseline), wave, "en")
     outside = subprocess.run(
         [sys.executable, "-c", MEASURE, *COLD_COMMAND],
-        input=pickle.dumps(request),
+        input=request.to_json().encode(),
         capture_output=True,
         check=True,
     )

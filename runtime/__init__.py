@@ -26,7 +26,7 @@ _HOMES = {
     "Task": "transcript",
     "Timings": "transcript",
     "TranscribeOptions": "options",
-    "Transcriber": "loading",
+    "Transcriber": "loading",  # not protocol: loading.py adds the deprecated `Transcriber.load`
     "Transcript": "transcript",
     "Word": "transcript",
     "load": "loading",

@@ -31,11 +31,11 @@ class PhaseClock:
             self._inside = outside + seconds
 
     def count(self, phase: Phase, n_calls: int) -> None:
-        """Count calls that a timed block made beyond its first."""
+        """Add calls of a phase whose time is measured with `n_calls=0`."""
         self._calls[phase] = self._calls.get(phase, 0) + n_calls
 
     def timings(self) -> Timings:
-        """Return what was counted until now; what no phase has is `other`."""
+        """Return the timings until now; time outside all phases is `other`."""
         total = time.perf_counter() - self._started
         other = max(0.0, total - sum(self._seconds.values()))
         return Timings(

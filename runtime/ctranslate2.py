@@ -8,7 +8,7 @@ bfloat16 to float32, int16 to INT8.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -21,7 +21,7 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import TranscribeOptions
-from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream
+from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
 from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.terms import Component
 
@@ -93,7 +93,7 @@ class _Clocked:
         return getattr(self._part, name)
 
 
-class Ctranslate2Transcriber:
+class Ctranslate2Transcriber(Transcriber):
     """A CTranslate2 variant in faster-whisper; see `Transcriber`."""
 
     def __init__(self, model: Any) -> None:
@@ -127,17 +127,6 @@ class Ctranslate2Transcriber:
         self._check(options)
         return SegmentStream(audio, options, self._transcribe, name=name, progress=progress)
 
-    def transcribe(
-        self,
-        audio: Audio,
-        options: TranscribeOptions = DEFAULT_OPTIONS,
-        *,
-        name: str | None = None,
-        progress: Progress | None = None,
-    ) -> Transcript:
-        """Transcribe audio of any length; see `Transcriber`."""
-        return self.segments(audio, options, name=name, progress=progress).transcript()
-
     def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
     ) -> tuple[Transcript, ...]:
@@ -169,7 +158,7 @@ class Ctranslate2Transcriber:
         elif language != "en" or options.task is Task.TRANSLATE:
             raise SpecError(f"this model knows English only, not {options.task} of {language}")
 
-    def _transcribe(self, stream: SegmentStream) -> Iterator[Segment]:
+    def _transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         options = stream.options
         stream.detected = self._default_language(options)
         wave = stream.audio.read()

@@ -11,6 +11,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from sottovoce.errors import SpecError
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber, open_model
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -34,7 +35,7 @@ def load(path: Path | str, *, compute: ComputeSpec | None = None, threads: int |
         InputError: the folder holds no variant, or a damaged one.
         MissingExtraError: the library that runs its format is not installed.
     """
-    folder, compute = _located(path, compute, threads)
+    folder, compute = _resolve(path, compute, threads)
     match format_of(folder):
         case Format.OPENVINO:
             return OpenVinoTranscriber(load_openvino_model(folder, compute))
@@ -45,12 +46,18 @@ def load(path: Path | str, *, compute: ComputeSpec | None = None, threads: int |
 
 
 def load_model(path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None) -> Model:
-    """Load the model of an OpenVINO or ONNX variant, for several sessions; see `load`."""
-    folder, compute = _located(path, compute, threads)
+    """Load the model of an OpenVINO or ONNX variant, for several sessions; see `load`.
+
+    Raises:
+        SpecError: it is a CTranslate2 variant.
+    """
+    folder, compute = _resolve(path, compute, threads)
+    if format_of(folder) is Format.CTRANSLATE2:
+        raise SpecError(f"{folder} is a CTranslate2 variant; open it with load")
     return (load_onnx_model if format_of(folder) is Format.ONNX else load_openvino_model)(folder, compute)
 
 
-def _located(path: Path | str, compute: ComputeSpec | None, threads: int | None) -> tuple[Path, ComputeSpec]:
+def _resolve(path: Path | str, compute: ComputeSpec | None, threads: int | None) -> tuple[Path, ComputeSpec]:
     folder = find_variant(Path(path))
     return folder, compute or replace(read_compute(folder), threads=threads or usable_cores())
 

@@ -1,5 +1,6 @@
 """How audio is transcribed."""
 
+import functools
 import math
 import warnings
 from collections.abc import Mapping
@@ -47,7 +48,9 @@ def _warn(old: str, *, stacklevel: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscribeOptions:
-    """How audio is transcribed; names are those of faster-whisper where it has them, defaults those of openai/whisper.
+    """How audio is transcribed; names are those of faster-whisper where it has them.
+
+    Defaults are those of openai/whisper, except that `condition_on_previous_text` is off.
 
     Attributes:
         language: code; None detects it. An English-only model takes `en` only.
@@ -128,6 +131,7 @@ class TranscribeOptions:
 _init = TranscribeOptions.__init__
 
 
+@functools.wraps(_init)
 def _init_with_old_names(self: TranscribeOptions, **options: Any) -> None:
     _init(self, **_renamed(options))
 

@@ -1,6 +1,6 @@
 """From audio to segments with one session: cut into windows, decode, align, recover what was left out."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from sottovoce.runtime.audio.stream import check_wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
-from sottovoce.runtime.decoding.tokenizer import Tokens, with_room
+from sottovoce.runtime.decoding.tokenizer import MAX_PREVIOUS_TOKENS, Tokens, with_room
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.protocol import DEFAULT_OPTIONS, SegmentStream
@@ -23,21 +23,22 @@ from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript
 from sottovoce.runtime.vad.segmenter import (
     AudioWindow,
     FixedSegmenter,
-    Reader,
     Segmenter,
     SpeechSegmenter,
+    WindowReader,
     windows_of,
 )
 
 LONGEST_ELASTIC_S = 19.5
-"""Windows of long audio: half of a 30 s window's encoding is attention over its length. Much shorter ones are quicker
-still, and cost accuracy (docs/lab-notes.md)."""
+"""Longest window of long audio for an elastic encoder. Attention takes half of the time of 30 s and grows with the square
+of the length; much shorter windows are faster still, but cost accuracy (docs/lab-notes.md)."""
 
 MAX_PROMPT_TEMPERATURE = 0.5
 """Text that was sampled at more is not the prompt of the next window (`prompt_reset_on_temperature` in faster-whisper)."""
 
 EDGE_SAMPLES = SAMPLE_RATE_HZ // 2
-"""Decoded again of a window without speech: a word may start there that is too short yet to be found."""
+"""The end of a window without speech, which the next window repeats: a word may start there that is still too short to be
+detected."""
 
 
 class _Batch(NamedTuple):
@@ -71,7 +72,7 @@ class InferencePipeline:
         language = options.language or self.languages[0]
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
 
-    def transcribe(self, stream: SegmentStream) -> Iterator[Segment]:
+    def transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         """Yield the segments of a stream in order of time, each as soon as it is final."""
         options = stream.options
         stream.detected = self._default_language(options)
@@ -79,7 +80,7 @@ class InferencePipeline:
         if len(first) <= WINDOW_SAMPLES and options.vad_filter is not True:
             yield from self._transcribe_short(first, stream)
         elif options.condition_on_previous_text:
-            yield from self._transcribe_in_sequence(Reader(stream.audio.prepend(first)), stream)
+            yield from self._transcribe_in_sequence(WindowReader(stream.audio.prepend(first)), stream)
         else:
             yield from self._transcribe_long(stream.audio.prepend(first), stream)
 
@@ -112,7 +113,7 @@ class InferencePipeline:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
         if not self._tokenizer.is_multilingual:
             return self._default_language(DEFAULT_OPTIONS)
-        window = AudioWindow(start_s=0.0, wave=wave[:WINDOW_SAMPLES])
+        window = AudioWindow(start_s=0.0, wave=check_wave(wave, "the wave given")[:WINDOW_SAMPLES])
         return self._window_decoder.detect_language(window, PhaseClock())[0]
 
     def _transcribe_short(self, wave: Wave, stream: SegmentStream) -> Iterator[Segment]:
@@ -157,7 +158,7 @@ class InferencePipeline:
         *,
         has_speech: bool = True,
     ) -> Iterator[_Batch]:
-        """Decode windows in batches, and what the model left out of them after those.
+        """Decode windows in batches; speech that the model left out joins the next batch, before new windows.
 
         Args:
             windows: in order of time, if segments are to be.
@@ -165,7 +166,7 @@ class InferencePipeline:
             stream: whose progress is reported.
             has_speech: the windows were found by voice activity; else those with a doubtful text are checked by it.
         """
-        prompt = self._prompt(context, context.hotwords + context.initial_prompt)
+        prompt = self._prompt(context, with_room(context.hotwords, context.initial_prompt))
         size = context.options.batch_size
         upcoming, retries, done_s = iter(windows), list[AudioWindow](), 0.0
         while batch := [*retries[:size], *islice(upcoming, max(0, size - len(retries)))]:
@@ -173,8 +174,10 @@ class InferencePipeline:
             segments: list[Segment] = []
             results = self._window_decoder.decode(batch, prompt, context)
             for index, (window, result) in enumerate(zip(batch, results, strict=True)):
-                is_found = has_speech or index < n_retries
-                if result.is_silent or not (is_found or self._recovery.is_speech(window, result, context)):
+                is_known_speech = has_speech or index < n_retries
+                if result.is_no_speech or not (
+                    is_known_speech or self._recovery.accepts_text(window, result, context)
+                ):
                     continue
                 found, left_out = self._segments_of(window, result, context)
                 segments += found
@@ -198,7 +201,7 @@ class InferencePipeline:
             return [], cuts
         return segments, uncovered_speech
 
-    def _transcribe_in_sequence(self, reader: Reader, stream: SegmentStream) -> Iterator[Segment]:
+    def _transcribe_in_sequence(self, reader: WindowReader, stream: SegmentStream) -> Iterator[Segment]:
         """Start each window where the model's timestamps end the one before, with its text as prompt."""
         options, clock = stream.options, stream.clock
         context: DecodingContext | None = None
@@ -216,7 +219,8 @@ class InferencePipeline:
                 pieces, n_done = self._complete_pieces(window, result)
                 yield from self._segment_maker.segments(window, pieces, result, context)
                 is_sure = result.attempt.temperature <= MAX_PROMPT_TEMPERATURE
-                previous = before + with_timestamp_tokens(pieces, self._tokenizer.special) if is_sure else ()
+                said = before + with_timestamp_tokens(pieces, self._tokenizer.special)
+                previous = said[-MAX_PREVIOUS_TOKENS:] if is_sure else ()
             reader.advance(n_done)
             stream.report(reader.position_s)
 
@@ -224,7 +228,7 @@ class InferencePipeline:
         self, window: AudioWindow, result: DecodingResult
     ) -> tuple[tuple[TimestampedTokens, ...], int]:
         """Return what of a window's text ends before the next window starts, and the samples until then."""
-        pieces = () if result.is_silent else self._segment_maker.split(window, result)
+        pieces = () if result.is_no_speech else self._segment_maker.split(window, result)
         ends_open = self._tokenizer.special.ends_in_pair(result.attempt.tokens)
         n_done = samples_to_advance(pieces, len(window.wave), ends_open=ends_open)
         return tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1), n_done

@@ -1,14 +1,15 @@
 """What every transcriber does, whichever library runs its variant."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.stream import BlockStream, read_blocks
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.context import DetectedLanguage
+from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Segment, Transcript
 from sottovoce.terms import Component
@@ -25,18 +26,20 @@ DEFAULT_OPTIONS = TranscribeOptions()
 class SegmentStream(Iterator[Segment]):
     """The segments of one transcription, each as soon as it is final.
 
+    Take all segments, or close the stream (`with`), which closes the audio.
+
     Attributes:
         options: of the transcription.
         audio: the audio, read as far as it was needed.
         clock: times the work.
-        detected: the language; settled before the first segment.
+        detected: the language; final before the first segment.
     """
 
     def __init__(
         self,
         audio: Audio,
         options: TranscribeOptions,
-        transcribe: "Callable[[SegmentStream], Iterator[Segment]]",
+        transcribe: "Callable[[SegmentStream], Generator[Segment, None, None]]",
         *,
         name: str | None = None,
         progress: Progress | None = None,
@@ -53,12 +56,25 @@ class SegmentStream(Iterator[Segment]):
         self.options = options
         self.clock = PhaseClock()
         self.audio = BlockStream(read_blocks(audio, name, max_s=options.max_duration_s), self.clock)
-        self.detected = DetectedLanguage(language=options.language or "en", probability=0.0)
+        self.detected = default_language(options, is_multilingual=True)
         self._progress = progress
         self._segments = transcribe(self)
 
     def __next__(self) -> Segment:
         return next(self._segments)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the transcription and close the audio; there are no segments afterwards."""
+        self._segments.close()
+        self.audio.close()
 
     def report(self, done_s: float) -> None:
         """Report the seconds of audio that are done."""
@@ -116,6 +132,7 @@ class Transcriber(Protocol):
         progress: Progress | None = None,
     ) -> Transcript:
         """Transcribe audio of any length; see `segments`."""
+        return self.segments(audio, options, name=name, progress=progress).transcript()
 
     def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS

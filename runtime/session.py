@@ -72,7 +72,9 @@ def load_openvino_model(folder: Path, compute: ComputeSpec) -> Model:
         InputError: the folder is damaged.
     """
     import_openvino()
-    return _load_model(folder, compute, AlignmentGraph(folder, compute))
+    alignment = AlignmentGraph(folder, compute)
+    _ = alignment.heads  # damaged heads are reported before any work
+    return _load_model(folder, compute, alignment)
 
 
 def load_onnx_model(folder: Path, compute: ComputeSpec) -> Model:

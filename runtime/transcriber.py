@@ -8,13 +8,13 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.pipeline import InferencePipeline
-from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream
+from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
 from sottovoce.runtime.session import Model
 from sottovoce.runtime.transcript import Transcript
 from sottovoce.terms import Component
 
 
-class OpenVinoTranscriber:
+class OpenVinoTranscriber(Transcriber):
     """A session of an OpenVINO variant; see `Transcriber`."""
 
     def __init__(self, model: Model, pipeline: InferencePipeline | None = None) -> None:
@@ -44,17 +44,6 @@ class OpenVinoTranscriber:
         self._pipeline.check(options)
         return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
 
-    def transcribe(
-        self,
-        audio: Audio,
-        options: TranscribeOptions = DEFAULT_OPTIONS,
-        *,
-        name: str | None = None,
-        progress: Progress | None = None,
-    ) -> Transcript:
-        """Transcribe audio of any length; see `Transcriber`."""
-        return self.segments(audio, options, name=name, progress=progress).transcript()
-
     def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
     ) -> tuple[Transcript, ...]:
@@ -75,7 +64,7 @@ class OpenVinoTranscriber:
         return _compiled(self._model, component)
 
 
-class OnnxTranscriber:
+class OnnxTranscriber(Transcriber):
     """A session of an ONNX variant; see `Transcriber`. Its graphs have no cross-attention to find words by."""
 
     def __init__(self, model: Model, pipeline: InferencePipeline | None = None) -> None:
@@ -99,17 +88,6 @@ class OnnxTranscriber:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
         self._check(options)
         return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
-
-    def transcribe(
-        self,
-        audio: Audio,
-        options: TranscribeOptions = DEFAULT_OPTIONS,
-        *,
-        name: str | None = None,
-        progress: Progress | None = None,
-    ) -> Transcript:
-        """Transcribe audio of any length; see `Transcriber`."""
-        return self.segments(audio, options, name=name, progress=progress).transcript()
 
     def transcribe_batch(
         self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS

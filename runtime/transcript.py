@@ -12,7 +12,7 @@ class Task(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a transcription's time goes."""
+    """The phases of a transcription. `first_pass` and `steps` are the names in the JSON format."""
 
     AUDIO = "audio"
     FEATURES = "features"
@@ -43,7 +43,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A stretch of speech with its text.
+    """A part of the audio with its text.
 
     Attributes:
         start_s: seconds from the start of the audio.
@@ -52,7 +52,7 @@ class Segment:
         tokens: text tokens, without prompt, timestamps and end.
         mean_log_probability: natural logarithm, mean over the tokens and the end token.
         no_speech_probability: of the no-speech token at the start, 0 to 1.
-        compression_ratio: bytes of the text by its bytes under zlib; over 2.4 it repeats itself.
+        compression_ratio: size of the text in bytes, divided by its size under zlib; above 2.4 it repeats itself.
         temperature: 0 for greedy or beam search.
         words: empty without `word_timestamps`.
     """
@@ -73,7 +73,7 @@ class Timings:
     """Seconds of work in each phase, and how often each ran.
 
     Attributes:
-        total_s: from waveform to transcript; phases that overlap can add up to more.
+        total_s: from the start of the transcription until now, including the caller's work between segments.
         phase_s: seconds by phase.
         calls: inferences by phase.
         n_redone: windows decoded again because the first attempt looped or was unlikely.

@@ -63,9 +63,9 @@ def float_stateful(run: "Run") -> "Variant | None":
 
 def is_elastic(variant: "Variant") -> bool:
     """Whether a variant encodes the speech of a window only."""
-    from sottovoce.runtime.model.elastic import SILENCE_NAME
+    from sottovoce.runtime.model.elastic import PADDING_STATES_NAME
 
-    return (variant.folder / SILENCE_NAME).is_file()
+    return (variant.folder / PADDING_STATES_NAME).is_file()
 
 
 def _is_plain_openvino(variant: "Variant", layout: Layout) -> bool:

@@ -158,7 +158,7 @@ def _is_audio_decoder(name: str) -> bool:
 
 @cache
 def _limit_allocations() -> None:
-    """Limit each allocation by FFmpeg: it allocates the size that a file states before it reads the content.
+    """Limit each allocation by FFmpeg in the whole process: it allocates the size that a file states before it reads the content.
 
     A WAV of 100 bytes can state a title of 2 GB, an MP4 of 10 kB an index of 3 GB. FFmpeg has no option for this, and
     PyAV does not wrap the function, but PyAV's own modules link to it. Where the symbol cannot be found, only the

@@ -1,6 +1,6 @@
 """Audio as a stream of blocks: a file, its bytes, or a wave."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from sottovoce.runtime.transcript import Phase
 
 def read_blocks(
     audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
-) -> Iterator[Wave]:
+) -> Generator[Wave, None, None]:
     """Yield audio block by block; a wave that fits into a window is one block.
 
     Args:
@@ -61,7 +61,7 @@ def check_wave(wave: Wave, label: str) -> Wave:
 class BlockStream:
     """A stream of blocks, with the number of samples read and the time that reading takes."""
 
-    def __init__(self, blocks: Iterator[Wave], clock: PhaseClock) -> None:
+    def __init__(self, blocks: Generator[Wave, None, None], clock: PhaseClock) -> None:
         self._blocks = blocks
         self._clock = clock
         self.n_samples = 0
@@ -76,11 +76,15 @@ class BlockStream:
         return block
 
     def read(self, n_samples: int | None = None) -> Wave:
-        """Read blocks until they have at least `n_samples`; by default all."""
+        """Read blocks until the stream has given `n_samples` in all; by default to its end."""
         waves: list[Wave] = []
         while (n_samples is None or self.n_samples < n_samples) and (block := next(self, None)) is not None:
             waves.append(block)
         return np.concatenate([np.zeros(0, np.float32), *waves])
+
+    def close(self) -> None:
+        """Close the audio; there are no blocks afterwards."""
+        self._blocks.close()
 
     def prepend(self, first: Wave) -> Iterator[Wave]:
         """Yield what was read already, then the rest."""

@@ -14,7 +14,7 @@ TOKENS_PER_S, TOKENS_ANYWAY = 12, 12
 """People speak fewer: a window with more tokens loops."""
 
 NGRAM_REPEATS, REPEATED_TOKENS = 4, 24
-"""A loop is an n-gram so many times over that is so many tokens: people do say "no" four times."""
+"""A loop is an n-gram that occurs at least 4 times in a row and fills at least 24 tokens: people do say "no" four times."""
 MAX_NGRAM = 8
 
 
@@ -109,6 +109,6 @@ def repeats_itself(tokens: Sequence[int]) -> bool:
 
 
 def compression_ratio(text: str) -> float:
-    """Return the bytes of a text by its bytes under zlib; repetition raises it. Source: whisper."""
+    """Return the size of a text in bytes, divided by its size under zlib; repetition raises it. Source: openai/whisper."""
     raw = text.encode("utf-8")
     return len(raw) / len(zlib.compress(raw)) if raw else 0.0

@@ -26,7 +26,7 @@ LEAST_GAP_SAMPLES = round(1.2 * SAMPLE_RATE_HZ)
 """Less without text is a pause. Chosen with calibration clips (docs/lab-notes.md), as is the least speech."""
 
 LEAST_TEXT_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
-"""What the text of a window takes of it, or its gaps would hardly be shorter than it is."""
+"""Least length of the text of a window: otherwise its gap would be nearly as long as the window."""
 
 LEAST_SPEECH_S = 0.8
 """In a gap; less may be a breath, or the end of a word whose place is known to a tenth of a second."""
@@ -36,7 +36,7 @@ SPARSE_TOKENS_PER_S = 0.7
 """People speak 3 to 5 tokens a second: fewer than these, in so many seconds of speech, and some of it was skipped."""
 
 SHORTER = 0.6
-"""Of a window that is cut anew: at most this share of it is in one piece."""
+"""A window that is cut again is cut into pieces of at most this share of its length."""
 
 
 class GapRecovery:
@@ -56,8 +56,8 @@ class GapRecovery:
             return True
         return bool(speech_spans(self._probabilities(wave, clock)))
 
-    def is_speech(self, window: AudioWindow, result: DecodingResult, context: DecodingContext) -> bool:
-        """Return whether a text is of speech: where it is doubtful, voice activity decides."""
+    def accepts_text(self, window: AudioWindow, result: DecodingResult, context: DecodingContext) -> bool:
+        """Return whether a text counts: if it is doubtful, voice activity detection decides."""
         return not _is_doubtful(result) or self.has_speech(window.wave, context.options, context.clock)
 
     def uncovered_speech(

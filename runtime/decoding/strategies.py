@@ -24,7 +24,7 @@ BLOCK = 256
 """Logits whose maximum is taken together; the vocabulary makes some 200 blocks."""
 
 LEAST = np.finfo(np.float32).min
-"""What every logit reaches that is not minus infinity."""
+"""The lowest finite logit."""
 
 SAMPLING_SEED = 0
 """The same audio gives the same transcript."""

@@ -26,10 +26,10 @@ MAX_TOKENS = 448
 """Positions of Whisper's decoder, the prompt included."""
 
 MAX_PREVIOUS_TOKENS = MAX_TOKENS // 2 - 1
-"""Of a prompt, for what came before."""
+"""Tokens of a prompt for the previous text."""
 
 LANGUAGES_OF_MANY_TOKENS = frozenset(
-    {
+    [
         "am",
         "as",
         "bn",
@@ -48,8 +48,11 @@ LANGUAGES_OF_MANY_TOKENS = frozenset(
         "pa",
         "sa",
         "si",
-    }
-    | {"ta", "te", "th", "yi"}
+        "ta",
+        "te",
+        "th",
+        "yi",
+    ]
 )
 """Whisper's vocabulary has few pieces of their scripts: a letter may take two or three tokens."""
 
@@ -91,7 +94,7 @@ class SpecialTokens:
 
 
 def with_room(hotwords: Tokens, text: Tokens) -> Tokens:
-    """Put hotwords before the text that came before a window, and leave of that what a prompt has room for: its end."""
+    """Return the hotwords and as much of the end of the previous text as fits into a prompt."""
     room = MAX_PREVIOUS_TOKENS - len(hotwords)
     return hotwords + (text[-room:] if room > 0 else ())
 
@@ -116,12 +119,12 @@ class Vocabulary:
         """Read the tokens of a `tokenizer.json`.
 
         Raises:
-            InputError: it is no Whisper's.
+            InputError: it is not Whisper's.
         """
         document = json.loads(path.read_bytes())
         if document["decoder"]["type"] != BYTE_LEVEL:
             raise InputError(
-                f"the tokenizer decodes with {document['decoder']['type']}: this is no Whisper's"
+                f"the tokenizer decodes with {document['decoder']['type']}: this is not Whisper's tokenizer"
             )
         added = document["added_tokens"]
         tokens = chain(
@@ -137,11 +140,11 @@ class Vocabulary:
         """
         found = next((self._ids[name] for name in names if name in self._ids), None)
         if found is None:
-            raise InputError(f"the tokenizer has no {names[0]}: this is no Whisper's")
+            raise InputError(f"the tokenizer has no {names[0]}: this is not Whisper's tokenizer")
         return found
 
     def plain_tokens(self) -> tuple[bytes, ...]:
-        """Return what each token of text stands for, by its id from 0 to the first special token; one stands for nothing."""
+        """Return the bytes of each text token, by id from 0 to the first special token; b"" for an unused id."""
         first_special = min(number for token, number in self._ids.items() if token in self._special)
         return tuple(_bytes_of(self._tokens.get(number, "")) for number in range(first_special))
 

@@ -26,8 +26,8 @@ from sottovoce.runtime.vad.segmenter import AudioWindow
 TOKENS_OF_ANY_WINDOW = 224
 """What openai/whisper lets a window hold, of any length and language (`DecodingOptions.sample_len`)."""
 
-N_BEFORE_HUGE_PAGES = 2
-"""The first text is wanted soon; a second decoding says that more will follow."""
+HUGE_PAGES_AT_DECODING = 2
+"""Not at the first decoding, whose text is wanted soon; a second one shows that more follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,15 @@ class DecodingResult:
 
     Attributes:
         attempt: the decoding that was taken.
-        encoded: what it was decoded from, a batch of one.
+        encoded: the encoder states that it was decoded from, a batch of one.
         compression_ratio: of its text.
-        is_silent: the model takes the window for silence.
+        is_no_speech: the model takes the window for silence.
     """
 
     attempt: Attempt
     encoded: Encoded
     compression_ratio: float
-    is_silent: bool
+    is_no_speech: bool
 
 
 class WindowDecoder:
@@ -75,11 +75,12 @@ class WindowDecoder:
             prompt: the same for all.
             context: options and clock.
         """
-        if next(self._decodings) == N_BEFORE_HUGE_PAGES:
+        if next(self._decodings) == HUGE_PAGES_AT_DECODING:
             start_moving()
         encoded = self._encode(windows, context.clock)
         rows = [encoded.row(number) for number in range(len(windows))]
-        first, *others = strategies(context.options)
+        chosen = strategies(context.options)
+        first = chosen[0]
         if first.decodes_batches:
             attempts = self._decode(windows, encoded, prompt, first, context.clock)
         else:
@@ -91,7 +92,7 @@ class WindowDecoder:
             self._result(attempt, row, context.options) for attempt, row in zip(attempts, rows, strict=True)
         )
         return tuple(
-            self._with_fallback(window, result, prompt, (first, *others), context)
+            self._with_fallback(window, result, prompt, chosen, context)
             for window, result in zip(windows, results, strict=True)
         )
 
@@ -116,7 +117,7 @@ class WindowDecoder:
     def _encode(self, windows: Sequence[AudioWindow], clock: PhaseClock) -> Encoded:
         """Encode windows; all get as many positions as the longest one needs."""
         plans = [self._encoder.plan(len(window.wave), is_alone=len(windows) == 1) for window in windows]
-        n_positions = max(plan.n_positions + plan.n_silent for plan in plans)
+        n_positions = max(plan.n_positions + plan.n_padding for plan in plans)
         encoded = [
             self._encode_one(window, plan.filled_to(n_positions), clock)
             for window, plan in zip(windows, plans, strict=True)
@@ -175,12 +176,12 @@ class WindowDecoder:
         window: AudioWindow,
         result: DecodingResult,
         prompt: Tokens,
-        tried: Sequence[DecodingStrategy],
+        in_order: Sequence[DecodingStrategy],
         context: DecodingContext,
     ) -> DecodingResult:
         """Decode again what looped or is unlikely: with all 30 s encoded, then by the other strategies."""
         options, clock = context.options, context.clock
-        first, *others = tried
+        first, *others = in_order
         is_partly_encoded = self._encoder.plan(len(window.wave)).n_positions < WINDOW_POSITIONS
         if is_partly_encoded and _repeats(result, options):
             clock.n_redone += 1
@@ -202,7 +203,7 @@ class WindowDecoder:
             attempt=attempt,
             encoded=encoded,
             compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
-            is_silent=_is_unlikely(attempt, options)
+            is_no_speech=_is_unlikely(attempt, options)
             and attempt.no_speech_probability > options.no_speech_threshold,
         )
 
@@ -217,4 +218,4 @@ def _repeats(result: DecodingResult, options: TranscribeOptions) -> bool:
 
 def _needs_fallback(result: DecodingResult, options: TranscribeOptions) -> bool:
     is_bad = _is_unlikely(result.attempt, options) or _repeats(result, options)
-    return is_bad and not result.is_silent
+    return is_bad and not result.is_no_speech

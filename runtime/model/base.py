@@ -119,7 +119,7 @@ class DecoderModel(Protocol):
 
 
 def stacked(encoded: Sequence[Encoded]) -> Encoded:
-    """Join windows of as many states each, all of one encoder, in one batch."""
+    """Join windows with equally many states into one batch."""
     counts = [each.log_counts for each in encoded if each.log_counts is not None]
     states = np.concatenate([each.states for each in encoded])
     return Encoded(states, np.concatenate(counts) if counts else None)
@@ -132,14 +132,14 @@ def mask_of(encoded: Encoded) -> NDArray[np.float32]:
     return encoded.log_counts[:, None, None, :]
 
 
-def uncounted(encoded: Encoded) -> States:
-    """Return states each of which stands for its own position.
+def plain_states(encoded: Encoded) -> States:
+    """Return states that count for one position each.
 
     Raises:
-        InputError: some stand for several.
+        InputError: some count for several positions.
     """
     if encoded.log_counts is not None:
-        raise InputError("states of silence that stand for several positions need a stateful decoder")
+        raise InputError("padding states that count for several positions need a stateful decoder")
     return encoded.states
 
 

@@ -1,12 +1,11 @@
-"""The elastic encoder's plan: encode the speech, append what the window would have held behind it.
+"""The elastic encoder: dynamic audio context with cached padding states.
 
-Whisper pads each clip to 30 s and encodes the padding too. Encoding only the speech makes the
-decoder run on: it was trained to see silence after it. So the encoder gets the speech and a short
-margin, and the states that windows hold behind their speech are appended, from a table in the
-variant. The decoder sees what it was trained to see.
+Whisper pads each clip to 30 s and encodes the padding too. With the speech alone, the decoder generates endless text,
+because it was trained to see silence after the speech. So the encoder takes the speech and a short margin, and padding
+states from a table in the variant are appended: the states that windows have behind their speech.
 
-Those states are much the same in all windows. So a few centroids can stand for all of them, if softmax counts each as
-often as positions are like it: the logarithm of their number is added to its score.
+These states are similar in all windows. So the means of a few clusters replace all of them, if softmax counts each mean
+as often as its cluster has positions: the logarithm of that number is added to its score.
 """
 
 from collections.abc import Mapping
@@ -28,12 +27,12 @@ from sottovoce.runtime.audio.constants import (
 from sottovoce.runtime.model.base import Encoded, States
 from sottovoce.terms import ElasticSpec
 
-SILENCE_NAME = "silence_states.safetensors"
+PADDING_STATES_NAME = "silence_states.safetensors"
 
 STATES_RANK = 2
 
 NO_POSITION = 1e-30
-"""Number of positions that a state to be left out stands for; its logarithm is finite, its share nothing."""
+"""Count of a state that softmax should ignore: its logarithm is finite, its share is nothing."""
 
 COARSE_FRAMES = 1000
 """From here on buckets are twice as long: rounding up costs the same share of the work."""
@@ -41,21 +40,21 @@ COARSE_FRAMES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElasticPlan:
-    """How much of a window is encoded, and how much silence follows.
+    """How much of a window is encoded, and how much padding follows.
 
     Attributes:
         n_frames: frames of 10 ms to encode, even.
         n_positions: encoder positions that they give.
-        n_silent: positions appended: of silence, or, where centroids stand for that, of nothing.
+        n_padding: positions appended: padding states, or, in a variant with clusters, states that do not count.
     """
 
     n_frames: int
     n_positions: int
-    n_silent: int
+    n_padding: int
 
     def filled_to(self, n_positions: int) -> "ElasticPlan":
-        """Return the plan with as much silence behind it as makes a number of positions."""
-        return replace(self, n_silent=n_positions - self.n_positions)
+        """Return the plan with as much padding as makes a number of positions."""
+        return replace(self, n_padding=n_positions - self.n_positions)
 
 
 def plan_window(n_samples: int, spec: ElasticSpec, *, is_alone: bool = True) -> ElasticPlan:
@@ -71,10 +70,10 @@ def plan_window(n_samples: int, spec: ElasticSpec, *, is_alone: bool = True) -> 
     n_frames = min(WINDOW_FRAMES, _rounded_up(wanted, bucket if wanted <= COARSE_FRAMES else 2 * bucket))
     n_positions = n_frames // FRAMES_PER_POSITION
     if spec.silence_centroids is not None:
-        return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=0)
+        return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_padding=0)
     least = n_positions + round((spec.tail_s if is_alone else spec.batch_tail_s) * POSITIONS_PER_S)
     n_states = min(WINDOW_POSITIONS, _rounded_up(least, _positions_in(spec.states_bucket_s)))
-    return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_silent=n_states - n_positions)
+    return ElasticPlan(n_frames=n_frames, n_positions=n_positions, n_padding=n_states - n_positions)
 
 
 def _positions_in(bucket_s: float) -> int:
@@ -85,79 +84,80 @@ def _rounded_up(number: int, bucket: int) -> int:
     return max(1, -(-number // bucket)) * bucket
 
 
-FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_silent=0)
+FULL_WINDOW = ElasticPlan(n_frames=WINDOW_FRAMES, n_positions=WINDOW_POSITIONS, n_padding=0)
 
 
 class PaddingStates:
-    """Encoder states of the positions behind the speech, or centroids of them."""
+    """Encoder states of the positions behind the speech, or the means of their clusters."""
 
     def __init__(
-        self, spec: ElasticSpec, states: NDArray[np.float16], kinds: NDArray[np.uint8] | None
+        self, spec: ElasticSpec, states: NDArray[np.float16], clusters: NDArray[np.uint8] | None
     ) -> None:
         self.spec = spec
         self._states = states
-        self._kinds = kinds
+        self._clusters = clusters
 
     @classmethod
     def load(cls, folder: Path) -> "PaddingStates | None":
-        """Read a variant's silence states; None where the variant is not elastic.
+        """Read a variant's padding states; None if the variant is not elastic.
 
         Raises:
             InputError: the file is damaged.
         """
         from safetensors import SafetensorError, safe_open
 
-        path = folder / SILENCE_NAME
+        path = folder / PADDING_STATES_NAME
         if not path.is_file():
             return None
         try:
             with safe_open(path, framework="numpy") as stored:
                 spec = _spec_of(stored.metadata())
                 states = stored.get_tensor("states")
-                kinds = None if spec.silence_centroids is None else stored.get_tensor("kinds")
+                clusters = None if spec.silence_centroids is None else stored.get_tensor("kinds")
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as cause:
-            raise InputError(f"{path} is no silence states: {cause}; make the variant again") from cause
+            raise InputError(f"{path} holds no padding states: {cause}; make the variant again") from cause
         if states.ndim != STATES_RANK or len(states) != n_stored(spec):
-            raise InputError(f"{path} holds silence states of shape {states.shape}; make the variant again")
-        if kinds is not None and (kinds.shape != (WINDOW_POSITIONS,) or kinds.max() >= len(states)):
-            raise InputError(f"{path} holds kinds of silence that have no state; make the variant again")
-        return cls(spec, states, kinds)
+            raise InputError(f"{path} holds padding states of shape {states.shape}; make the variant again")
+        if clusters is not None and (clusters.shape != (WINDOW_POSITIONS,) or clusters.max() >= len(states)):
+            raise InputError(f"{path} has a cluster without a state; make the variant again")
+        return cls(spec, states, clusters)
 
     @staticmethod
     def save(
         folder: Path,
         spec: ElasticSpec,
         states: NDArray[np.float16],
-        kinds: NDArray[np.uint8] | None = None,
+        clusters: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Write silence states into a variant's folder.
+        """Write padding states into a variant's folder.
 
         Args:
             folder: of the variant.
             spec: the variant's settings.
             states: float16, shape (n_stored(spec), d_model).
-            kinds: the centroid of each position of a window, uint8, shape (1500,); None without centroids.
+            clusters: the cluster of each position of a window, uint8, shape (1500,), stored as `kinds`; None without
+                clusters.
         """
         from safetensors.numpy import save
 
         values = {name: getattr(spec, name) for name in ElasticSpec.__slots__}
         facts = {name: repr(value) for name, value in values.items() if value is not None}
-        arrays = {"states": states} if kinds is None else {"states": states, "kinds": kinds}
-        (folder / SILENCE_NAME).write_bytes(save(arrays, metadata=facts))
+        arrays = {"states": states} if clusters is None else {"states": states, "kinds": clusters}
+        (folder / PADDING_STATES_NAME).write_bytes(save(arrays, metadata=facts))
 
-    def behind(self, encoded: States, plan: ElasticPlan) -> Encoded:
-        """Append what the window would have held behind the encoded positions.
+    def append_to(self, encoded: States, plan: ElasticPlan) -> Encoded:
+        """Append padding states to the encoded positions.
 
         Args:
             encoded: float32, shape (1, n_positions, d_model).
-            plan: where the encoded positions end and how much follows.
+            plan: how many positions are encoded, and how much padding follows.
         """
-        if self._kinds is None:
-            end = plan.n_positions + plan.n_silent
+        if self._clusters is None:
+            end = plan.n_positions + plan.n_padding
             return Encoded(_joined(encoded, self._states[plan.n_positions : end]))
-        nothing = np.zeros((plan.n_silent, self._states.shape[1]), dtype=self._states.dtype)
+        nothing = np.zeros((plan.n_padding, self._states.shape[1]), dtype=self._states.dtype)
         states = _joined(encoded, np.concatenate([nothing, self._states]))
-        return Encoded(states, _log_counts(plan, self._kinds, len(self._states))[None])
+        return Encoded(states, _log_counts(plan, self._clusters, len(self._states))[None])
 
 
 def n_stored(spec: ElasticSpec) -> int:
@@ -173,26 +173,26 @@ def _joined(encoded: States, silence: NDArray[np.float16]) -> States:
     return states
 
 
-def _log_counts(plan: ElasticPlan, kinds: NDArray[np.uint8], n_kinds: int) -> NDArray[np.float32]:
-    """Return the logarithm of the number of positions that each state stands for.
+def _log_counts(plan: ElasticPlan, clusters: NDArray[np.uint8], n_clusters: int) -> NDArray[np.float32]:
+    """Return the logarithm of the number of positions that each state counts for.
 
     Args:
         plan: of the window.
-        kinds: the centroid of each position.
-        n_kinds: number of centroids.
+        clusters: the cluster of each position.
+        n_clusters: number of clusters.
 
     Returns:
-        Shape (n_positions + n_silent + n_kinds,): speech counts once, a centroid for the positions behind the speech
-        that are of its kind.
+        Shape (n_positions + n_padding + n_clusters,): speech counts once, a cluster for its positions
+        behind the speech.
     """
-    silent = np.bincount(kinds[plan.n_positions :], minlength=n_kinds)
-    counts = np.concatenate([np.ones(plan.n_positions), np.zeros(plan.n_silent), silent])
+    silent = np.bincount(clusters[plan.n_positions :], minlength=n_clusters)
+    counts = np.concatenate([np.ones(plan.n_positions), np.zeros(plan.n_padding), silent])
     log_counts: NDArray[np.float32] = np.log(np.maximum(counts, NO_POSITION)).astype(np.float32)
     return log_counts
 
 
 def _spec_of(facts: Mapping[str, str]) -> ElasticSpec:
-    """Read settings; what a variant does not have is not written."""
+    """Read the settings; a setting that is None is not stored."""
     seconds = {name: float(facts[name]) for name in ElasticSpec.__slots__ if name != "silence_centroids"}
     centroids = facts.get("silence_centroids")
     return ElasticSpec(**seconds, silence_centroids=None if centroids is None else int(centroids))

@@ -58,4 +58,4 @@ class Encoder:
         """
         if self._padding is None:
             return Encoded(states.copy())
-        return self._padding.behind(states, plan)
+        return self._padding.append_to(states, plan)

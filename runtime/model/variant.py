@@ -16,7 +16,7 @@ from sottovoce.terms import Component, InferencePrecision, KvPrecision
 MANIFEST_NAME = "manifest.json"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
-"""Of a variant, as in recipes (`config.VariantName`): a single part of a path, so that none leads out of the run."""
+"""Of a variant, as in recipes (`recipes.recipe.VariantName`): a single part of a path, so that none leads out of the run."""
 
 
 def find_variant(path: Path) -> Path:

@@ -16,7 +16,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
 from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
 
-STRETCH_SAMPLES = 240 * SAMPLE_RATE_HZ
+SEGMENTED_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Cut into windows at once: enough of them for a batch, and 15 MB."""
 
 SETTLED_S = 5.0
@@ -24,7 +24,7 @@ SETTLED_S = 5.0
 3 s together."""
 
 KEPT_SAMPLES = 64 * FRAME_SAMPLES
-"""Kept of the end of a stretch without speech, 2 s: speech may start there."""
+"""Kept of the end of audio without speech, 2 s: speech may start there."""
 
 _NO_SAMPLES: Wave = np.zeros(0, np.float32)
 
@@ -142,7 +142,7 @@ class SpeechSegmenter:
         windows: list[AudioWindow] = []
         for block in self._blocks.feed(samples):
             self._add(block)
-            if self._n_samples >= STRETCH_SAMPLES:
+            if self._n_samples >= SEGMENTED_SAMPLES:
                 windows += self._cut(is_last=False)
         return windows
 
@@ -179,7 +179,7 @@ class SpeechSegmenter:
     def _keep_from(self, kept_from: int, wave: Wave, probabilities: Probabilities) -> None:
         first_frame = kept_from // FRAME_SAMPLES
         begin = first_frame * FRAME_SAMPLES
-        # Copies: views would keep the whole stretch in memory.
+        # Copies: views would keep the whole audio in memory.
         self._waves = [wave[begin:].copy()]
         self._probabilities = [probabilities[first_frame:].copy()]
         self._n_samples = wave.size - begin
@@ -188,7 +188,7 @@ class SpeechSegmenter:
         self._n_given = kept_from - begin
 
 
-class Reader:
+class WindowReader:
     """Looks ahead in a stream, for decoding that decides itself where the next window starts."""
 
     def __init__(self, blocks: Iterable[Wave]) -> None:
@@ -202,7 +202,7 @@ class Reader:
         return self._position / SAMPLE_RATE_HZ
 
     def window(self) -> AudioWindow:
-        """Return the next 30 s, less at the end, nothing behind it."""
+        """Return the next 30 s, less at the end of the stream, an empty window after it."""
         waves = [self._ahead]
         n_samples = self._ahead.size
         while n_samples < WINDOW_SAMPLES and (block := next(self._blocks, None)) is not None:
@@ -212,6 +212,6 @@ class Reader:
         return AudioWindow(start_s=self.position_s, wave=self._ahead[:WINDOW_SAMPLES])
 
     def advance(self, n_samples: int) -> None:
-        """Go on by some samples."""
+        """Move the start of the next window by a number of samples."""
         self._ahead = self._ahead[n_samples:].copy()
         self._position += n_samples

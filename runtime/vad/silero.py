@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Frames, Probabilities
 
 _State = NDArray[np.float32]
@@ -145,9 +146,7 @@ def _batches(frames: Frames) -> Iterator[Frames]:
 
 
 def _compile(source: SileroSource) -> Any:
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     try:
         model = core.read_model(source.path)
     except RuntimeError as error:

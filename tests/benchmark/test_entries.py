@@ -11,7 +11,7 @@ from sottovoce.benchmark.entries import choose_entries, engine_names, find_absen
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runs import Run, read_run
-from sottovoce.runtime.model.elastic import SILENCE_NAME
+from sottovoce.runtime.model.elastic import PADDING_STATES_NAME
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def run(tiny_run: Path) -> Run:
 @pytest.fixture
 def elastic_run(tiny_run: Path, tmp_path: Path) -> Run:
     folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
-    (folder / "int8" / SILENCE_NAME).write_bytes(b"states of silence")
+    (folder / "int8" / PADDING_STATES_NAME).write_bytes(b"states of silence")
     return read_run(folder)
 
 

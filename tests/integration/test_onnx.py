@@ -109,7 +109,7 @@ def test_int8_encodes_the_speech_only(int8: Path, clips: list[tuple[Clip, Wave]]
     plan = encoder.plan(len(wave))
     assert plan.n_frames < WINDOW_FRAMES
     states = encoder.encode(log_mel(wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan).states
-    assert states.shape == (1, plan.n_positions + plan.n_silent, 384)
+    assert states.shape == (1, plan.n_positions + plan.n_padding, 384)
     assert np.isfinite(states).all()
 
 

@@ -23,7 +23,7 @@ from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe, override_recipe
 from sottovoce.runs import Run, VariantFacts, read_run
 from sottovoce.runtime import TranscribeOptions, load
-from sottovoce.runtime.model.elastic import SILENCE_NAME
+from sottovoce.runtime.model.elastic import PADDING_STATES_NAME
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import Component, Ctranslate2Type, Format, Layout, Scheme
@@ -103,7 +103,7 @@ def test_the_onnx_int8_variant_is_quantized_and_transcribes(onnx_run: Run) -> No
         Component.DECODER_WITH_PAST: (Scheme.W8, 17),
     }
     assert all(facts.fidelity is not None for facts in parts.values())
-    assert (variant.folder / SILENCE_NAME).is_file()
+    assert (variant.folder / PADDING_STATES_NAME).is_file()
     assert load(onnx_run.folder).transcribe(tone(3.0), GREEDY).text != ""
 
 

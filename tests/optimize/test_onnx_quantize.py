@@ -23,7 +23,7 @@ from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import ComponentQuantization, ComponentSpecs, KeepFloat, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime import TranscribeOptions, load
-from sottovoce.runtime.model.elastic import SILENCE_NAME, PaddingStates
+from sottovoce.runtime.model.elastic import PADDING_STATES_NAME, PaddingStates
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 from tests.support.tones import tone
@@ -225,7 +225,7 @@ def test_an_int8_variant_is_made_and_transcribes(
         assert size_bytes(onnx_path(into, component)) < 0.5 * size_bytes(onnx_path(tiny_onnx, component))
     loaded = PaddingStates.load(into)
     assert loaded is not None
-    assert (into / SILENCE_NAME).stat().st_size > 1500 * 64 * 2
+    assert (into / PADDING_STATES_NAME).stat().st_size > 1500 * 64 * 2
     options = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
     assert load(into).transcribe(tone(3.0), options).text != ""
 

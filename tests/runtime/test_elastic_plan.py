@@ -12,7 +12,7 @@ from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW
 from sottovoce.runtime.model.elastic import (
     COARSE_FRAMES,
     FULL_WINDOW,
-    SILENCE_NAME,
+    PADDING_STATES_NAME,
     ElasticPlan,
     PaddingStates,
     n_stored,
@@ -60,8 +60,8 @@ def test_a_plan_holds_the_clip_and_its_margin_and_never_more_than_a_window(
     assert plan.n_frames % bucket == 0 or plan.n_frames == WINDOW_FRAMES
     assert 0 < plan.n_frames < max(1, wanted) + bucket
     assert plan.n_positions == plan.n_frames // 2
-    assert plan.n_silent >= 0
-    n_states = plan.n_positions + plan.n_silent
+    assert plan.n_padding >= 0
+    n_states = plan.n_positions + plan.n_padding
     assert n_states <= WINDOW_POSITIONS
     assert n_states >= min(plan.n_positions + round(50 * spec.tail_s), WINDOW_POSITIONS)
     assert n_states % max(1, round(50 * spec.states_bucket_s)) == 0 or n_states == WINDOW_POSITIONS
@@ -78,28 +78,30 @@ def test_a_clip_of_a_window_is_encoded_whole() -> None:
 
 
 def test_a_clip_of_three_seconds_has_its_margin_and_its_tail() -> None:
-    assert plan_window(48000, SPEC) == ElasticPlan(n_frames=350, n_positions=175, n_silent=100)
+    assert plan_window(48000, SPEC) == ElasticPlan(n_frames=350, n_positions=175, n_padding=100)
 
 
 def test_clips_of_all_lengths_share_few_lengths() -> None:
     spec = ElasticSpec(margin_s=0.5, tail_s=10.0, batch_tail_s=5.0, bucket_s=1.0, states_bucket_s=5.0)
     plans = [plan_window(16 * ms, spec) for ms in range(0, 30_001, 10)]
     assert len({plan.n_frames for plan in plans}) == 20
-    assert {plan.n_positions + plan.n_silent for plan in plans} == {750, 1000, 1250, 1500}
+    assert {plan.n_positions + plan.n_padding for plan in plans} == {750, 1000, 1250, 1500}
 
 
 def test_windows_decoded_together_have_another_tail() -> None:
-    assert plan_window(48000, SPEC, is_alone=False) == ElasticPlan(n_frames=350, n_positions=175, n_silent=50)
+    assert plan_window(48000, SPEC, is_alone=False) == ElasticPlan(
+        n_frames=350, n_positions=175, n_padding=50
+    )
 
 
 def test_of_an_empty_clip_the_margin_is_encoded() -> None:
-    assert plan_window(0, SPEC) == ElasticPlan(n_frames=50, n_positions=25, n_silent=100)
+    assert plan_window(0, SPEC) == ElasticPlan(n_frames=50, n_positions=25, n_padding=100)
 
 
 def test_silence_states_come_back_from_disk(silence: PaddingStates) -> None:
     assert silence.spec == SPEC
-    whole = ElasticPlan(n_frames=0, n_positions=0, n_silent=WINDOW_POSITIONS)
-    behind = silence.behind(np.zeros((1, 0, WIDTH), np.float32), whole)
+    whole = ElasticPlan(n_frames=0, n_positions=0, n_padding=WINDOW_POSITIONS)
+    behind = silence.append_to(np.zeros((1, 0, WIDTH), np.float32), whole)
     np.testing.assert_array_equal(behind.states[0], states())
 
 
@@ -115,19 +117,19 @@ def test_settings_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, sp
 def test_silence_follows_the_speech(silence: PaddingStates) -> None:
     plan = plan_window(48000, SPEC)
     encoded = np.full((1, plan.n_positions, WIDTH), 7, dtype=np.float32)
-    padded = silence.behind(encoded, plan)
+    padded = silence.append_to(encoded, plan)
     assert padded.log_counts is None
-    assert padded.states.shape == (1, plan.n_positions + plan.n_silent, WIDTH)
+    assert padded.states.shape == (1, plan.n_positions + plan.n_padding, WIDTH)
     assert padded.states.dtype == np.float32
     np.testing.assert_array_equal(padded.states[:, : plan.n_positions], encoded)
     behind = padded.states[0, plan.n_positions :]
-    assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_silent))
+    assert behind[:, 1].tolist() == list(range(plan.n_positions, plan.n_positions + plan.n_padding))
 
 
 @given(n_samples=st.integers(0, WINDOW_SAMPLES), spec=SPECS)
 def test_silence_can_be_filled_up_to_a_number_of_positions(n_samples: int, spec: ElasticSpec) -> None:
     filled = plan_window(n_samples, spec).filled_to(WINDOW_POSITIONS)
-    assert filled.n_positions + filled.n_silent == WINDOW_POSITIONS
+    assert filled.n_positions + filled.n_padding == WINDOW_POSITIONS
     assert filled.n_frames == plan_window(n_samples, spec).n_frames
 
 
@@ -136,7 +138,7 @@ CENTROIDS = ElasticSpec(
 )
 
 
-def kinds() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def clusters() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Let the first 700 positions be of kind 0 and 2 in turns, the others of kind 1."""
     return np.where(np.arange(WINDOW_POSITIONS) < 700, np.arange(WINDOW_POSITIONS) % 2 * 2, 1).astype(
         np.uint8
@@ -146,7 +148,7 @@ def kinds() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 @pytest.fixture
 def centroids(tmp_path: Path) -> PaddingStates:
     table = np.arange(3 * WIDTH, dtype=np.float16).reshape(3, WIDTH)
-    PaddingStates.save(tmp_path, CENTROIDS, table, kinds())
+    PaddingStates.save(tmp_path, CENTROIDS, table, clusters())
     loaded = PaddingStates.load(tmp_path)
     assert loaded is not None
     return loaded
@@ -160,7 +162,7 @@ def test_with_centroids_a_window_weighs_thirty_seconds(
     plan = plan_window(n_samples, CENTROIDS)
     plan = plan.filled_to(plan.n_positions + n_padded)
     encoded = np.ones((1, plan.n_positions, WIDTH), dtype=np.float32)
-    padded = centroids.behind(encoded, plan)
+    padded = centroids.append_to(encoded, plan)
     assert padded.log_counts is not None
     assert padded.log_counts.shape == padded.states.shape[:2]
     assert padded.states.shape[1] == plan.n_positions + n_padded + n_stored(CENTROIDS)
@@ -173,7 +175,7 @@ def test_with_centroids_a_window_weighs_thirty_seconds(
 def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids: PaddingStates) -> None:
     plan = plan_window(144_000, CENTROIDS)
     assert plan.n_positions == 500
-    padded = centroids.behind(np.ones((1, 500, WIDTH), dtype=np.float32), plan)
+    padded = centroids.append_to(np.ones((1, 500, WIDTH), dtype=np.float32), plan)
     assert padded.log_counts is not None
     np.testing.assert_allclose(np.exp(padded.log_counts[0, 500:]), [100, 800, 100], rtol=1e-5)
     assert padded.states[0, 501].tolist() == [4, 5, 6, 7]
@@ -181,12 +183,12 @@ def test_a_centroid_counts_as_often_as_its_kind_lies_behind_the_speech(centroids
 
 def test_a_file_of_tails_is_none_of_centroids(tmp_path: Path, centroids: PaddingStates) -> None:
     assert centroids.spec == CENTROIDS
-    PaddingStates.save(tmp_path, CENTROIDS, states(), kinds())
+    PaddingStates.save(tmp_path, CENTROIDS, states(), clusters())
     with pytest.raises(InputError, match="make the variant again"):
         PaddingStates.load(tmp_path)
 
 
-@pytest.mark.parametrize("kinds_of", [kinds() + 1, kinds()[:100]])
+@pytest.mark.parametrize("kinds_of", [clusters() + 1, clusters()[:100]])
 def test_kinds_that_no_centroid_stands_for_are_refused(
     tmp_path: Path, kinds_of: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 ) -> None:
@@ -202,7 +204,7 @@ def test_a_variant_without_silence_states_is_not_elastic(tmp_path: Path) -> None
 @pytest.mark.parametrize("kept_bytes", [0, 7, 40, 400])
 def test_a_file_cut_short_is_refused(tmp_path: Path, silence: PaddingStates, kept_bytes: int) -> None:
     assert silence.spec == SPEC
-    path = tmp_path / SILENCE_NAME
+    path = tmp_path / PADDING_STATES_NAME
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(InputError, match=r"silence states.*make the variant again"):
         PaddingStates.load(tmp_path)
@@ -227,7 +229,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, silence: PaddingStates, kep
 def test_a_file_without_its_settings_is_refused(tmp_path: Path, facts: dict[str, str] | None) -> None:
     from safetensors.numpy import save_file
 
-    save_file({"states": states()}, tmp_path / SILENCE_NAME, metadata=facts)
+    save_file({"states": states()}, tmp_path / PADDING_STATES_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         PaddingStates.load(tmp_path)
 
@@ -250,6 +252,6 @@ def test_a_file_of_other_arrays_is_refused(tmp_path: Path, tensors: dict[str, np
         "bucket_s": "0.5",
         "states_bucket_s": "5.0",
     }
-    save_file(tensors, tmp_path / SILENCE_NAME, metadata=facts)
+    save_file(tensors, tmp_path / PADDING_STATES_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         PaddingStates.load(tmp_path)

@@ -11,12 +11,12 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Probabilities
 from sottovoce.runtime.vad.segmenter import (
-    STRETCH_SAMPLES,
+    SEGMENTED_SAMPLES,
     AudioWindow,
     FixedSegmenter,
-    Reader,
     Segmenter,
     SpeechSegmenter,
+    WindowReader,
     windows_of,
 )
 
@@ -137,13 +137,13 @@ def test_speech_before_a_long_silence_is_not_held_back(n_minutes: int) -> None:
 
     windows = windows_of(counted(), SpeechSegmenter(Loud()))
     check_place(next(windows), wave)
-    assert n_read < STRETCH_SAMPLES + 60 * SAMPLE_RATE_HZ
+    assert n_read < SEGMENTED_SAMPLES + 60 * SAMPLE_RATE_HZ
     assert list(windows) == []
 
 
 @pytest.mark.parametrize("silence_s", [0.5, 1.9, 2.5, 4.9, 5.1, 30.0])
 def test_speech_after_the_cut_of_a_stretch_is_where_it_is_without_one(silence_s: float) -> None:
-    end_s = STRETCH_SAMPLES / SAMPLE_RATE_HZ - silence_s
+    end_s = SEGMENTED_SAMPLES / SAMPLE_RATE_HZ - silence_s
     wave = speech((end_s - 4, end_s), (end_s + silence_s, end_s + silence_s + 3), total_s=300)
     windows = list(windows_of(blocks_of(wave, 8_000), SpeechSegmenter(Loud())))
     for window in windows:
@@ -152,13 +152,13 @@ def test_speech_after_the_cut_of_a_stretch_is_where_it_is_without_one(silence_s:
 
 
 def test_silence_has_no_windows() -> None:
-    assert list(windows_of([np.zeros(STRETCH_SAMPLES * 2, np.float32)], SpeechSegmenter(Loud()))) == []
+    assert list(windows_of([np.zeros(SEGMENTED_SAMPLES * 2, np.float32)], SpeechSegmenter(Loud()))) == []
     assert list(windows_of([], SpeechSegmenter(Loud()))) == []
 
 
 def test_a_reader_gives_thirty_seconds_from_where_it_stands() -> None:
     wave = speech((0, 70), total_s=70)
-    reader = Reader(blocks_of(wave, 7_777))
+    reader = WindowReader(blocks_of(wave, 7_777))
     np.testing.assert_array_equal(reader.window().wave, wave[: 30 * SAMPLE_RATE_HZ])
     reader.advance(12 * SAMPLE_RATE_HZ)
     assert reader.position_s == 12.0

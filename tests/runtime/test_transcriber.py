@@ -173,7 +173,7 @@ class Hasty:
             attempt=attempt,
             encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
             compression_ratio=1.0,
-            is_silent=False,
+            is_no_speech=False,
         )
 
 

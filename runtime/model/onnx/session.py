@@ -20,7 +20,7 @@ from sottovoce.runtime.model.base import (
     TokenArray,
     n_tokens_left,
     past_name,
-    uncounted,
+    plain_states,
 )
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import onnx_path
@@ -31,6 +31,10 @@ FEATURES_NAME = "input_features"
 TOKENS_NAME = "input_ids"
 STATES_NAME = "encoder_hidden_states"
 LOGITS_NAME = "logits"
+
+
+LOG_ERRORS = 3
+"""onnxruntime's level of severity that keeps warnings about a graph from standard error."""
 
 
 def open_session(path: Path, compute: ComputeSpec, *, idle_threads_spin: bool = False) -> Any:
@@ -63,10 +67,6 @@ def open_session(path: Path, compute: ComputeSpec, *, idle_threads_spin: bool = 
     except Exception as cause:
         message = " ".join(str(cause).split())[:200]
         raise InputError(f"{path} cannot be read: {message}; make the variant again") from cause
-
-
-LOG_ERRORS = 3
-"""onnxruntime's level of severity that keeps warnings about a graph from standard error."""
 
 
 class OnnxEncoderModel:
@@ -118,7 +118,7 @@ class OnnxDecoder:
 
     def start(self, encoded: Encoded) -> None:
         """Forget all tokens; decode from encoder states from now on."""
-        self._states = _shared(uncounted(encoded))
+        self._states = _shared(plain_states(encoded))
         self._n_fed = 0
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:

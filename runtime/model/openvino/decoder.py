@@ -17,7 +17,7 @@ from sottovoce.runtime.model.base import (
     mask_of,
     n_tokens_left,
     past_name,
-    uncounted,
+    plain_states,
 )
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.model.openvino.memory import GraphFile
@@ -218,7 +218,7 @@ class StatelessDecoder:
 
     def start(self, encoded: Encoded) -> None:
         """Forget all tokens; decode from encoder states from now on."""
-        self._states = uncounted(encoded)
+        self._states = plain_states(encoded)
         self._n_fed = 0
         self._rows = None
         for file in self._files:

@@ -19,7 +19,7 @@ def import_openvino() -> Any:
     try:
         import openvino
     finally:
-        del sys.modules[CONVERTER]
+        sys.modules.pop(CONVERTER, None)  # another thread may have removed it
     openvino.convert_model = _convert_model
     return openvino
 

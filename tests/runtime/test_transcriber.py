@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from sottovoce.errors import InputError, SpecError
@@ -33,6 +34,7 @@ from sottovoce.runtime.transcriber import OpenVinoTranscriber
 from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from tests.support.activity import LoudIsSpeech
+from tests.support.tones import write_wav
 
 GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 LAYOUTS = ("fp32", "fp32-stateful")
@@ -268,6 +270,27 @@ def test_a_prompt_stands_before_the_first_window_and_hotwords_before_each(tiny_r
         hotwords + initial + sentence * 2,
         hotwords + initial + sentence * 2 + shorter,
     ]
+
+
+def test_a_long_prompt_leaves_the_hotwords_in_place(tiny_run: Path) -> None:
+    """The prompt keeps its end: hotwords stood before a prompt of more than 223 tokens, and were cut off."""
+    folder = tiny_run / "fp32-stateful"
+    windows = Hasty(folder)
+    transcriber = transcriber_with(windows, folder)
+    options = TranscribeOptions(language="en", hotwords="lighthouse", initial_prompt="the old harbor " * 100)
+    transcriber.transcribe(tone(4.0), options)
+    hotwords = WhisperTokenizer.load(folder).encode(" lighthouse")
+    assert windows.prompts[0][1 : 1 + len(hotwords)] == hotwords
+
+
+def test_a_stream_that_is_left_early_closes_its_file(transcriber: Transcriber, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    write_wav(path, tone(70.0))
+    with transcriber.segments(path, replace(GREEDY, batch_size=1)) as stream:
+        next(stream)
+        assert str(path) in {file.path for file in psutil.Process().open_files()}
+    assert str(path) not in {file.path for file in psutil.Process().open_files()}
+    assert next(stream, None) is None
 
 
 def test_without_voice_activity_skipped_speech_is_not_found(tiny_run: Path) -> None:

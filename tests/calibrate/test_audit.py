@@ -214,6 +214,6 @@ def test_a_benchmark_finds_calibration_clips_under_other_names(
         reporter=notes,
     )
     assert any(
-        text.startswith("1 of 1 clips, renamed first, were recorded for calibration") for text in notes.texts
+        text.startswith("1 of 1 clips, first renamed, were recorded for calibration") for text in notes.texts
     )
     assert results.doctor == read_report(tiny_run / "calibration")

@@ -68,7 +68,7 @@ def test_a_hub_id_that_cannot_be_fetched_is_an_error_with_advice(name: str) -> N
     "name", ["models/mine/whisper", "models/whisper/", "models//whisper", "models/mine/@main"]
 )
 def test_a_mistyped_path_is_not_a_hub_id(name: str) -> None:
-    with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and no hub id"):
+    with pytest.raises(InputError, match=f"^unknown model {name}: no such folder, and not a hub id"):
         resolve_checkpoint(name)
 
 

@@ -111,7 +111,9 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def fastest(found: Sequence[Run]) -> float:
-    return sum(min(times) for times in zip(*(run["seconds"] for run in found), strict=True))
+    """Return the sum over clips of the least seconds of any run."""
+    by_clip = zip(*(run["seconds"] for run in found), strict=True)
+    return float(sum(min(seconds) for seconds in by_clip))
 
 
 def peak_mb(found: Sequence[Run]) -> float:

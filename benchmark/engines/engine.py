@@ -109,6 +109,9 @@ class Engine(ABC):
         default_variant: what is measured where `--engines` names the engine alone; None: the quantized one.
         needs_checkpoint: loads the run's checkpoint instead of a variant of the run.
         takes_long: transcribes recordings over 30 s.
+
+    An engine that decodes batches also has `transcribe_batch(waves, languages, batch_size)`: clips up to 30 s, float32, shape
+    (n_samples,) each, 16 kHz; it returns the seconds of work.
     """
 
     name: ClassVar[str]
@@ -241,16 +244,6 @@ class SupportsDetail(Protocol):
 
     def detail(self, wave: "Wave", language: str | None) -> "DetailedTranscript":
         """Transcribe a wave, float32, shape (n_samples,), 16 kHz, in a language; detect its language too."""
-
-
-@runtime_checkable
-class SupportsBatches(Protocol):
-    """An engine that decodes clips in batches."""
-
-    def transcribe_batch(
-        self, waves: "Sequence[Wave]", languages: "Sequence[str | None]", batch_size: int
-    ) -> float:
-        """Transcribe clips up to 30 s, float32, shape (n_samples,) each, 16 kHz; return the seconds that it took."""
 
 
 def is_long(wave: "Wave") -> bool:

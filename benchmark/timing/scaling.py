@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import lcm
 
-from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine, SupportsBatches
+from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, MakeEngine
 from sottovoce.benchmark.engines.registry import find_engine
 from sottovoce.benchmark.schema.failures import FailedIn
 from sottovoce.benchmark.schema.results import ThreadPoint, Throughput
@@ -87,7 +87,7 @@ def measure_scaling(
 def _takes_batches(spec: EngineSpec) -> bool:
     """Return True if an engine decodes clips in batches; ours does not for CTranslate2 variants."""
     is_foreign = spec.engine == DEFAULT_ENGINE and format_of(spec.folder) is Format.CTRANSLATE2
-    return issubclass(find_engine(spec.engine), SupportsBatches) and not is_foreign
+    return hasattr(find_engine(spec.engine), "transcribe_batch") and not is_foreign
 
 
 def measure_throughput(

@@ -114,9 +114,13 @@ def test_a_multilingual_model_detects_the_language(clips: list[tuple[Clip, Wave]
     assert wer(clips, [transcript.text for transcript in found]) <= MAX_WER
 
 
+SAMPLED = frozenset({"librispeech-test-clean/121-121726-0005"})
+"""faster-whisper falls back to a temperature above 0, where CTranslate2 samples without a seed: one of seven runs differs."""
+
+
 def test_real_speech_is_transcribed_as_before(
     english: Path, real_speech: Path, golden: Golden, tmp_path: Path
 ) -> None:
     export_ctranslate2(english, tmp_path / "int8", Ctranslate2Type.INT8)
 
-    check_transcripts(golden, "ct2-int8", tmp_path / "int8", real_speech, tmp_path)
+    check_transcripts(golden, "ct2-int8", tmp_path / "int8", real_speech, tmp_path, sampled=SAMPLED)

@@ -193,7 +193,7 @@ def test_kinds_that_no_centroid_stands_for_are_refused(
     tmp_path: Path, kinds_of: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 ) -> None:
     PaddingStates.save(tmp_path, CENTROIDS, np.ones((3, WIDTH), dtype=np.float16), kinds_of)
-    with pytest.raises(InputError, match=r"no state.*make the variant again"):
+    with pytest.raises(InputError, match=r"cluster without a state.*make the variant again"):
         PaddingStates.load(tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, silence: PaddingStates, kep
     assert silence.spec == SPEC
     path = tmp_path / PADDING_STATES_NAME
     path.write_bytes(path.read_bytes()[:kept_bytes])
-    with pytest.raises(InputError, match=r"silence states.*make the variant again"):
+    with pytest.raises(InputError, match=r"padding states.*make the variant again"):
         PaddingStates.load(tmp_path)
 
 

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -222,11 +223,12 @@ def test_memory_does_not_grow_with_the_stream(detector: SileroVoiceActivity, spe
             detector.probabilities(speech[:size])
         return int(process.memory_info().rss)
 
-    early = memory_after(20)
-    late = memory_after(60)
+    memory_after(20)
+    sizes = [memory_after(20) for _ in range(4)]
     detector.reset()
 
-    assert late - early < 16e6
+    # A leak grows each time; other threads of the process add to single ones.
+    assert min(late - early for early, late in pairwise(sizes)) < 5e6
 
 
 def test_a_graph_is_found_without_importing_its_package(

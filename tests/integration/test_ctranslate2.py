@@ -115,7 +115,7 @@ def test_a_multilingual_model_detects_the_language(clips: list[tuple[Clip, Wave]
 
 
 SAMPLED = frozenset({"librispeech-test-clean/121-121726-0005"})
-"""faster-whisper falls back to a temperature above 0, where CTranslate2 samples without a seed: one of seven runs differs."""
+"""faster-whisper falls back to a temperature above 0, where CTranslate2 samples without a seed: single runs differ."""
 
 
 def test_real_speech_is_transcribed_as_before(

@@ -125,7 +125,7 @@ class _Conversions:
         Raises:
             SpecError: the checkpoint is not found, or is not the run's.
         """
-        from sottovoce.benchmark.engines.conversion import convert_checkpoint
+        from sottovoce.benchmark.conversion import convert_checkpoint
         from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 
         checkpoint = find_checkpoint(self.run, self.checkpoint)

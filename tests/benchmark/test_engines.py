@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.engines.conversion import convert_checkpoint
+from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import Engine, EngineSpec
 from sottovoce.benchmark.engines.faster_whisper import FasterWhisperEngine
 from sottovoce.benchmark.engines.registry import ENGINES, make_engine

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.benchmark.engines.conversion import convert_checkpoint
+from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.whisper_cpp import GgmlType, WhisperCppEngine

@@ -75,6 +75,8 @@ class TranscribeOptions:
             text is doubtful. With False long audio is cut every 30 s.
         batch_size: windows decoded together.
         max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few bytes for.
+        audio_track: of a film, numbered from 1. None: the default track, or another one where that is silent.
+        allow_damaged: take what can be decoded of a file that ends early or is mostly broken.
     """
 
     language: str | None = None
@@ -93,6 +95,8 @@ class TranscribeOptions:
     vad_filter: bool | None = None
     batch_size: int = 12
     max_duration_s: float | None = None
+    audio_track: int | None = None
+    allow_damaged: bool = False
 
     def __post_init__(self) -> None:
         if not self.temperatures_tried or not all(0 <= t <= 1 for t in self.temperatures_tried):
@@ -103,6 +107,8 @@ class TranscribeOptions:
             raise SpecError(f"batch_size is {self.batch_size}, want 1 to {MAX_BATCH}")
         if self.max_duration_s is not None and not self.max_duration_s > 0:
             raise SpecError(f"max_duration_s is {self.max_duration_s}, want more than 0")
+        if self.audio_track is not None and self.audio_track < 1:
+            raise SpecError(f"audio_track is {self.audio_track}, want 1 or more")
         if self.condition_on_previous_text and self.without_timestamps:
             raise SpecError(
                 "condition_on_previous_text needs timestamps, from which the next window starts; leave out "

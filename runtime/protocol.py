@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.decode import DecodeOptions, Wave
 from sottovoce.runtime.audio.stream import BlockStream, read_blocks
+from sottovoce.runtime.audio.track import Damaged
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.options import TranscribeOptions
@@ -33,6 +34,7 @@ class SegmentStream(Iterator[Segment]):
         audio: the audio, read as far as it was needed.
         clock: times the work.
         detected: the language; final before the first segment.
+        notes: sentences about the audio and its text that a reader should know; complete after the last segment.
     """
 
     def __init__(
@@ -55,13 +57,25 @@ class SegmentStream(Iterator[Segment]):
         """
         self.options = options
         self.clock = PhaseClock()
-        self.audio = BlockStream(read_blocks(audio, name, max_s=options.max_duration_s), self.clock)
+        self.notes: list[str] = []
+        blocks = read_blocks(audio, name, _decode_options(options), self.notes.append)
+        self.audio = BlockStream(blocks, self.clock)
         self.detected = default_language(options, is_multilingual=True)
         self._progress = progress
-        self._segments = transcribe(self)
+        self._segments = self._noted(transcribe(self))
 
     def __next__(self) -> Segment:
         return next(self._segments)
+
+    def _noted(self, segments: Generator[Segment, None, None]) -> Generator[Segment, None, None]:
+        """Yield the segments; note why there are none."""
+        is_empty = True
+        for segment in segments:
+            is_empty = False
+            yield segment
+        if is_empty:
+            cause = "the audio is silent" if self.audio.is_silent else "no speech was found in it"
+            self.notes.append(f"no text: {cause}")
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +106,13 @@ class SegmentStream(Iterator[Segment]):
             language_probability=self.detected.probability,
             duration_s=duration_s,
             timings=self.clock.timings(),
+            notes=tuple(self.notes),
         )
+
+
+def _decode_options(options: TranscribeOptions) -> DecodeOptions:
+    damaged = Damaged.ALLOW if options.allow_damaged else Damaged.SKIP
+    return DecodeOptions(max_s=options.max_duration_s, damaged=damaged, track=options.audio_track)
 
 
 class Transcriber(Protocol):

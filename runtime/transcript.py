@@ -95,6 +95,7 @@ class Transcript:
         language_probability: 1 where the language was given or the model knows only one.
         duration_s: of the audio.
         timings: what the work took.
+        notes: sentences about the audio and its text that a reader should know, such as why there is none.
     """
 
     segments: tuple[Segment, ...]
@@ -102,6 +103,7 @@ class Transcript:
     language_probability: float
     duration_s: float
     timings: Timings
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -7,29 +7,31 @@ import numpy as np
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
-from sottovoce.runtime.audio.decode import Wave, stream_audio
+from sottovoce.runtime.audio.decode import DecodeOptions, Wave, ignore, is_silent, stream_audio
+from sottovoce.runtime.audio.track import Note
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.transcript import Phase
 
 
 def read_blocks(
-    audio: Path | str | bytes | Wave, name: str | None, *, max_s: float | None = None
+    audio: Path | str | bytes | Wave, name: str | None, options: DecodeOptions, note: Note = ignore
 ) -> Generator[Wave, None, None]:
     """Yield audio block by block; a wave that fits into a window is one block.
 
     Args:
         audio: a file, the bytes of one, or a wave.
         name: of the audio in error messages.
-        max_s: longer audio is refused.
+        options: how a file is decoded; of a wave only its length is checked.
+        note: called with a sentence about what is missing or was chosen.
 
     Raises:
         InputError: the audio cannot be read, is not a valid wave, or is longer.
     """
     if isinstance(audio, np.ndarray):
         label = name or "the wave given"
-        yield from _split_wave(check_wave(audio, label), label, max_s)
+        yield from _split_wave(check_wave(audio, label), label, options.max_s)
         return
-    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, name=name, max_s=max_s)
+    yield from stream_audio(Path(audio) if isinstance(audio, str) else audio, options, name=name, note=note)
 
 
 def _split_wave(wave: Wave, label: str, max_s: float | None) -> Iterator[Wave]:
@@ -59,12 +61,13 @@ def check_wave(wave: Wave, label: str) -> Wave:
 
 
 class BlockStream:
-    """A stream of blocks, with the number of samples read and the time that reading takes."""
+    """A stream of blocks, with the number of samples read, the time that reading takes, and whether all are silent."""
 
     def __init__(self, blocks: Generator[Wave, None, None], clock: PhaseClock) -> None:
         self._blocks = blocks
         self._clock = clock
         self.n_samples = 0
+        self.is_silent = True
 
     def __iter__(self) -> Iterator[Wave]:
         return self
@@ -73,6 +76,7 @@ class BlockStream:
         with self._clock.time(Phase.AUDIO, 0):
             block = next(self._blocks)
         self.n_samples += block.size
+        self.is_silent = self.is_silent and is_silent(block)
         return block
 
     def read(self, n_samples: int | None = None) -> Wave:

@@ -161,4 +161,6 @@ def _transcribe(
                 advance()
 
         transcript = transcriber.transcribe(file.audio, options, name=file.name, progress=on_progress)
+    for note in transcript.notes:
+        reporter.note(note if file.name in note else f"{file.name}: {note}")
     return format_transcript(transcript, kind, source=file.name)

@@ -9,7 +9,8 @@
                    "mean_log_probability": -0.31, "no_speech_probability": 0.01,
                    "compression_ratio": 0.9, "temperature": 0.0,
                    "words": [{"text": " Hello", "start_s": 0.0, "end_s": 0.4, "probability": 0.97}]}],
-     "timings": {"total_s": 0.5, "phase_s": {"encoder": 0.2}, "calls": {"encoder": 1}, "n_redone": 0}}
+     "timings": {"total_s": 0.5, "phase_s": {"encoder": 0.2}, "calls": {"encoder": 1}, "n_redone": 0},
+     "notes": ["..."]}
 
 In `json`, times have 3 decimals and other numbers 4, a number that is not finite is null, and a segment without words
 has no `words`. Only `json` has segments without text.
@@ -100,6 +101,7 @@ def _json(transcript: Transcript, source: str | None) -> str:
         "text": transcript.text,
         "segments": [_segment_fields(segment) for segment in transcript.segments],
         "timings": _timing_fields(transcript.timings),
+        "notes": transcript.notes,
     }
     return json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -12,7 +12,7 @@ import pytest
 from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import decode_audio, stated_duration_s, stream_audio
+from sottovoce.runtime.audio.decode import DecodeOptions, decode_audio, stated_duration_s, stream_audio
 from tests.support.hostile_audio import (
     HOSTILE_AUDIO,
     flac_bomb,
@@ -88,7 +88,7 @@ def test_a_bomb_that_states_its_duration_is_refused_before_it_is_decoded() -> No
 
 
 def test_max_s_allows_what_looks_like_a_bomb() -> None:
-    n_samples = sum(block.size for block in stream_audio(flac_bomb(), max_s=10 * 3600))
+    n_samples = sum(block.size for block in stream_audio(flac_bomb(), DecodeOptions(max_s=10 * 3600)))
     assert n_samples / SAMPLE_RATE_HZ == pytest.approx(34_406, abs=1)
 
 

@@ -72,7 +72,19 @@ def transcribe(
             show_default=False,
         ),
     ] = None,
+    audio_track: Annotated[
+        int | None,
+        typer.Option(
+            "--audio-track",
+            min=1,
+            help="Audio track of a film, from 1; by default its default track, or another if that is silent.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    allow_damaged: Annotated[
+        bool, typer.Option("--allow-damaged", help="Take what can be decoded of files that end early.")
+    ] = False,
     word_timestamps: Annotated[
         bool, typer.Option("--word-timestamps", help="Times of words (json; splits long subtitles).")
     ] = False,
@@ -129,6 +141,8 @@ def transcribe(
         vad_filter=voice_activity if vad_filter is None else vad_filter,
         batch_size=batch_size,
         max_duration_s=None if max_hours is None else 3600 * max_hours,
+        audio_track=audio_track,
+        allow_damaged=allow_damaged,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
     with open_model(model) as folder:

@@ -55,7 +55,7 @@ class DecodeOptions:
 
 
 def ignore(_note: str) -> None:
-    """Take a note of which nobody is told."""
+    """Take a note, and do nothing with it."""
 
 
 def decode_audio(

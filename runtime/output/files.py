@@ -52,7 +52,7 @@ def plan_files(
         force: replace existing transcripts.
 
     Raises:
-        SpecError: standard input is given twice, or two transcripts would have the same name.
+        SpecError: standard input or a file is given twice.
         InputError: a transcript exists already, or `output_dir` cannot be written to.
     """
     if names.count(STDIN) > 1:
@@ -88,17 +88,35 @@ def _make_writable(folder: Path) -> None:
 def _outputs(
     names: Sequence[str], kind: TranscriptFormat, output_dir: Path | None
 ) -> tuple[Path | None, ...]:
-    """Name each output after its audio: by the stem, or by the whole file name if two files have the same stem."""
+    """Name each output after its audio: by the stem, by the file name where stems are equal, by folders where those are."""
     if output_dir is None:
         return tuple(None for _ in names)
-    stems = ["stdin" if name == STDIN else Path(name).stem for name in names]
-    labels = [
-        stem if stems.count(stem) == 1 else Path(name).name for name, stem in zip(names, stems, strict=True)
-    ]
-    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    paths = [Path("stdin") if name == STDIN else _without_dots(Path(name)) for name in names]
+    labels: list[Path] = [Path(path.stem) for path in paths]
+    labels = _where_equal(labels, [Path(path.name) for path in paths])
+    labels = _where_equal(labels, _below_common_folder(paths))
+    duplicate = next(
+        (name for name, label in zip(names, labels, strict=True) if labels.count(label) > 1), None
+    )
     if duplicate is not None:
-        raise SpecError(f"two files are named {duplicate}: their transcripts would overwrite each other")
+        raise SpecError(f"{duplicate} is given twice; give each file once")
     return tuple(output_dir / f"{label}.{kind}" for label in labels)
+
+
+def _without_dots(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+def _where_equal(labels: Sequence[Path], longer: Sequence[Path]) -> list[Path]:
+    """Return the labels, with the longer one for each that stands more than once."""
+    return [label if labels.count(label) == 1 else more for label, more in zip(labels, longer, strict=True)]
+
+
+def _below_common_folder(paths: Sequence[Path]) -> list[Path]:
+    """Return paths relative to the deepest folder that holds all files; standard input is none."""
+    folders = [str(path.parent) for path in paths if path.is_absolute()]
+    common = os.path.commonpath(folders) if folders else ""
+    return [path.relative_to(common) if path.is_absolute() else path for path in paths]
 
 
 def transcribe_files(
@@ -115,7 +133,7 @@ def transcribe_files(
 
     Args:
         files: from `plan_files`.
-        print_text: prints a transcript without an output file.
+        print_text: prints a transcript without an output file; one of several after a line with its name.
         print_error: prints, in one line, why a file failed.
 
     Returns:
@@ -125,6 +143,7 @@ def transcribe_files(
         SpecError: the model does not support the options, so that every file would fail.
     """
     n_failed = 0
+    is_alone = len(files) == 1
     for file in files:
         try:
             text = _transcribe(transcriber, file, options, kind, reporter)
@@ -135,8 +154,9 @@ def transcribe_files(
             n_failed += 1
             continue
         if file.output is None:
-            print_text(text)
+            print_text(text if is_alone or kind is TranscriptFormat.JSON else f"==> {file.name} <==\n{text}")
         else:
+            file.output.parent.mkdir(parents=True, exist_ok=True)
             write_text(file.output, text)
             reporter.note(f"wrote {file.output}")
     return n_failed

@@ -139,7 +139,7 @@ def test_a_recorder_that_paused_leaves_silence_of_that_length() -> None:
     assert notes == ["x.snd has holes of up to 5.0 s in its audio; they count as silence"]
 
 
-def test_channels_that_cancel_are_heard() -> None:
+def test_channels_that_cancel_each_other_out_are_used_one_alone() -> None:
     left = noise(32_000)
     wave, notes = decode_noted(as_file(np.stack([left, -left], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT"))
     np.testing.assert_allclose(wave, left, atol=1e-6)
@@ -164,13 +164,12 @@ def test_other_channels_are_averaged(n_channels: int, pattern: str) -> None:
 def film_with_tracks(*waves: Wave) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as output:
-        tracks = [output.add_stream("flac", rate=48_000) for _ in waves]
+        tracks = [output.add_stream("pcm_s16le", rate=48_000) for _ in waves]
         for track in tracks:
             assert isinstance(track, AudioStream)
             track.layout = "mono"
         for track, wave in zip(tracks, waves, strict=True):
             assert isinstance(track, AudioStream)
-            track.layout = "mono"
             frame = av.AudioFrame.from_ndarray(
                 (wave[None] * 32767).astype(np.int16), format="s16p", layout="mono"
             )

@@ -1,12 +1,20 @@
 """Where the transcripts of several files are written."""
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.runtime.output.files import plan_files
+from sottovoce.progress import Silent
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.output.files import plan_files, transcribe_files
 from sottovoce.runtime.output.formats import TranscriptFormat
+from sottovoce.runtime.transcript import Segment, Timings, Transcript
+
+if TYPE_CHECKING:
+    from sottovoce.runtime.protocol import Transcriber
 
 
 def plan(*names: str, into: Path | None = None, force: bool = False) -> list[Path | None]:
@@ -26,9 +34,53 @@ def test_files_with_the_same_stem_keep_their_suffixes(tmp_path: Path) -> None:
     assert plan("a.wav", "a.mp3", into=tmp_path) == [tmp_path / "a.wav.srt", tmp_path / "a.mp3.srt"]
 
 
-def test_transcripts_that_would_overwrite_each_other_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"a\.wav"):
-        plan("x/a.wav", "y/a.wav", into=tmp_path)
+def test_files_of_the_same_name_keep_the_folders_in_which_they_differ(tmp_path: Path) -> None:
+    outputs = plan("mon/1/a.wav", "tue/1/a.wav", "tue/b.wav", into=tmp_path)
+    assert outputs == [tmp_path / "mon/1/a.wav.srt", tmp_path / "tue/1/a.wav.srt", tmp_path / "b.srt"]
+
+
+def test_a_file_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"^x/\.\./a\.wav is given twice; give each file once$"):
+        plan("x/../a.wav", "a.wav", into=tmp_path)
+
+
+class Speaker:
+    """Says the name of each file."""
+
+    def transcribe(self, audio: Path, *_: object, **__: object) -> Transcript:
+        segment = Segment(
+            start_s=0.0, end_s=1.0, text=audio.name, tokens=(), mean_log_probability=0.0,
+            no_speech_probability=0.0, compression_ratio=1.0,
+        )  # fmt: skip
+        return Transcript(
+            segments=(segment,), language="en", language_probability=1.0, duration_s=1.0,
+            timings=Timings(total_s=0.1), notes=("its end is missing",),
+        )  # fmt: skip
+
+
+def printed(*names: str, kind: TranscriptFormat, into: Path | None = None) -> str:
+    texts: list[str] = []
+    transcribe_files(
+        cast("Transcriber", Speaker()), plan_files(names, bytes, kind, into, force=False), TranscribeOptions(), kind,
+        print_text=texts.append, print_error=texts.append, reporter=Silent(),
+    )  # fmt: skip
+    return "".join(texts)
+
+
+def test_each_of_several_printed_transcripts_has_a_heading() -> None:
+    assert printed("a.wav", kind=TranscriptFormat.TXT) == "a.wav\n"
+    assert (
+        printed("a.wav", "b.wav", kind=TranscriptFormat.TXT) == "==> a.wav <==\na.wav\n==> b.wav <==\nb.wav\n"
+    )
+    lines = printed("a.wav", "b.wav", kind=TranscriptFormat.JSON).splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["a.wav", "b.wav"]
+    assert json.loads(lines[0])["notes"] == ["its end is missing"]
+
+
+def test_transcripts_are_written_into_folders_of_their_own(tmp_path: Path) -> None:
+    printed("x/a.wav", "y/a.wav", kind=TranscriptFormat.TXT, into=tmp_path)
+    assert (tmp_path / "x/a.wav.txt").read_text(encoding="utf-8") == "a.wav\n"
+    assert (tmp_path / "y/a.wav.txt").read_text(encoding="utf-8") == "a.wav\n"
 
 
 def test_an_existing_transcript_is_replaced_only_with_force(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_nothing_and_silence_have_no_text(transcriber: Transcriber, wave: Wave) 
     assert transcript.segments == ()
     assert transcript.text == ""
     assert transcript.duration_s == len(wave) / SAMPLE_RATE_HZ
+    assert transcript.notes == ("no text: the audio is silent",)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from sottovoce.machine.resources import usable_cores
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.model.requirements import check_machine
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClips
 from sottovoce.storage.artifacts import MANIFEST_NAME, sha256_of_file
@@ -59,6 +60,7 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     Raises:
         SpecError: an engine is unknown, or cannot run a variant.
         InputError: there is nothing to measure.
+        ResourceError: this machine cannot run a variant.
     """
     absent = find_absent(engine_names(spec.engines))
     for each in absent:
@@ -66,6 +68,9 @@ def make_plan(run: Run, speech: ClipSet, spec: BenchmarkSpec, reporter: Reporter
     spec = replace(spec, engines=_present(spec.engines, absent))
     conversions = _Conversions(run=run, checkpoint=spec.checkpoint, reporter=reporter)
     entries = choose_entries(run, spec, conversions.folder)
+    for entry in entries:
+        if entry.spec.engine == DEFAULT_ENGINE:
+            check_machine(entry.spec.folder)
     clips = load_eval_clips(run, speech, spec, reporter)
     hashes = hash_clips(clips.loaded)
     note_overlap(run, hashes, {entry.spec.folder for entry in entries}, reporter)

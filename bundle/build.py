@@ -4,7 +4,6 @@ Every byte follows from the run, the options and the installed versions: no time
 """
 
 import math
-import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from sottovoce.bundle.signing import Signed, check_key, check_signature, sign, s
 from sottovoce.bundle.texts import read_licence
 from sottovoce.bundle.wheels import OWN, download, lock, pin
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SpecError
+from sottovoce.machine.cpu import architecture, usable_flags
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run
@@ -142,7 +142,7 @@ def _check_name(packed: Packed) -> None:
 def _check_cpu(packed: Packed) -> None:
     """Refuse a CPU on which the golden clips would get wrong words."""
     needed = {"cpu": packed.cpu.model_dump(mode="json")}
-    problem = verify.cpu_problem(needed, platform.machine(), verify.cpu_flags())
+    problem = verify.cpu_problem(needed, architecture(), usable_flags())
     if problem is not None:
         raise InputError(
             f"{packed.variant.folder}: {problem}; pack it on a machine that can transcribe its golden clips"

@@ -9,7 +9,7 @@ from sottovoce.bundle.device.verify import plain
 from sottovoce.bundle.open_bundle import OpenedBundle, cpu_problem, open_bundle
 from sottovoce.bundle.self_test import SelfTest, self_test
 from sottovoce.bundle.signing import check_signature, signature_path
-from sottovoce.errors import BundleError, InputError, SpecError
+from sottovoce.errors import BundleError, InputError, ResourceError, SpecError
 from sottovoce.machine.environment import Host, read_host
 from sottovoce.storage.documents import Document
 
@@ -126,5 +126,5 @@ def _self_tested(bundle: OpenedBundle, threads: int | None) -> tuple[SelfTest | 
     """Return the self-test, or why the model cannot be run."""
     try:
         return self_test(bundle.folder, bundle.manifest, threads), None
-    except (InputError, SpecError) as cause:
+    except (InputError, ResourceError, SpecError) as cause:
         return None, f"its self-test cannot be run: {plain(str(cause))}"

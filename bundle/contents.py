@@ -24,6 +24,7 @@ from sottovoce.bundle.self_test import tokens_of, transcribe_golden
 from sottovoce.bundle.texts import device_files, licence_files
 from sottovoce.bundle.wheels import Target
 from sottovoce.errors import InputError
+from sottovoce.machine.cpu import ARM, VNNI, X86
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import RECIPE_NAME, Run, Variant, VariantFacts
@@ -31,13 +32,7 @@ from sottovoce.runtime.protocol import Transcriber
 from sottovoce.storage.artifacts import MANIFEST_NAME, FileEntry, Parent, sha256_of_file
 from sottovoce.terms import Format, InstructionSet, Scheme
 
-X86, ARM = "x86_64", "aarch64"
-
-EXACT_X86 = ("avx512_vnni", "avx_vnni", "amx_int8")
-"""They add products of INT8 in 32 bits. The older `vpmaddubsw` adds two products in 16 bits and saturates if weights
-use all 8 bits (oneDNN, "Nuances of int8 computations")."""
-
-FAST_X86 = (*EXACT_X86, "avx2")
+FAST_X86 = (*VNNI, "avx2")
 FAST_ARM = ("i8mm", "asimddp")
 
 GOLDEN_IDS = ("e01", "e11", "e19")
@@ -145,8 +140,8 @@ def cpu_of(facts: VariantFacts, instruction_set: InstructionSet) -> Cpu:
     )
     is_quantized = any(part.scheme is not Scheme.FLOAT for part in facts.components.values())
     return Cpu(
-        needed={X86: EXACT_X86} if is_exact_only else {},
-        recommended={X86: EXACT_X86 if is_quantized else FAST_X86, ARM: FAST_ARM},
+        needed={X86: VNNI} if is_exact_only else {},
+        recommended={X86: VNNI if is_quantized else FAST_X86, ARM: FAST_ARM},
     )
 
 

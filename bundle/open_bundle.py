@@ -14,8 +14,9 @@ from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import BUNDLE_NAME, MODEL_FOLDER, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
-from sottovoce.machine.environment import Host, read_host
+from sottovoce.machine.cpu import architecture, usable_flags
 from sottovoce.machine.os_errors import translate_os_error
+from sottovoce.runtime.model.requirements import NO_VNNI_RECIPES
 from sottovoce.storage.artifacts import FileEntry
 from sottovoce.storage.folders import temporary_folder
 
@@ -98,11 +99,9 @@ def _describe(folder: Path, problems: Sequence[verify.Problem]) -> str:
     return f"{folder} is damaged: {worst.line}{more}{advice}"
 
 
-def cpu_problem(manifest: BundleManifest, host: Host | None = None) -> str | None:
+def cpu_problem(manifest: BundleManifest) -> str | None:
     """Return what the model needs and this CPU lacks; None if it lacks nothing or its flags are unknown."""
-    machine = host or read_host()
-    flags = machine.instruction_sets or verify.cpu_flags()
-    return verify.cpu_problem(manifest.model_dump(mode="json"), machine.machine, flags)
+    return verify.cpu_problem(manifest.model_dump(mode="json"), architecture(), usable_flags())
 
 
 def check_cpu(manifest: BundleManifest) -> None:
@@ -114,7 +113,7 @@ def check_cpu(manifest: BundleManifest) -> None:
     problem = cpu_problem(manifest)
     if problem is not None:
         raise BundleError(
-            f"{manifest.name}: {problem}; bundle a variant of the recipe int8-no-vnni or int8-weights instead"
+            f"{manifest.name}: {problem}; bundle a variant of the recipe {NO_VNNI_RECIPES} instead"
         )
 
 

@@ -19,7 +19,7 @@ from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import QuantizeFile
-from sottovoce.optimize.plan import RunPlan, is_begun, settings_of
+from sottovoce.optimize.plan import RunPlan, check_cpu, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
@@ -204,8 +204,10 @@ def quantize_again(
     Raises:
         InputError: the run has no record, or the recipe has another baseline.
         MissingExtraError: a CTranslate2 variant needs the extra `ct2`, which is not installed.
+        ResourceError: the CPU cannot run what the recipe makes.
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
+    check_cpu(recipe)
     with _locked_run(run, reporter) as now:
         merged = _merged(now, recipe)
         find = partial(find_checkpoint, now, checkpoint)

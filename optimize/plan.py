@@ -13,19 +13,20 @@ from sottovoce.calibrate.record import (
     forecast_planned,
     select_calibration,
 )
-from sottovoce.errors import SpecError
+from sottovoce.errors import ResourceError, SpecError
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
+from sottovoce.runtime.model.requirements import cpu_problem
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.storage.folders import DELETED, OLD, check_output, sibling
 from sottovoce.storage.locks import lock_path
 from sottovoce.storage.resumable import resumable_path
-from sottovoce.terms import Component, Format, Layout, Weights
+from sottovoce.terms import Component, Format, InstructionSet, Layout, Scheme, Weights
 
 EXPORT_PROCESS_BYTES = 1 << 30
 EXPORT_WEIGHT_COPIES = 4
@@ -66,13 +67,14 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     Raises:
         InputError: the output exists, the checkpoint or the speech cannot be used.
         MissingExtraError: a library that the recipe needs is not installed.
-        ResourceError: memory or disk is short.
+        ResourceError: memory or disk is short, or the CPU cannot run what the recipe makes.
         SpecError: the recipe has choices, which are for a search.
     """
     if recipe.search is not None:
         raise SpecError(
             f"recipe {recipe.name} has choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
         )
+    check_cpu(recipe)
     if not is_begun(out):
         check_output(out, force=force)
     if recipe.quantize.format is Format.CTRANSLATE2:
@@ -95,6 +97,25 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     check_memory(planned.memory_bytes, "the export")
     check_disk(planned.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
     return planned
+
+
+def check_cpu(recipe: Recipe) -> None:
+    """Refuse a recipe whose variants cannot be checked on this CPU.
+
+    Raises:
+        ResourceError: the CPU lacks an instruction set; the message names a recipe that works here.
+    """
+    made = recipe.quantize
+    specs = [made.components.of(part) for part in Component]
+    needs_vnni = made.instruction_set is InstructionSet.VNNI and any(
+        spec.scheme is Scheme.W8A8 or spec.int8_activations for spec in specs
+    )
+    # The baseline is always OpenVINO.
+    problem = cpu_problem(Format.OPENVINO, needs_vnni=False) or cpu_problem(
+        made.format, needs_vnni=needs_vnni
+    )
+    if problem is not None:
+        raise ResourceError(f"the recipe {recipe.name} cannot be made on this machine: {problem}")
 
 
 def is_begun(out: Path) -> bool:

@@ -16,6 +16,7 @@ from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber, open_model
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import format_of
+from sottovoce.runtime.model.requirements import check_machine
 from sottovoce.runtime.model.variant import find_variant, read_compute
 from sottovoce.runtime.protocol import Transcriber
 from sottovoce.runtime.session import Model, load_onnx_model, load_openvino_model
@@ -34,6 +35,7 @@ def load(path: Path | str, *, compute: ComputeSpec | None = None, threads: int |
     Raises:
         InputError: the folder holds no variant, or a damaged one.
         MissingExtraError: the library that runs its format is not installed.
+        ResourceError: this machine cannot run it: its CPU lacks an instruction set, or memory is short.
     """
     folder, compute = _resolve(path, compute, threads)
     match format_of(folder):
@@ -59,6 +61,7 @@ def load_model(path: Path | str, *, compute: ComputeSpec | None = None, threads:
 
 def _resolve(path: Path | str, compute: ComputeSpec | None, threads: int | None) -> tuple[Path, ComputeSpec]:
     folder = find_variant(Path(path))
+    check_machine(folder)
     return folder, compute or replace(read_compute(folder), threads=threads or usable_cores())
 
 

@@ -16,7 +16,7 @@ from sottovoce.benchmark.engines.probe import INT8
 from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
 from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
-from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.terms import InferencePrecision
 
 N_CALLS = 5
@@ -45,11 +45,8 @@ DEFAULT_RATES = RateSpec()
 
 def measure_rates(threads: int, spec: RateSpec = DEFAULT_RATES) -> MachineRates:
     """Measure the highest rates of matrix products by type, and of reading weights from memory."""
-    import openvino
-
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     kinds = {"f32": InferencePrecision.F32}
-    if "BF16" in capabilities:
+    if usable_precision(InferencePrecision.BF16) is InferencePrecision.BF16:
         kinds["bf16"] = InferencePrecision.BF16
     rates = {
         kind: _product_rate(spec, ComputeSpec(precision=precision, threads=threads), quantized=False)

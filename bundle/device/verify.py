@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 MANIFEST_NAME = "bundle.json"
 SEAL_NAME = "bundle.json.sha256"
@@ -285,7 +285,7 @@ def cpu_flags() -> "list[str] | None":
     return None
 
 
-def cpu_problem(manifest: "dict[str, Any]", machine: str, flags: "Sequence[str] | None") -> "str | None":
+def cpu_problem(manifest: "dict[str, Any]", machine: str, flags: "Collection[str] | None") -> "str | None":
     """Return what the model needs and this CPU lacks; None if it lacks nothing or that is unknown.
 
     Args:

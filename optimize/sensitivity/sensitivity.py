@@ -40,6 +40,7 @@ from sottovoce.runs import CALIBRATION_NAME, SENSITIVITY_NAME, Run, Variant
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.model.layout import format_of
+from sottovoce.runtime.model.requirements import check_machine
 from sottovoce.speech.clips import ClipSet
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -88,10 +89,12 @@ def measure_sensitivity(
     Raises:
         SpecError: the variant is float, or not in OpenVINO.
         InputError: the run has no such variant or no calibration record, or the speech cannot be used.
+        ResourceError: this machine cannot run the variant.
         StageError: a graph is not of a supported form.
     """
     variant = run.variant(spec.variant or run.recipe.quantize.name)
     recipe = _recipe_of(variant)
+    check_machine(variant.folder)
     store = CalibrationStore(run.calibration_folder)
     clips = choose_comparison_clips(run, speech, store, spec.n_clips, reporter)
     with new_folder(run.folder / SENSITIVITY_NAME, force=True) as folder:

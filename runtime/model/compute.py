@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+from sottovoce.machine.cpu import BF16, VNNI, lacks_all
 from sottovoce.machine.resources import usable_cores
 from sottovoce.terms import InferencePrecision, KvPrecision
 
@@ -60,12 +62,17 @@ class ComputeSpec:
         )
 
     def properties(self) -> dict[str, str]:
-        """Return the properties to compile with."""
+        """Return the properties to compile with on this machine.
+
+        Without VNNI nothing is quantized on the fly: OpenVINO has no kernels for it there.
+        """
+        precision = usable_precision(self.precision)
+        group_size = 0 if lacks_all(VNNI) else self.dynamic_quantization_group_size
         return {
-            "INFERENCE_PRECISION_HINT": self.precision.value,
+            "INFERENCE_PRECISION_HINT": precision.value,
             "EXECUTION_MODE_HINT": "ACCURACY",
-            "KV_CACHE_PRECISION": (self.kv_cache_precision or self.precision).value,
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(self.dynamic_quantization_group_size),
+            "KV_CACHE_PRECISION": (self.kv_cache_precision or precision).value,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(group_size),
             "INFERENCE_NUM_THREADS": str(self.threads),
             "NUM_STREAMS": "1",
         }
@@ -73,10 +80,19 @@ class ComputeSpec:
 
 def usable_precision(precision: InferencePrecision) -> InferencePrecision:
     """Return what float nodes compute in when a precision is set: f32 where the CPU lacks it."""
+    if precision is InferencePrecision.F32:
+        return precision
+    # OpenVINO lists BF16 although a limit hides the instructions from oneDNN, and then fails.
+    is_hidden = precision is InferencePrecision.BF16 and lacks_all(BF16)
+    can = not is_hidden and NAMED_CAPABILITIES[precision] in _capabilities()
+    return precision if can else InferencePrecision.F32
+
+
+@cache
+def _capabilities() -> tuple[str, ...]:
     import openvino
 
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return precision if NAMED_CAPABILITIES[precision] in able else InferencePrecision.F32
+    return tuple(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def computing_nodes(compiled: Any) -> dict[str, int]:

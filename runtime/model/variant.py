@@ -30,7 +30,7 @@ def find_variant(path: Path) -> Path:
     """
     if component_path(path, Component.ENCODER).is_file():
         return path
-    manifest = _read_manifest(path)
+    manifest = read_variant_manifest(path)
     if manifest.get("kind") != "run":
         raise InputError(f"{path} holds no variant; give the folder of a run or of a variant in it")
     name = _quantized_name(manifest)
@@ -53,7 +53,7 @@ def read_compute(folder: Path) -> ComputeSpec:
     Raises:
         InputError: its manifest is damaged.
     """
-    facts = _read_manifest(folder).get("facts", {})
+    facts = read_variant_manifest(folder).get("facts", {})
     try:
         return _compute(facts)
     except (TypeError, ValueError) as cause:
@@ -76,7 +76,12 @@ def _compute(facts: object) -> ComputeSpec:
     )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_variant_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest in a folder; empty where there is none.
+
+    Raises:
+        InputError: the folder does not exist, or the manifest is damaged.
+    """
     path = folder / MANIFEST_NAME
     if not folder.exists():
         raise InputError(f"{folder} does not exist; give the folder of a run or of a variant in it")

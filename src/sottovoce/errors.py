@@ -5,7 +5,7 @@
     ├── InputError           1   a checkpoint, a speech set, a folder
     ├── MissingExtraError    1   a library of an extra is not installed
     ├── MissingCommandError  1   a command is not in the sottovoce of a device
-    ├── ResourceError        1   too little memory or disk
+    ├── ResourceError        1   the machine lacks memory, disk or an instruction set
     │   └── OutOfMemoryError 1   memory ran out during the work
     ├── StageError           1   a stage did not produce what it must
     └── GateError            3   a required condition does not hold
@@ -71,7 +71,7 @@ class MissingCommandError(SottovoceError):
 
 
 class ResourceError(SottovoceError):
-    """The machine has less memory or disk than the work needs."""
+    """The machine has less memory or disk than the work needs, or its CPU lacks an instruction set."""
 
 
 class OutOfMemoryError(ResourceError):

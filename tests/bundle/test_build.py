@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from sottovoce.bundle.archive import Member, header_problem, write_archive
 from sottovoce.bundle.build import Built, build
-from sottovoce.bundle.contents import EXACT_X86, BundleSpec
+from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.texts import device_files
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
+from sottovoce.machine.cpu import VNNI
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
 
@@ -126,7 +127,7 @@ def test_an_image_needs_wheels(tiny_run: Path, tmp_path: Path) -> None:
 
 
 def test_int8_activations_need_exact_products(built: Built) -> None:
-    assert built.manifest.cpu.needed == {"x86_64": EXACT_X86}
+    assert built.manifest.cpu.needed == {"x86_64": VNNI}
 
 
 def test_float_needs_no_instruction_set(tiny_run: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from sottovoce.bundle.self_test import GoldenOutcome, agreement, find_problems
 from sottovoce.cli.app import app
 from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError
-from sottovoce.machine.environment import read_host
 
 
 def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:
@@ -63,8 +62,8 @@ def test_the_command_prints_json_and_sets_its_exit_code(built: Built, opened: Pa
 
 
 def test_a_cpu_that_would_give_wrong_words_is_refused(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = read_host().model_copy(update={"machine": "x86_64", "instruction_sets": ["avx2"]})
-    monkeypatch.setattr(opening, "read_host", lambda: old)
+    monkeypatch.setattr(opening, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(opening, "usable_flags", lambda: frozenset({"avx2"}))
     with pytest.raises(BundleError, match="int8-no-vnni"), opening.open_model(built.path):
         pytest.fail("it was opened")
     checked = check_bundle(built.path, with_self_test=True)

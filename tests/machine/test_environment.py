@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from sottovoce.machine.environment import INSTRUCTION_SETS, Host, library_versions, read_host
+from sottovoce.machine.cpu import INSTRUCTION_SETS
+from sottovoce.machine.environment import Host, library_versions, read_host
 from sottovoce.machine.resources import PeakMemory, available_memory_bytes, peak_rss_bytes, usable_cores
 
 MIB = 1 << 20

@@ -2,11 +2,11 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
+from sottovoce.machine.cpu import INSTRUCTION_SETS, cpu_info_field, usable_flags
 from sottovoce.machine.resources import usable_cores
 
 VERSIONS_OF = (
@@ -27,21 +27,6 @@ VERSIONS_OF = (
 )
 """Distributions whose version can change a reported number."""
 
-INSTRUCTION_SETS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx_vnni",
-    "amx_int8",
-    "amx_bf16",
-    "asimd",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
-"""CPU flags that decide which INT8, bf16 or fp32 kernels run, as Linux spells them."""
-
 
 class Host(BaseModel):
     """The machine that a time was measured on."""
@@ -56,6 +41,7 @@ class Host(BaseModel):
     usable_cores: int
     memory_bytes: int
     instruction_sets: list[str]
+    """Of `INSTRUCTION_SETS`, those that the libraries may use."""
     python: str
 
 
@@ -96,21 +82,10 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _cpu_info_field(*names: str) -> str | None:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return None
-    for line in info.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in names:
-            return value.strip()
-    return None
-
-
 def _cpu_name() -> str:
-    return _cpu_info_field("model name") or platform.processor() or platform.machine()
+    return cpu_info_field("model name") or platform.processor() or platform.machine()
 
 
 def _instruction_sets() -> list[str]:
-    flags = set((_cpu_info_field("flags", "Features") or "").split())
+    flags = usable_flags() or frozenset()
     return [name for name in INSTRUCTION_SETS if name in flags]

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+CGROUP = Path("/sys/fs/cgroup")
+
 
 def usable_cpus() -> frozenset[int]:
     """Return the numbers of the cores that this process may use, affinity included."""
@@ -20,12 +22,15 @@ def usable_cores() -> int:
 
 
 def available_memory_bytes() -> int:
-    """Return the memory that is available without swapping, a container's limit included."""
+    """Return the memory that is available without swapping, limits of the container and of the process included."""
     import psutil
 
-    available = int(psutil.virtual_memory().available)
-    limit = _cgroup_headroom_bytes()
-    return available if limit is None else min(available, limit)
+    limits = (
+        int(psutil.virtual_memory().available),
+        _cgroup_headroom_bytes(),
+        _address_space_headroom_bytes(),
+    )
+    return min(limit for limit in limits if limit is not None)
 
 
 def peak_rss_bytes() -> int:
@@ -70,8 +75,23 @@ class PeakMemory:
 
 
 def _cgroup_headroom_bytes() -> int | None:
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    """Return what the container may still take; its page cache does not count as taken, since the kernel frees it."""
     try:
-        return int(limit.read_text()) - int(used.read_text())
-    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        return limit - used + int(counts["inactive_file"]) + int(counts["active_file"])
+    except (OSError, ValueError, KeyError):  # no cgroup v2, or "max": no limit
         return None
+
+
+def _address_space_headroom_bytes() -> int | None:
+    """Return what `ulimit -v` leaves to this process; None where there is no such limit."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return max(0, limit - n_pages * resource.getpagesize())

@@ -67,58 +67,6 @@ def weights_sha256(folder: Path) -> str | None:
     return hashes[0] if hashes else None
 
 
-def check_checkpoint(folder: Path) -> None:
-    """Check that a folder holds a Whisper in Hugging Face's layout with safetensors.
-
-    Raises:
-        InputError: it does not; the message names what is missing.
-    """
-    config = _read_config(folder / "config.json")
-    if config.get("model_type") != "whisper":
-        raise InputError(
-            f"{folder} holds a model of type {config.get('model_type', 'unknown')}, want whisper: "
-            "give a Whisper or Distil-Whisper checkpoint"
-        )
-    for alternatives in NEEDED_FILES:
-        if not any((folder / file).is_file() for file in alternatives):
-            raise InputError(
-                f"{folder} has no {alternatives[0]}; copy it from the original Whisper checkpoint"
-            )
-    _check_generation_config(folder / GENERATION_NAME)
-    if not weight_files(folder):
-        pickled = next((file for file in PICKLED_WEIGHTS if (folder / file).is_file()), None)
-        if pickled is not None:
-            raise InputError(
-                f"{folder} has its weights in {pickled} only, which can run code when it is read. Save them as "
-                "safetensors: WhisperForConditionalGeneration.from_pretrained(...).save_pretrained(...)"
-            )
-        raise InputError(f"{folder} has no weights: want {WEIGHTS_NAME}, or {INDEX_NAME} and its shards")
-
-
-def _check_generation_config(path: Path) -> None:
-    """Check that the settings contain whether the model is multilingual, and its languages and tasks.
-
-    Old versions of transformers wrote files without them, and fine-tunes of that time have kept those.
-    """
-    config = read_json(path)
-    wanted = ("is_multilingual", *(("lang_to_id", "task_to_id") if config.get("is_multilingual") else ()))
-    missing = [key for key in wanted if config.get(key) is None]
-    if missing:
-        raise InputError(
-            f"{path} has no {' and no '.join(missing)}: an old version of transformers wrote it; "
-            "copy the file from the Whisper that the model was trained from"
-        )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(
-            f"{path.parent} is no Whisper checkpoint: it has no config.json. "
-            "Give a Hugging Face folder, a CTranslate2 folder or a hub id"
-        )
-    return read_json(path)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -74,7 +74,7 @@ def read_identity(folder: Path) -> Identity:
             (layer, head) for layer, head in getattr(generation, "alignment_heads", None) or ()
         ),
         start_token=generation.decoder_start_token_id,
-        end_token=generation.eos_token_id,
+        end_token=_one_token(generation.eos_token_id),
         pad_token=generation.pad_token_id,
         feature_size=extractor.feature_size,
         window_samples=extractor.n_samples,
@@ -85,6 +85,11 @@ def read_identity(folder: Path) -> Identity:
         ),
         timestamp_tokens=tuple(tokenizer.convert_tokens_to_ids(["<|0.00|>", "<|30.00|>"])),
     )
+
+
+def _one_token(given: int | list[int]) -> int:
+    """Return the first of the tokens that generation stops at."""
+    return given[0] if isinstance(given, list) else given
 
 
 def _start_tokens(

@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
+from sottovoce.optimize.checkpoint.check import check_checkpoint
 from sottovoce.optimize.checkpoint.ctranslate2_import import (
     CTranslate2Files,
     find_files,
     write_huggingface_checkpoint,
 )
-from sottovoce.optimize.checkpoint.files import check_checkpoint, weight_files, weights_sha256
+from sottovoce.optimize.checkpoint.files import weight_files, weights_sha256
 from sottovoce.runs import Run
 from sottovoce.storage.artifacts import Parent, canonical_sha256, sha256_of_file
 

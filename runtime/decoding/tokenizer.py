@@ -273,12 +273,20 @@ class WhisperTokenizer:
         return [token for token in tokens if token < self.special.end]
 
 
+def _end_token(vocabulary: Vocabulary, given: int | list[int]) -> int:
+    """Return the end token; of several that generation may stop at, Whisper's own where it is one of them."""
+    if not isinstance(given, list):
+        return int(given)
+    own = vocabulary.id_of("<|endoftext|>")
+    return own if own in given else int(given[0])
+
+
 def _special_tokens(vocabulary: Vocabulary, settings: dict[str, Any]) -> SpecialTokens:
     no_timestamps = vocabulary.id_of("<|notimestamps|>")
     languages = {name.strip("<|>"): int(token) for name, token in (settings.get("lang_to_id") or {}).items()}
     return SpecialTokens(
         start=int(settings["decoder_start_token_id"]),
-        end=int(settings["eos_token_id"]),
+        end=_end_token(vocabulary, settings["eos_token_id"]),
         previous=vocabulary.id_of("<|startofprev|>"),
         no_timestamps=no_timestamps,
         no_speech=vocabulary.id_of(*NO_SPEECH_NAMES),

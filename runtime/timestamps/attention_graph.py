@@ -20,24 +20,23 @@ def attention_model(decoder: Any, heads: Heads | None) -> Any:
 
     Args:
         decoder: `openvino.Model` for the first pass, of either layout; it is modified.
-        heads: by default all heads of the later half of the layers, as in openai/whisper.
+        heads: by default all heads of the later half of the layers, as in openai/whisper; also where the decoder lacks
+            one of those given, since distilled models are published with the heads of their teacher.
 
     Returns:
         `openvino.Model` without states. Its inputs are `input_ids`, `encoder_hidden_states` and `log_counts`, its
         output has the shape (batch, n_heads, n_tokens, n_states).
 
     Raises:
-        InputError: the graph has no cross-attention, or lacks one of the heads.
+        InputError: the graph has no cross-attention.
     """
     import openvino
 
     _remove_states(decoder)
     layers = _cross_attentions(decoder)
-    chosen = _later_half(layers) if heads is None else sorted(set(heads))
-    if not chosen or not all(0 <= layer < len(layers) for layer, _ in chosen):
-        raise InputError(
-            f"the alignment heads {chosen} do not fit a decoder with {len(layers)} cross-attentions"
-        )
+    if not layers:
+        raise InputError("the decoder has no cross-attention: it is not Whisper's")
+    chosen = sorted(set(heads)) if heads and _have(layers, heads) else _later_half(layers)
     log_counts = count_positions(layers)
     layers = _cross_attentions(decoder)
     weights = [
@@ -86,6 +85,10 @@ def _later_half(layers: list[Any]) -> list[tuple[int, int]]:
     ]
 
 
+def _have(layers: Sequence[Any], heads: Heads) -> bool:
+    return all(0 <= layer < len(layers) and 0 <= head < _count_heads(layers[layer]) for layer, head in heads)
+
+
 def _count_heads(attention: Any) -> int:
     return int(attention.input_value(0).get_partial_shape()[1].get_length())
 
@@ -93,9 +96,6 @@ def _count_heads(attention: Any) -> int:
 def _attention_weights(attention: Any, heads: list[int]) -> Any:
     from openvino import opset13 as ops
 
-    n_heads = _count_heads(attention)
-    if not all(0 <= head < n_heads for head in heads):
-        raise InputError(f"the alignment heads {heads} do not fit a layer with {n_heads} heads")
     inputs = attention.input_values()
     axis, wanted = ops.constant(np.int64(1)), ops.constant(np.array(heads, dtype=np.int64))
     queries, keys = (ops.gather(value, wanted, axis) for value in inputs[:2])

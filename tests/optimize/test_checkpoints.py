@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sottovoce.errors import InputError
-from sottovoce.optimize.checkpoint.files import check_checkpoint
+from sottovoce.optimize.checkpoint.check import check_checkpoint
 from sottovoce.optimize.checkpoint.resolve import HUB_IDS, published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent

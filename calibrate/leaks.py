@@ -17,9 +17,9 @@ from pydantic import Field
 from sottovoce.calibrate.coverage import Finding, RecordedClip, Topic
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import decode_audio, stated_duration_s
+from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.speech.clips import Clip
-from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.loading import LoadedClip, clip_wave
 from sottovoce.speech.properties import sha256_of_text, sha256_of_wave, speaker_of
 from sottovoce.storage.artifacts import sha256_of_file
 from sottovoce.storage.documents import Document
@@ -128,13 +128,15 @@ def fingerprint_evaluation(
     A copy of a calibration file is recognized by its bytes. Of the others, only those are decoded that are as long as a
     calibration clip. Clips that cannot be decoded cannot be evaluated either.
     """
-    by_file = {_sha256_of_file(loaded.clip.audio): loaded.audio_sha256 for loaded in calibration}
+    by_file = {_file_hash(loaded.clip): loaded.audio_sha256 for loaded in calibration}
     lengths_s = sorted(loaded.wave.size / SAMPLE_RATE_HZ for loaded in calibration)
     return tuple(take_fingerprint(clip, _audio_hash(clip, by_file, lengths_s)) for clip in clips)
 
 
-def _audio_hash(clip: Clip, by_file: Mapping[str | None, str], lengths_s: Sequence[float]) -> str | None:
-    file_hash = _sha256_of_file(clip.audio)
+def _audio_hash(
+    clip: Clip, by_file: Mapping[tuple[str, object] | None, str], lengths_s: Sequence[float]
+) -> str | None:
+    file_hash = _file_hash(clip)
     if file_hash is None:
         return None
     if file_hash in by_file:
@@ -142,14 +144,20 @@ def _audio_hash(clip: Clip, by_file: Mapping[str | None, str], lengths_s: Sequen
     if not _is_as_long(clip, lengths_s):
         return None
     try:
-        return sha256_of_wave(decode_audio(clip.audio, name=clip.clip_id))
+        return sha256_of_wave(clip_wave(clip, name=clip.clip_id))
     except InputError:
         return None
 
 
+def _file_hash(clip: Clip) -> tuple[str, object] | None:
+    """Return what identifies a clip without decoding it: the hash of its file, and the part of it."""
+    digest = _sha256_of_file(clip.audio)
+    return None if digest is None else (digest, clip.part)
+
+
 def _is_as_long(clip: Clip, lengths_s: Sequence[float]) -> bool:
     """Return whether a clip may be as long as one of the sorted lengths, by its header, else by its speech set."""
-    length_s = stated_duration_s(clip.audio)
+    length_s = stated_duration_s(clip.audio) if clip.part is None else None
     if length_s is None:
         length_s = clip.duration_s
     if length_s is None:

@@ -161,6 +161,7 @@ def _speech_sha256(planned: RunPlan) -> str:
     """Hash the metadata of all clips of a speech set, and the audio of those to record."""
     metadata = [
         (clip.clip_id, clip.text, clip.language, clip.split, clip.speaker, clip.source, clip.duration_s)
+        + ((clip.part,) if clip.part else ())
         for clip in planned.speech.clips
     ]
     return canonical_sha256([metadata, [_audio_sha256(clip) for clip in planned.calibration.expected]])

@@ -26,6 +26,8 @@ class Clip:
         speaker: unique in its source; None if unknown.
         source: corpus of the clip in a mixed set; None if unknown.
         duration_s: as stated in the set; None if it states none.
+        part: the part of the audio that the clip is, start and length in seconds; None: all of it. A length that is None
+            reaches to the end.
     """
 
     clip_id: str
@@ -36,6 +38,7 @@ class Clip:
     speaker: str | None = None
     source: str | None = None
     duration_s: float | None = None
+    part: tuple[float, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

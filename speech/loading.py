@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from sottovoce.errors import InputError
@@ -92,7 +92,7 @@ def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
     # Reasons appear in results, which must not contain folders of this machine.
     name = clip.audio.name if isinstance(clip.audio, Path) else clip.clip_id
     try:
-        wave = decode_audio(clip.audio, name=name)
+        wave = clip_wave(clip, name=name)
     except InputError as error:
         return RejectedClip(clip_id=clip.clip_id, reason=str(error), is_broken=True)
     if wave.size > limit_s * SAMPLE_RATE_HZ:
@@ -100,6 +100,36 @@ def _load(clip: Clip, max_clip_s: float | None) -> LoadedClip | RejectedClip:
     if is_silent(wave):
         return RejectedClip(clip_id=clip.clip_id, reason="silent, left out", is_broken=False)
     return LoadedClip(clip=clip, wave=wave)
+
+
+def clip_wave(clip: Clip, *, name: str) -> Wave:
+    """Decode a clip: float32, shape (n_samples,), 16 kHz.
+
+    Args:
+        name: of the audio in error messages.
+
+    Raises:
+        InputError: the audio cannot be decoded, or ends before the part that the clip is.
+    """
+    if clip.part is None:
+        return decode_audio(clip.audio, name=name)
+    start_s, length_s = clip.part
+    whole = _decode_once(clip.audio, name)
+    begin = round(start_s * SAMPLE_RATE_HZ)
+    if begin >= whole.size:
+        raise InputError(
+            f"{name} has {whole.size / SAMPLE_RATE_HZ:.2f} s, the clip starts at {start_s:.2f} s; check its offset"
+        )
+    rest = whole[begin:]
+    if length_s is None or (not start_s and rest.size <= (length_s + _DECLARED_TOLERANCE_S) * SAMPLE_RATE_HZ):
+        return rest
+    return rest[: max(1, round(length_s * SAMPLE_RATE_HZ))]
+
+
+@lru_cache(maxsize=1)
+def _decode_once(audio: Path | bytes, name: str) -> Wave:
+    """Decode a file once for all clips that are parts of it, where they follow each other."""
+    return decode_audio(audio, name=name)
 
 
 def is_declared_too_long(clip: Clip, limit_s: float) -> bool:

@@ -66,7 +66,7 @@ class PanelRow(Document):
 
     normalizer: Normalizer = Field(
         description="whisper: English for English, basic for other languages, characters for languages without spaces; "
-        "whisper-basic: lower case without punctuation; raw: unchanged, split at white space; characters: "
+        "whisper-basic: lower case without punctuation and without vowel signs, as published; raw: unchanged, split at white space; characters: "
         "character error rate after `whisper`."
     )
     baseline: WordErrors

@@ -14,7 +14,7 @@ SETTING_OF: Mapping[str, str] = {
     "model.decoder.embed_positions.weight": "max_target_positions",
     "model.decoder.embed_tokens.weight": "vocab_size",
 }
-"""The setting that sizes a tensor, besides `d_model`."""
+"""The setting that sizes a tensor, as `d_model` does."""
 
 _SIZES = (
     "d_model",

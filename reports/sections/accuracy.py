@@ -23,7 +23,7 @@ from sottovoce.reports.text.units import NOT_MEASURED, duration, percent, signed
 
 NORMALIZER_LABELS = {
     Normalizer.WHISPER: "Whisper's",
-    Normalizer.WHISPER_BASIC: "Whisper's basic one",
+    Normalizer.WHISPER_BASIC: "Whisper's basic one, as published",
     Normalizer.RAW: "None",
     Normalizer.CHARACTERS: "Whisper's, by character",
 }

@@ -4,6 +4,7 @@ Source: `whisper/tokenizer.py` of openai/whisper; `generation_config.json` of a 
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -57,6 +58,8 @@ LANGUAGES_OF_MANY_TOKENS = frozenset(
 """Whisper's vocabulary has few pieces of their scripts: a letter may take two or three tokens."""
 
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
+
+_IN_SPECIAL = re.compile(r"(?<=<)(?=\|)")
 
 BYTE_LEVEL = "ByteLevel"
 """The decoder of Whisper's tokenizers, as `tokenizer.json` calls it."""
@@ -247,12 +250,16 @@ class WhisperTokenizer:
         return languages[language]
 
     def encode(self, text: str) -> Tokens:
-        """Turn text into tokens, without special ones.
+        """Turn text into tokens, without special ones: what looks like one is text.
 
         Raises:
             InputError: the tokenizer is damaged.
         """
-        return tuple(self._encoder.encode(text, add_special_tokens=False).ids)
+        # The library takes the text "<|endoftext|>" for the token; cut behind "<", it is letters.
+        pieces = _IN_SPECIAL.split(text)
+        return tuple(
+            token for piece in pieces for token in self._encoder.encode(piece, add_special_tokens=False).ids
+        )
 
     @cached_property
     def _encoder(self) -> Any:

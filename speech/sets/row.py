@@ -1,6 +1,7 @@
 """A line of a speech set, with the column names of several tools."""
 
 import math
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -50,14 +51,24 @@ class Row(BaseModel):
     duration_s: Annotated[
         float | None, Field(ge=0, allow_inf_nan=False, validation_alias=AliasChoices(*DURATION_NAMES))
     ] = None
-    # NeMo can refer to a part of a longer file; the whole file has other words.
-    offset: Annotated[float | None, Field(ge=0, le=0)] = None
+    # NeMo can refer to a part of a longer file: `duration` seconds from `offset`.
+    offset: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    duration: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    audio_filepath: str | None = None
+
+    def _part(self) -> tuple[float, float | None] | None:
+        """Return the part of the file that NeMo reads; it takes `duration` for a part even without an offset."""
+        if self.offset is None and (self.audio_filepath is None or self.duration is None):
+            return None
+        return self.offset or 0.0, self.duration
 
     def to_clip(self, audio: Path, *, folder: Path) -> Clip:
         """Return the clip whose audio is at `audio`, of the set in `folder`."""
+        part = self._part()
         return Clip(
-            clip_id=self.clip_id or _id_of(Path(self.audio), folder),
-            audio=audio,
+            clip_id=self.clip_id or _id_of(Path(self.audio), folder) + _part_suffix(self.offset),
+            audio=_existing(audio),
+            part=part,
             text=self.text,
             language=self.language,
             split=self.split,
@@ -67,14 +78,22 @@ class Row(BaseModel):
         )
 
 
+def _part_suffix(offset: float | None) -> str:
+    return f"@{offset:g}" if offset else ""
+
+
+def _existing(path: Path) -> Path:
+    """Return the path under which a file exists: macOS writes accents apart from their letters, most others do not."""
+    spellings = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((spelling for spelling in spellings if spelling.exists()), path)
+
+
 def format_row_error(error: ValidationError) -> str:
     """Return the first problem of a line."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "the line"
     if first["type"] == "missing":
         return f"no audio; one of {', '.join(AUDIO_NAMES)} is needed"
-    if name == "offset" and first["type"] == "less_than_equal":
-        return "offset is not 0: the clip is a part of a longer file; cut it into a file of its own"
     return f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r:.60}"
 
 

@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,39 @@ def clip(clip_id: str, *, duration_s: float = 0.5, peak: float = 0.3) -> Clip:
     file = io.BytesIO()
     sf.write(file, peak * np.sin(np.arange(int(duration_s * 8_000)) * 0.3), 8_000, format="WAV")
     return Clip(clip_id=clip_id, audio=file.getvalue())
+
+
+def ramp_clip(clip_id: str, **facts: Any) -> Clip:
+    """Make a clip of 11 s whose samples are their time in seconds, divided by 16."""
+    file = io.BytesIO()
+    sf.write(file, np.arange(11 * 16_000) / 16_000 / 16, 16_000, format="WAV", subtype="FLOAT")
+    return Clip(clip_id=clip_id, audio=file.getvalue(), **facts)
+
+
+@pytest.mark.parametrize(
+    ("part", "start_s", "length_s"),
+    [
+        ((0.0, 3.0), 0.0, 3.0),
+        ((10.0, None), 10.0, 1.0),
+        ((8.0, 2.5), 8.0, 2.5),
+        ((8.0, 5.0), 8.0, 3.0),
+        ((0.0, 10.9), 0.0, 11.0),  # a rounded duration of the whole file
+        (None, 0.0, 11.0),
+    ],
+)
+def test_a_part_of_a_file_is_cut_out(
+    part: tuple[float, float | None] | None, start_s: float, length_s: float
+) -> None:
+    (item,) = load_clips([ramp_clip("a", part=part)], wanted=None).loaded
+    assert item.wave.size == round(length_s * 16_000)
+    assert item.wave[0] * 16 == pytest.approx(start_s, abs=1e-3)
+
+
+def test_a_part_behind_the_end_of_its_file_is_rejected() -> None:
+    found = load_clips([ramp_clip("a"), ramp_clip("b", part=(12.0, 1.0))], wanted=None)
+    assert [clip.reason for clip in found.rejected] == [
+        "b has 11.00 s, the clip starts at 12.00 s; check its offset"
+    ]
 
 
 def missing(clip_id: str) -> Clip:

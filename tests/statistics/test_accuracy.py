@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, word_errors
+from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, normalize_basic, word_errors
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=8).map(" ".join)
 LANGUAGES = st.sampled_from(["en", "fr", "zh", "ja", "th", None])
@@ -30,10 +30,34 @@ def edit_distance(reference: list[str], hypothesis: list[str]) -> int:
         ("zh", "這個學生說漢語", "这个学生说汉语"),
         ("yue", "學生", "学生"),
         (None, "Hello, World", "hello world"),
+        ("en", "It\u2019s the dog\u2019s", "it's the dog's"),
+        ("fr", "l\u2019homme d\u02bcici", "l'homme d'ici"),
+        ("ar", "كَتَبَ الدَّرْسَ", "كتب الدرس"),
+        ("he", "שָׁלוֹם", "שלום"),
     ],
 )
 def test_spellings_of_the_same_words_are_no_errors(language: str | None, one: str, other: str) -> None:
     assert normalize(one, language) == normalize(other, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "n_words"),
+    [
+        ("hi", "नमस्ते दुनिया", 2),
+        ("ta", "வணக்கம் உலகம்", 2),
+        ("ml", "നമസ്കാരം", 1),
+        ("ar", "مُحَمَّدٌ", 1),
+        ("he", "בְּרֵאשִׁית", 1),
+        ("vi", "Tiếng Việt", 2),
+    ],
+)
+def test_signs_within_a_word_do_not_cut_it(language: str, text: str, n_words: int) -> None:
+    assert len(normalize(text, language).split()) == n_words
+
+
+def test_a_wrong_vowel_sign_is_an_error() -> None:
+    assert normalize("कि", "hi") != normalize("की", "hi")
+    assert normalize_basic("कि") == normalize_basic("की")
 
 
 def test_without_the_english_normalizer_numbers_stay_as_they_are() -> None:

@@ -1,9 +1,14 @@
 """Word errors under Whisper's normalizers.
 
 `jiwer.wer_standardize` lacks Whisper's conventions: "twenty two" against "22" would count as two errors. The
-normalizers are OpenAI's (Radford et al. 2022, appendix C), from the package `whisper-normalizer`.
+normalizers are OpenAI's (Radford et al. 2022, appendix C), from the package `whisper-normalizer`, with two changes:
+vowel signs of Indic scripts are kept, where the published one replaces them by spaces and so cuts words into letters and hides
+errors (Manohar and Pillai 2024, "What is lost in Normalization?", arXiv:2409.02449), and Arabic and Hebrew points, which
+are optional in writing, are left out instead of being replaced by spaces. Typographic apostrophes equal plain ones.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -20,9 +25,14 @@ MAX_TEXTS = 1 << 16
 
 CHINESE = frozenset({"zh", "yue"})
 
-NORMALIZER = (
-    "whisper-normalizer: English for en, basic else; characters for zh ja th lo my yue, zh simplified"
+NORMALIZER = "whisper-normalizer: English for en, basic with vowel signs else; characters for zh ja th lo my yue, zh simplified"
+
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u02b9\uff07\u00b4`]")
+
+_OPTIONAL_POINTS = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]"
 )
+"""Points of Hebrew and Arabic, and the stroke that lengthens Arabic words."""
 
 
 class WordErrors(Document):
@@ -48,17 +58,18 @@ class WordErrors(Document):
 
 def normalize(text: str, language: str | None) -> str:
     """Normalize a transcript or reference as for Whisper's word error rates; without a language, with the basic normalizer."""
+    text = _OPTIONAL_POINTS.sub("", unicodedata.normalize("NFC", _APOSTROPHES.sub("'", text)))
     if language == "en":
         normalized: str = _english()(text)
     elif language in CHARACTER_LANGUAGES:
         normalized = _characters()(_simplified(text) if language in CHINESE else text)
     else:
-        return normalize_basic(text)
+        normalized = _with_marks()(text)
     return " ".join(normalized.split())
 
 
 def normalize_basic(text: str) -> str:
-    """Normalize a text of any language: lower case, no punctuation, no words in brackets."""
+    """Normalize a text of any language as Whisper's basic normalizer was published: marks become spaces."""
     normalized: str = _basic()(text)
     return " ".join(normalized.split())
 
@@ -81,7 +92,14 @@ def _basic() -> Any:
 def _characters() -> Any:
     from whisper_normalizer.basic import BasicTextNormalizer
 
-    return BasicTextNormalizer(split_letters=True)
+    return BasicTextNormalizer(split_letters=True, preserve_marks=True)
+
+
+@cache
+def _with_marks() -> Any:
+    from whisper_normalizer.basic import BasicTextNormalizer
+
+    return BasicTextNormalizer(preserve_marks=True)
 
 
 @cache

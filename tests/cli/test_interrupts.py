@@ -128,3 +128,86 @@ def test_handlers_are_given_back() -> None:
     with handle_signals() as signals:
         assert signal.getsignal(signal.SIGTERM) == signals.receive
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+IN_A_FINALIZER = """
+import ctypes, gc, os, signal, sys, time, weakref
+from sottovoce.cli import app
+from sottovoce.cli.interrupts import Terminated
+
+class Thing:
+    pass
+
+def generate():
+    try:
+        yield
+    finally:
+        be_interrupted()
+
+def be_interrupted(*_):
+    if not sent:
+        sent.append(True)
+        os.kill(os.getpid(), signal.{number})
+    for _ in range(100):
+        time.sleep(0.001)  # the signal's exception is raised here, where Python drops it
+
+def work(**_):
+    try:
+        made = {garbage}
+        del made
+        time.sleep(60)
+    except (KeyboardInterrupt, Terminated) as error:
+        print("unwound by", type(error).__name__)
+        raise
+
+sent = []
+sys.argv = ["sottovoce"]
+app.app = work
+app.main()
+"""
+
+FINALIZERS = {
+    "__del__": "type('Other', (), {'__del__': be_interrupted})()",
+    "weakref callback": "Thing(); ended = weakref.ref(made, be_interrupted)",
+    "weakref.finalize": "Thing(); weakref.finalize(made, be_interrupted)",
+    "garbage collector's callback": "gc.callbacks.append(be_interrupted) or gc.collect()",
+    "generator": "generate(); next(made)",
+    "C callback": "ctypes.CFUNCTYPE(None)(be_interrupted)()",
+    "finalizer after finalizer": "[type('Other', (), {'__del__': be_interrupted})() for _ in range(5)]",
+}
+"""Code after which Python drops the exception of `be_interrupted`, with a traceback on standard error."""
+
+
+@pytest.mark.parametrize("garbage", FINALIZERS.values(), ids=FINALIZERS)
+def test_an_interrupt_in_a_finalizer_unwinds_the_program(garbage: str) -> None:
+    ended = run_until_signal(signal.SIGINT, garbage)
+    assert (ended.stderr, ended.returncode) == ("interrupted; nothing was half-written\n", 130)
+    assert ended.stdout == "unwound by KeyboardInterrupt\n"
+
+
+def test_a_termination_in_a_finalizer_unwinds_the_program() -> None:
+    ended = run_until_signal(signal.SIGTERM, FINALIZERS["__del__"])
+    assert (ended.stderr, ended.returncode) == ("terminated; nothing was half-written\n", 143)
+    assert ended.stdout == "unwound by Terminated\n"
+
+
+def run_until_signal(number: signal.Signals, garbage: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", IN_A_FINALIZER.format(number=number.name, garbage=garbage)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_without_a_signal_errors_of_finalizers_are_printed() -> None:
+    program = (
+        "from sottovoce.cli.interrupts import handle_signals\n"
+        "with handle_signals():\n"
+        "    type('Thing', (), {'__del__': lambda self: 1 / 0})()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert "ZeroDivisionError" in ended.stderr

@@ -143,6 +143,7 @@ def _format_error(error: Exception) -> tuple[str, int]:
 
 def _leave(terminal: Terminal, signals: Signals, code: int | None) -> NoReturn:
     """Exit; typer turns Ctrl-C into an exit code."""
+    signals.has_unwound = True
     ended = signals.exit_code or code
     if ended in SIGNAL_MESSAGES:
         terminal.note(signal_message(ended))

@@ -2,7 +2,8 @@
 
 The main thread unwinds and cleans up. Native code may delay it for too long; then a thread that receives the signals
 itself ends the process. That is safe: every command may be killed at any moment. Nothing unwinds through an import:
-native modules that call Python while they are initialised abort the process if that raises.
+native modules that call Python while they are initialised abort the process if that raises. Python drops what is raised
+in finalizers (`__del__`, weakref callbacks) and prints a traceback; instead, the exception is raised again soon after.
 """
 
 import os
@@ -10,13 +11,20 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import NoReturn
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 GRACE_S = 1.0
 """Time for unwinding and cleaning up."""
+
+RETRY_S = 0.01
+"""Until an exception that was raised in a finalizer is raised again: most are over by then."""
 
 EXIT_CODES = {int(signal.SIGINT): 130, int(signal.SIGTERM): 143}
 """128 plus the number of the signal, as in shells."""
@@ -37,13 +45,37 @@ class Signals:
     def __init__(self) -> None:
         self.exit_code: int | None = None
         self.is_reported = False
+        self.has_unwound = False
+        self._print_unraisable = sys.unraisablehook
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Unwind the main thread; during an import, end the process."""
-        self.exit_code = EXIT_CODES[number]
-        if _is_importing(frame):
-            _end(self.exit_code, self)
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        """Unwind the main thread; a second signal does not: `_end_late` ends the process."""
+        if self.exit_code is None:
+            self.exit_code = EXIT_CODES[number]
+            self._unwind(frame)
+
+    def handle_unraisable(self, unraisable: "UnraisableHookArgs") -> None:
+        """Replace `sys.unraisablehook`: after a signal print nothing; raise the signal's exception again."""
+        if self.exit_code is None:
+            self._print_unraisable(unraisable)
+        elif issubclass(unraisable.exc_type, KeyboardInterrupt | Terminated):
+            self._unwind_later()
+
+    def _unwind(self, frame: FrameType | None) -> None:
+        """Raise in the main thread; during an import, end the process."""
+        if self.has_unwound:
+            return
+        callers = list(_callers(frame))
+        if any(each.co_filename.startswith("<frozen importlib") for each in callers):
+            _end(self.exit_code or 0, self)
+        if Signals.handle_unraisable.__code__ in callers:
+            self._unwind_later()
+            return
+        raise KeyboardInterrupt if self.exit_code == EXIT_CODES[signal.SIGINT] else Terminated
+
+    def _unwind_later(self) -> None:
+        signal.signal(signal.SIGALRM, lambda _, frame: self._unwind(frame))
+        signal.setitimer(signal.ITIMER_REAL, RETRY_S)
 
 
 @contextmanager
@@ -62,6 +94,7 @@ def handle_signals() -> Iterator[Signals]:
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a shell ignores SIGINT for what runs in the background
             signal.signal(number, signals.receive)
+    hook_before, sys.unraisablehook = sys.unraisablehook, signals.handle_unraisable
     wakeup_before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_end_late, args=(ours, signals), name="signals", daemon=True).start()
     try:
@@ -71,6 +104,7 @@ def handle_signals() -> Iterator[Signals]:
             signal.set_wakeup_fd(wakeup_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            sys.unraisablehook = hook_before
             theirs.close()
 
 
@@ -103,19 +137,16 @@ def _end_late(numbers: socket.socket, signals: Signals) -> None:
     if code is None:
         numbers.close()
         return
-    numbers.settimeout(GRACE_S)
     with suppress(TimeoutError):
-        _next_code(numbers)
+        _next_code(numbers, time.monotonic() + GRACE_S)
     _end(code, signals)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a frame runs inside an import."""
+def _callers(frame: FrameType | None) -> Iterator[CodeType]:
+    """Yield the code of a frame and of those that called it."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+        yield frame.f_code
         frame = frame.f_back
-    return False
 
 
 def _end(code: int, signals: Signals) -> NoReturn:
@@ -129,12 +160,20 @@ def _end(code: int, signals: Signals) -> NoReturn:
     os._exit(code)  # without a flush: the interrupted thread may hold the lock of a stream
 
 
-def _next_code(numbers: socket.socket) -> int | None:
-    """Return the exit code of the next signal that ends a process; None after the last one."""
-    while number := numbers.recv(1):
+def _next_code(numbers: socket.socket, deadline_s: float | None = None) -> int | None:
+    """Return the exit code of the next signal that ends a process; None after the last one.
+
+    Raises:
+        TimeoutError: there was none before the deadline, in seconds of `time.monotonic`.
+    """
+    while True:
+        if deadline_s is not None:
+            numbers.settimeout(max(deadline_s - time.monotonic(), 1e-6))  # 0 means something else
+        number = numbers.recv(1)
+        if not number:
+            return None
         if number[0] in EXIT_CODES:
             return EXIT_CODES[number[0]]
-    return None
 
 
 def _kill_children() -> None:

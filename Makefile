@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 DEMO_DIR := sottovoce-demo
 
-.PHONY: demo test torture check format lock clean help
+.PHONY: demo test torture check check-plain-install format lock clean help
 
 help:
 	@echo "make demo    install, optimize whisper-tiny.en, benchmark it, write $(DEMO_DIR)/report.html"
 	@echo "make test    install what is missing and run the tests"
 	@echo "make torture kill, starve and interrupt commands on whisper-tiny.en, for hours"
 	@echo "make check   format, lint and type checks"
+	@echo "make check-plain-install  test a plain, unpinned pip install"
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make lock    resolve requirements/*.txt again"
 
@@ -38,6 +39,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check-plain-install: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 0 --plain tests/test_plain_install.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

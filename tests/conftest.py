@@ -78,6 +78,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--accept", action="store_true", help="rewrite golden files with what is found")
     parser.addoption("--large", action="store_true", help="run the tests that take minutes and gigabytes")
     parser.addoption(
+        "--plain", action="store_true", help="run the tests of an install without pinned versions"
+    )
+    parser.addoption(
         "--torture", type=int, default=0, metavar="ROUNDS", help="run tests/torture so many times"
     )
     parser.addoption(
@@ -87,10 +90,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     large = pytest.mark.skip(reason="takes minutes and gigabytes; runs with --large")
+    plain = pytest.mark.skip(reason="needs a package index; runs with --plain (make check-plain-install)")
     torture = pytest.mark.skip(reason="takes minutes to hours; runs with --torture ROUNDS")
     for item in items:
         if item.get_closest_marker("large") is not None and not config.getoption("--large"):
             item.add_marker(large)
+        if item.get_closest_marker("plain") is not None and not config.getoption("--plain"):
+            item.add_marker(plain)
         if item.path.parent.name == "torture" and not config.getoption("--torture"):
             item.add_marker(torture)
 

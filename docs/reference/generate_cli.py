@@ -24,8 +24,8 @@ HEAD = """# Command line
 
 Made from `--help` of each command by `python docs/reference/generate_cli.py`; a terminal shows the same text in boxes.
 
-Data goes to standard output, everything else to standard error. Exit codes are in [Errors](errors.md). The flags
-below come before the command; those of a command after it.
+Data goes to standard output, everything else to standard error. Exit codes are in [Errors](errors.md). `--quiet`,
+`--verbose`, `--no-color` and `--debug` may come before or after the command.
 """
 
 

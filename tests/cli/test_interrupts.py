@@ -151,7 +151,7 @@ def be_interrupted(*_):
     for _ in range(100):
         time.sleep(0.001)  # the signal's exception is raised here, where Python drops it
 
-def work(**_):
+def work(*_, **__):
     try:
         made = {garbage}
         del made

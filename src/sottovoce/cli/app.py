@@ -3,14 +3,20 @@
 import sys
 import traceback
 from importlib import import_module
-from typing import Annotated, NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 
-from sottovoce import __version__
-from sottovoce.cli.commands.options import Session
-from sottovoce.cli.console import Terminal, show_log
+from sottovoce.cli.commands.options import (
+    Debug,
+    NoColor,
+    Quiet,
+    Session,
+    Verbose,
+    Version,
+    with_global_options,
+)
+from sottovoce.cli.console import Terminal
 from sottovoce.cli.interrupts import (
     SIGNAL_MESSAGES,
     Signals,
@@ -44,43 +50,31 @@ COMMANDS = {
 
 _ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
+USAGE_ERRORS: Any = typer.BadParameter.__bases__
+"""Base of the errors of the command line: typer 0.26 and newer have a copy of click, older ones use the package."""
+
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
 
 app = typer.Typer(
     name="sottovoce",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
     add_completion=False,
-    suggest_commands=False,  # click suggests already
+    suggest_commands=not USAGE_ERRORS[0].__module__.startswith("click"),  # which suggests already
 )
-
-
-def _print_version(*, value: bool) -> None:
-    if value:
-        typer.echo(f"sottovoce {__version__}")
-        raise typer.Exit
 
 
 @app.callback()
 def configure(
     context: typer.Context,
     *,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log each step; twice: log everything.")
-    ] = 0,
-    no_color: Annotated[
-        bool, typer.Option("--no-color", help="Print without colour; so does NO_COLOR.")
-    ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by main, which handles errors
-        bool, typer.Option("--debug", help="Show the traceback of an error.")
-    ] = False,
-    version: Annotated[  # noqa: ARG001 - handled by its callback
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    no_color: NoColor = False,
+    debug: Debug = False,  # noqa: ARG001 - read by main, which handles errors
+    version: Version = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Make a Whisper model small and fast on CPUs, with proof.
 
@@ -90,16 +84,14 @@ def configure(
 
         sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --out results/tiny.en-int8
     """
-    terminal = Terminal(quiet=quiet, colour=not no_color)
-    show_log(terminal, verbose)
-    context.obj = Session(terminal=terminal)
+    context.obj = Session.open(quiet=quiet, verbose=verbose, no_color=no_color)
 
 
 def _register(name: str, folder: str) -> None:
     """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
     module = f"sottovoce.cli.commands.{folder}.{name}"
     try:
-        app.command()(getattr(import_module(module), name))
+        app.command()(with_global_options(getattr(import_module(module), name)))
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
@@ -119,8 +111,8 @@ def main() -> None:
     terminal = Terminal(colour="--no-color" not in sys.argv)
     with handle_signals() as signals:
         try:
-            code = app(standalone_mode=False)
-        except (KeyboardInterrupt, Terminated, click.Abort):
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        except (KeyboardInterrupt, Terminated, typer.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program
             if signals.exit_code is None:  # native code may turn an interrupt into any error
@@ -129,12 +121,13 @@ def main() -> None:
         _leave(terminal, signals, code)
 
 
-def _format_error(error: Exception) -> tuple[str, int]:
+def _format_error(error: Any) -> tuple[str, int]:
     """Return the message of an error in one line, and its exit code."""
     if isinstance(error, SottovoceError):
         return str(error), error.exit_code
-    if isinstance(error, click.ClickException):
-        return f"{error.format_message()} (see --help)", error.exit_code
+    if isinstance(error, USAGE_ERRORS):
+        command = error.ctx.command_path if error.ctx else "sottovoce"
+        return f"{error.format_message().rstrip('.')} (see `{command} --help`)", error.exit_code
     return (
         f"unexpected {type(error).__name__}: {error} (--debug shows where; please report it)",
         EXIT_UNEXPECTED,

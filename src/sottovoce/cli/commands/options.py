@@ -1,21 +1,99 @@
 """The session, arguments, options and output that commands share."""
 
+import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import typer
 
-from sottovoce.cli.console import Terminal
+from sottovoce import __version__
+from sottovoce.cli.console import Terminal, show_log
 from sottovoce.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The flags before the command."""
+    """The global options, and the terminal that follows them."""
 
+    quiet: bool
+    verbose: int
+    no_color: bool
     terminal: Terminal
+
+    @classmethod
+    def open(cls, *, quiet: bool, verbose: int, no_color: bool) -> Self:
+        """Open a terminal that follows the options, and send the log to it."""
+        terminal = Terminal(quiet=quiet, colour=not no_color)
+        show_log(terminal, verbose)
+        return cls(quiet=quiet, verbose=verbose, no_color=no_color, terminal=terminal)
+
+
+def _print_version(*, value: bool) -> None:
+    if value:
+        typer.echo(f"sottovoce {__version__}")
+        raise typer.Exit
+
+
+_PANEL = "Global options"
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress and no notes.", rich_help_panel=_PANEL),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="Log each step; twice: log everything.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+NoColor = Annotated[
+    bool,
+    typer.Option("--no-color", help="Print without colour; so does NO_COLOR.", rich_help_panel=_PANEL),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)
+]
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+GLOBAL_OPTIONS = {"quiet": Quiet, "verbose": Verbose, "no_color": NoColor, "debug": Debug}
+"""Accepted before and after the command."""
+
+
+def with_global_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Accept the global options after a command too."""
+    own = inspect.signature(command, eval_str=True)
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=0 if option is Verbose else False,
+            annotation=option,
+        )
+        for name, option in GLOBAL_OPTIONS.items()
+    ]
+
+    @wraps(command)
+    def run(context: typer.Context, **values: Any) -> None:
+        quiet, verbose, no_color, _ = (values.pop(name) for name in GLOBAL_OPTIONS)
+        before: Session = context.obj
+        context.obj = Session.open(
+            quiet=before.quiet or quiet,
+            verbose=before.verbose + verbose,
+            no_color=before.no_color or no_color,
+        )
+        command(context=context, **values)
+
+    vars(run)["__signature__"] = own.replace(parameters=[*own.parameters.values(), *added])
+    return run
 
 
 Model = Annotated[

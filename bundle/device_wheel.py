@@ -48,6 +48,7 @@ DEVICE_PARTS = (
     "statistics/__init__.py",
     "statistics/intervals.py",
     "storage/",
+    "languages.py",
     "terms.py",
 )
 """Files and folders of the package. `tests/bundle/test_device_wheel.py` runs the wheel alone."""

@@ -11,18 +11,19 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from sottovoce.errors import InputError, MissingExtraError, SpecError, nearest
+from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.options import OptionValues, TranscribeOptions, check_language
 from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
-from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
+from sottovoce.runtime.transcript import Phase, Segment, Transcript, Word
 from sottovoce.terms import Component
 
 PHASES: Mapping[str, Phase] = {
@@ -122,16 +123,21 @@ class Ctranslate2Transcriber(Transcriber):
         *,
         name: str | None = None,
         progress: Progress | None = None,
+        **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
+        options = replace(options, **changes)
         self._check(options)
         return SegmentStream(audio, options, self._transcribe, name=name, progress=progress)
 
     def transcribe_batch(
-        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+        self,
+        waves: Sequence[Wave],
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips one after another: faster-whisper has batches within one recording only."""
-        return tuple(self.transcribe(wave, options) for wave in waves)
+        return tuple(self.transcribe(wave, options, **changes) for wave in waves)
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
@@ -149,14 +155,8 @@ class Ctranslate2Transcriber(Transcriber):
         return self._model.model
 
     def _check(self, options: TranscribeOptions) -> None:
-        language = options.language or "en"
-        if self._is_multilingual:
-            if language not in self.languages:
-                raise SpecError(
-                    f"unknown language {language}{nearest(language, self.languages)}; give a code such as en or de"
-                )
-        elif language != "en" or options.task is Task.TRANSLATE:
-            raise SpecError(f"this model knows English only, not {options.task} of {language}")
+        languages = self.languages if self._is_multilingual else ()
+        check_language(options.language or "en", options.task, languages)
 
     def _transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         options = stream.options

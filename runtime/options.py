@@ -3,11 +3,12 @@
 import functools
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
 
-from sottovoce.errors import SpecError
+from sottovoce.errors import SpecError, nearest
+from sottovoce.languages import parse_language, unknown_language
 from sottovoce.runtime.transcript import Task
 
 MAX_BEAMS = 16
@@ -31,6 +32,9 @@ NEGATED = "with_timestamps"
 def _renamed(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options by their current names; an old name wins over the new one, as `dataclasses.replace` gives both."""
     renamed = {name: value for name, value in options.items() if name not in OLD_NAMES}
+    known = {field.name for field in fields(TranscribeOptions)}
+    for name in renamed.keys() - known:
+        raise TypeError(f"unknown option {name}{nearest(name, known)}; TranscribeOptions lists them")
     for old in OLD_NAMES.keys() & options.keys():
         _warn(old, stacklevel=4)
         renamed[OLD_NAMES[old]] = not options[old] if old == NEGATED else options[old]
@@ -46,6 +50,27 @@ def _warn(old: str, *, stacklevel: int) -> None:
     )
 
 
+def check_language(language: str, task: Task, languages: Collection[str]) -> None:
+    """Refuse what a model cannot do.
+
+    Args:
+        language: code.
+        task: transcribe, or translate to English.
+        languages: codes that the model has; none, or English alone, for an English-only model.
+
+    Raises:
+        SpecError: the model has no such language, or does not translate.
+    """
+    if not set(languages) <= {"en"}:
+        if language not in languages:
+            raise unknown_language(language, languages)
+    elif language != "en" or task is Task.TRANSLATE:
+        wanted = "translate" if task is Task.TRANSLATE else f"transcribe {language}"
+        raise SpecError(
+            f"an English-only model cannot {wanted}; use a multilingual one, such as base instead of base.en"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscribeOptions:
     """How audio is transcribed; names are those of faster-whisper where it has them.
@@ -53,7 +78,8 @@ class TranscribeOptions:
     Defaults are those of openai/whisper, except that `condition_on_previous_text` is off.
 
     Attributes:
-        language: code; None detects it. An English-only model takes `en` only.
+        language: code, locale or English name (`de`, `de-DE`, `deu`, `German`), kept as the code; None or `auto`
+            detects it. An English-only model takes English only.
         task: transcribe, or translate to English.
         without_timestamps: segments have no times of their own. With them, times of long audio in batches are taken
             from the alignment, which also shows speech that the text leaves out; from the model's timestamp tokens
@@ -99,6 +125,11 @@ class TranscribeOptions:
     allow_damaged: bool = False
 
     def __post_init__(self) -> None:
+        if self.task not in list(Task):
+            raise SpecError(f"task is {self.task}, want {' or '.join(Task)}")
+        object.__setattr__(self, "task", Task(self.task))
+        if self.language is not None:
+            object.__setattr__(self, "language", parse_language(self.language))
         if not self.temperatures_tried or not all(0 <= t <= 1 for t in self.temperatures_tried):
             raise SpecError(f"temperature is {self.temperature}, want one or more from 0 to 1")
         if not 1 <= self.beam_size <= MAX_BEAMS:
@@ -140,6 +171,29 @@ _init = TranscribeOptions.__init__
 @functools.wraps(_init)
 def _init_with_old_names(self: TranscribeOptions, **options: Any) -> None:
     _init(self, **_renamed(options))
+
+
+class OptionValues(TypedDict, total=False):
+    """The options of `TranscribeOptions` as keywords of a call."""
+
+    language: str | None
+    task: Task
+    without_timestamps: bool
+    word_timestamps: bool
+    beam_size: int
+    length_penalty: float | None
+    temperature: float | tuple[float, ...]
+    compression_ratio_threshold: float
+    log_prob_threshold: float
+    no_speech_threshold: float
+    initial_prompt: str | None
+    hotwords: str | None
+    condition_on_previous_text: bool
+    vad_filter: bool | None
+    batch_size: int
+    max_duration_s: float | None
+    audio_track: int | None
+    allow_damaged: bool
 
 
 TranscribeOptions.__init__ = _init_with_old_names  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import DecodeOptions, Wave
@@ -11,7 +11,7 @@ from sottovoce.runtime.audio.stream import BlockStream, read_blocks
 from sottovoce.runtime.audio.track import Damaged
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
-from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.options import OptionValues, TranscribeOptions
 from sottovoce.runtime.transcript import Segment, Transcript
 from sottovoce.terms import Component
 
@@ -129,6 +129,7 @@ class Transcriber(Protocol):
         *,
         name: str | None = None,
         progress: Progress | None = None,
+        **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final.
 
@@ -137,6 +138,7 @@ class Transcriber(Protocol):
             options: language, task, timestamps and so on.
             name: of the audio in errors; by default the path.
             progress: called with the seconds of audio that are done.
+            changes: options by name, such as `language="de"`; they replace those in `options`.
 
         Raises:
             InputError: the audio cannot be read; raised while segments are taken.
@@ -150,12 +152,16 @@ class Transcriber(Protocol):
         *,
         name: str | None = None,
         progress: Progress | None = None,
+        **changes: Unpack[OptionValues],
     ) -> Transcript:
         """Transcribe audio of any length; see `segments`."""
-        return self.segments(audio, options, name=name, progress=progress).transcript()
+        return self.segments(audio, options, name=name, progress=progress, **changes).transcript()
 
     def transcribe_batch(
-        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+        self,
+        waves: Sequence[Wave],
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips in batches: more of them an hour, while each waits for the others.
 
@@ -163,6 +169,7 @@ class Transcriber(Protocol):
             waves: float32, shape (n_samples,) each, 16 kHz, at most 30 s.
             options: `batch_size` clips are decoded together; a language that is not given is detected for each clip.
                 A clip whose text is doubtful is checked for speech, unless `vad_filter` is False.
+            changes: options by name, as in `segments`.
 
         Returns:
             A transcript for each clip, in their order.

@@ -1,12 +1,13 @@
 """Audio to text with an OpenVINO or an ONNX variant, in sottovoce's own decoding."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Unpack
 
 from sottovoce.errors import SpecError
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
-from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.options import OptionValues, TranscribeOptions
 from sottovoce.runtime.pipeline import InferencePipeline
 from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
 from sottovoce.runtime.session import Model
@@ -39,15 +40,21 @@ class OpenVinoTranscriber(Transcriber):
         *,
         name: str | None = None,
         progress: Progress | None = None,
+        **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
+        options = replace(options, **changes)
         self._pipeline.check(options)
         return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
 
     def transcribe_batch(
-        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+        self,
+        waves: Sequence[Wave],
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
+        options = replace(options, **changes)
         self._pipeline.check(options)
         return self._pipeline.transcribe_batch(waves, options)
 
@@ -84,15 +91,21 @@ class OnnxTranscriber(Transcriber):
         *,
         name: str | None = None,
         progress: Progress | None = None,
+        **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
+        options = replace(options, **changes)
         self._check(options)
         return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
 
     def transcribe_batch(
-        self, waves: Sequence[Wave], options: TranscribeOptions = DEFAULT_OPTIONS
+        self,
+        waves: Sequence[Wave],
+        options: TranscribeOptions = DEFAULT_OPTIONS,
+        **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
+        options = replace(options, **changes)
         self._check(options)
         return self._pipeline.transcribe_batch(waves, options)
 

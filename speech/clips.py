@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sottovoce.errors import InputError, SpecError, nearest
+from sottovoce.languages import find_language
 
 DEFAULT_SEED = 0
 
@@ -79,6 +80,8 @@ def filter_clips(clips: ClipSet, conditions: Sequence[str]) -> ClipSet:
             raise SpecError(
                 f"--where {condition}: want KEY=VALUE with KEY one of {', '.join(FILTER_KEYS)}{nearest(key, FILTER_KEYS)}"
             )
+        if key == "language":
+            value = find_language(value) or value
         found = count_by(getattr(clip, key) for clip in kept)
         kept = tuple(clip for clip in kept if getattr(clip, key) == value)
         if not kept:

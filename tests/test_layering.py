@@ -18,7 +18,7 @@ import sottovoce
 PACKAGE = Path(sottovoce.__file__).parent
 STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "speech")
 LAYERS = (
-    ("errors", "progress", "terms"),
+    ("errors", "languages", "progress", "terms"),
     ("machine",),
     ("storage",),
     ("configs", "recipes", "statistics"),

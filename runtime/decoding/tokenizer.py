@@ -12,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sottovoce.errors import InputError, SpecError, nearest
+from sottovoce.errors import InputError
+from sottovoce.runtime.options import check_language
 from sottovoce.runtime.transcript import Task
 
 Tokens = tuple[int, ...]
@@ -227,27 +228,13 @@ class WhisperTokenizer:
             SpecError: the model does not know the language or the task.
         """
         special = self.special
+        check_language(language, task, special.languages)
         kept = previous[-MAX_PREVIOUS_TOKENS:]
         before = (special.previous, *kept) if kept else ()
         steering: Tokens = (special.start,)
         if self.is_multilingual:
-            steering = (special.start, self.language_token(language), special.tasks[task])
-        elif language != "en" or task is Task.TRANSLATE:
-            raise SpecError(f"this model knows English only, not {task} of {language}")
+            steering = (special.start, special.languages[language], special.tasks[task])
         return before + steering + (() if with_timestamps else (special.no_timestamps,))
-
-    def language_token(self, language: str) -> int:
-        """Return the token of a language.
-
-        Raises:
-            SpecError: the model does not know it.
-        """
-        languages = self.special.languages
-        if language not in languages:
-            raise SpecError(
-                f"unknown language {language}{nearest(language, languages)}; give a code such as en or de"
-            )
-        return languages[language]
 
     def encode(self, text: str) -> Tokens:
         """Turn text into tokens, without special ones: what looks like one is text.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.languages import to_whisper_language
 from sottovoce.speech.clips import Clip
-from sottovoce.speech.sets.languages import to_whisper_language
 from sottovoce.speech.sets.row import LANGUAGE_NAMES, SPEAKER_NAMES, TEXT_NAMES, none_of_nan
 
 HUB_PREFIX = "hf:"

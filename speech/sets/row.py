@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sottovoce.errors import InputError
+from sottovoce.languages import to_whisper_language
 from sottovoce.speech.clips import Clip
-from sottovoce.speech.sets.languages import to_whisper_language
 
 # Names of sottovoce, NeMo, Common Voice, DeepSpeech, and other common ones.
 AUDIO_NAMES = ("audio", "audio_filepath", "path", "file", "filename", "wav_filename")

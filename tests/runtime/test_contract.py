@@ -143,12 +143,25 @@ def test_options_are_taken(transcriber: Transcriber, options: TranscribeOptions)
         assert {segment.temperature for segment in transcript.segments} == {0.7}
 
 
+def test_options_are_keywords_too(transcriber: Transcriber) -> None:
+    expected = transcriber.transcribe(tone(3.0), replace(GREEDY, language="en", beam_size=2))
+    found = transcriber.transcribe(tone(3.0), GREEDY, language="English", beam_size=2)
+    assert found.segments == expected.segments
+    assert tuple(transcriber.segments(tone(3.0), GREEDY, language="eng", beam_size=2)) == expected.segments
+    (batched,) = transcriber.transcribe_batch([tone(3.0)], GREEDY, language="EN", beam_size=2)
+    assert (batched.text, batched.language) == (expected.text, "en")
+    with pytest.raises(TypeError, match="unknown option best_of"):
+        transcriber.transcribe(tone(3.0), best_of=5)  # type: ignore[call-arg]
+    with pytest.raises(SpecError, match="unknown language Germany; did you mean German"):
+        transcriber.transcribe(tone(3.0), language="Germany")
+
+
 def test_a_translation_needs_a_multilingual_model(transcriber: Transcriber) -> None:
     options = replace(GREEDY, language="en", task=Task.TRANSLATE)
     if len(transcriber.languages) > 1:
         assert transcriber.transcribe(tone(3.0), options).language == "en"
     else:
-        with pytest.raises(SpecError, match="knows English only, not translate of en"):
+        with pytest.raises(SpecError, match="an English-only model cannot translate"):
             transcriber.transcribe(tone(3.0), options)
 
 

@@ -104,8 +104,8 @@ def test_noise_without_speech_has_no_text(int8: Transcriber) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (TranscribeOptions(language="de"), "knows English only, not transcribe of de"),
-        (TranscribeOptions(task=Task.TRANSLATE), "knows English only, not translate of en"),
+        (TranscribeOptions(language="de"), "an English-only model cannot transcribe de"),
+        (TranscribeOptions(task=Task.TRANSLATE), "an English-only model cannot translate"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused(

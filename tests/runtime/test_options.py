@@ -2,14 +2,15 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 from typer.testing import CliRunner
 
 from sottovoce.cli.app import app
 from sottovoce.errors import SpecError
-from sottovoce.runtime import TranscribeOptions, Transcriber, load
-from sottovoce.runtime.options import OLD_NAMES
+from sottovoce.runtime import Task, TranscribeOptions, Transcriber, load
+from sottovoce.runtime.options import OLD_NAMES, OptionValues
 from tests.support.tones import tone, write_tone_set
 
 
@@ -42,7 +43,7 @@ def test_every_old_name_leads_to_an_option() -> None:
 
 
 def test_an_unknown_option_is_refused() -> None:
-    with pytest.raises(TypeError, match="beams"):
+    with pytest.raises(TypeError, match=r"unknown option beams; did you mean beam_size\?"):
         TranscribeOptions(beams=3)  # type: ignore[call-arg]
     with pytest.raises(AttributeError, match="no option beams"):
         _ = TranscribeOptions().beams
@@ -62,6 +63,17 @@ def test_an_unknown_option_is_refused() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         TranscribeOptions(**options)  # type: ignore[arg-type]
+
+
+def test_a_task_may_be_a_word() -> None:
+    assert TranscribeOptions(task="translate").task is Task.TRANSLATE  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="task is sing, want transcribe or translate"):
+        TranscribeOptions(task="sing")  # type: ignore[arg-type]
+
+
+def test_every_option_is_a_keyword_of_a_call() -> None:
+    assert list(get_type_hints(OptionValues)) == [field.name for field in fields(TranscribeOptions)]
+    assert get_type_hints(OptionValues) == get_type_hints(TranscribeOptions)
 
 
 def test_one_temperature_is_one_attempt() -> None:

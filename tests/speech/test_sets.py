@@ -16,7 +16,6 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import decode_audio, is_silent
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.sets import read_speech
-from sottovoce.speech.sets.languages import to_whisper_language
 
 REAL_SPEECH = Path(__file__).parents[2].parent / "shared" / "speech"
 
@@ -357,59 +356,6 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path.write_bytes('{"audio": "a.wav", "text": "Grüße"}'.encode("latin-1"))
     with pytest.raises(InputError, match=r"m\.jsonl is not UTF-8 \(byte 30\); save it as UTF-8"):
         read_speech(str(path))
-
-
-# Languages
-
-
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("en", "en"),
-        ("en-US", "en"),
-        ("EN_us", "en"),
-        ("English", "en"),
-        (" german ", "de"),
-        ("zh-CN", "zh"),
-        ("cmn_hans_cn", "zh"),
-        ("mandarin", "zh"),
-        ("yue", "yue"),
-        ("iw", "he"),
-        ("jv", "jw"),
-        ("nb-NO", "no"),
-        ("nn-NO", "nn"),
-        ("kab", "kab"),
-        ("Mandarin Chinese", "zh"),
-        ("Cantonese Chinese", "yue"),
-        ("cantonese_chinese", "yue"),
-        ("Thai", "th"),
-        ("Lao", "lo"),
-        ("Burmese", "my"),
-        ("Filipino", "tl"),
-        ("Norwegian", "no"),
-        ("Haitian-Creole", "ht"),
-        ("Northern-Sotho", None),
-        ("Sorani-Kurdish", None),
-        ("Odia", None),
-        ("3", None),
-        ("", None),
-    ],
-)
-def test_languages_become_codes_of_whisper(name: str, code: str | None) -> None:
-    assert to_whisper_language(name) == code
-
-
-def test_every_name_of_whisper_is_known() -> None:
-    whisper = pytest.importorskip("transformers.models.whisper.tokenization_whisper")
-    codes = {name: to_whisper_language(name) for name in whisper.TO_LANGUAGE_CODE}
-    assert codes == whisper.TO_LANGUAGE_CODE
-
-
-def test_an_unknown_language_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    assert [to_whisper_language("Klingon of old") for _ in range(3)] == [None] * 3
-    assert [record.getMessage() for record in caplog.records] == [
-        "Whisper has no language 'Klingon of old'; its clips count as of unknown language"
-    ]
 
 
 # Real speech

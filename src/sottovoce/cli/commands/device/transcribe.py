@@ -32,7 +32,8 @@ def transcribe(
         ),
     ],
     language: Annotated[
-        str | None, typer.Option("--language", help="Code such as en or de; detected by default.")
+        str | None,
+        typer.Option("--language", help="Code or name, such as de or German; detected by default."),
     ] = None,
     task: Annotated[
         Task, typer.Option("--task", help="Transcribe, or translate to English.")

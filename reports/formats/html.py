@@ -1,12 +1,14 @@
 """The report as one self-contained HTML page."""
 
+import re
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sottovoce.reports.charts.chart import (
     N_PARTS,
@@ -18,6 +20,7 @@ from sottovoce.reports.charts.chart import (
     series_colour,
 )
 from sottovoce.reports.charts.svg import draw
+from sottovoce.reports.sections.facts import Fact
 from sottovoce.reports.text.units import printable
 from sottovoce.reports.view import ReportView
 
@@ -60,6 +63,7 @@ def _environment() -> Environment:
     environment.filters["svg"] = _draw_markup
     environment.filters["data_uri"] = _data_uri
     environment.filters["legend"] = legend
+    environment.filters["explain"] = explain
     return environment
 
 
@@ -76,6 +80,18 @@ def legend(chart: Chart) -> tuple[tuple[str, str], ...]:
             return tuple((f"bar-{series_colour(series)}", name) for series, name in chart.kinds)
         case _:
             return ()
+
+
+def explain(label: str, glossary: Sequence[Fact]) -> Markup:
+    """Mark the first term of the glossary in a label, the longest that fits, so that its explanation shows on hover."""
+    safe = printable(label)
+    for term in sorted(glossary, key=lambda fact: -len(fact.label)):
+        found = re.search(rf"(?<!\w){re.escape(term.label)}(?!\w)", safe, flags=re.IGNORECASE)
+        if found is not None:
+            before, after = safe[: found.start()], safe[found.end() :]
+            marked = Markup('<abbr title="{}">{}</abbr>').format(term.value, found.group())
+            return escape(before) + marked + escape(after)
+    return escape(safe)
 
 
 def _draw_markup(chart: Chart) -> Markup:

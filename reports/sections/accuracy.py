@@ -7,7 +7,6 @@ from sottovoce.benchmark.schema.comparisons import Comparison, Normalizer
 from sottovoce.benchmark.schema.results import Results, Stratum, VariantResult
 from sottovoce.benchmark.statistics.panel import disagrees
 from sottovoce.benchmark.statistics.strata import StratumKind
-from sottovoce.reports.sections.comparison import short_errors
 from sottovoce.reports.text.tables import (
     Cell,
     Column,
@@ -80,10 +79,7 @@ def _stratum_row(results: Results, compared: Sequence[Comparison], key: tuple[st
         f"{first.n_clips:,}",
         duration(first.audio_s),
         f"{first.words.reference_words:,}",
-        *(
-            NOT_MEASURED if part is None else Cell(percent(part.wer), short_errors(part.words))
-            for part in found
-        ),
+        *(NOT_MEASURED if part is None else percent(part.wer) for part in found),
         *(_change_cell(comparison, key) for comparison in compared),
     )
 

@@ -10,7 +10,7 @@ from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.charts.chart import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupedBarChart
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Column, RowGroup, Table, flat_table, make_row, text_columns
-from sottovoce.reports.text.units import count, duration, fixed
+from sottovoce.reports.text.units import count, duration, fixed, two_figures
 from sottovoce.terms import Component
 
 COMPONENT_LABELS = {
@@ -70,7 +70,7 @@ def _coverage_table(coverage: Coverage) -> Table:
             make_row(
                 label,
                 *(
-                    fixed(value, 1)
+                    two_figures(value)
                     for value in (found.minimum, found.p10, found.median, found.p90, found.maximum)
                 ),
                 _bins_in_words(found),
@@ -114,9 +114,9 @@ def _ranges_table(components: Sequence[Convergence]) -> Table:
                 rows=tuple(
                     make_row(
                         one.name,
-                        fixed(one.low, 3),
-                        fixed(one.high, 3),
-                        fixed(one.zero_point, 1),
+                        two_figures(one.low),
+                        two_figures(one.high),
+                        fixed(one.zero_point, 0),
                         f"{one.settled_at:,}",
                     )
                     for one in sorted(found.ranges, key=lambda one: -one.settled_at)[:N_RANGES_SHOWN]

@@ -20,12 +20,12 @@ from sottovoce.reports.text.tables import (
 )
 from sottovoce.reports.text.units import (
     NOT_MEASURED,
-    fixed,
     megabytes,
     milliseconds,
     percent,
     signed_points,
-    three_figures,
+    times,
+    two_figures,
 )
 from sottovoce.statistics.accuracy import WordErrors
 
@@ -70,7 +70,7 @@ def peers_table(results: Results) -> Table | None:
                     make_row(
                         peer.peer,
                         results.variant(peer.peer).precision.summary,
-                        interval_cell(peer.speedup, fixed),
+                        interval_cell(peer.speedup, times),
                         interval_cell(peer.wer_delta, signed_points),
                     )
                     for peer in peers
@@ -124,15 +124,15 @@ def _speed_rows(results: Results) -> tuple[Row, ...]:
         return _row(results, label, read, unit=unit)
 
     return (
-        row("RTFx", "s of audio per s", lambda v: three_figures(v.rtfx)),
-        _compared_row(results, "Speed-up", lambda c: interval_cell(c.speedup, fixed), unit="times"),
+        row("RTFx", "s of audio per s", lambda v: two_figures(v.rtfx)),
+        _compared_row(results, "Speed-up", lambda c: interval_cell(c.speedup, times), unit="times"),
         row("Latency, median", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.p50)),
         row("Latency, 90th percentile", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.p90)),
         *_if_measured(
             row("Latency, 99th percentile", LATENCY_UNIT, lambda v: optional(v.latency_s.p99, milliseconds))
         ),
         row("Latency, mean", LATENCY_UNIT, lambda v: milliseconds(v.latency_s.mean)),
-        row("Load time", "s", lambda v: three_figures(v.load_s)),
+        row("Load time", "s", lambda v: two_figures(v.load_s)),
         row("First transcription", "ms", lambda v: optional(next(iter(v.warm_up_s), None), milliseconds)),
         *_if_measured(
             row("Cold start", "s", lambda v: _cold_start(v, _seconds)),
@@ -164,7 +164,7 @@ def _accuracy_rows(results: Results) -> tuple[Row, ...]:
 def _size_rows(results: Results) -> tuple[Row, ...]:
     return (
         _row(results, "Size on disk", lambda v: megabytes(v.size_bytes), unit="MB"),
-        _compared_row(results, "Size by baseline", lambda c: fixed(c.size_ratio), unit="times"),
+        _compared_row(results, "Size by baseline", lambda c: two_figures(c.size_ratio), unit="times"),
         _row(results, "Peak memory", lambda v: megabytes(v.peak_rss_bytes), unit="MB"),
         _row(results, "Effective precision", lambda v: v.precision.summary),
         _row(results, "Engine", lambda v: v.engine),
@@ -195,7 +195,9 @@ def _cold_start(variant: VariantResult, read: Callable[[ColdStart], Cell | str])
 
 
 def _seconds(start: ColdStart) -> Cell:
-    return Cell(fixed(start.median_s), f"{fixed(min(start.seconds))} to {fixed(max(start.seconds))}")
+    return Cell(
+        two_figures(start.median_s), f"{two_figures(min(start.seconds))} to {two_figures(max(start.seconds))}"
+    )
 
 
 def _peak_memory(start: ColdStart) -> str:
@@ -206,4 +208,4 @@ def _p_value(comparison: Comparison) -> Cell | str:
     test = comparison.matched_pairs
     if test is None:
         return NOT_MEASURED
-    return Cell(optional(test.p_value, lambda p: fixed(p, 3)), f"{test.n_segments:,} segments with errors")
+    return Cell(optional(test.p_value, two_figures), f"{test.n_segments:,} segments with errors")

@@ -6,7 +6,7 @@ from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.machine.environment import MachineRates
 from sottovoce.reports.sections.comparison import comparison_of
 from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row, optional, span, text_columns
-from sottovoce.reports.text.units import NOT_MEASURED, count, fixed, milliseconds
+from sottovoce.reports.text.units import NOT_MEASURED, count, milliseconds, times, two_figures
 from sottovoce.terms import Stage
 
 STAGE_LABELS = {
@@ -55,9 +55,9 @@ def _stage_row(results: Results, variant: VariantResult, stage: Stage) -> Row:
         variant.name,
         optional(variant.call_s.get(stage), milliseconds),
         optional(stage_s, milliseconds),
-        optional(stage_s if total_s else None, lambda s: fixed(100 * s / total_s, 1)),
-        NOT_MEASURED if speedup is None else fixed(speedup.value),
-        NOT_MEASURED if speedup is None else span(speedup, fixed),
+        optional(stage_s if total_s else None, lambda s: two_figures(100 * s / total_s)),
+        NOT_MEASURED if speedup is None else times(speedup.value),
+        NOT_MEASURED if speedup is None else span(speedup, times),
     )
 
 
@@ -77,7 +77,7 @@ def roofline_table(results: Results) -> Table | None:
                         PART_LABELS[bound.part],
                         milliseconds(bound.ceiling_s),
                         milliseconds(bound.achieved_s),
-                        fixed(100 * bound.share, 0),
+                        two_figures(100 * bound.share),
                     )
                     for bound in variant.ceilings
                 ),
@@ -90,10 +90,10 @@ def roofline_table(results: Results) -> Table | None:
 
 
 def _describe_rates(machine: MachineRates) -> tuple[str, ...]:
-    rates = ", ".join(f"{kind} {fixed(rate / GIGA, 0)}" for kind, rate in machine.macs_per_s.items())
+    rates = ", ".join(f"{kind} {two_figures(rate / GIGA)}" for kind, rate in machine.macs_per_s.items())
     return (
         f"Measured in a large matrix product: {rates} billion multiply-accumulates a second.",
-        f"Read from memory: {fixed(machine.bytes_per_s / GIGA, 1)} GB a second.",
+        f"Read from memory: {two_figures(machine.bytes_per_s / GIGA)} GB a second.",
         "At an efficiency of 100 % nothing is left to gain; weights that stay in the cache can exceed it.",
     )
 

@@ -60,6 +60,9 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         "WER": "Word error rate: (S + D + I) divided by the number of reference words, under Whisper's normalizer. "
         "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts without normalization.",
         "S, D, I": "Words substituted, deleted (missing) and inserted (invented).",
+        "Word errors": "WER, the word error rate.",
+        "Matched pairs": "A test of the difference in errors; p is the probability of so large a one if both are equally good.",
+        "Token agreement": "1 minus the edit distance between the tokens of two transcripts, by the baseline's tokens.",
         "Points": "A difference of two percentages: from 5 % to 6 % is one point.",
         "Interval": f"The figure lies in it with {confidence} % confidence, by resampling the clips.",
         "Margin": "The largest increase in WER that was declared tolerable before measuring.",

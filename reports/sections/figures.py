@@ -23,12 +23,11 @@ from sottovoce.reports.sections.compute import STAGE_LABELS
 from sottovoce.reports.sections.latency import by_length_chart, latency_chart, percentiles_chart, times_chart
 from sottovoce.reports.text.units import (
     BYTES_PER_MB,
-    MS_PER_S,
-    fixed,
     join_figures,
     megabytes,
-    milliseconds,
     percent,
+    times,
+    two_figures,
 )
 
 
@@ -36,12 +35,10 @@ def build_charts(results: Results, rows: Sequence[ClipRow]) -> tuple[Chart, ...]
     """Choose the charts; one whose figures are missing is left out."""
     return present(
         _trade_chart(results),
-        _speedup_chart(results),
         _wer_chart(results),
         latency_chart(results, rows),
         percentiles_chart(results),
         by_length_chart(results, rows),
-        _clip_time_chart(results),
         _call_time_chart(results),
         _size_chart(results),
     )
@@ -63,7 +60,9 @@ def _trade_chart(results: Results) -> Chart | None:
             name="trade",
             title="Speed against word errors",
             description=f"Times as fast as {results.baseline}, and word error rate, of every entry, with intervals. "
-            + join_figures((point.label, f"{fixed(point.x)} times, {fixed(point.y)} %") for point in points),
+            + join_figures(
+                (point.label, f"{times(point.x)} times, {two_figures(point.y)} %") for point in points
+            ),
             axis=f"times as fast as {results.baseline} (right is better)",
         ),
         y_axis="WER in % (down is better)",
@@ -84,35 +83,6 @@ def _trade_point(results: Results, comparison: Comparison, *, baseline: float) -
         label=comparison.variant,
         series=series_of(results, comparison.variant),
         has_shape=True,
-    )
-
-
-def _speedup_chart(results: Results) -> Chart | None:
-    if not results.comparisons:
-        return None
-    error_bars = tuple(
-        ErrorBar(
-            label=comparison.variant,
-            value=comparison.speedup.value,
-            low=comparison.speedup.low,
-            high=comparison.speedup.high,
-            text=fixed(comparison.speedup.value),
-            series=series_of(results, comparison.variant),
-        )
-        for comparison in results.comparisons
-    )
-    return ErrorBarChart(
-        text=ChartText(
-            name="speedup",
-            title="Speed-up",
-            description=f"Times as fast as {results.baseline}, with the interval. "
-            + join_figures(
-                (bar.label, f"{bar.text} ({fixed(bar.low)} to {fixed(bar.high)})") for bar in error_bars
-            ),
-            axis=f"times as fast as {results.baseline} (dashed)",
-        ),
-        error_bars=error_bars,
-        reference=1.0,
     )
 
 
@@ -147,29 +117,6 @@ def _wer_bar(results: Results, variant: VariantResult, *, baseline: float) -> Er
         high=value if delta is None else baseline + 100 * delta.high,
         text=percent(variant.wer),
         series=series_of(results, variant.name),
-    )
-
-
-def _clip_time_chart(results: Results) -> Chart:
-    stages = [
-        stage for stage in STAGE_LABELS if any(stage in variant.stage_s for variant in results.variants)
-    ]
-    return _stacked_chart(
-        ChartText(
-            name="clip-time",
-            title="Where the time of a clip goes",
-            description="Mean milliseconds per clip by stage. ",
-            axis="ms per clip",
-        ),
-        [STAGE_LABELS[stage].removesuffix(", per token") for stage in stages],
-        [
-            StackedBar(
-                label=variant.name,
-                parts=tuple(variant.stage_s.get(stage, 0.0) * MS_PER_S for stage in stages),
-                text=f"{milliseconds(sum(variant.stage_s.values()))} ms",
-            )
-            for variant in results.variants
-        ],
     )
 
 

@@ -22,7 +22,7 @@ from sottovoce.reports.charts.chart import (
     ScatterChart,
 )
 from sottovoce.reports.sections.comparison import series_of
-from sottovoce.reports.text.units import MS_PER_S, fixed, join_figures, milliseconds
+from sottovoce.reports.text.units import MS_PER_S, join_figures, milliseconds, times, two_figures
 
 _MIN_CLIPS_FOR_CURVES = 2
 _PERCENTILES = (50, 90, 99)
@@ -199,4 +199,6 @@ def _length_points(results: Results, comparison: Comparison, rows: Sequence[Clip
 
 
 def _describe_points(points: Sequence[Point]) -> str:
-    return ", ".join(f"{fixed(p.y)} ({fixed(p.low)} to {fixed(p.high)}) at {fixed(p.x, 0)} s" for p in points)
+    return ", ".join(
+        f"{times(p.y)} ({times(p.low)} to {times(p.high)}) at {two_figures(p.x)} s" for p in points
+    )

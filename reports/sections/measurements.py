@@ -14,7 +14,7 @@ from sottovoce.reports.text.tables import (
     make_row,
     text_columns,
 )
-from sottovoce.reports.text.units import fixed, megabytes, percent, signed_points, three_figures
+from sottovoce.reports.text.units import BYTES_PER_MB, fixed, signed_points, three_figures
 
 TIME_NOTE = (
     "Times of different sittings were not taken in turns: a difference of speed includes the drift of the machine "
@@ -44,11 +44,11 @@ def results_comparison_table(comparison: ResultsComparison) -> Table:
                 entry.entry,
                 three_figures(entry.rtfx),
                 "" if entry.speedup is None else interval_cell(entry.speedup, fixed),
-                percent(entry.wer),
+                fixed(100 * entry.wer),
                 "" if entry.wer_delta is None else interval_cell(entry.wer_delta, signed_points),
                 "" if entry.n_clips is None else f"{entry.n_clips:,}",
-                megabytes(entry.size_bytes),
-                megabytes(entry.peak_rss_bytes),
+                three_figures(entry.size_bytes / BYTES_PER_MB),
+                three_figures(entry.peak_rss_bytes / BYTES_PER_MB),
             )
             for entry in comparison.entries
         ),
@@ -84,9 +84,9 @@ def history_table(past: Sequence[HistoryEntry]) -> Table:
                         f"{one.threads}",
                         three_figures(one.rtfx),
                         Cell("baseline") if one.speedup is None else interval_cell(one.speedup, fixed),
-                        percent(one.wer),
+                        fixed(100 * one.wer),
                         "" if one.wer_delta is None else interval_cell(one.wer_delta, signed_points),
-                        megabytes(one.size_bytes),
+                        three_figures(one.size_bytes / BYTES_PER_MB),
                     )
                     for one in line.entries
                 ),

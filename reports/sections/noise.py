@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.comparisons import Comparison, SpeedVerdict
 from sottovoce.benchmark.schema.machine import Noise, SelfCheck
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Row, Table, flat_table, make_row, span
-from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, percent, times
 
 MAX_MARKED_SHARE = 0.05
 """Largest share of disturbed blocks on a quiet machine; beyond it a notice stands before the figures."""
+VOID_SHARE = 0.5
+"""Beyond this share of disturbed blocks the speeds are those of a busy machine."""
 
 
 def noise_section(results: Results, rows: Sequence[ClipRow]) -> Section | None:
@@ -41,14 +44,29 @@ def warn_of_noise(results: Results, *, name: Callable[[str], str] = str) -> str 
     check, noise = results.self_check, results.noise
     if check is not None and is_biased(check):
         warnings.append(
-            f"{name(check.entry)} measured against itself is not 1.00 but {fixed(check.ratio.value)} "
-            f"({span(check.ratio, fixed)}): smaller differences in speed say nothing."
+            f"{name(check.entry)} measured against itself is not 1.00 but {times(check.ratio.value)} "
+            f"({span(check.ratio, times)}): smaller differences in speed say nothing."
         )
     if noise is not None and noise.n_blocks and noise.n_marked / noise.n_blocks > MAX_MARKED_SHARE:
         warnings.append(
             f"The machine was disturbed in {noise.n_marked:,} of {count(noise.n_blocks, 'block')}, repeats included."
         )
     return " ".join(warnings) or None
+
+
+def why_void(results: Results, comparison: Comparison, *, name: Callable[[str], str] = str) -> str | None:
+    """Give the reason why noise leaves no verdict on a variant's speed; None if there is one, or another reason.
+
+    Most blocks were disturbed, or the speed-up lies in the interval of the A/A check. `name` formats an entry's name.
+    """
+    noise, check, found = results.noise, results.self_check, comparison.speedup
+    if noise is not None and noise.n_blocks and noise.n_marked / noise.n_blocks > VOID_SHARE:
+        used = f"{percent(noise.steal_share + noise.foreign_share)}{NO_BREAK_SPACE}% of the CPU time"
+        return f"other work disturbed {noise.n_marked:,} of {count(noise.n_blocks, 'block')} and took {used}"
+    is_open = comparison.verdict.speed is SpeedVerdict.UNDECIDED and not found.low <= 1 <= found.high
+    if is_open and check is not None and found.low <= check.ratio.high and found.high >= check.ratio.low:
+        return f"{name(check.entry)} against itself measured {span(check.ratio, times)} instead of 1"
+    return None
 
 
 def is_biased(check: SelfCheck) -> bool:
@@ -63,14 +81,10 @@ def _describe_check(check: SelfCheck, confidence: str, name: Callable[[str], str
         else "the interval holds 1, as it should"
     )
     return (
-        f"{name(check.entry)} against itself, in a second process (A/A check): {_ratio(check.ratio.value)} times as "
-        f"fast ({confidence} interval {span(check.ratio, _ratio)}) on {count(check.n_clips, 'clip')}; {meaning}. "
+        f"{name(check.entry)} against itself, in a second process (A/A check): {times(check.ratio.value)} times as "
+        f"fast ({confidence} interval {span(check.ratio, times)}) on {count(check.n_clips, 'clip')}; {meaning}. "
         f"{percent(check.same_text_rate)} % of the transcripts are the same."
     )
-
-
-def _ratio(value: float) -> str:
-    return fixed(value, 3)
 
 
 def _describe_noise(noise: Noise) -> str:

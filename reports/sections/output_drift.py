@@ -7,7 +7,7 @@ from sottovoce.benchmark.schema.output_drift import LanguageChanges, LengthRatio
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.text.tables import Cell, Column, Table, flat_table, make_row, text_columns
-from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, fixed, percent
+from sottovoce.reports.text.units import MS_PER_S, NOT_MEASURED, count, percent, times, two_figures
 
 T = TypeVar("T")
 
@@ -116,17 +116,17 @@ def _wrong_language(language: LanguageChanges) -> Cell:
 
 
 def _mean_shift(drift: TimestampDrift) -> Cell:
-    text = fixed(drift.mean_s * MS_PER_S, 0)
+    text = two_figures(drift.mean_s * MS_PER_S)
     sign = "+" if drift.mean_s > 0 and text != "0" else ""
     return Cell(sign + text, count(drift.n_words, "word"))
 
 
 def _median_distance(drift: TimestampDrift) -> Cell:
-    return Cell(fixed(drift.median_s * MS_PER_S, 0), f"95 % within {fixed(drift.p95_s * MS_PER_S, 0)}")
+    return Cell(two_figures(drift.median_s * MS_PER_S), f"95 % within {two_figures(drift.p95_s * MS_PER_S)}")
 
 
 def _length(ratio: LengthRatio) -> Cell:
-    return Cell(fixed(ratio.total, 3), f"90 % of clips {fixed(ratio.p5)} to {fixed(ratio.p95)}")
+    return Cell(times(ratio.total), f"90 % of clips {times(ratio.p5)} to {times(ratio.p95)}")
 
 
 def _sound_words(drift: OutputDrift) -> Cell | str:
@@ -155,7 +155,7 @@ def _sounds_table(results: Results) -> Table | None:
         (
             make_row(
                 sound.sound,
-                fixed(sound.audio_s, 0),
+                two_figures(sound.audio_s),
                 f"{sound.baseline_words:,}",
                 *(of_variant.get(sound.sound, NOT_MEASURED) for of_variant in words),
             )

@@ -8,7 +8,7 @@ from sottovoce.reports.charts.chart import Chart, ChartText, Curve, CurveChart
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.comparison import series_of
 from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row
-from sottovoce.reports.text.units import NOT_MEASURED, fixed, join_figures, megabytes, three_figures
+from sottovoce.reports.text.units import NOT_MEASURED, join_figures, megabytes, times, two_figures
 
 Points = tuple[tuple[float, float], ...]
 
@@ -53,7 +53,7 @@ def _chart(results: Results, text: ChartText, read: Callable[[VariantResult], Po
     )
     if not curves:
         return None
-    figures = ((f"{curve.label} with {x:g}", three_figures(y)) for curve in curves for x, y in curve.points)
+    figures = ((f"{curve.label} with {x:g}", two_figures(y)) for curve in curves for x, y in curve.points)
     return CurveChart(
         text=replace(
             text, description=f"Seconds of audio per second of work, by {text.axis}. {join_figures(figures)}"
@@ -84,8 +84,8 @@ def batches_table(results: Results) -> Table | None:
                 rows=tuple(
                     make_row(
                         f"{point.batch_size:,}",
-                        three_figures(point.rtfx),
-                        fixed(point.rtfx / variant.rtfx) if variant.rtfx else NOT_MEASURED,
+                        two_figures(point.rtfx),
+                        times(point.rtfx / variant.rtfx) if variant.rtfx else NOT_MEASURED,
                         megabytes(point.peak_rss_bytes),
                     )
                     for point in variant.throughput
@@ -114,8 +114,8 @@ def _thread_rows(variant: VariantResult) -> tuple[Row, ...]:
     return tuple(
         make_row(
             f"{point.threads:,}",
-            three_figures(point.rtfx),
-            fixed(point.rtfx / points[0].rtfx) if points[0].rtfx else NOT_MEASURED,
+            two_figures(point.rtfx),
+            times(point.rtfx / points[0].rtfx) if points[0].rtfx else NOT_MEASURED,
             f"{point.n_clips:,}",
         )
         for point in points

@@ -17,7 +17,7 @@ from sottovoce.optimize.sensitivity.report import (
 from sottovoce.reports.charts.chart import BarPair, Chart, ChartText, PairedBarChart
 from sottovoce.reports.sections import Listing, Section
 from sottovoce.reports.text.tables import Cell, Column, Row, RowGroup, Table, make_row, optional, text_columns
-from sottovoce.reports.text.units import MS_PER_S, count, fixed, percent
+from sottovoce.reports.text.units import MS_PER_S, count, fixed, percent, two_figures
 from sottovoce.terms import Component
 
 COMPONENT_LABELS = {
@@ -149,15 +149,15 @@ def _cells(found: Figures, divergence_share: str = "", saving_share: str = "") -
 
 
 def _mnat(nats: float) -> str:
-    return fixed(MNAT_PER_NAT * nats)
+    return two_figures(MNAT_PER_NAT * nats)
 
 
 def _ms(seconds: float) -> str:
-    return fixed(MS_PER_S * seconds, 1)
+    return two_figures(MS_PER_S * seconds)
 
 
 def _share(fraction: float) -> str:
-    return fixed(100 * fraction, 1)
+    return two_figures(100 * fraction)
 
 
 def _charts(report: SensitivityReport) -> tuple[Chart, ...]:

@@ -1,16 +1,15 @@
 """The verdict on each comparison in one plain sentence, and the notices that stand before the figures."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.statistics.noninferiority import more_clips_needed
-from sottovoce.reports.sections.noise import warn_of_noise
+from sottovoce.reports.sections.noise import warn_of_noise, why_void
 from sottovoce.reports.text.tables import span
-from sottovoce.reports.text.units import NO_BREAK_SPACE, count, fixed, percent, signed_points
+from sottovoce.reports.text.units import NO_BREAK_SPACE, count, points, round_up, signed_points, times
 from sottovoce.statistics.intervals import Interval
 
 
@@ -24,21 +23,36 @@ class Badge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A warning that stands before the figures."""
+    """A warning that stands before the figures; a loud one voids some of them."""
 
     title: str
     text: str
+    is_loud: bool = False
+
+
+_NOISE_VOIDS = Notice(
+    title="Noise voids speeds",
+    text="Do not use the speeds of this report. Close other programs, then measure again.",
+    is_loud=True,
+)
 
 
 def find_notices(
     results: Results, rows: Sequence[ClipRow], *, name: Callable[[str], str] = str
 ) -> tuple[Notice, ...]:
     """Gather the warnings; `name` formats the name of an entry."""
-    found = {
+    found: dict[str, str | None] = {
         "Synthetic speech": _warn_of_synthetic_speech(results),
         "Failures": _warn_of_failures(rows, name),
         "A noisy machine": warn_of_noise(results, name=name),
     }
+    if any(why_void(results, comparison) is not None for comparison in results.comparisons):
+        found["A noisy machine"] = None
+        return (_NOISE_VOIDS, *_notices(found))
+    return _notices(found)
+
+
+def _notices(found: Mapping[str, str | None]) -> tuple[Notice, ...]:
     return tuple(Notice(title=title, text=text) for title, text in found.items() if text is not None)
 
 
@@ -98,7 +112,7 @@ def _accuracy_badge(verdict: AccuracyVerdict) -> Badge:
 def _describe_speed(comparison: Comparison, results: Results, name: Callable[[str], str]) -> str:
     variant, baseline = name(comparison.variant), name(results.baseline)
     confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
-    ratio, interval = fixed(comparison.speedup.value), span(comparison.speedup, fixed)
+    ratio, interval = times(comparison.speedup.value), span(comparison.speedup, times)
     match comparison.verdict.speed:
         case SpeedVerdict.FASTER:
             return f"{variant} is {ratio} times as fast as {baseline} ({confidence} interval {interval})"
@@ -113,9 +127,9 @@ def _why_open(comparison: Comparison, results: Results) -> str:
     confidence = f"{results.method.confidence * 100:g}{NO_BREAK_SPACE}%"
     found, check = comparison.speedup, results.self_check
     if found.low <= 1 <= found.high:
-        return f"the {confidence} interval ({span(found, fixed)}) leaves open which is faster"
+        return f"the {confidence} interval ({span(found, times)}) leaves open which is faster"
     if check is not None and found.low <= check.ratio.high and found.high >= check.ratio.low:
-        return f"{check.entry} against itself measured {span(check.ratio, fixed)}: the machine may have made the difference"
+        return f"{check.entry} against itself measured {span(check.ratio, times)}: the machine may have made the difference"
     return "there are too few clips to decide which is faster"
 
 
@@ -137,11 +151,11 @@ def _describe_accuracy(comparison: Comparison, results: Results) -> str:
 
 
 def _change(delta: Interval) -> str:
-    interval = f"({span(delta, percent)})"
+    interval = f"({span(delta, points)})"
     size = signed_points(delta.value)
     if size.startswith("+"):
         return f"{size[1:]} points higher {interval}"
-    if delta.value < 0 and size != percent(0):
+    if size != "0":
         return f"{size[1:]} points lower {interval}"
     return f"the same {interval}"
 
@@ -149,10 +163,4 @@ def _change(delta: Interval) -> str:
 def _forecast(more: int | None) -> str:
     if more is None:
         return "only very many more clips would decide it"
-    return f"about {_round_up(more):,} more clips like these would decide it"
-
-
-def _round_up(number: float) -> int:
-    """Round up to two significant figures: 1234 becomes 1300."""
-    unit = 10.0 ** max(len(str(int(number))) - 2, 0)
-    return math.ceil(number / unit) * int(unit)
+    return f"about {round_up(more):,} more clips like these would decide it"

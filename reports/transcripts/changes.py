@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison
 from sottovoce.benchmark.schema.results import Results
-from sottovoce.reports.text.units import count, fixed
+from sottovoce.reports.text.units import count, fixed, times
 from sottovoce.reports.transcripts.words import (
     Alignment,
     Mark,
@@ -127,7 +127,7 @@ def describe_change(change: Change, speedup: float | None) -> Iterator[str]:
     yield f"{count(before, 'error')} became {after:,}, of {count(row.words.reference_words, 'word')}"
     yield f"{fixed(row.audio_s, 1)} s"
     if speedup is not None:
-        yield f"{fixed(speedup)} times as fast"
+        yield f"{times(speedup)} times as fast"
     if any((*row.disturbed, *change.baseline.disturbed)):
         yield "timed while the machine was disturbed"
     if row.snr_db is not None:

@@ -23,7 +23,7 @@ from sottovoce.reports.transcripts.changes import (
     summarize_changes,
 )
 
-N_CHANGES_SHOWN = 20
+N_CHANGES_SHOWN = 10
 """Changed clips shown at once; the others open on demand."""
 MAX_CLIPS = 60
 MAX_BYTES = 8_000_000

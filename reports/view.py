@@ -191,7 +191,8 @@ def _group(title: str, *contents: Section | str | None) -> FoldGroup:
         title=title,
         folds=tuple(
             Fold(heading=content if isinstance(content, str) else content.heading, content=content)
-            for content in present(*contents)
+            for content in contents
+            if content is not None
         ),
     )
 

@@ -8,27 +8,28 @@ from sottovoce.benchmark.schema.comparisons import Comparison
 from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
-from sottovoce.reports.sections.comparison import comparison_table
+from sottovoce.reports.sections import present
+from sottovoce.reports.sections.comparison import entries_table
 from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
 from sottovoce.reports.sections.noise import describe_noise
 from sottovoce.reports.sections.output_drift import describe_drift
 from sottovoce.reports.sections.verdicts import describe_verdict, find_notices, verdict_badges
-from sottovoce.reports.text.tables import flat_table, make_row, text_columns, transpose
+from sottovoce.reports.summary.recommend import describe_peer, describe_proof, headline, recommend
+from sottovoce.reports.text.tables import flat_table, make_row, text_columns
 from sottovoce.reports.text.units import count
 from sottovoce.reports.transcripts.changes import Change, find_changes, summarize_changes
 
 N_CHANGES = 5
 """Changed transcripts in a comment; the HTML report has all."""
 _SHEETS = ("Speech", "Method", "Host")
-_FIGURES = ("Speed-up", "RTFx", "WER", "Change in WER", "Size on disk", "Peak memory")
 
 
 def render_comment(results: Results, rows: Sequence[ClipRow]) -> str:
     """Write a comment for a pull request, as GitHub's Markdown."""
     parts = (
         f"### {code(results.model)}: speed and accuracy",
-        *(f"> **{notice.title}.** {notice.text}" for notice in find_notices(results, rows, name=code)),
-        verdict_list(results),
+        verdict_lines(results),
+        *notice_lines(results, rows),
         figures_table(results),
         host_line(results),
         *_details(results, rows),
@@ -36,16 +37,23 @@ def render_comment(results: Results, rows: Sequence[ClipRow]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def verdict_list(results: Results) -> str:
-    """List the verdict on each entry."""
-    if not results.comparisons:
-        return f"Only {code(results.baseline)} was measured: nothing to compare."
-    return "\n".join(_verdict_line(comparison, results) for comparison in results.comparisons)
+def verdict_lines(results: Results) -> str:
+    """Write the verdict, what supports it, and the best other engine."""
+    found = recommend(results)
+    peer = None if found is None or found.peer is None else f"{describe_peer(found.peer, name=code)}."
+    return "\n\n".join(
+        present(f"**{headline(results, name=code)}**", *describe_proof(results, name=code), peer)
+    )
+
+
+def notice_lines(results: Results, rows: Sequence[ClipRow]) -> list[str]:
+    """Quote the warnings."""
+    return [f"> **{notice.title}.** {notice.text}" for notice in find_notices(results, rows, name=code)]
 
 
 def figures_table(results: Results) -> str:
     """Put every entry in a row, with intervals against the baseline."""
-    return draw_table(transpose(comparison_table(results), _FIGURES, corner="Entry"))
+    return draw_table(entries_table(results))
 
 
 def host_line(results: Results) -> str:
@@ -65,6 +73,10 @@ def _verdict_line(comparison: Comparison, results: Results) -> str:
 def _details(results: Results, rows: Sequence[ClipRow]) -> tuple[str, ...]:
     changes = find_changes(results, rows)
     parts = (
+        (
+            "Every variant",
+            "\n".join(_verdict_line(comparison, results) for comparison in results.comparisons),
+        ),
         ("Changed transcripts", _changes(results, changes)),
         ("Output drift and noise", _drift_and_noise(results)),
         ("How it was measured", _facts(results)),

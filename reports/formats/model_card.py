@@ -12,12 +12,11 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import AccuracyVerdict
 from sottovoce.benchmark.schema.results import Results, VariantResult
-from sottovoce.reports.formats.comment import figures_table, host_line, verdict_list
+from sottovoce.reports.formats.comment import figures_table, host_line, notice_lines, verdict_lines
 from sottovoce.reports.formats.markdown import code, code_block, one_line
 from sottovoce.reports.sections.facts import repeat_command
 from sottovoce.reports.sections.noise import describe_noise
 from sottovoce.reports.sections.output_drift import describe_drift
-from sottovoce.reports.sections.verdicts import find_notices
 from sottovoce.reports.text.units import count, duration
 from sottovoce.terms import Format, Layout
 
@@ -36,14 +35,14 @@ def render_model_card(results: Results, rows: Sequence[ClipRow]) -> str:
     """Write a model card: YAML that `huggingface_hub.ModelCard` reads back, then Markdown."""
     sections = (
         f"# {code(results.model)} for CPUs",
+        verdict_lines(results),
+        *notice_lines(results, rows),
         _opening(results),
-        *(f"> **{notice.title}.** {notice.text}" for notice in find_notices(results, rows, name=code)),
         "## Intended use",
         _intended_use(results),
         "## How to load it",
         *_loading(results),
         "## Evaluation",
-        verdict_list(results),
         figures_table(results),
         host_line(results),
         "To measure the same again:",

@@ -51,6 +51,36 @@ def comparison_table(results: Results) -> Table:
     )
 
 
+def entries_table(results: Results) -> Table:
+    """Put every entry in a row, with the most important figures."""
+    return flat_table(
+        f"Every entry, against {results.baseline}",
+        "Entry",
+        (
+            Column("Speed-up", "times"),
+            Column("RTFx"),
+            Column("WER", "%"),
+            Column("Change", "points"),
+            Column("Disk", "MB"),
+            Column("Memory", "MB"),
+        ),
+        (_entry_row(results, variant) for variant in results.variants),
+    )
+
+
+def _entry_row(results: Results, variant: VariantResult) -> Row:
+    comparison = comparison_of(results, variant.name)
+    return make_row(
+        variant.name,
+        NOT_MEASURED if comparison is None else interval_cell(comparison.speedup, times),
+        two_figures(variant.rtfx),
+        percent(variant.wer),
+        NOT_MEASURED if comparison is None else interval_cell(comparison.wer_delta, signed_points),
+        megabytes(variant.size_bytes),
+        megabytes(variant.peak_rss_bytes),
+    )
+
+
 def peers_table(results: Results) -> Table | None:
     """Put the entries of other engines in rows, a group for each of our variants; None without such."""
     if not results.peers:

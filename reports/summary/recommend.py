@@ -95,20 +95,26 @@ def headline(results: Results, *, name: Callable[[str], str] = str) -> str:
     found = recommend(results)
     if found is None:
         return f"Only {name(results.baseline)} was measured: nothing to compare."
+    return f"{_verdict(results, found, name)}."
+
+
+def _verdict(results: Results, found: Recommendation, name: Callable[[str], str]) -> str:
     variant, comparison = name(found.comparison.variant), found.comparison
     gains = ", ".join(part for part in (_speed(comparison), _size(comparison)) if part)
     margin = f"{100 * comparison.verdict.margin:g} points"
-    if found.advice is Advice.MEASURE_AGAIN:
-        return f"Measure {variant} again: the machine was too noisy for a verdict on speed."
-    if comparison.verdict.speed is SpeedVerdict.SLOWER:
-        return f"Do not ship {variant}: {_speed(comparison)} than {name(results.baseline)}."
-    if found.advice is Advice.REJECT:
-        return f"Do not ship {variant}: {gains}, but it loses more than {margin}."
-    if results.dataset.synthetic:
-        return f"{variant}: {gains or 'speed not proven'}. Accuracy: measure it on real speech."
-    if found.advice is Advice.SHIP:
-        return f"Ship {variant}: {gains}. Accuracy: {_accuracy(comparison, margin)}."
-    return f"{variant}: {_unproven(results, comparison, gains, margin)}."
+    match found.advice:
+        case Advice.MEASURE_AGAIN:
+            return f"Measure {variant} again: the machine was too noisy for a verdict on speed"
+        case Advice.REJECT if comparison.verdict.speed is SpeedVerdict.SLOWER:
+            return f"Do not ship {variant}: {_speed(comparison)} than {name(results.baseline)}"
+        case Advice.REJECT:
+            return f"Do not ship {variant}: {gains or 'no gain'}, but it loses more than {margin}"
+        case _ if results.dataset.synthetic:
+            return f"{variant}: {gains or 'speed not proven'}. Accuracy: measure it on real speech"
+        case Advice.SHIP:
+            return f"Ship {variant}: {gains}. Accuracy: {_accuracy(comparison, margin)}"
+        case Advice.MEASURE_MORE:
+            return f"{variant}: {_unproven(results, comparison, gains, margin)}"
 
 
 def _speed(comparison: Comparison) -> str:

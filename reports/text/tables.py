@@ -3,7 +3,7 @@
 Cells hold formatted text; units stand in the headings.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sottovoce.reports.text.units import NOT_MEASURED
@@ -88,21 +88,6 @@ def make_row(label: str, *cells: Cell | str, unit: str | None = None) -> Row:
         label=label,
         unit=unit,
         cells=tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells),
-    )
-
-
-def transpose(table: Table, labels: Sequence[str], *, corner: str) -> Table:
-    """Turn the rows with these labels into columns, and each column into a row."""
-    rows = {row.label: row for group in table.groups for row in group.rows}
-    chosen = [rows[label] for label in labels]
-    return flat_table(
-        table.caption,
-        corner,
-        (Column(row.label, row.unit) for row in chosen),
-        (
-            Row(label=column.label, unit=column.unit, cells=tuple(row.cells[index] for row in chosen))
-            for index, column in enumerate(table.columns)
-        ),
     )
 
 

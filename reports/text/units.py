@@ -107,8 +107,8 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 def round_up(number: float) -> int:
     """Round up to two significant figures: 1234 becomes 1300."""
-    unit = 10 ** max(len(str(int(number))) - 2, 0)
-    return math.ceil(number / unit) * unit
+    unit = 10.0 ** max(len(str(int(number))) - 2, 0)
+    return math.ceil(number / unit) * int(unit)
 
 
 def printable(text: str) -> str:

@@ -6,43 +6,55 @@ from rich.console import Group
 
 from sottovoce.benchmark.compare_results import ResultsComparison
 from sottovoce.benchmark.history import HistoryEntry
+from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
-from sottovoce.reports.formats.terminal import draw_all
+from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
 from sottovoce.reports.sections import measurements
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
-from sottovoce.reports.sections.comparison import comparison_table, peers_table, skipped_table
-from sottovoce.reports.sections.compute import roofline_table, stage_table
+from sottovoce.reports.sections.comparison import entries_table
 from sottovoce.reports.sections.facts import describe_setting
-from sottovoce.reports.sections.noise import describe_noise, noise_table
-from sottovoce.reports.sections.output_drift import drift_table
-from sottovoce.reports.sections.scaling import batches_table, threads_table
 from sottovoce.reports.sections.search import describe_search, trials_table
 from sottovoce.reports.sections.sensitivity import advice_listings, blocks_table
-from sottovoce.reports.text.tables import Column, Row, RowGroup, Table, make_row, optional, text_columns
+from sottovoce.reports.sections.verdicts import find_notices
+from sottovoce.reports.summary.recommend import describe_peer, describe_proof, headline, recommend
+from sottovoce.reports.text.tables import (
+    Column,
+    Row,
+    RowGroup,
+    Table,
+    make_row,
+    optional,
+    text_columns,
+)
 from sottovoce.reports.text.units import BYTES_PER_MB, fixed
 from sottovoce.terms import Format
 
 N_TRIALS_SHOWN = 12
 
 
-def results_table(results: Results) -> Group:
-    """Show a benchmark: the comparison first, then the optional measurements."""
-    return draw_all(
-        f"{results.model}: {describe_setting(results)}",
-        comparison_table(results),
-        stage_table(results),
-        batches_table(results),
-        threads_table(results),
-        peers_table(results),
-        drift_table(results),
-        roofline_table(results),
-        None if results.noise is None else noise_table(results.noise),
-        skipped_table(results),
-        *describe_noise(results),
+def results_table(results: Results, rows: Sequence[ClipRow]) -> Group:
+    """Show a benchmark: the verdict, a table, the best other engine, warnings; the report has the rest."""
+    found = recommend(results)
+    notices = find_notices(results, rows)
+    return Group(
+        plain_text(f"{results.model}: {describe_setting(results)}"),
+        plain_text(headline(results), "bold"),
+        *(
+            plain_text(f"{notice.title.upper()}. {notice.text}", "bold red")
+            for notice in notices
+            if notice.is_loud
+        ),
+        *map(plain_text, describe_proof(results)),
+        draw_table(entries_table(results)),
+        draw_all(
+            None if found is None or found.peer is None else f"{describe_peer(found.peer)}.",
+            *(f"warning: {notice.text}" for notice in notices if not notice.is_loud),
+            *(f"{skipped.name} is not measured: {skipped.message}" for skipped in results.absent),
+        ),
     )
 
 

@@ -108,6 +108,7 @@ def benchmark(
         sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,openvino-genai,faster-whisper,whisper.cpp --passes 3 --timing-clips 60 --self-check
     """
     from sottovoce.benchmark.run import benchmark as measure
+    from sottovoce.benchmark.schema.results import read_results
     from sottovoce.cli.tables import results_table
     from sottovoce.runs import read_run
     from sottovoce.speech.sets import read_speech
@@ -116,6 +117,7 @@ def benchmark(
     run = read_run(run_folder)
     target = out or run_folder.with_name(f"{run_folder.name}-results")
     results = measure(run, read_speech(data), spec, target, force=force, reporter=session.terminal)
-    show(session, results.model_dump_json(indent=2) if as_json else results_table(results))
+    shown = results.model_dump_json(indent=2) if as_json else results_table(*read_results(target))
+    show(session, shown)
     session.terminal.note(f"wrote {target}")
     session.terminal.note(f"next: sottovoce report {target} --out {target}.html")

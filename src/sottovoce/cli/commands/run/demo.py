@@ -30,6 +30,6 @@ def demo(
 
     session: Session = context.obj
     paths = run_demo(out, force=force, reporter=session.terminal)
-    show(session, results_table(read_results(paths.results)[0]))
+    show(session, results_table(*read_results(paths.results)))
     typer.echo(SYNTHETIC_NOTICE)
     typer.echo(f"report: {paths.report}")

@@ -5,11 +5,10 @@ from itertools import chain
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison
-from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
 from sottovoce.reports.sections import present
-from sottovoce.reports.sections.comparison import entries_table
+from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
 from sottovoce.reports.sections.noise import describe_noise
 from sottovoce.reports.sections.output_drift import describe_drift
@@ -111,14 +110,9 @@ def _drift_and_noise(results: Results) -> str:
     sentences = (
         *(describe_drift(drift, name=code) for drift in results.side_effects),
         *describe_noise(results, name=code),
-        *map(_describe_skipped, results.absent),
+        *(f"{describe_skipped(skipped, name=code)}." for skipped in results.absent),
     )
     return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _describe_skipped(skipped: SkippedEngine) -> str:
-    how = "was measured in part" if skipped.is_partial else "was not measured"
-    return f"{code(skipped.name)} {how}: {code(skipped.message)}."
 
 
 def _facts(results: Results) -> str:

@@ -89,7 +89,7 @@ def explain(label: str, glossary: Sequence[Fact]) -> Markup:
         found = re.search(rf"(?<!\w){re.escape(term.label)}(?!\w)", safe, flags=re.IGNORECASE)
         if found is not None:
             before, after = safe[: found.start()], safe[found.end() :]
-            marked = Markup('<abbr title="{}">{}</abbr>').format(term.value, found.group())
+            marked = Markup('<abbr title="{}">{}</abbr>').format(printable(term.value), found.group())
             return escape(before) + marked + escape(after)
     return escape(safe)
 

@@ -124,6 +124,12 @@ def skipped_table(results: Results) -> Table | None:
     )
 
 
+def describe_skipped(skipped: SkippedEngine, *, name: Callable[[str], str] = str) -> str:
+    """Write which requested engine has no result and why; `name` formats untrusted text."""
+    how = "measured in part" if skipped.is_partial else "not measured"
+    return f"{name(skipped.name)} was {how}: {name(skipped.message)}"
+
+
 def _reason(skipped: SkippedEngine) -> str:
     return f"measured in part: {skipped.message}" if skipped.is_partial else skipped.message
 

@@ -108,7 +108,7 @@ def _verdict(results: Results, found: Recommendation, name: Callable[[str], str]
         case Advice.REJECT if comparison.verdict.speed is SpeedVerdict.SLOWER:
             return f"Do not ship {variant}: {_speed(comparison)} than {name(results.baseline)}"
         case Advice.REJECT:
-            return f"Do not ship {variant}: {gains or 'no gain'}, but it loses more than {margin}"
+            return f"Do not ship {variant}: {gains or 'no gain'}, but loses over {margin}"
         case _ if results.dataset.synthetic:
             return f"{variant}: {gains or 'speed not proven'}. Accuracy: measure it on real speech"
         case Advice.SHIP:
@@ -197,7 +197,7 @@ def describe_peer(peer: PeerComparison, *, name: Callable[[str], str] = str) -> 
 
 
 def parts_of_speech(comparison: Comparison) -> tuple[StratumComparison, ...]:
-    """Return the parts with enough clips for a statement, except speakers; none of a kind with one part alone."""
+    """Return the parts that have enough clips for a statement, except speakers; none of a kind that has one part alone."""
     parts = [part for part in comparison.strata if part.by != StratumKind.SPEAKER]
     kinds = [part.by for part in parts]
     return tuple(part for part in parts if part.n_clips >= MIN_BLOCKS and kinds.count(part.by) > 1)

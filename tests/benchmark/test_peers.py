@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from sottovoce.benchmark.engines.engine import EngineSpec, Load, MakeEngine
 from sottovoce.benchmark.engines.torch import TorchEngine
@@ -15,14 +14,18 @@ from sottovoce.benchmark.run import benchmark
 from sottovoce.benchmark.schema.machine import Noise
 from sottovoce.benchmark.schema.results import RESULTS_NAME, Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
-from sottovoce.cli.tables import results_table
 from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.progress import Silent
+from sottovoce.reports.formats import ReportFormat
+from sottovoce.reports.formats.html import render_report
+from sottovoce.reports.report import make_report
 from sottovoce.reports.sections.comparison import peers_table
+from sottovoce.reports.view import build_view
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import decode_audio
 from sottovoce.speech.sets import read_speech
 from tests.support.engines import FakeEngine, FakeEngines
+from tests.support.pages import Page
 from tests.support.tones import tone, write_tone_set, write_wav
 
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
@@ -98,14 +101,10 @@ def test_cold_starts_are_timed_from_the_start_of_the_process(written: tuple[Path
         assert variant.cold_start.peak_rss_bytes > 10 << 20
 
 
-def test_the_terminal_shows_peers_and_cold_starts(written: tuple[Path, Results]) -> None:
-    console = Console(width=160)
-    with console.capture() as captured:
-        console.print(results_table(written[1]))
-    shown = captured.get()
-    assert "Our variants against other engines" in shown
-    assert "3.00 (" in shown
-    assert "Cold start, s" in shown
+def test_the_report_shows_peers_and_cold_starts(written: tuple[Path, Results]) -> None:
+    words = Page(make_report(written[0], ReportFormat.HTML)).words
+    assert "Our variants against other engines" in words
+    assert "Cold start s " in words
 
 
 def test_results_of_the_first_schema_can_still_be_read(written: tuple[Path, Results], tmp_path: Path) -> None:
@@ -259,7 +258,7 @@ def test_impossible_batch_sizes_are_refused_at_once(
         measure_with(tiny_run, speech, tmp_path / "results", spec, FakeEngines())
 
 
-def test_the_terminal_shows_noise_batches_threads_and_skipped_engines(
+def test_the_report_shows_noise_batches_threads_and_skipped_engines(
     tiny_run: Path, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TorchEngine, "modules", ("no_such_module",))
@@ -278,18 +277,16 @@ def test_the_terminal_shows_noise_batches_threads_and_skipped_engines(
         n_blocks=3, n_marked=1, n_repeated=2, steal_share=0.012, foreign_share=0.3, throttled=None,
         max_steal_share=0.05, max_foreign_share=0.05,
     )  # fmt: skip
-    console = Console(width=200)
-    with console.capture() as captured:
-        console.print(results_table(results.model_copy(update={"noise": noise})))
-    shown = captured.get()
-    assert "int8 against itself, in a second process (A/A check): 1." in shown
-    assert re.search(r"Taken by the host for others \(steal\), % of CPU time +│ +1.20 │", shown)
-    assert re.search(r"Used by other processes, % of CPU time +│ +30.00 │", shown)
-    assert "1 of 3 blocks stayed beyond a limit after 2 repeats" in shown
-    assert re.search(r"Offline throughput.*Clips together .*│ int8 +│ +│.*│ 2 +│", shown, re.DOTALL)
-    assert re.search(r"Speed by number of threads.*│ int8 +│ +│.*│ 1 +│", shown, re.DOTALL)
-    assert re.search(r"│ torch +│ no_such_module is not installed", shown)
-    assert "Output drift" not in shown
+    _, rows = read_results(tmp_path / "results")
+    words = Page(render_report(build_view(results.model_copy(update={"noise": noise}), rows))).words
+    assert "int8 against itself, in a second process (A/A check): 1." in words
+    assert "Taken by the host for others (steal) % of CPU time 1.2 5.0" in words
+    assert "Used by other processes % of CPU time 30 5.0" in words
+    assert "1 of 3 blocks stayed beyond a limit after 2 repeats" in words
+    assert re.search(r"Offline throughput.*Clips together .* int8 2 ", words)
+    assert re.search(r"Speed by number of threads.* int8 1 ", words)
+    assert "torch no_such_module is not installed" in words
+    assert "Output drift" not in words
 
 
 class _NoBatches(FakeEngine):

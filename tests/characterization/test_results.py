@@ -38,9 +38,7 @@ def test_results_made_before_are_read_and_written_as_they_are(folder: Path) -> N
 
 @FOLDERS
 def test_the_tables_of_a_benchmark(folder: Path, golden: Golden) -> None:
-    results, _ = read_results(folder)
-
-    golden.check(f"{folder.name}-results_table.txt", render(results_table(results)))
+    golden.check(f"{folder.name}-results_table.txt", render(results_table(*read_results(folder))))
 
 
 def test_the_tables_of_an_audit_a_search_and_a_study_of_sensitivity(golden: Golden) -> None:

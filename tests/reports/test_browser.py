@@ -79,7 +79,7 @@ def write(sample: Sample, folder: Path) -> Path:
 def visit(browser: Any) -> Iterator[Open]:
     contexts = []
 
-    def visit(report: Path, **options: Any) -> Opened:
+    def visit(report: Path, *, unfold: bool = True, **options: Any) -> Opened:
         context = browser.new_context(**{"viewport": DESKTOP, **options})
         contexts.append(context)
         context.add_init_script(WATCH)
@@ -89,6 +89,8 @@ def visit(browser: Any) -> Iterator[Open]:
         opened.page.on("dialog", lambda dialog: opened.messages.append(dialog.message))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.goto(report.as_uri())
+        if unfold:
+            opened.page.evaluate("for (const fold of document.querySelectorAll('.fold')) fold.open = true")
         return opened
 
     yield visit
@@ -152,6 +154,7 @@ def poisoned(row: ClipRow, text: str) -> ClipRow:
 
 def test_sorting_changes_the_order(report: Path, visit: Open) -> None:
     page = visit(report).page
+    page.get_by_role("button", name="Show all").click()
     by_harm = shown_ids(page)
     choose(page, "Sorted by", "clip")
     assert shown_ids(page) == sorted(by_harm)
@@ -186,11 +189,11 @@ def test_filters_and_search_choose_clips(report: Path, visit: Open) -> None:
 
 def test_many_clips_are_shown_on_demand(visit: Open, tmp_path: Path) -> None:
     page = visit(write(build_detailed_sample(36), tmp_path)).page
-    assert page.locator(".clip:visible").count() == 20
+    assert page.locator(".clip:visible").count() == 10
     more = page.get_by_role("button", name=re.compile("Show all"))
     n_clips = int(more.inner_text().removeprefix("Show all "))
     more.click()
-    assert page.locator(".clip:visible").count() == n_clips > 20
+    assert page.locator(".clip:visible").count() == n_clips > 10
     assert not more.is_visible()
 
 
@@ -231,7 +234,9 @@ def test_the_keyboard_reaches_controls_and_words(report: Path, visit: Open) -> N
 
 
 def test_everything_is_there_without_scripts(report: Path, visit: Open) -> None:
-    page = visit(report, java_script_enabled=False).page
+    page = visit(report, unfold=False, java_script_enabled=False).page
+    page.get_by_role("link", name="Changed transcripts").click()
+    page.locator(".folded > summary").click()
     clips = page.locator(".clip")
     assert clips.count() > 5
     assert all(clip.is_visible() for clip in clips.all())
@@ -250,10 +255,53 @@ def test_words_of_the_three_lines_stand_under_one_another(report: Path, visit: O
                 assert reference["y"] < baseline["y"] < variant["y"]
 
 
-def test_the_page_prints(report: Path, visit: Open) -> None:
-    printed = visit(report).page.pdf(format="A4")
-    assert printed.startswith(b"%PDF-")
-    assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 3
+def test_paper_has_every_fold_and_the_terms(report: Path, visit: Open) -> None:
+    page = visit(report, unfold=False, viewport=PAPER).page
+    page.emulate_media(media="print")
+    folds = page.locator(".fold .inside").all()
+    assert len(folds) > 8
+    assert all(fold.is_visible() and fold.bounding_box()["height"] > 20 for fold in folds)
+    assert page.locator(".terms dt", has_text="RTFx").is_visible()
+    assert page.pdf(format="A4").startswith(b"%PDF-")
+
+
+def test_the_first_screen_has_the_verdict_four_figures_and_the_best_peer(report: Path, visit: Open) -> None:
+    for viewport in ({"width": 1400, "height": 900}, PHONE):
+        page = visit(report, unfold=False, viewport=viewport).page
+        figures = page.locator(".figures > div").all()
+        assert len(figures) == 4
+        for shown in (page.locator("h1"), *figures):
+            box = shown.bounding_box()
+            assert box["y"] + box["height"] <= viewport["height"]
+        assert "faster-whisper:int8" in figures[0].inner_text()
+        assert page.locator("section.finding h2").count() == 3
+
+
+def test_the_page_opens_short_and_the_contents_lead_into_the_folds(report: Path, visit: Open) -> None:
+    page = visit(report, unfold=False).page
+    assert page.evaluate("document.documentElement.scrollHeight") < 4 * DESKTOP["height"]
+    page.get_by_role("link", name="Every variant").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=The variants side by side", state="visible")
+    assert page.locator("text=Output drift, against").first.is_hidden()
+
+
+def test_terms_are_explained_on_hover(report: Path, visit: Open) -> None:
+    page = visit(report).page
+    assert "Seconds of audio per second of work" in page.locator("abbr", has_text="RTFx").first.get_attribute(
+        "title"
+    )
+
+
+def test_a_phone_shows_the_figures_of_every_variant(report: Path, visit: Open) -> None:
+    page = visit(report, viewport=PHONE).page
+    row = page.locator("table", has_text="The variants side by side").locator("tr", has_text="RTFx")
+    for cell in row.locator("td").all():
+        box = cell.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= PHONE["width"]
+        name = cell.evaluate("(cell) => getComputedStyle(cell, '::before').content")
+        assert name.strip('"').split(",")[0] in {"fp32", "fp16", "int8", "faster-whisper:int8"}
+    assert row.locator("td").count() == 4
 
 
 def test_no_column_of_ten_engines_is_cut_off_on_paper(visit: Open, tmp_path: Path) -> None:

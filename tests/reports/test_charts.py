@@ -40,12 +40,10 @@ def hostile_chart(label: str) -> ErrorBarChart:
 def test_charts_cover_speed_accuracy_size_stages_and_latency(charts: tuple[Chart, ...]) -> None:
     assert {chart.text.name for chart in charts} == {
         "trade",
-        "speedup",
         "wer",
         "latency",
         "latency-percentiles",
         "by-length",
-        "clip-time",
         "call-time",
         "size",
     }

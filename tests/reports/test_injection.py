@@ -23,7 +23,7 @@ from sottovoce.reports.formats.markdown import one_line
 from sottovoce.reports.formats.model_card import render_model_card
 from sottovoce.reports.sections import Section
 from sottovoce.reports.transcripts.explorer import Audio, read_audio
-from sottovoce.reports.view import build_view
+from sottovoce.reports.view import FoldGroup, build_view
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.pages import Page
 from tests.support.results import Sample
@@ -153,14 +153,20 @@ def capitals(number: int, width: int) -> str:
 def render(sample: Sample) -> str:
     audio = Audio(files={str(sample.rows[0].audio): b"ID3"})
     view = build_view(sample.results, sample.rows, lambda _: audio)
-    return render_report(
-        replace(view, comparison=without_charts(view.comparison), background=without_charts(view.background))
-    )
+    return render_report(replace(view, groups=tuple(map(without_charts, view.groups))))
 
 
-def without_charts(sections: tuple[Section, ...]) -> tuple[Section, ...]:
+def without_charts(group: FoldGroup) -> FoldGroup:
     """Leave out the drawings, which take long."""
-    return tuple(replace(section, charts=()) for section in sections)
+    return replace(
+        group,
+        folds=tuple(
+            replace(fold, content=replace(fold.content, charts=()))
+            if isinstance(fold.content, Section)
+            else fold
+            for fold in group.folds
+        ),
+    )
 
 
 def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -178,7 +184,7 @@ def test_a_page_gains_no_element_attribute_or_address(sample: Sample, number: in
     assert page.open == []
     assert structure(page) == structure(twin)
     styles = {value for tag, attributes in page.tags for name, value in attributes.items() if name == "style"}
-    assert all(re.fullmatch(r"width:\d+ch", style) for style in styles)
+    assert all(re.fullmatch(r"(left|width):[\d.]+(ch|%)(;width:[\d.]+%)?", style) for style in styles)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert not set("\x00\x08\x1b\x7f\u0085\u202e\u2066") & set(text)
     assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[number]

@@ -88,7 +88,7 @@ def test_the_choice_the_trials_and_the_charts_are_on_the_page(
     report = searched.search
     assert report is not None
     assert "<h2>Search</h2>" in page
-    assert "21 trials in 30.0 min" in page
+    assert "21 trials in 30 min" in page
     assert f"Trial {report.chosen} was chosen" in page
     assert f"{report.chosen}, chosen" in page
     assert "quantization destroyed the encoder" in page

@@ -139,7 +139,7 @@ def test_the_section_names_the_worst_block_and_the_nodes_to_keep_float(
     assert "<caption>Blocks quantized alone, most harmful first" in page
     assert "Encoder: keep layer 3 FFN float" in page
     assert "--set quantize.components.encoder.keep_float=int8-fast" in page
-    assert page.count("<svg") == 9 + 2
+    assert page.count("<svg") == 7 + 2
 
 
 def test_the_table_holds_every_block_by_harm_and_then_the_whole_model(studied: Results) -> None:

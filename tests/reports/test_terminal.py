@@ -4,7 +4,6 @@ from rich.console import Console
 
 from sottovoce.cli.tables import results_table
 from sottovoce.reports.formats.terminal import draw_all, draw_table
-from sottovoce.reports.sections.comparison import comparison_table
 from sottovoce.reports.text.tables import Cell, Column, RowGroup, Table, make_row
 from sottovoce.reports.text.units import MINUS, NOT_MEASURED
 from tests.support.detailed_results import build_detailed_sample
@@ -53,18 +52,28 @@ def test_untrusted_text_is_inert_in_the_terminal() -> None:
     assert not {"\x1b", "\u202e"} & set(text)
 
 
-def test_the_terminal_shows_every_figure_of_the_comparison() -> None:
-    results = build_detailed_sample().results
-    text = shown(results_table(results))
-    for group in comparison_table(results).groups:
-        for row in group.rows:
-            line = next(line for line in text.splitlines() if line.startswith(f"│ {row.label}"))
-            for cell in row.cells:
-                assert cell.text.replace(MINUS, "-").replace(NOT_MEASURED, "-") in line
-                assert (cell.note or "").replace(MINUS, "-") in line
+def test_a_benchmark_prints_verdict_table_best_peer_and_warnings_on_one_screen() -> None:
+    sample = build_detailed_sample()
+    lines = shown(results_table(sample.results, sample.rows), width=120).splitlines()
+    assert lines[0].startswith("int8: 1.9x faster, 73 % smaller.")
+    for entry, figures in {"fp32": "150", "int8": "1.9 (1.8 to 2.0)", "faster-whisper:int8": "1.4"}.items():
+        assert any(line.startswith(f"│ {entry}") and figures in line for line in lines)
+    assert "int8 is 1.4 times as fast as faster-whisper:int8." in lines
+    assert 'openvino-genai was not measured: missing; pip install "sottovoce[peers]"' in lines
+    assert len(lines) <= 24
+
+
+def test_noise_that_voids_the_speeds_is_loud() -> None:
+    sample = build_detailed_sample()
+    assert sample.results.noise is not None
+    noise = sample.results.noise.model_copy(update={"n_marked": 20})
+    lines = shown(results_table(sample.results.model_copy(update={"noise": noise}), sample.rows)).splitlines()
+    assert lines[0] == "Measure int8 again: the machine was too noisy for a verdict on speed."
+    assert lines[1].startswith("NOISE VOIDS SPEEDS. Do not use the speeds")
 
 
 def test_a_narrow_terminal_cuts_nothing_off() -> None:
-    lines = shown(results_table(build_detailed_sample().results), width=80).splitlines()
+    sample = build_detailed_sample()
+    lines = shown(results_table(sample.results, sample.rows), width=80).splitlines()
     assert not any("\N{HORIZONTAL ELLIPSIS}" in line for line in lines)
     assert all(line.endswith("│") for line in lines if line.startswith("│"))

@@ -10,9 +10,9 @@ from sottovoce.reports.text.units import count, duration, fixed, printable, sign
     [
         (0.0033, "+0.33"),
         (-0.0041, "\N{MINUS SIGN}0.41"),
-        (0.0, "0.00"),
-        (-0.000001, "0.00"),
-        (0.000001, "0.00"),
+        (0.0, "0"),
+        (-0.000001, "0"),
+        (0.000001, "0"),
     ],
 )
 def test_points_have_a_sign_unless_they_round_to_nothing(fraction: float, text: str) -> None:

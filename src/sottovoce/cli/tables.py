@@ -15,7 +15,7 @@ from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
 from sottovoce.reports.sections import measurements
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
-from sottovoce.reports.sections.comparison import entries_table
+from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting
 from sottovoce.reports.sections.search import describe_search, trials_table
 from sottovoce.reports.sections.sensitivity import advice_listings, blocks_table
@@ -41,19 +41,18 @@ def results_table(results: Results, rows: Sequence[ClipRow]) -> Group:
     found = recommend(results)
     notices = find_notices(results, rows)
     return Group(
-        plain_text(f"{results.model}: {describe_setting(results)}"),
         plain_text(headline(results), "bold"),
         *(
             plain_text(f"{notice.title.upper()}. {notice.text}", "bold red")
             for notice in notices
             if notice.is_loud
         ),
-        *map(plain_text, describe_proof(results)),
+        *map(plain_text, (*describe_proof(results), f"{results.model}: {describe_setting(results)}")),
         draw_table(entries_table(results)),
         draw_all(
             None if found is None or found.peer is None else f"{describe_peer(found.peer)}.",
             *(f"warning: {notice.text}" for notice in notices if not notice.is_loud),
-            *(f"{skipped.name} is not measured: {skipped.message}" for skipped in results.absent),
+            *map(describe_skipped, results.absent),
         ),
     )
 

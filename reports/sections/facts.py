@@ -62,6 +62,7 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         "S, D, I": "Words substituted, deleted (missing) and inserted (invented).",
         "Word errors": "WER, the word error rate.",
         "Matched pairs": "A test of the difference in errors; p is the probability of so large a one if both are equally good.",
+        "SNR": "Signal-to-noise ratio: how far the speech is above the noise, in dB; an estimate from the levels of a clip's frames.",
         "Token agreement": "1 minus the edit distance between the tokens of two transcripts, by the baseline's tokens.",
         "Points": "A difference of two percentages: from 5 % to 6 % is one point.",
         "Interval": f"The figure lies in it with {confidence} % confidence, by resampling the clips.",

@@ -116,7 +116,7 @@ def _accuracy_finding(results: Results, comparison: Comparison, parts: list[Stra
     if parts and all(part.wer_delta.high <= margin for part in parts):
         return "Accuracy holds in every part of the speech"
     if parts:
-        return "No part of the speech loses more than the margin for certain"
+        return "No part of the speech is proven to lose more than the margin"
     return f"Word errors change by {signed_points(comparison.wer_delta.value)} points"
 
 

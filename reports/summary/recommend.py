@@ -214,11 +214,11 @@ def weakest_part(comparison: Comparison) -> StratumComparison | None:
 
 
 def part_label(part: StratumComparison) -> str:
-    """Name a part of the speech with its kind: speech 15 to 30 dB above noise."""
+    """Name a part of the speech with its kind: SNR 15 to 30 dB."""
     match part.by:
         case StratumKind.LENGTH:
             return f"clips {part.name}"
         case StratumKind.NOISE:
-            return f"speech {part.name} above noise"
+            return f"SNR {part.name}"
         case _:
             return f"{part.by} {part.name}"

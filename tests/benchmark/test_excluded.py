@@ -14,8 +14,8 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Load,
 from sottovoce.benchmark.engines.optimum_intel import OptimumIntelEngine
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.run import benchmark
-from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.schema.clips import ClipRow
+from sottovoce.benchmark.schema.failures import FailedIn, SkippedEngine
 from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.benchmark.spec import BenchmarkSpec
 from sottovoce.benchmark.timing.cold_starts import measure_cold_starts

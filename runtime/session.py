@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -90,16 +91,18 @@ def load_onnx_model(folder: Path, compute: ComputeSpec) -> Model:
 def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | None) -> Model:
     # OpenVINO compiles a graph on one core: several graphs at once are ready sooner. The tokenizer comes last:
     # reading it holds Python's lock for 0.1 s.
-    with ThreadPoolExecutor() as pool:
-        encoder = pool.submit(load_encoder_model, folder, compute)
-        decoder = pool.submit(load_decoder_model, folder, compute)
-        tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
-        model = Model(
-            encoder.result(),
-            decoder.result(),
-            tokenizer,
-            padding=PaddingStates.load(folder),
-            alignment=alignment,
-        )
+    pool = _loaders()
+    encoder = pool.submit(load_encoder_model, folder, compute)
+    decoder = pool.submit(load_decoder_model, folder, compute)
+    tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
+    model = Model(
+        encoder.result(), decoder.result(), tokenizer, padding=PaddingStates.load(folder), alignment=alignment
+    )
     give_back_freed()
     return model
+
+
+@cache
+def _loaders() -> ThreadPoolExecutor:
+    """Return the threads that load models: OpenVINO keeps a native thread and 5 MB for each thread that ever compiled."""
+    return ThreadPoolExecutor(3, thread_name_prefix="sottovoce-load")

@@ -20,6 +20,7 @@ from sottovoce.runtime.model.base import Decoder, Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path, layout_of
 from sottovoce.runtime.model.load import load_decoder
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component, InferencePrecision, Layout
 
 N_ENCODER_CALLS = 10
@@ -45,10 +46,8 @@ def probe_variant(folder: Path, compute: ComputeSpec) -> Probe:
     It is compiled again: a second request of a stateful decoder that has been used ends the process with a damaged
     heap (OpenVINO 2026.4).
     """
-    import openvino
-
     path = component_path(folder, Component.ENCODER)
-    encoder = openvino.Core().compile_model(path, "CPU", compute.properties())
+    encoder = shared_core().compile_model(path, "CPU", compute.properties())
     precision = InferencePrecision(encoder.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     encoder_s, states = _time_encoder(encoder)
     return Probe(
@@ -85,9 +84,7 @@ def _time_step(decoder: Decoder, states: Any) -> float:
 
 
 def _encoder_macs(folder: Path, precision: InferencePrecision) -> dict[str, int]:
-    import openvino
-
-    model = openvino.Core().read_model(component_path(folder, Component.ENCODER))
+    model = shared_core().read_model(component_path(folder, Component.ENCODER))
     n_mels = model.input(0).get_partial_shape()[1].get_length()
     model.reshape([1, n_mels, WINDOW_FRAMES])
     counts: dict[str, int] = {}
@@ -137,11 +134,9 @@ def _weight(node: Any) -> Any | None:
 
 
 def _step_bytes(folder: Path, precision: InferencePrecision) -> int:
-    import openvino
-
     is_stateful = layout_of(folder) is Layout.STATEFUL
     part = Component.DECODER if is_stateful else Component.DECODER_WITH_PAST
-    model = openvino.Core().read_model(component_path(folder, part))
+    model = shared_core().read_model(component_path(folder, part))
     float_bytes = FLOAT_BYTES[precision]
     weights = (
         weight

@@ -17,6 +17,7 @@ from sottovoce.benchmark.schema.machine import RooflinePart, RooflinePoint
 from sottovoce.machine.environment import MachineRates
 from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import InferencePrecision
 
 N_CALLS = 5
@@ -125,9 +126,7 @@ def _read_rate(spec: RateSpec, threads: int) -> float:
 
 def _best_seconds(model: Any, shape: tuple[int, int], compute: ComputeSpec) -> float:
     """Return the seconds of the fastest call: noise only makes calls slower."""
-    import openvino
-
-    request = openvino.Core().compile_model(model, "CPU", compute.properties()).create_infer_request()
+    request = shared_core().compile_model(model, "CPU", compute.properties()).create_infer_request()
     data = np.ones(shape, dtype=np.float32)
     seconds = []
     for _ in range(1 + N_CALLS):

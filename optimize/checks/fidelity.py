@@ -16,6 +16,7 @@ from sottovoce.errors import StageError
 from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component
 
 MAX_ENCODER_ERROR = 0.25
@@ -38,9 +39,7 @@ def measure_fidelity(model: Any, quantized: Any, calls: Calls, compute: ComputeS
         model: `openvino.Model` in float32.
         compute: precision that the quantized model runs in; the float one runs in f32.
     """
-    import openvino
-
-    core = openvino.Core()
+    core = shared_core()
     compiled = [
         core.compile_model(model, "CPU", ComputeSpec().properties()),
         core.compile_model(quantized, "CPU", compute.properties()),

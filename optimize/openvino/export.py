@@ -26,6 +26,7 @@ from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Parity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.storage.artifacts import MANIFEST_NAME
 from sottovoce.terms import Component, Format, Layout, Weights
 
@@ -120,7 +121,7 @@ def save_fp16(source: Path, folder: Path) -> None:
 
     graphs_and_manifest = ("openvino_encoder*", "openvino_decoder*", MANIFEST_NAME)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*graphs_and_manifest), dirs_exist_ok=True)
-    core = openvino.Core()
+    core = shared_core()
     for component in components_of(source):
         name = f"{COMPONENT_FILES[component]}.xml"
         openvino.save_model(core.read_model(source / name), folder / name, compress_to_fp16=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.calibrate.extremes import constant_weight, weighted_operations
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 
 INT8_TYPES = ("i8", "u8")
 
@@ -72,9 +73,7 @@ def quantized_weight_names(model: Any) -> frozenset[str]:
 
 def count_int8_in_file(path: Path) -> Int8Count:
     """Count the INT8 weights and activations of a graph on disk."""
-    import openvino
-
-    return count_int8(openvino.Core().read_model(path))
+    return count_int8(shared_core().read_model(path))
 
 
 def _type(constant: Any) -> str:

@@ -32,6 +32,7 @@ from sottovoce.runtime.audio.constants import (
 from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component
 
 N_CLIPS = 32
@@ -138,9 +139,7 @@ def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
     Args:
         source: folder of a float32 variant in OpenVINO.
     """
-    import openvino
-
-    encoder = openvino.Core().read_model(component_path(source, Component.ENCODER))
+    encoder = shared_core().read_model(component_path(source, Component.ENCODER))
     return measure_padding(encoder, store.calls(Component.ENCODER, source))
 
 
@@ -184,14 +183,12 @@ def measure_padding(encoder: Any, calls: Calls) -> PaddingMeans:
     Raises:
         StageError: the graph has no attention of the form that this version of optimum-intel exports.
     """
-    import openvino
-
     model = encoder.clone()
     ports = [attention.input_value(port) for attention in attentions_of(model) for port in (1, 2)]
     if not ports:
         raise StageError("encoder: found no attention; this version of optimum-intel is not supported")
     model.add_outputs(ports)
-    compiled = openvino.Core().compile_model(model, "CPU", ComputeSpec().properties())
+    compiled = shared_core().compile_model(model, "CPU", ComputeSpec().properties())
     sums: list[Floats] = []
     counts = np.zeros(WINDOW_POSITIONS, dtype=np.int64)
     for features, first in _windows(calls):

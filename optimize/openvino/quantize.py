@@ -20,6 +20,7 @@ from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component, Layout, Scheme, Weights
 
 SIZE_SLACK = 1.05
@@ -97,7 +98,7 @@ def _cache_int8_keys(folder: Path) -> None:
     """Rewrite both decoders of a variant; no effect where the keys of the steps are float."""
     import openvino
 
-    core = openvino.Core()
+    core = shared_core()
     paths = [component_path(folder, part) for part in (Component.DECODER, Component.DECODER_WITH_PAST)]
     models = [core.read_model(path) for path in paths]
     if cache_int8_cross_attention(*models) == 0:
@@ -137,7 +138,7 @@ def quantize_file(
 
     spec = variant.components.of(component)
     path = component_path(into, component)
-    model = openvino.Core().read_model(component_path(source, component))
+    model = shared_core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
         with reporter.progress("encode padding", 1) as advance:

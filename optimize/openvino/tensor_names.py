@@ -7,6 +7,8 @@ stateful transformation iterates over sets of pointers, so that the order of sta
 import re
 from pathlib import Path
 
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
+
 NAMES = re.compile(r'(\b(?:output_)?names?=")([^"]*)(")')
 
 NUMBERED = re.compile(r"(^|/)([A-Z][A-Za-z0-9]*)_(\d+)(?!\w)")
@@ -48,7 +50,7 @@ def sort_states(path: Path) -> None:
     """Rewrite a stateful graph with its states sorted by name."""
     import openvino
 
-    model = openvino.Core().read_model(path)
+    model = shared_core().read_model(path)
     sinks = sorted(model.get_sinks(), key=lambda sink: str(sink.get_attributes()["variable_id"]))
     for sink in sinks:
         model.remove_sink(sink)

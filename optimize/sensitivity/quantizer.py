@@ -18,6 +18,7 @@ from sottovoce.optimize.sensitivity.model_files import ModelFiles
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component, Layout, Scheme
 
 
@@ -83,9 +84,7 @@ class BlockQuantizer:
         return graph
 
     def _read(self, component: Component) -> Any:
-        import openvino
-
-        model = openvino.Core().read_model(component_path(self.source, component))
+        model = shared_core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
             n_keys = self.variant.elastic.silence_centroids
             make_elastic(model, padding_keys_of(self.source, self.store, n_keys))

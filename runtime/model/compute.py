@@ -7,6 +7,7 @@ from typing import Any
 
 from sottovoce.machine.cpu import BF16, VNNI, lacks_all
 from sottovoce.machine.resources import usable_cores
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import InferencePrecision, KvPrecision
 
 COMPUTING_OPERATIONS = frozenset(
@@ -90,9 +91,7 @@ def usable_precision(precision: InferencePrecision) -> InferencePrecision:
 
 @cache
 def _capabilities() -> tuple[str, ...]:
-    import openvino
-
-    return tuple(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return tuple(shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def computing_nodes(compiled: Any) -> dict[str, int]:

@@ -23,6 +23,7 @@ from sottovoce.runtime.model.base import Encoded, mask_of
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME
 from sottovoce.runtime.model.openvino.token_embedding import (
     EMBEDDINGS_NAME,
@@ -84,11 +85,9 @@ class AlignmentGraph:
 
     @cached_property
     def _compiled(self) -> tuple[Any, TokenEmbedding | None]:
-        import openvino
-
         model = attention_model(self.file.read(), self.heads)
         embedding = take_out_embedding(model)
-        return openvino.Core().compile_model(model, "CPU", self._compute.properties()), embedding
+        return shared_core().compile_model(model, "CPU", self._compute.properties()), embedding
 
 
 class Aligner:

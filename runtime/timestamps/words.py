@@ -5,6 +5,7 @@ Source: `whisper/tokenizer.py` and `whisper/timing.py` of openai/whisper.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from statistics import geometric_mean, median
 from string import punctuation
 
@@ -15,7 +16,8 @@ LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Their words are single characters here: finding longer ones takes a dictionary."""
 
 PREPENDED_PUNCTUATION = frozenset("\"'“¿([{-")
-APPENDED_PUNCTUATION = frozenset("\"'.。,，!！?？:：”)]}、")  # noqa: RUF001 - full-width marks of Chinese and Japanese
+APPENDED_PUNCTUATION = frozenset("\"'.。,，!！?？:：”)]}、%")  # noqa: RUF001 - full-width marks of Chinese and Japanese
+INNER_MARKS = frozenset(".,':/")
 SENTENCE_ENDS = frozenset(".。!！?？")  # noqa: RUF001 - same
 
 MAX_MEDIAN_S = 0.7
@@ -65,6 +67,8 @@ def split_to_word_tokens(
 ) -> tuple[WordTokens, ...]:
     """Split text tokens into words and punctuation marks.
 
+    Unlike in openai/whisper, a mark between letters or digits is a part of the word: 3.5, 10,000, l'homme.
+
     Args:
         tokens: text tokens only.
         language: code; some languages have no spaces between words.
@@ -72,13 +76,14 @@ def split_to_word_tokens(
     Returns:
         Words in order; their joined texts are the text of the tokens.
     """
-    characters = _split_on_unicode(tokenizer, tokens)
+    characters = tuple(_split_on_unicode(tokenizer, tokens))
     if language in LANGUAGES_WITHOUT_SPACES:
-        return tuple(characters)
+        return characters
     words: list[WordTokens] = []
-    for part in characters:
-        is_new = part.text.startswith(" ") or part.text.strip() in punctuation
-        if words and not is_new:
+    for part, after in zip_longest(characters, characters[1:]):
+        is_inner = part.text in INNER_MARKS and words and words[-1].text[-1:].isalnum()
+        is_mark = part.text.strip() in punctuation and not (is_inner and after and after.text[:1].isalnum())
+        if words and not part.text.startswith(" ") and not is_mark:
             words[-1] = WordTokens(
                 text=words[-1].text + part.text, n_tokens=words[-1].n_tokens + part.n_tokens
             )

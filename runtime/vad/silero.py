@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.model.openvino.quiet_import import import_openvino
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Frames, Probabilities
 
 _State = NDArray[np.float32]
@@ -146,7 +146,7 @@ def _batches(frames: Frames) -> Iterator[Frames]:
 
 
 def _compile(source: SileroSource) -> Any:
-    core = import_openvino().Core()
+    core = shared_core()
     try:
         model = core.read_model(source.path)
     except RuntimeError as error:

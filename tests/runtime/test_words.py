@@ -1,5 +1,6 @@
 """Words from tokens: how they are split, timed and merged with their punctuation."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,26 @@ def test_words_are_split_as_by_faster_whisper(
     theirs = peer.Tokenizer(theirs_base, multilingual=True, task="transcribe", language=language)
     tokens = tokenizer.encode(text)
     assume(tokenizer.text(tokens) == text)
+    assume(not re.search(r"[^\W_][.,':/][^\W_]", text))  # there we keep the word whole
     words, groups = theirs.split_to_word_tokens(list(tokens))
     ours = split_to_word_tokens(tokenizer, tokens, language)
     assert [(word.text, word.n_tokens) for word in ours] == list(zip(words, map(len, groups), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" It's 3.5 of 10,000.", [" It's", " 3.5", " of", " 10,000", "."]),
+        (" l'homme d'ici, aujourd'hui", [" l'homme", " d'ici", ",", " aujourd'hui"]),
+        (" at 12:30, dogs' names", [" at", " 12:30", ",", " dogs", "'", " names"]),
+        (" twenty-five", [" twenty", "-five"]),
+    ],
+)
+def test_numbers_and_contractions_are_whole_words(
+    tokenizer: WhisperTokenizer, text: str, words: list[str]
+) -> None:
+    split = split_to_word_tokens(tokenizer, tokenizer.encode(text), "fr")
+    assert [word.text for word in split] == words
 
 
 def test_an_incomplete_character_at_the_end_is_kept(tokenizer: WhisperTokenizer) -> None:
@@ -62,6 +80,7 @@ def timings(*segments: str, starts_s: Sequence[float]) -> list[list[tuple[str, f
         pytest.param(' one|!"| two|…| ?', [' one!"', " two", "… ?"], id="runs"),
         pytest.param(" Ça| va| ?", [" Ça", " va ?"], id="French"),
         pytest.param("。|一|、|二", ["。", "一、", "二"], id="Chinese"),
+        pytest.param(" 50|%| off", [" 50%", " off"], id="percent"),
         pytest.param(" twenty|-five", [" twenty", "-five"], id="hyphen"),
         pytest.param(' one| "', [' one "'], id="opening at the end"),
     ],

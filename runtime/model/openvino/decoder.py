@@ -21,6 +21,7 @@ from sottovoce.runtime.model.base import (
 )
 from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.model.openvino.memory import GraphFile
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME, hand_over_in, split_decoder
 from sottovoce.terms import Component, InferencePrecision
 
@@ -49,9 +50,7 @@ class OutputLayerModel:
             return self._quick
 
     def _compile(self, compute: ComputeSpec) -> Any:
-        import openvino
-
-        return openvino.Core().compile_model(self._model, "CPU", compute.properties())
+        return shared_core().compile_model(self._model, "CPU", compute.properties())
 
 
 class OutputLayer:
@@ -79,11 +78,9 @@ class StatefulDecoderModel:
 
     def __init__(self, file: GraphFile, compute: ComputeSpec) -> None:
         """Read, split and compile a stateful decoder."""
-        import openvino
-
         self.file = file
         split = split_decoder(file.read(), usable_precision(compute.precision))
-        core = openvino.Core()
+        core = shared_core()
         self.cross = core.compile_model(split.cross, "CPU", compute.properties())
         self.steps = core.compile_model(split.steps, "CPU", compute.properties())
         self.output_layer = OutputLayerModel(split.head, compute)
@@ -178,11 +175,9 @@ class StatelessDecoderModel:
 
     def __init__(self, files: Sequence[GraphFile], compute: ComputeSpec) -> None:
         """Compile the first pass and the decoder with past."""
-        import openvino
-
         self.files = files
         models = hand_over_in(usable_precision(compute.precision), *(file.read() for file in files))
-        core = openvino.Core()
+        core = shared_core()
         self.first, self.steps = (core.compile_model(model, "CPU", compute.properties()) for model in models)
         self.compiled: Mapping[Component, Any] = {
             Component.DECODER: self.first,

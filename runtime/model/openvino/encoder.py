@@ -6,6 +6,7 @@ from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.model.base import States
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.openvino.memory import GraphFile
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 
 
 class OpenVinoEncoderModel:
@@ -13,10 +14,8 @@ class OpenVinoEncoderModel:
 
     def __init__(self, file: GraphFile, compute: ComputeSpec) -> None:
         """Compile an encoder."""
-        import openvino
-
         self.file = file
-        self.compiled = openvino.Core().compile_model(file.read(), "CPU", compute.properties())
+        self.compiled = shared_core().compile_model(file.read(), "CPU", compute.properties())
 
     def session(self) -> "OpenVinoEncoderGraph":
         """Return an encoder for one stream."""

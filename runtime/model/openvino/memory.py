@@ -10,6 +10,7 @@ import numpy as np
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.openvino.graph_check import check_ir
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 
 
 class GraphFile:
@@ -54,7 +55,7 @@ class GraphFile:
 
         weights = openvino.Tensor(self._weights, shared_memory=True)
         try:
-            return openvino.Core().read_model(self._graph, weights)
+            return shared_core().read_model(self._graph, weights)
         except RuntimeError as cause:
             raise InputError(f"{self._path} is damaged: {cause}; make the variant again") from cause
 

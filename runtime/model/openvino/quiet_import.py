@@ -6,6 +6,7 @@ not installed (`openvino/__init__.py`), and what runs on a device has no need of
 """
 
 import sys
+from functools import cache
 from typing import Any
 
 CONVERTER = "openvino.tools.ovc"
@@ -22,6 +23,12 @@ def import_openvino() -> Any:
         sys.modules.pop(CONVERTER, None)  # another thread may have removed it
     openvino.convert_model = _convert_model
     return openvino
+
+
+@cache
+def shared_core() -> Any:
+    """Return the `openvino.Core` of the process: each one keeps a thread and 5 MB after it is deleted."""
+    return import_openvino().Core()
 
 
 def _convert_model(*args: Any, **options: Any) -> Any:

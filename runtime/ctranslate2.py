@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from threading import RLock
 from typing import Any, Unpack
 
 from sottovoce.errors import InputError, MissingExtraError
@@ -104,6 +105,7 @@ class Ctranslate2Transcriber(Transcriber):
             model: `faster_whisper.WhisperModel`, whose weights all sessions share.
         """
         self._shared = model
+        self._lock = RLock()
         self._model = copy(model)
         self._parts = [_Clocked(getattr(self._model, name), phase) for name, phase in PHASES.items()]
         for name, part in zip(PHASES, self._parts, strict=True):
@@ -128,7 +130,7 @@ class Ctranslate2Transcriber(Transcriber):
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
         options = replace(options, **changes)
         self._check(options)
-        return SegmentStream(audio, options, self._transcribe, name=name, progress=progress)
+        return SegmentStream(audio, options, self._transcribe, lock=self._lock, name=name, progress=progress)
 
     def transcribe_batch(
         self,
@@ -143,7 +145,8 @@ class Ctranslate2Transcriber(Transcriber):
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
         if not self._is_multilingual:
             return self._default_language(DEFAULT_OPTIONS)
-        language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
+        with self._lock:
+            language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
         return DetectedLanguage(language=str(language), probability=float(probability))
 
     def new_session(self) -> "Ctranslate2Transcriber":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any, Protocol, Self, Unpack
 
@@ -43,6 +44,7 @@ class SegmentStream(Iterator[Segment]):
         options: TranscribeOptions,
         transcribe: "Callable[[SegmentStream], Generator[Segment, None, None]]",
         *,
+        lock: RLock,
         name: str | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -52,6 +54,7 @@ class SegmentStream(Iterator[Segment]):
             audio: see `Audio`.
             options: of the transcription.
             transcribe: yields the segments, in order of time, and sets `detected`.
+            lock: of the transcriber: threads that share it take turns, one segment each.
             name: of the audio in errors; by default the path.
             progress: called with the seconds of audio that are done.
         """
@@ -62,10 +65,12 @@ class SegmentStream(Iterator[Segment]):
         self.audio = BlockStream(blocks, self.clock)
         self.detected = default_language(options, is_multilingual=True)
         self._progress = progress
+        self._lock = lock
         self._segments = self._noted(transcribe(self))
 
     def __next__(self) -> Segment:
-        return next(self._segments)
+        with self._lock:
+            return next(self._segments)
 
     def _noted(self, segments: Generator[Segment, None, None]) -> Generator[Segment, None, None]:
         """Yield the segments; note why there are none."""
@@ -116,7 +121,7 @@ def _decode_options(options: TranscribeOptions) -> DecodeOptions:
 
 
 class Transcriber(Protocol):
-    """A variant that is loaded, for one thread at a time; `new_session` gives one for another thread."""
+    """A variant that is loaded. Threads that share it take turns; `new_session` gives one that works beside it."""
 
     @property
     def languages(self) -> tuple[str, ...]:

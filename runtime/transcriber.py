@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import RLock
 from typing import Any, Unpack
 
 from sottovoce.errors import SpecError
@@ -27,6 +28,7 @@ class OpenVinoTranscriber(Transcriber):
         """
         self._model = model
         self._pipeline = pipeline or InferencePipeline(model.session())
+        self._lock = RLock()
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -45,7 +47,9 @@ class OpenVinoTranscriber(Transcriber):
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
         options = replace(options, **changes)
         self._pipeline.check(options)
-        return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
+        return SegmentStream(
+            audio, options, self._pipeline.transcribe, lock=self._lock, name=name, progress=progress
+        )
 
     def transcribe_batch(
         self,
@@ -56,11 +60,13 @@ class OpenVinoTranscriber(Transcriber):
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
         options = replace(options, **changes)
         self._pipeline.check(options)
-        return self._pipeline.transcribe_batch(waves, options)
+        with self._lock:
+            return self._pipeline.transcribe_batch(waves, options)
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
-        return self._pipeline.detect_language(wave)
+        with self._lock:
+            return self._pipeline.detect_language(wave)
 
     def new_session(self) -> "OpenVinoTranscriber":
         """Return a transcriber with the same model, for another stream or thread."""
@@ -78,6 +84,7 @@ class OnnxTranscriber(Transcriber):
         """Open a session; see `OpenVinoTranscriber`."""
         self._model = model
         self._pipeline = pipeline or InferencePipeline(model.session())
+        self._lock = RLock()
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -96,7 +103,9 @@ class OnnxTranscriber(Transcriber):
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
         options = replace(options, **changes)
         self._check(options)
-        return SegmentStream(audio, options, self._pipeline.transcribe, name=name, progress=progress)
+        return SegmentStream(
+            audio, options, self._pipeline.transcribe, lock=self._lock, name=name, progress=progress
+        )
 
     def transcribe_batch(
         self,
@@ -107,11 +116,13 @@ class OnnxTranscriber(Transcriber):
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
         options = replace(options, **changes)
         self._check(options)
-        return self._pipeline.transcribe_batch(waves, options)
+        with self._lock:
+            return self._pipeline.transcribe_batch(waves, options)
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
-        return self._pipeline.detect_language(wave)
+        with self._lock:
+            return self._pipeline.detect_language(wave)
 
     def new_session(self) -> "OnnxTranscriber":
         """Return a transcriber with the same model, for another stream or thread."""

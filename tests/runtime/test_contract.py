@@ -219,6 +219,13 @@ def test_four_threads_give_the_transcripts_of_one(transcriber: Transcriber) -> N
         assert [transcript.segments for transcript in found] == expected
 
 
+def test_threads_that_share_a_transcriber_take_turns(transcriber: Transcriber) -> None:
+    waves = [tone(1.0 + i, pitch_hz=200.0 + 150 * i) for i in range(3)] + [long_wave()]
+    expected = [transcriber.transcribe(wave, replace(GREEDY, language="en")).segments for wave in waves]
+    for found in transcribe_in_threads([transcriber] * 3, waves):
+        assert [transcript.segments for transcript in found] == expected
+
+
 def test_two_streams_of_one_session_do_not_mix(transcriber: Transcriber) -> None:
     options = replace(GREEDY, language="en", batch_size=1)
     waves = [long_wave(), tone(65.0, pitch_hz=900.0)]

@@ -53,6 +53,7 @@ def pytest_configure() -> None:
     """
     paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ["PYTHONFAULTHANDLER"] = "1"  # a command that crashes in a library says where
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

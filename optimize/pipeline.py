@@ -193,13 +193,17 @@ def quantize_again(
     *,
     checkpoint: str | None = None,
     write: QuantizeFile | None = None,
+    as_own: bool = False,
 ) -> Run:
     """Quantize a run again from its calibration record, with the settings of a recipe.
+
+    A variant with another name than the run's own is added: the run keeps its recipe, and stands for its own variant.
 
     Args:
         recipe: with the run's baseline; of its other keys only `quantize` is used.
         checkpoint: of the run, for a CTranslate2 variant; None looks for it in the cache.
         write: writes a quantized component of an OpenVINO variant; None quantizes it.
+        as_own: the run stands for this variant from now on.
 
     Raises:
         InputError: the run has no record, or the recipe has another baseline.
@@ -214,7 +218,8 @@ def quantize_again(
         with new_folder(now.folder / merged.quantize.name, force=True) as work:
             work.rmdir()
             quantize_into(now.folder, work, merged, find, reporter, write)
-        _refresh_run_manifest(now, merged)
+        is_own = as_own or merged.quantize.name == now.recipe.quantize.name
+        _refresh_run_manifest(now, merged if is_own else now.recipe)
     return read_run(run.folder)
 
 

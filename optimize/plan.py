@@ -5,11 +5,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.calibrate.forecast import check_disk, check_memory, gib
+from sottovoce.calibrate.forecast import check_disk, check_memory
 from sottovoce.calibrate.record import (
     CALIBRATION_SPLIT,
     CalibrationSelection,
-    describe_forecast,
     forecast_planned,
     select_calibration,
 )
@@ -18,7 +17,8 @@ from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
-from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT, require_converter
+from sottovoce.optimize.ctranslate2.export import require_converter
+from sottovoce.optimize.forecast import TWO_DECODERS, RunForecast, forecast_run
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.runtime.model.requirements import cpu_problem
 from sottovoce.speech.clips import Clip, ClipSet
@@ -26,18 +26,7 @@ from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.storage.folders import DELETED, OLD, check_output, sibling
 from sottovoce.storage.locks import lock_path
 from sottovoce.storage.resumable import resumable_path
-from sottovoce.terms import Component, Format, InstructionSet, Layout, Scheme, Weights
-
-EXPORT_PROCESS_BYTES = 1 << 30
-EXPORT_WEIGHT_COPIES = 4
-"""Memory forecast of the export: libraries, and the weights in PyTorch, traced, as constants, in the parity check."""
-
-TWO_DECODERS = 1.8
-"""Size of the stateless layout relative to the checkpoint: it has the decoder's weights, about 0.8 of all, twice."""
-
-MERGED_DECODERS = TWO_DECODERS - 1
-"""Relative size of both decoders merged into one graph, which shares their weights."""
-
+from sottovoce.terms import Component, Format, InstructionSet, Scheme
 
 SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
 """Of a checkpoint's settings and tokenizer."""
@@ -55,8 +44,7 @@ class RunPlan:
     out: Path
     weight_bytes: int
     """Size of the checkpoint's weights in float32."""
-    memory_bytes: int
-    disk_bytes: int
+    forecast: RunForecast
 
 
 def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> RunPlan:
@@ -83,6 +71,9 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     identity = read_identity(checkpoint.folder)
     calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
+    recording = forecast_planned(
+        checkpoint.folder, calibration.expected, weight_bytes=int(TWO_DECODERS * weight_bytes)
+    )
     planned = RunPlan(
         checkpoint=checkpoint,
         identity=identity,
@@ -91,11 +82,10 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         calibration=calibration,
         out=out,
         weight_bytes=weight_bytes,
-        memory_bytes=EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes,
-        disk_bytes=_forecast_disk(recipe, weight_bytes),
+        forecast=forecast_run(recipe, weight_bytes, recording),
     )
-    check_memory(planned.memory_bytes, "the export")
-    check_disk(planned.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
+    check_memory(planned.forecast.memory_bytes, "making the run")
+    check_disk(planned.forecast.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
     return planned
 
 
@@ -185,33 +175,28 @@ def _weight_bytes(folder: Path) -> int:
     return total
 
 
-def _forecast_disk(recipe: Recipe, weight_bytes: int) -> int:
-    return int(sum(_forecast_float(variant, weight_bytes) for variant in recipe.float_variants)) + int(
-        _forecast_quantized(recipe.quantize, weight_bytes)
-    )
-
-
-def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
-    graphs = TWO_DECODERS if variant.layout is Layout.STATELESS else 1.0
-    merged = MERGED_DECODERS if variant.merged else 0.0
-    return weight_bytes * (graphs + merged) * (1.0 if variant.weights is Weights.FP32 else 0.5)
-
-
-def _forecast_quantized(variant: QuantizedVariant, weight_bytes: int) -> float:
-    """Forecast the quantized variant, as if its components stayed float."""
-    if variant.format is Format.CTRANSLATE2:
-        return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
-    return weight_bytes * TWO_DECODERS
+def summarize(planned: RunPlan) -> dict[str, object]:
+    """Return a plan and its forecast as JSON values."""
+    return {
+        "checkpoint": planned.checkpoint.name,
+        "recipe": planned.recipe.name,
+        "recipe_sha256": planned.recipe.sha256(),
+        "out": str(planned.out),
+        "float_variants": [variant.name for variant in planned.recipe.float_variants],
+        "quantized_variant": planned.recipe.quantize.name,
+        "n_weights": planned.weight_bytes // 4,
+        "n_calibration_clips": len(planned.calibration.expected),
+        "forecast": {
+            "memory_bytes": planned.forecast.memory_bytes,
+            "disk_bytes": planned.forecast.disk_bytes,
+            "time_s": round(planned.forecast.time_s, 1),
+        },
+    }
 
 
 def describe(planned: RunPlan) -> list[str]:
     """Describe a plan in lines."""
     recipe, identity = planned.recipe, planned.identity
-    recording = forecast_planned(
-        planned.checkpoint.folder,
-        planned.calibration.expected,
-        weight_bytes=int(TWO_DECODERS * planned.weight_bytes),
-    )
     n_calibration = len(planned.speech.of_split(CALIBRATION_SPLIT))
     return [
         (
@@ -222,9 +207,8 @@ def describe(planned: RunPlan) -> list[str]:
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(map(_described, recipe.float_variants))}",
         f"record: {len(planned.calibration.expected)} of {n_calibration} calibration clips of {planned.speech.name}",
-        f"recording: forecast {describe_forecast(recording)}",
         f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
-        f"needs about {gib(planned.memory_bytes)} of memory and {gib(planned.disk_bytes)} of disk",
+        f"in all: {planned.forecast.describe()}",
         f"would write {planned.out}",
     ]
 

@@ -5,7 +5,6 @@ hub id, a folder (Hugging Face or CTranslate2; `./base` if it is named like a sh
 """
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,35 +20,12 @@ from sottovoce.optimize.checkpoint.ctranslate2_import import (
     write_huggingface_checkpoint,
 )
 from sottovoce.optimize.checkpoint.files import weight_files, weights_sha256
+from sottovoce.optimize.checkpoint.names import HUB_IDS
 from sottovoce.runs import Run
 from sottovoce.storage.artifacts import Parent, canonical_sha256, sha256_of_file
+from sottovoce.storage.cache import cache_folder
 
 logger = logging.getLogger(__name__)
-
-HUB_IDS: Mapping[str, str] = {
-    **{
-        size: f"openai/whisper-{size}"
-        for size in (
-            "tiny",
-            "tiny.en",
-            "base",
-            "base.en",
-            "small",
-            "small.en",
-            "medium",
-            "medium.en",
-            "large",
-            "large-v2",
-            "large-v3",
-            "large-v3-turbo",
-        )
-    },
-    "distil-small.en": "distil-whisper/distil-small.en",
-    "distil-medium.en": "distil-whisper/distil-medium.en",
-    "distil-large-v2": "distil-whisper/distil-large-v2",
-    "distil-large-v3": "distil-whisper/distil-large-v3",
-}
-"""Short names of published checkpoints."""
 
 HUB_PATTERNS = ("*.json", "merges.txt", "*.safetensors")
 """Files that are fetched from the hub: data only, no pickles and no code."""
@@ -186,11 +162,8 @@ def _differ(one: Parent, other: Parent) -> bool:
 
 
 def default_cache() -> Path:
-    """Return the folder of converted checkpoints; `SOTTOVOCE_CACHE` moves it."""
-    from platformdirs import user_cache_path
-
-    configured = os.environ.get("SOTTOVOCE_CACHE")
-    return (Path(configured) if configured else user_cache_path("sottovoce")) / "checkpoints"
+    """Return the folder of converted checkpoints."""
+    return cache_folder() / "checkpoints"
 
 
 def _require_extra() -> None:

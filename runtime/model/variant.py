@@ -39,6 +39,16 @@ def find_variant(path: Path) -> Path:
     return path / name
 
 
+def variant_name(folder: Path) -> str:
+    """Return the name of a variant, by its manifest or else its folder.
+
+    Raises:
+        InputError: its manifest is damaged.
+    """
+    name = read_variant_manifest(folder).get("name")
+    return name if isinstance(name, str) and _NAME.match(name) else folder.name
+
+
 def _quantized_name(manifest: dict[str, Any]) -> str | None:
     """Return the name of a run's quantized variant; None where there is none, or it is no name."""
     recipe = manifest.get("recipe")

@@ -11,6 +11,7 @@ from sottovoce.runtime.audio.decode import stated_duration_s
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.protocol import Transcriber
+from sottovoce.runtime.transcript import Transcript
 from sottovoce.storage.documents import write_text
 
 STDIN = "-"
@@ -125,6 +126,7 @@ def transcribe_files(
     options: TranscribeOptions,
     kind: TranscriptFormat,
     *,
+    variant: str,
     print_text: Print,
     print_error: Print,
     reporter: Reporter,
@@ -133,6 +135,7 @@ def transcribe_files(
 
     Args:
         files: from `plan_files`.
+        variant: name of the variant, for `json`.
         print_text: prints a transcript without an output file; one of several after a line with its name.
         print_error: prints, in one line, why a file failed.
 
@@ -146,13 +149,14 @@ def transcribe_files(
     is_alone = len(files) == 1
     for file in files:
         try:
-            text = _transcribe(transcriber, file, options, kind, reporter)
+            transcript = _transcribe(transcriber, file, options, reporter)
         except SpecError:
             raise
         except SottovoceError as error:
             print_error(str(error) if file.name in str(error) else f"{file.name}: {error}")
             n_failed += 1
             continue
+        text = format_transcript(transcript, kind, source=file.name, variant=variant)
         if file.output is None:
             print_text(text if is_alone or kind is TranscriptFormat.JSON else f"==> {file.name} <==\n{text}")
         else:
@@ -166,9 +170,8 @@ def _transcribe(
     transcriber: Transcriber,
     file: AudioFile,
     options: TranscribeOptions,
-    kind: TranscriptFormat,
     reporter: Reporter,
-) -> str:
+) -> Transcript:
     duration_s = stated_duration_s(file.audio)
     seconds_done = 0
     total = None if duration_s is None else max(1, int(duration_s))
@@ -183,4 +186,4 @@ def _transcribe(
         transcript = transcriber.transcribe(file.audio, options, name=file.name, progress=on_progress)
     for note in transcript.notes:
         reporter.note(note if file.name in note else f"{file.name}: {note}")
-    return format_transcript(transcript, kind, source=file.name)
+    return transcript

@@ -3,7 +3,7 @@
 `txt` has one line for each segment. `srt` and `vtt` have cues for players (`subtitles.py`). `tsv` has `start`, `end`
 (integer milliseconds) and `text`, without quoting. `json` has everything, on one line:
 
-    {"schema_version": 1, "source": text or null, "language": "en", "language_probability": 0.98,
+    {"schema_version": 1, "source": text or null, "variant": text or null, "language": "en", "language_probability": 0.98,
      "duration_s": 3.2, "text": "...",
      "segments": [{"start_s": 0.0, "end_s": 3.2, "text": "...", "tokens": [2425, 13],
                    "mean_log_probability": -0.31, "no_speech_probability": 0.01,
@@ -53,6 +53,7 @@ def format_transcript(
     kind: TranscriptFormat,
     *,
     source: str | None = None,
+    variant: str | None = None,
     limits: CueLimits = DEFAULT_LIMITS,
 ) -> str:
     r"""Write a transcript as text that can be encoded as UTF-8.
@@ -61,15 +62,25 @@ def format_transcript(
 
     Args:
         source: name of the audio; only for `json`.
+        variant: name of the variant that transcribed it; only for `json`.
         limits: of cues; only for `srt` and `vtt`.
 
     Returns:
         Lines that end with `\n`; empty for `txt` and `srt` of silence.
     """
-    return _LONE_SURROGATE.sub("\ufffd", _format(transcript, kind, source=source, limits=limits))
+    return _LONE_SURROGATE.sub(
+        "\ufffd", _format(transcript, kind, source=source, variant=variant, limits=limits)
+    )
 
 
-def _format(transcript: Transcript, kind: TranscriptFormat, *, source: str | None, limits: CueLimits) -> str:
+def _format(
+    transcript: Transcript,
+    kind: TranscriptFormat,
+    *,
+    source: str | None,
+    variant: str | None,
+    limits: CueLimits,
+) -> str:
     match kind:
         case TranscriptFormat.TXT:
             return "".join(f"{line}\n" for _, line in segment_lines(transcript))
@@ -78,7 +89,7 @@ def _format(transcript: Transcript, kind: TranscriptFormat, *, source: str | Non
         case TranscriptFormat.VTT:
             return format_vtt(transcript, limits)
         case TranscriptFormat.JSON:
-            return _json(transcript, source)
+            return _json(transcript, source, variant)
         case TranscriptFormat.TSV:
             return _tsv(transcript)
 
@@ -91,10 +102,11 @@ def _tsv(transcript: Transcript) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-def _json(transcript: Transcript, source: str | None) -> str:
+def _json(transcript: Transcript, source: str | None, variant: str | None) -> str:
     fields = {
         "schema_version": JSON_SCHEMA_VERSION,
         "source": source,
+        "variant": variant,
         "language": transcript.language,
         "language_probability": _rounded(transcript.language_probability),
         "duration_s": _rounded(transcript.duration_s, _TIME_DIGITS),

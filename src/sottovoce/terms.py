@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
+RECOMMENDED_RECIPE = "int8-fast"
+"""The recipe that commands take where none is named."""
+
 
 class Component(StrEnum):
     """The parts of a Whisper that are exported, quantized and timed separately."""

@@ -9,9 +9,9 @@ import pytest
 
 from sottovoce.bundle.build import Built, build
 from sottovoce.bundle.contents import BundleSpec
-from sottovoce.cli.demo import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
+from sottovoce.speech.synthetic import demo_speech
 
 
 @pytest.fixture(scope="session")

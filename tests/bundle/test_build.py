@@ -20,11 +20,11 @@ from sottovoce.bundle.build import Built, build
 from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.texts import device_files
 from sottovoce.cli.app import app
-from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError, InputError, OutputExistsError, SottovoceError, SpecError
 from sottovoce.machine.cpu import VNNI
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
+from sottovoce.speech.synthetic import demo_speech
 
 
 def test_every_file_has_the_hash_that_sha256sum_finds(opened: Path) -> None:
@@ -76,7 +76,7 @@ from pathlib import Path
 os.umask(int(sys.argv[3], 8))
 from sottovoce.bundle.build import build
 from sottovoce.bundle.contents import BundleSpec
-from sottovoce.cli.demo import demo_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 spec = BundleSpec(variant="int8", speech=demo_speech(), least_rtfx=0.01)

@@ -15,8 +15,8 @@ from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import Floors
 from sottovoce.bundle.self_test import GoldenOutcome, agreement, find_problems
 from sottovoce.cli.app import app
-from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import BundleError
+from sottovoce.speech.synthetic import demo_speech
 
 
 def test_the_self_test_of_a_good_bundle_passes(built: Built) -> None:

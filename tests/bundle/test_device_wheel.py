@@ -17,7 +17,7 @@ import sottovoce
 from sottovoce.bundle.device_wheel import WHEEL_NAME, build_device_wheel
 from sottovoce.bundle.wheels import pin
 from sottovoce.cli.app import COMMANDS
-from sottovoce.cli.demo import demo_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.terms import Format
 
 ROOT = Path(__file__).parents[2]

@@ -25,11 +25,11 @@ from sottovoce.bundle.check import check_bundle
 from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.signing import check_key, sign, signature_path
 from sottovoce.cli.app import app
-from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError, OutputExistsError, ResourceError
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.progress import Advance, Silent
 from sottovoce.runs import read_run
+from sottovoce.speech.synthetic import demo_speech
 
 LimitFiles = Callable[[int], AbstractContextManager[None]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.cli.demo import demo_speech
+from sottovoce.speech.synthetic import demo_speech
 
 SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech" / "manifest.jsonl"
 

@@ -6,7 +6,6 @@ import jiwer
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import check_ctranslate2, export_ctranslate2
@@ -16,6 +15,7 @@ from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, Ctranslate2Type
 from tests.characterization.frozen import Golden, check_transcripts

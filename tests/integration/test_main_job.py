@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from sottovoce.benchmark.schema.results import read_results
-from sottovoce.cli.demo import demo_speech
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import COMPONENT_FILES
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.terms import Component, Stage
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
 

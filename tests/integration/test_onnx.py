@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from sottovoce.calibrate.store import CalibrationStore
-from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checks.parity import ParityClip, check_onnx_parity
 from sottovoce.optimize.onnx.export import export_onnx
@@ -26,6 +25,7 @@ from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component, ElasticSpec, Scheme, Weights
 from tests.characterization.frozen import Golden, check_transcripts, count_operators

@@ -18,7 +18,6 @@ import soundfile
 import srt
 import webvtt
 
-from sottovoce.cli.demo import demo_speech
 from sottovoce.reference_pipeline import OptimumPipeline
 from sottovoce.runtime import TranscribeOptions, Transcriber, load
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
@@ -28,6 +27,7 @@ from sottovoce.runtime.timestamps.sentences import MAX_SENTENCE_S
 from sottovoce.speech.clips import Clip, filter_clips
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component
 from tests.characterization.frozen import Golden, check_transcripts, count_layers

@@ -8,12 +8,12 @@ from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import EngineSpec
 from sottovoce.benchmark.engines.registry import make_engine
 from sottovoce.benchmark.engines.whisper_cpp import GgmlType, WhisperCppEngine
-from sottovoce.cli.demo import demo_speech
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.speech.loading import load_clips
 from sottovoce.speech.sets import read_speech
+from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize, word_errors
 
 pytestmark = pytest.mark.slow

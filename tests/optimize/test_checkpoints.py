@@ -8,7 +8,8 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.check import check_checkpoint
-from sottovoce.optimize.checkpoint.resolve import HUB_IDS, published_id, resolve_checkpoint
+from sottovoce.optimize.checkpoint.names import HUB_IDS
+from sottovoce.optimize.checkpoint.resolve import published_id, resolve_checkpoint
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.storage.artifacts import Parent
 from tests.support.checkpoints import tiny_checkpoint

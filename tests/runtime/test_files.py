@@ -62,7 +62,7 @@ def printed(*names: str, kind: TranscriptFormat, into: Path | None = None) -> st
     texts: list[str] = []
     transcribe_files(
         cast("Transcriber", Speaker()), plan_files(names, bytes, kind, into, force=False), TranscribeOptions(), kind,
-        print_text=texts.append, print_error=texts.append, reporter=Silent(),
+        variant="int8", print_text=texts.append, print_error=texts.append, reporter=Silent(),
     )  # fmt: skip
     return "".join(texts)
 
@@ -74,6 +74,7 @@ def test_each_of_several_printed_transcripts_has_a_heading() -> None:
     )
     lines = printed("a.wav", "b.wav", kind=TranscriptFormat.JSON).splitlines()
     assert [json.loads(line)["source"] for line in lines] == ["a.wav", "b.wav"]
+    assert json.loads(lines[0])["variant"] == "int8"
     assert json.loads(lines[0])["notes"] == ["its end is missing"]
 
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import MAX_PEAK, Wave, decode_audio
@@ -21,6 +20,7 @@ from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActi
 from sottovoce.runtime.vad.load import load_voice_activity
 from sottovoce.runtime.vad.silero import SileroSource, SileroVoiceActivity, find_silero
 from sottovoce.runtime.vad.speech_spans import SpeechSpan, speech_spans
+from sottovoce.speech.synthetic import demo_speech
 
 SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech"
 NOISE = SPEECH / "noise"

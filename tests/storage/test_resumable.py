@@ -32,6 +32,12 @@ def test_other_settings_are_named_and_nothing_is_lost(unfinished: ResumableFolde
     assert (unfinished.folder / "done.txt").exists()
 
 
+def test_other_settings_can_be_seen_before_beginning(unfinished: ResumableFolder, tmp_path: Path) -> None:
+    assert not unfinished.has_other_settings(SETTINGS)
+    assert unfinished.has_other_settings(SETTINGS | {"recipe": "d"})
+    assert not ResumableFolder(tmp_path / "none.unfinished", "run").has_other_settings(SETTINGS)
+
+
 def test_a_restart_deletes_what_is_there(unfinished: ResumableFolder) -> None:
     assert not unfinished.begin({"recipe": "d"}, restart=True)
     assert [path.name for path in unfinished.folder.iterdir()] == [HEADER_NAME]

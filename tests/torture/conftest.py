@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sottovoce.cli.demo import demo_speech
+from sottovoce.speech.synthetic import demo_speech
 from tests.support.torture import Job, bundle_hash, float_files, transcripts
 
 REAL = "tiny.en"

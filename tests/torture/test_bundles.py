@@ -12,10 +12,10 @@ from sottovoce.bundle.build import Built, build
 from sottovoce.bundle.contents import BundleSpec
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.open_bundle import unpack, unpacked
-from sottovoce.cli.demo import demo_speech
 from sottovoce.errors import SottovoceError
 from sottovoce.progress import Silent
 from sottovoce.runs import read_run
+from sottovoce.speech.synthetic import demo_speech
 from tests.support.bundle_changes import change_at_random
 from tests.support.hostile_archives import Parts, hostile_archives
 

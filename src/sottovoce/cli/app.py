@@ -80,9 +80,11 @@ def configure(
 
     Examples:
 
-        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+        sottovoce transcribe base talk.mp3
 
-        sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --out results/tiny.en-int8
+        sottovoce optimize base --data speech/manifest.jsonl --out runs/base
+
+        sottovoce benchmark runs/base --data speech/manifest.jsonl --out results/base
     """
     context.obj = Session.open(quiet=quiet, verbose=verbose, no_color=no_color)
 

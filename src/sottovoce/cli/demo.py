@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.errors import InputError
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import load_recipe
+from sottovoce.speech.synthetic import demo_speech
 
 DEMO_MODEL = "tiny.en"
 DEMO_CLIPS = 24
@@ -32,20 +32,6 @@ class DemoPaths:
     run: Path
     results: Path
     report: Path
-
-
-def demo_speech() -> Path:
-    """Return the manifest of the speech that comes with sottovoce.
-
-    Raises:
-        InputError: the installation lacks it.
-    """
-    import sottovoce.speech
-
-    manifest = Path(next(iter(sottovoce.speech.__path__))) / "demo_speech" / "manifest.jsonl"
-    if not manifest.is_file():
-        raise InputError(f"{manifest} is missing; install sottovoce again")
-    return manifest
 
 
 def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:

@@ -65,6 +65,15 @@ class ResumableFolder:
             write_text(work / HEADER_NAME, header.model_dump_json(indent=2) + "\n")
         return False
 
+    def has_other_settings(self, settings: dict[str, str]) -> bool:
+        """Return whether a command with other settings left the folder.
+
+        Raises:
+            InputError: sottovoce did not write it.
+        """
+        recover_interrupted_write(self.folder)
+        return self.folder.exists() and self._read_header().settings != settings
+
     def remove(self) -> None:
         """Delete the folder."""
         remove_folder(self.folder)

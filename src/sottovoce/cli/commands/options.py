@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from sottovoce import __version__
 from sottovoce.cli.console import Terminal, show_log
 from sottovoce.errors import SpecError
+
+if TYPE_CHECKING:
+    from sottovoce.speech.clips import ClipSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +107,14 @@ Model = Annotated[
         show_default=False,
     ),
 ]
-Data = Annotated[
-    str,
+DATA_HELP = "Speech: a manifest (.jsonl), a .csv or .tsv, a LibriSpeech folder, a folder of audio, hf:NAME[:CONFIG]:SPLIT."
+Data = Annotated[str, typer.Option("--data", metavar="SPEECH", help=DATA_HELP, show_default=False)]
+CalibrationData = Annotated[
+    str | None,
     typer.Option(
         "--data",
         metavar="SPEECH",
-        help="Speech: a manifest (.jsonl), a .csv or .tsv, a LibriSpeech folder, a folder of audio, hf:NAME[:CONFIG]:SPLIT.",
+        help=f"{DATA_HELP} By default sottovoce's own synthetic speech.",
         show_default=False,
     ),
 ]
@@ -123,6 +128,20 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated."),
 ]
+
+
+def read_calibration_speech(session: Session, data: str | None) -> "ClipSet":
+    """Read the speech to calibrate with; without a choice sottovoce's own, with a note about it.
+
+    Raises:
+        InputError: the speech cannot be read.
+    """
+    from sottovoce.speech.sets import read_speech
+    from sottovoce.speech.synthetic import SYNTHETIC_CALIBRATION_NOTICE, demo_speech
+
+    if data is None:
+        session.terminal.note(SYNTHETIC_CALIBRATION_NOTICE)
+    return read_speech(str(demo_speech()) if data is None else data)
 
 
 def show(session: Session, what: object) -> None:

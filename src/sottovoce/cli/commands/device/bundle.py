@@ -98,9 +98,9 @@ def bundle(
     from sottovoce.bundle.build import build, check_bundle_output, check_spec
     from sottovoce.bundle.contents import BundleSpec
     from sottovoce.bundle.wheels import read_target
-    from sottovoce.cli.demo import demo_speech
     from sottovoce.cli.measured import read_measured
     from sottovoce.runs import read_run
+    from sottovoce.speech.synthetic import demo_speech
 
     session: Session = context.obj
     target = read_target(wheels, python)

@@ -1,12 +1,16 @@
 """`sottovoce transcribe`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sottovoce.cli.commands.options import Force, Session
+from sottovoce.errors import InputError
+from sottovoce.progress import Reporter
+from sottovoce.runtime.output.files import STDIN
 from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
 
@@ -16,10 +20,11 @@ EXIT_SOME_FAILED = 1
 def transcribe(
     context: typer.Context,
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="MODEL",
-            help="Folder of a run, a variant or a bundle; or a bundle as .tar.gz.",
+            help="Folder of a run, a variant or a bundle; a bundle as .tar.gz; or a name (base, tiny.en, a hub id): the model is "
+            "made once, with the extra all.",
             show_default=False,
         ),
     ],
@@ -113,6 +118,8 @@ def transcribe(
 
     Examples:
 
+        sottovoce transcribe base talk.mp3
+
         sottovoce transcribe runs/base talk.mp3
 
         sottovoce transcribe runs/base *.wav --format srt --output-dir subtitles --language de
@@ -123,6 +130,7 @@ def transcribe(
     """
     from sottovoce.bundle.open_bundle import open_model
     from sottovoce.runtime.loading import load
+    from sottovoce.runtime.model.variant import find_variant, variant_name
     from sottovoce.runtime.options import TranscribeOptions
     from sottovoce.runtime.output.files import plan_files, transcribe_files
 
@@ -146,15 +154,45 @@ def transcribe(
         allow_damaged=allow_damaged,
     )
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
-    with open_model(model) as folder:
+    path = _find_model(model, files, session.terminal)
+    with open_model(path) as folder:
+        found = find_variant(folder)
+        variant = variant_name(found)
+        if found != path:
+            session.terminal.note(f"{model}: uses the variant {variant}")
         n_failed = transcribe_files(
-            load(folder, threads=threads),
+            load(found, threads=threads),
             planned,
             options,
             kind,
+            variant=variant,
             print_text=lambda text: typer.echo(text, nl=False),
             print_error=session.terminal.error,
             reporter=session.terminal,
         )
     if n_failed:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:
+    """Return the path of a model; one of a name is made when it is first needed.
+
+    Raises:
+        InputError: the model would be made, and there is no audio for it.
+    """
+    path = Path(model)
+    try:
+        from sottovoce.optimize.checkpoint.names import is_model_name, is_short_name
+    except ModuleNotFoundError:  # on a device
+        return path
+    if path.exists():
+        if is_short_name(model):
+            reporter.note(f"takes {model} in this folder, not the model of that name")
+        return path
+    if not is_model_name(model):
+        return path
+    from sottovoce.optimize.cached_model import cached_model
+
+    if not any(name == STDIN or Path(name).exists() for name in files):
+        raise InputError(f"{files[0]} does not exist; check the path")
+    return cached_model(model, reporter)

@@ -2,13 +2,21 @@
 
 import typer
 
-from sottovoce.cli.commands.options import Data, Json, Overrides, RunFolder, Session, show
+from sottovoce.cli.commands.options import (
+    CalibrationData,
+    Json,
+    Overrides,
+    RunFolder,
+    Session,
+    read_calibration_speech,
+    show,
+)
 
 
 def calibrate(
     context: typer.Context,
     run_folder: RunFolder,
-    data: Data,
+    data: CalibrationData = None,
     overrides: Overrides = None,
     *,
     as_json: Json = False,
@@ -28,12 +36,12 @@ def calibrate(
     from sottovoce.optimize.pipeline import calibrate_again
     from sottovoce.recipes.load import override_recipe
     from sottovoce.runs import CALIBRATION_NAME, read_run
-    from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj
     run = read_run(run_folder)
     recipe = override_recipe(run.recipe, overrides or ())
-    manifest = calibrate_again(run, read_speech(data), recipe, session.terminal)
+    speech = read_calibration_speech(session, data)
+    manifest = calibrate_again(run, speech, recipe, session.terminal)
     doctor = read_report(run_folder / CALIBRATION_NAME)
     if as_json:
         content = {**manifest.facts, "doctor": None if doctor is None else doctor.model_dump(mode="json")}

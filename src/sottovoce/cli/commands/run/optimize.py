@@ -5,15 +5,26 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.cli.commands.options import Data, Force, Json, Model, Overrides, RecipeName, Session, show
+from sottovoce.cli.commands.options import (
+    CalibrationData,
+    Force,
+    Json,
+    Model,
+    Overrides,
+    RecipeName,
+    Session,
+    read_calibration_speech,
+    show,
+)
+from sottovoce.terms import RECOMMENDED_RECIPE
 
 
 def optimize(
     context: typer.Context,
     model: Model,
-    data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder to write.", show_default=False)],
-    recipe: RecipeName = "int8",
+    data: CalibrationData = None,
+    recipe: RecipeName = RECOMMENDED_RECIPE,
     overrides: Overrides = None,
     *,
     restart: Annotated[
@@ -32,26 +43,28 @@ def optimize(
 
     Examples:
 
-        sottovoce optimize tiny.en --recipe int8 --data speech/manifest.jsonl --out runs/tiny.en-int8
+        sottovoce optimize base --out runs/base
+
+        sottovoce optimize base --data speech/manifest.jsonl --out runs/base --dry-run
 
         sottovoce optimize ./my-finetuned-whisper --data LibriSpeech/dev-clean --out runs/mine --set calibration.n_clips=32
     """
+    import json
+
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize import pipeline
-    from sottovoce.optimize.plan import describe, plan
+    from sottovoce.optimize.plan import describe, plan, summarize
     from sottovoce.recipes.load import load_recipe
-    from sottovoce.speech.sets import read_speech
 
     session: Session = context.obj
     chosen = load_recipe(recipe, overrides or ())
-    planned = plan(model, chosen, read_speech(data), out, force=force)
+    planned = plan(model, chosen, read_calibration_speech(session, data), out, force=force)
     if dry_run:
-        for line in describe(planned):
-            typer.echo(line)
+        show(session, json.dumps(summarize(planned), indent=2) if as_json else "\n".join(describe(planned)))
         return
     run = pipeline.optimize(planned, force=force, reporter=session.terminal, restart=restart)
     summary = inspect_run(run)
     show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
     session.terminal.note(f"wrote {out}")
-    session.terminal.note(f"next: sottovoce benchmark {out} --data {data} --out {out}-results")
+    session.terminal.note(f"next: sottovoce benchmark {out} --data {data or 'SPEECH'} --out {out}-results")

@@ -24,9 +24,15 @@ def quantize(
         ),
     ] = None,
     *,
+    as_own: Annotated[
+        bool,
+        typer.Option("--as-own", help="RUN stands for this variant from now on, if it has another name."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Quantize a run again from its calibration record, with other settings.
+
+    A variant with another name is added to RUN; where a command takes RUN, it still uses the variant that optimize made.
 
     Examples:
 
@@ -46,6 +52,12 @@ def quantize(
     run = read_run(run_folder)
     base = run.recipe if recipe is None else load_recipe(recipe)
     recipe_now = override_recipe(base, overrides or ())
-    summary = inspect_run(quantize_again(run, recipe_now, session.terminal, checkpoint=checkpoint))
+    made = quantize_again(run, recipe_now, session.terminal, checkpoint=checkpoint, as_own=as_own)
+    summary = inspect_run(made)
     show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
-    session.terminal.note(f"wrote {run_folder}")
+    name, own = recipe_now.quantize.name, made.recipe.quantize.name
+    session.terminal.note(f"wrote {run_folder / name}")
+    if name != own:
+        session.terminal.note(
+            f"{run_folder} still stands for {own}: use {run_folder / name} or --variant {name}, or quantize with --as-own"
+        )

@@ -217,6 +217,7 @@ def test_transcript_reference_shows_the_keys_that_are_written() -> None:
         ),
         TranscriptFormat.JSON,
         source="talk.mp3",
+        variant="int8-fast",
     )  # fmt: skip
     assert json.loads(shown) == json.loads(written)
 

@@ -29,7 +29,7 @@ def variant_of(run: Path, clip: Path) -> str:
     return variant
 
 
-def test_quantize_does_not_change_what_a_run_stands_for_unless_asked(
+def test_quantize_does_not_change_what_a_run_stands_for_by_itself(
     tiny_run: Path, tones: Path, tmp_path: Path
 ) -> None:
     run, clip = Path(shutil.copytree(tiny_run, tmp_path / "run")), next(tones.parent.glob("**/*.wav"))

@@ -101,9 +101,9 @@ def benchmark(
 
     Examples:
 
-        sottovoce benchmark runs/tiny.en-int8 --data speech/manifest.jsonl --limit 60 --json
+        sottovoce benchmark runs/tiny.en --data speech/manifest.jsonl --limit 60 --json
 
-        sottovoce benchmark runs/base-int8 --data speech/manifest.jsonl --where source=librispeech-test-clean --variants fp16,int8
+        sottovoce benchmark runs/base --data speech/manifest.jsonl --where source=librispeech-test-clean --variants fp16,int8
 
         sottovoce benchmark runs/base --data speech/manifest.jsonl --engines sottovoce,openvino-genai,faster-whisper,whisper.cpp --passes 3 --timing-clips 60 --self-check
     """

@@ -48,11 +48,11 @@ def report(
 
     Examples:
 
-        sottovoce report results/tiny.en-int8 --out report.html
+        sottovoce report results/tiny.en --out report.html
 
-        sottovoce report results/tiny.en-int8 --format markdown --out -
+        sottovoce report results/tiny.en --format markdown --out -
 
-        sottovoce report results/tiny.en-int8 --format model-card --out README.md
+        sottovoce report results/tiny.en --format model-card --out README.md
     """
     from sottovoce.reports.report import make_report, write_report
 

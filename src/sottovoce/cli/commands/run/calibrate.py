@@ -25,9 +25,9 @@ def calibrate(
 
     Examples:
 
-        sottovoce calibrate runs/tiny.en-int8 --data speech/manifest.jsonl
+        sottovoce calibrate runs/tiny.en --data speech/manifest.jsonl
 
-        sottovoce calibrate runs/tiny.en-int8 --data my-recordings/ --set calibration.n_clips=128
+        sottovoce calibrate runs/tiny.en --data my-recordings/ --set calibration.n_clips=128
     """
     import json
 

@@ -15,9 +15,9 @@ def inspect(
 
     Examples:
 
-        sottovoce inspect runs/tiny.en-int8
+        sottovoce inspect runs/tiny.en
 
-        sottovoce inspect runs/tiny.en-int8 --json
+        sottovoce inspect runs/tiny.en --json
     """
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import doctor_table, run_lines, run_table

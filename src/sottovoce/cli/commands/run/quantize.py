@@ -36,11 +36,11 @@ def quantize(
 
     Examples:
 
-        sottovoce quantize runs/tiny.en-int8 --set quantize.components.encoder.smooth_quant_alpha=0.8
+        sottovoce quantize runs/tiny.en --set quantize.components.encoder.smooth_quant_alpha=0.8
 
-        sottovoce quantize runs/tiny.en-int8 --set quantize.name=int8-a8 --set quantize.components.decoder.scheme=w8a8
+        sottovoce quantize runs/tiny.en --set quantize.name=int8-a8 --set quantize.components.decoder.scheme=w8a8
 
-        sottovoce quantize runs/tiny.en-int8 --recipe ct2-int8 --checkpoint tiny.en
+        sottovoce quantize runs/tiny.en --recipe ct2-int8 --checkpoint tiny.en
     """
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import run_table

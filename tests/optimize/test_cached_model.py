@@ -24,16 +24,19 @@ from sottovoce.speech import synthetic
 from sottovoce.storage.artifacts import Parent, is_artifact
 
 
-class Interrupted(Silent):
+class Interrupted:
     """Ends the work as a kill does, when a step begins."""
 
     def __init__(self, step: str) -> None:
         self._step = step
 
+    def note(self, text: str) -> None:
+        """Ignore the text."""
+
     def progress(self, what: str, total: int | None) -> AbstractContextManager[Advance]:
         if what.startswith(self._step):
             raise KeyboardInterrupt
-        return super().progress(what, total)
+        return Silent().progress(what, total)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def both_run(onnx_run: Run, english: Path, tmp_path_factory: pytest.TempPathFact
     run = read_run(folder)
     for kind in (Ctranslate2Type.BFLOAT16, Ctranslate2Type.INT8):
         recipe = load_recipe("ct2-int8", [f"quantize.ctranslate2_type={kind}", f"quantize.name=ct2-{kind}"])
-        run = quantize_again(run, recipe, Silent(), checkpoint=str(english))
+        run = quantize_again(run, recipe, Silent(), checkpoint=str(english), as_own=True)
     return run
 
 
@@ -75,7 +75,7 @@ def test_the_plan_shows_formats(english: Path, tones: Path, tmp_path: Path) -> N
     pytest.importorskip("faster_whisper", reason="the extra `ct2` is not installed")
     other = plan(str(english), load_recipe("ct2-int8"), planned.speech, tmp_path / "run", force=False)
     assert "quantize: ct2-int8 (ctranslate2): all components int8" in describe(other)
-    assert other.disk_bytes < planned.disk_bytes
+    assert other.forecast.disk_bytes < planned.forecast.disk_bytes
 
 
 def test_onnx_exports_are_checked_and_recorded(onnx_run: Run) -> None:

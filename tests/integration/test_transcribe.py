@@ -44,7 +44,7 @@ def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, command: 
     """The run with the variant int8-fast as well."""
     run = tmp_path_factory.mktemp("fast") / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16"))
-    command("quantize", run, "--recipe", "int8-fast")
+    command("quantize", run, "--recipe", "int8-fast", "--as-own")
     return run
 
 

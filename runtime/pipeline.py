@@ -10,7 +10,7 @@ from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDO
 from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.audio.stream import check_wave
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language
+from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language, likeliest
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.decoding.tokenizer import MAX_PREVIOUS_TOKENS, Tokens, with_room
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
@@ -95,7 +95,7 @@ class InferencePipeline:
             [check_wave(wave, f"wave {number}") for number, wave in enumerate(waves)]
         )
         contexts = {
-            clip.start_s: self._prepare_context(clip, options, clock)[0] for clip in batching.audible(clips)
+            clip.start_s: self._prepare_context([clip], options, clock)[0] for clip in batching.audible(clips)
         }
         languages = {start_s: context.detected.language for start_s, context in contexts.items()}
         segments = [
@@ -114,25 +114,25 @@ class InferencePipeline:
         if not self._tokenizer.is_multilingual:
             return self._default_language(DEFAULT_OPTIONS)
         window = AudioWindow(start_s=0.0, wave=check_wave(wave, "the wave given")[:WINDOW_SAMPLES])
-        return self._window_decoder.detect_language(window, PhaseClock())[0]
+        return self._detect_language([window], PhaseClock())[0]
 
     def _transcribe_short(self, wave: Wave, stream: SegmentStream) -> Iterator[Segment]:
         if len(wave) < HOP_SAMPLES or is_silent(wave):
             return
         window = AudioWindow(start_s=0.0, wave=wave)
-        context, window = self._prepare_context(window, stream.options, stream.clock)
-        stream.detected = context.detected
+        context, (window,) = self._prepare_context([window], stream.options, stream.clock)
+        stream.set_language(context.detected)
         yield from _in_order(self._decode_windows([window], context, has_speech=False))
 
     def _transcribe_long(self, blocks: Iterable[Wave], stream: SegmentStream) -> Iterator[Segment]:
         windows = _timed(windows_of(blocks, self._segmenter(stream.options)), stream.clock)
-        first = next(windows, None)
-        if first is None:
+        first = _take_speech(windows, WINDOW_S if self._must_detect(stream.options) else 0.0)
+        if not first:
             return
-        context, first = self._prepare_context(first, stream.options, stream.clock)
-        stream.detected = context.detected
+        context, begun = self._prepare_context(first, stream.options, stream.clock)
+        stream.set_language(context.detected)
         context = self._with_aligned_times(context)
-        yield from _in_order(self._decode_windows(chain([first], windows), context, stream))
+        yield from _in_order(self._decode_windows(chain(begun, windows), context, stream))
 
     def _segmenter(self, options: TranscribeOptions) -> Segmenter:
         if options.vad_filter is False:
@@ -211,8 +211,8 @@ class InferencePipeline:
             n_done = n_samples if n_samples < WINDOW_SAMPLES else WINDOW_SAMPLES - EDGE_SAMPLES
             if not is_silent(window.wave) and self._recovery.has_speech(window.wave, options, clock):
                 if context is None:
-                    context, window = self._prepare_context(window, options, clock)
-                    stream.detected = context.detected
+                    context, (window,) = self._prepare_context([window], options, clock)
+                    stream.set_language(context.detected)
                 before = context.initial_prompt if previous is None else previous
                 prompt = self._prompt(context, with_room(context.hotwords, before))
                 (result,) = self._window_decoder.decode([window], prompt, context)
@@ -234,16 +234,16 @@ class InferencePipeline:
         return tuple(piece for piece in pieces if piece.end_s * SAMPLE_RATE_HZ <= n_done + 1), n_done
 
     def _prepare_context(
-        self, window: AudioWindow, options: TranscribeOptions, clock: PhaseClock
-    ) -> tuple[DecodingContext, AudioWindow]:
+        self, first: Sequence[AudioWindow], options: TranscribeOptions, clock: PhaseClock
+    ) -> tuple[DecodingContext, Sequence[AudioWindow]]:
         """Detect the language where it is not given, and turn prompts into tokens.
 
         Returns:
-            The context, and the window; with its encoder states where its language was detected.
+            The context, and the first windows; with their encoder states where their language was detected.
         """
         detected = self._default_language(options)
-        if options.language is None and self._tokenizer.is_multilingual:
-            detected, window = self._window_decoder.detect_language(window, clock)
+        if self._must_detect(options):
+            detected, first = self._detect_language(first, clock)
         context = DecodingContext(
             options=options,
             clock=clock,
@@ -251,7 +251,22 @@ class InferencePipeline:
             hotwords=self._encode_text(options.hotwords),
             initial_prompt=self._encode_text(options.initial_prompt),
         )
-        return context, window
+        return context, first
+
+    def _detect_language(
+        self, windows: Sequence[AudioWindow], clock: PhaseClock
+    ) -> tuple[DetectedLanguage, Sequence[AudioWindow]]:
+        """Detect the language of windows together: an announcement in another one does not decide.
+
+        Returns:
+            The language, and the windows with their encoder states.
+        """
+        found = [self._window_decoder.language_probabilities(window, clock) for window in windows]
+        weighted = [(probabilities, window.end_s - window.start_s) for probabilities, window in found]
+        return likeliest(weighted), [window for _, window in found]
+
+    def _must_detect(self, options: TranscribeOptions) -> bool:
+        return options.language is None and self._tokenizer.is_multilingual
 
     def _encode_text(self, text: str | None) -> Tokens:
         return self._tokenizer.encode(f" {text.strip()}") if text and text.strip() else ()
@@ -291,6 +306,16 @@ def _in_order(batches: Iterable[_Batch]) -> Iterator[Segment]:
         yield from waiting[:n_final]
         del waiting[:n_final]
     yield from waiting
+
+
+def _take_speech(windows: Iterator[AudioWindow], least_s: float) -> list[AudioWindow]:
+    """Take one window or more, until they hold so much speech or there are no more."""
+    taken: list[AudioWindow] = []
+    taken_s = 0.0
+    while (not taken or taken_s < least_s) and (window := next(windows, None)) is not None:
+        taken.append(window)
+        taken_s += window.end_s - window.start_s
+    return taken
 
 
 def _timed(windows: Iterator[AudioWindow], clock: PhaseClock) -> Iterator[AudioWindow]:

@@ -22,6 +22,9 @@ Audio = Path | str | bytes | Wave
 Progress = Callable[[float], None]
 """Called with the seconds of audio that are done."""
 
+LEAST_LANGUAGE_PROBABILITY = 0.5
+"""Below, a note says so."""
+
 DEFAULT_OPTIONS = TranscribeOptions()
 
 
@@ -94,6 +97,15 @@ class SegmentStream(Iterator[Segment]):
         """Stop the transcription and close the audio; there are no segments afterwards."""
         self._segments.close()
         self.audio.close()
+
+    def set_language(self, detected: DetectedLanguage) -> None:
+        """Take the language that was detected or given; note a doubtful one."""
+        self.detected = detected
+        if detected.probability < LEAST_LANGUAGE_PROBABILITY:
+            self.notes.append(
+                f"the language is uncertain: {detected.language} with a probability of {detected.probability:.2f}; "
+                "give it if that is wrong"
+            )
 
     def report(self, done_s: float) -> None:
         """Report the seconds of audio that are done."""

@@ -1,5 +1,6 @@
 """What one transcription has in common for all of its windows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sottovoce.runtime.clock import PhaseClock
@@ -9,7 +10,7 @@ from sottovoce.runtime.options import TranscribeOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedLanguage:
-    """The likeliest language of a window.
+    """The likeliest language of audio.
 
     Attributes:
         language: code.
@@ -18,6 +19,25 @@ class DetectedLanguage:
 
     language: str
     probability: float
+
+
+LanguageProbabilities = Mapping[str, float]
+"""By code; they add up to 1."""
+
+
+def likeliest(found: Sequence[tuple[LanguageProbabilities, float]]) -> DetectedLanguage:
+    """Return the language of several windows: the likeliest on average, weighted by the length of each.
+
+    Args:
+        found: the probabilities of each window, and its length in seconds.
+    """
+    total_s = sum(length_s for _, length_s in found)
+    means = {
+        code: sum(probabilities[code] * length_s for probabilities, length_s in found) / total_s
+        for code in found[0][0]
+    }
+    best = max(means, key=means.__getitem__)
+    return DetectedLanguage(language=best, probability=means[best])
 
 
 def default_language(options: TranscribeOptions, *, is_multilingual: bool) -> DetectedLanguage:

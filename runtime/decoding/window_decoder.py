@@ -11,7 +11,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.attempt import Attempt, compression_ratio, prefill, token_limit
-from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage
+from sottovoce.runtime.decoding.context import DecodingContext, LanguageProbabilities
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, log_sum_exp
 from sottovoce.runtime.decoding.strategies import DecodingStrategy, strategies
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
@@ -96,11 +96,13 @@ class WindowDecoder:
             for window, result in zip(windows, results, strict=True)
         )
 
-    def detect_language(self, window: AudioWindow, clock: PhaseClock) -> tuple[DetectedLanguage, AudioWindow]:
-        """Detect the language of a window of at most 30 s.
+    def language_probabilities(
+        self, window: AudioWindow, clock: PhaseClock
+    ) -> tuple[LanguageProbabilities, AudioWindow]:
+        """Return how likely a window of at most 30 s is in each language.
 
         Returns:
-            The language, and the window with its encoder states: `decode` does not encode it again.
+            The probabilities by code, and the window with its encoder states: `decode` does not encode it again.
         """
         special = self._tokenizer.special
         plan = self._encoder.plan(len(window.wave))
@@ -108,11 +110,9 @@ class WindowDecoder:
         with clock.time(Phase.PREFILL):
             self._decoder.start(self._encoder.padded(states, plan))
             row = self._decoder.run(np.array([[special.start]], dtype=np.int64))[0, -1]
-        codes, tokens = list(special.languages), np.array(list(special.languages.values()))
-        logits = row[tokens]
-        best = int(logits.argmax())
-        probability = float(np.exp(logits[best] - log_sum_exp(logits)))
-        return DetectedLanguage(language=codes[best], probability=probability), replace(window, states=states)
+        logits = row[np.array(list(special.languages.values()))]
+        values = np.exp(logits - log_sum_exp(logits)).tolist()
+        return dict(zip(special.languages, values, strict=True)), replace(window, states=states)
 
     def _encode(self, windows: Sequence[AudioWindow], clock: PhaseClock) -> Encoded:
         """Encode windows; all get as many positions as the longest one needs."""

@@ -135,6 +135,12 @@ def _header(name: str, size_bytes: int) -> tarfile.TarInfo:
     return header
 
 
+def is_gzip(path: Path) -> bool:
+    """Return whether a file begins as a gzip file does (RFC 1952, 2.3.1)."""
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP_HEADER[:2]
+
+
 class ArchiveReader:
     """Reads the members of an archive in order, with bounded memory."""
 

@@ -15,7 +15,6 @@ from sottovoce.speech.properties import sha256_of_wave
 _DECLARED_TOLERANCE_S = 0.5
 # A larger share of broken clips means a wrong path or an incomplete download.
 _MAX_BROKEN_SHARE = 0.5
-_N_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,23 +146,20 @@ def _check_enough(clips: Sequence[Clip], n_loaded: int, rejected: Sequence[Rejec
     n_tried = n_loaded + len(rejected)
     broken = [clip for clip in rejected if clip.is_broken]
     if len(broken) > _MAX_BROKEN_SHARE * n_tried:
+        first = broken[0]
+        where = _folder(clips, first.clip_id)
         raise InputError(
-            f"{len(broken)} of {n_tried} clips tried are missing or broken: {_named(broken)}; "
-            f"check the path of the audio{_looked_in(clips, broken[0].clip_id)}"
+            f"{len(broken)} of {n_tried} clips cannot be read; the first, {first.clip_id}{where}: {first.reason}"
         )
     if not n_tried:
         raise InputError("no clips to load; choose other speech or another split")
     if not n_loaded:
-        raise InputError(f"none of {n_tried} clips can be used: {_named(rejected)}; choose other speech")
+        first = rejected[0]
+        raise InputError(
+            f"none of {n_tried} clips can be used; the first, {first.clip_id}: {first.reason}; choose other speech"
+        )
 
 
-def _looked_in(clips: Sequence[Clip], clip_id: str) -> str:
+def _folder(clips: Sequence[Clip], clip_id: str) -> str:
     audio = next(clip.audio for clip in clips if clip.clip_id == clip_id)
-    return f", the first was looked for in {audio.parent}" if isinstance(audio, Path) else ""
-
-
-def _named(rejected: Sequence[RejectedClip]) -> str:
-    """Name the first few, each with its reason."""
-    first = [f"{clip.clip_id} ({clip.reason})" for clip in rejected[:_N_NAMED]]
-    left = len(rejected) - len(first)
-    return "; ".join(first) + (f"; and {left} more" if left else "")
+    return f" in {audio.parent}" if isinstance(audio, Path) else ""

@@ -84,7 +84,7 @@ def test_every_code_of_whisper_is_kept() -> None:
         ("Germany", "did you mean German (de)"),
         ("englich", "did you mean English (en)"),
         ("Portugese", "did you mean Portuguese (pt)"),
-        ("Klingon of old", "unknown language Klingon of old (give a code or a name, such as de or German)"),
+        ("Klingon of old", "unknown language Klingon of old; give a code or a name, such as de or German"),
     ],
 )
 def test_an_unknown_language_is_refused_with_the_nearest_names(name: str, near: str) -> None:

@@ -23,6 +23,7 @@ from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
 from sottovoce.statistics.accuracy import WordErrors
+from sottovoce.storage.artifacts import describe
 from sottovoce.storage.documents import Document, read_document, read_json_lines
 from sottovoce.terms import Stage
 
@@ -226,6 +227,17 @@ class Results(Document):
         return next(variant for variant in self.variants if variant.name == name)
 
 
+def _no_results(folder: Path) -> str:
+    found = describe(folder)
+    if found == "is a run":
+        return (
+            f"{folder} is a run, want results; measure it with `sottovoce benchmark {folder} --data SPEECH`"
+        )
+    if folder.is_dir():
+        found = f"holds no {RESULTS_NAME}"
+    return f"{folder} {found}; give the folder that `sottovoce benchmark --out` wrote"
+
+
 def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     """Read a results folder.
 
@@ -237,9 +249,7 @@ def read_results(folder: Path) -> tuple[Results, tuple[ClipRow, ...]]:
     """
     path = folder if folder.name == RESULTS_NAME else folder / RESULTS_NAME
     if not path.is_file():
-        raise InputError(
-            f"{folder} holds no {RESULTS_NAME}; give the folder that `sottovoce benchmark --out` wrote"
-        )
+        raise InputError(_no_results(folder))
     clips = path.with_name(CLIPS_NAME)
     if not clips.is_file():
         raise InputError(f"{path.parent} holds no {CLIPS_NAME}; run `sottovoce benchmark` again")

@@ -97,10 +97,9 @@ def resolve_checkpoint(name: str, *, cache: Path | None = None) -> Checkpoint:
         return _from_folder(folder, cache)
     if name.partition("@")[0] in HUB_IDS or ("/" in name and not name.startswith((".", "/", "~"))):
         return _from_hub(name)
-    raise InputError(
-        f"unknown model {name}: no such folder{nearest(name, HUB_IDS)} "
-        f"(short names: {', '.join(HUB_IDS)}; or give a folder, or a hub id such as openai/whisper-tiny)"
-    )
+    found = "it is a file" if folder.is_file() else "no such folder"
+    hint = nearest(name, HUB_IDS) or f"; short names: {', '.join(HUB_IDS)}"
+    raise InputError(f"unknown model {name}: {found}{hint} (or give a hub id, such as openai/whisper-tiny)")
 
 
 def published_id(origin: Parent) -> str | None:

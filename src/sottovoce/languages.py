@@ -224,5 +224,7 @@ def unknown_language(name: str, codes: Collection[str]) -> SpecError:
     """
     words = {word: f"{word.title()} ({code})" for word, code in _NAMES.items() if code in codes}
     near = get_close_matches(name.strip().lower(), words | {code: code for code in codes}, n=_N_SUGGESTIONS)
-    hint = f"; did you mean {' or '.join(words.get(word, word) for word in near)}?" if near else ""
-    return SpecError(f"unknown language {name:.40}{hint} (give a code or a name, such as de or German)")
+    hint = f"did you mean {' or '.join(words.get(word, word) for word in near)}?"
+    return SpecError(
+        f"unknown language {name:.40}; {hint if near else 'give a code or a name, such as de or German'}"
+    )

@@ -16,7 +16,7 @@ from sottovoce.errors import InputError, nearest
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, is_artifact, read_manifest
+from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, describe, is_artifact, read_manifest
 from sottovoce.storage.documents import Document
 from sottovoce.terms import (
     Component,
@@ -156,7 +156,8 @@ def read_run(folder: Path) -> Run:
         )
     manifest = read_manifest(folder)
     if manifest.kind != "run":
-        raise InputError(f"{folder} is a {manifest.kind}, want the run folder above it")
+        wanted = "the run that was measured" if manifest.kind == "results" else "the run folder above it"
+        raise InputError(f"{folder} {describe(folder)}, want {wanted}")
     recipe = parse_recipe(_read_yaml(folder / RECIPE_NAME), str(folder / RECIPE_NAME))
     variants = tuple(_read_variant(folder / name) for name in _variant_names(folder, recipe))
     if not variants or variants[0].name != recipe.baseline.name:

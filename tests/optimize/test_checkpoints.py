@@ -88,8 +88,10 @@ def test_unused_files_are_not_fetched(tiny: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unknown_name_lists_the_short_names() -> None:
-    with pytest.raises(InputError, match=r"^unknown model larg-v3: .*did you mean large-v3\?") as caught:
+    with pytest.raises(InputError, match=r"^unknown model larg-v3: no such folder; did you mean large-v3\?"):
         resolve_checkpoint("larg-v3")
+    with pytest.raises(InputError, match="unknown model zz: no such folder; short names: ") as caught:
+        resolve_checkpoint("zz")
     assert all(name in str(caught.value) for name in HUB_IDS)
 
 

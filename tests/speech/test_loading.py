@@ -131,20 +131,17 @@ def test_half_of_the_clips_may_be_broken() -> None:
     assert len(load_clips([missing("x"), clip("a")], wanted=None).loaded) == 1
 
 
-def test_more_broken_clips_are_an_error_that_names_the_first_three() -> None:
+def test_more_broken_clips_are_an_error_that_names_the_first() -> None:
     clips = [clip("fine"), *(missing(f"{name}.wav") for name in "abcd")]
-    with pytest.raises(InputError, match=r"^4 of 5 clips tried are missing or broken: a\.wav") as caught:
+    with pytest.raises(InputError) as caught:
         load_clips(clips, wanted=None)
-    message = str(caught.value)
-    assert "c.wav (c.wav does not exist" in message
-    assert "d.wav" not in message
-    assert "and 1 more" in message
-    assert message.endswith("the first was looked for in nowhere")
-    assert "\n" not in message
+    assert str(caught.value) == (
+        "4 of 5 clips cannot be read; the first, a.wav in nowhere: a.wav does not exist; check the path"
+    )
 
 
 def test_broken_bytes_have_no_folder_to_look_in() -> None:
-    with pytest.raises(InputError, match=r"check the path of the audio$"):
+    with pytest.raises(InputError, match=r"^1 of 1 clips cannot be read; the first, a: a is not audio"):
         load_clips([Clip(clip_id="a", audio=b"")], wanted=None)
 
 
@@ -154,7 +151,7 @@ def test_silent_and_long_clips_do_not_count_as_broken() -> None:
 
 
 def test_nothing_left_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"none of 2 clips can be used: q \(silent, left out\); r \(silent"):
+    with pytest.raises(InputError, match=r"^none of 2 clips can be used; the first, q: silent, left out"):
         load_clips([clip("q", peak=0.0), clip("r", peak=0.0)], wanted=1)
 
 

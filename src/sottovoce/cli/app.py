@@ -14,6 +14,7 @@ from sottovoce.cli.commands.options import (
     Session,
     Verbose,
     Version,
+    with_extra,
     with_global_options,
 )
 from sottovoce.cli.console import Terminal
@@ -47,6 +48,9 @@ COMMANDS = {
     "demo": "run",
 }
 """Folders of `commands` with a module and function of the command's name, in the order of the help."""
+
+EXTRAS = {"run": "all", "results": "benchmark", "device": "bundle"}
+"""What the commands of a folder need beyond a plain install."""
 
 _ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -93,7 +97,8 @@ def _register(name: str, folder: str) -> None:
     """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
     module = f"sottovoce.cli.commands.{folder}.{name}"
     try:
-        app.command()(with_global_options(getattr(import_module(module), name)))
+        command = with_extra(getattr(import_module(module), name), EXTRAS[folder])
+        app.command()(with_global_options(command))
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise

@@ -19,6 +19,9 @@ from sottovoce.recipes.rules import check_formats
 
 RECIPE_SUFFIX = ".yaml"
 
+MAX_SHOWN = 3
+"""Errors of a recipe in one message."""
+
 
 def ready_recipes() -> dict[str, str]:
     """Return the text of each recipe that sottovoce ships, by name."""
@@ -68,12 +71,14 @@ def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
     """Validate a recipe.
 
     Raises:
-        SpecError: unknown keys, wrong types or bad choices, all in one message; or keys that contradict each other.
+        SpecError: unknown keys, wrong types or bad choices, the first three in one message; or keys that contradict each other.
     """
     try:
         recipe = Recipe.model_validate(raw)
     except ValidationError as cause:
-        message = "; ".join(map(_explain, cause.errors()))
+        errors = cause.errors()
+        more = f"; and {len(errors) - MAX_SHOWN} more" if len(errors) > MAX_SHOWN else ""
+        message = "; ".join(map(_explain, errors[:MAX_SHOWN])) + more
         raise SpecError(f"recipe {where}: {message}") from cause
     names = [variant.name for variant in recipe.float_variants] + [recipe.quantize.name]
     twice = next((name for name in names if names.count(name) > 1), None)

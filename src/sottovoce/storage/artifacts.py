@@ -133,6 +133,18 @@ def _mismatch(folder: Path, why: str) -> InputError:
     )
 
 
+def describe(path: Path) -> str:
+    """Say what a path is, after its name: `does not exist`, `is a file`, `is a run`, `holds no manifest.json`."""
+    if not path.exists():
+        return "does not exist"
+    if path.is_file():
+        return "is a file"
+    if not is_artifact(path):
+        return f"holds no {MANIFEST_NAME}"
+    kind = read_manifest(path).kind
+    return "holds results" if kind == "results" else f"is a {kind}"
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read an artifact's manifest.
 
@@ -141,10 +153,12 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     if not path.is_file():
-        raise InputError(
-            f"{folder} is not a finished sottovoce folder: it has no {MANIFEST_NAME}. "
-            "Give the folder that `sottovoce optimize --out` wrote"
+        found = (
+            "is a file"
+            if folder.is_file()
+            else f"is not a finished sottovoce folder: it has no {MANIFEST_NAME}"
         )
+        raise InputError(f"{folder} {found}. Give the folder that `sottovoce optimize --out` wrote")
     return read_document(path, Manifest, advice="make the folder again with the sottovoce that is installed")
 
 

@@ -12,7 +12,7 @@ import typer
 
 from sottovoce import __version__
 from sottovoce.cli.console import Terminal, show_log
-from sottovoce.errors import SpecError
+from sottovoce.errors import MissingExtraError, SpecError
 
 if TYPE_CHECKING:
     from sottovoce.speech.clips import ClipSet
@@ -69,6 +69,24 @@ Version = Annotated[
 ]
 GLOBAL_OPTIONS = {"quiet": Quiet, "verbose": Verbose, "no_color": NoColor, "debug": Debug}
 """Accepted before and after the command."""
+
+
+def with_extra(command: Callable[..., None], extra: str) -> Callable[..., None]:
+    """Name the extra to install where a command ends because a library is missing."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        try:
+            command(**values)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module in {"", "sottovoce"}:
+                raise
+            raise MissingExtraError(
+                module, needed_for=f"`sottovoce {command.__name__}`", extra=extra
+            ) from error
+
+    return run
 
 
 def with_global_options(command: Callable[..., None]) -> Callable[..., None]:

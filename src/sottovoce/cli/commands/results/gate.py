@@ -57,10 +57,13 @@ def gate(
     from sottovoce.benchmark import gates
     from sottovoce.benchmark.schema.results import read_results
     from sottovoce.storage.documents import write_text
+    from sottovoce.storage.folders import check_output_file
 
     session: Session = context.obj
     conditions = gates.with_failures([gates.parse_condition(text) for text in fail_if])
     measured, _ = read_results(results)
+    if junit is not None:
+        check_output_file(junit, force=True)
     outcomes = gates.check_results(measured, conditions, parse_names(variants))
     if junit is not None:
         write_text(junit, gates.junit(outcomes, f"sottovoce {measured.model}"))

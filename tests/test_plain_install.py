@@ -123,3 +123,24 @@ def test_audio_is_transcribed(sottovoce: Sottovoce, tiny: Path, tmp_path: Path) 
     ended = sottovoce("transcribe", tmp_path / "variant", clip, "--language", "en", "--no-vad-filter", "-q")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        ("optimize base --data speech.jsonl --out run", "all"),
+        ("search base --data speech.jsonl --out run", "all"),
+        ("calibrate run --data speech.jsonl", "all"),
+        ("quantize run", "all"),
+        ("sensitivity run --data speech.jsonl", "all"),
+        ("demo", "all"),
+        ("report results", "benchmark"),
+        ("history", "benchmark"),
+    ],
+)
+def test_a_command_that_needs_more_names_the_extra(sottovoce: Sottovoce, arguments: str, extra: str) -> None:
+    ended = sottovoce(*arguments.split())
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "unexpected" not in line
+    assert line.endswith(f'Run: pip install "sottovoce[{extra}]"')

@@ -69,7 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             1,
             "note.txt is not a folder, and the output is",
         ),
-        ("optimize tiny.en --data speech.jsonl --recipe recipe.yaml --out o", 2, "and 39 more"),
+        ("optimize tiny.en --data speech.jsonl --recipe recipe.yaml --out o", 2, "and 37 more"),
     ],
 )
 def test_a_mistake_is_answered_in_one_short_line(

@@ -19,7 +19,7 @@ from sottovoce.recipes.rules import check_formats
 
 RECIPE_SUFFIX = ".yaml"
 
-MAX_SHOWN = 3
+MAX_SHOWN = 5
 """Errors of a recipe in one message."""
 
 
@@ -71,7 +71,7 @@ def parse_recipe(raw: Mapping[str, Any], where: str) -> Recipe:
     """Validate a recipe.
 
     Raises:
-        SpecError: unknown keys, wrong types or bad choices, the first three in one message; or keys that contradict each other.
+        SpecError: unknown keys, wrong types or bad choices, the first five in one message; or keys that contradict each other.
     """
     try:
         recipe = Recipe.model_validate(raw)

@@ -12,8 +12,8 @@ from sottovoce.reports.text.units import NO_BREAK_SPACE, NOT_MEASURED, count, pe
 
 MAX_MARKED_SHARE = 0.05
 """Largest share of disturbed blocks on a quiet machine; beyond it a notice stands before the figures."""
-VOID_SHARE = 0.5
-"""Beyond this share of disturbed blocks the speeds are those of a busy machine."""
+VOID_SHARE = 0.2
+"""Beyond this share of the CPU time that other work takes, the speeds are those of a busy machine."""
 
 
 def noise_section(results: Results, rows: Sequence[ClipRow]) -> Section | None:
@@ -57,12 +57,12 @@ def warn_of_noise(results: Results, *, name: Callable[[str], str] = str) -> str 
 def why_void(results: Results, comparison: Comparison, *, name: Callable[[str], str] = str) -> str | None:
     """Give the reason why noise leaves no verdict on a variant's speed; None if there is one, or another reason.
 
-    Most blocks were disturbed, or the speed-up lies in the interval of the A/A check. `name` formats an entry's name.
+    Other work took more than `VOID_SHARE`, or the speed-up overlaps with the A/A check. `name` formats an entry's name.
     """
     noise, check, found = results.noise, results.self_check, comparison.speedup
-    if noise is not None and noise.n_blocks and noise.n_marked / noise.n_blocks > VOID_SHARE:
+    if noise is not None and noise.steal_share + noise.foreign_share > VOID_SHARE:
         used = f"{percent(noise.steal_share + noise.foreign_share)}{NO_BREAK_SPACE}% of the CPU time"
-        return f"other work disturbed {noise.n_marked:,} of {count(noise.n_blocks, 'block')} and took {used}"
+        return f"other work took {used} and disturbed {noise.n_marked:,} of {count(noise.n_blocks, 'block')}"
     is_open = comparison.verdict.speed is SpeedVerdict.UNDECIDED and not found.low <= 1 <= found.high
     if is_open and check is not None and found.low <= check.ratio.high and found.high >= check.ratio.low:
         return f"{name(check.entry)} against itself measured {span(check.ratio, times)} instead of 1"

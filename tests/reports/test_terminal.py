@@ -66,7 +66,7 @@ def test_a_benchmark_prints_verdict_table_best_peer_and_warnings_on_one_screen()
 def test_noise_that_voids_the_speeds_is_loud() -> None:
     sample = build_detailed_sample()
     assert sample.results.noise is not None
-    noise = sample.results.noise.model_copy(update={"n_marked": 20})
+    noise = sample.results.noise.model_copy(update={"foreign_share": 0.5})
     lines = shown(results_table(sample.results.model_copy(update={"noise": noise}), sample.rows)).splitlines()
     assert lines[0] == "Measure int8 again: the machine was too noisy for a verdict on speed."
     assert lines[1].startswith("NOISE VOIDS SPEEDS. Do not use the speeds")

@@ -25,11 +25,12 @@ def demo(
         sottovoce demo --out my-demo --force
     """
     from sottovoce.benchmark.schema.results import read_results
-    from sottovoce.cli.demo import SYNTHETIC_NOTICE, run_demo
+    from sottovoce.cli.demo import run_demo
     from sottovoce.cli.tables import results_table
 
     session: Session = context.obj
     paths = run_demo(out, force=force, reporter=session.terminal)
     show(session, results_table(*read_results(paths.results)))
-    typer.echo(SYNTHETIC_NOTICE)
-    typer.echo(f"report: {paths.report}")
+    typer.echo(
+        f"report: {paths.report}; to measure real speech: sottovoce benchmark {paths.run} --data SPEECH"
+    )

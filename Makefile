@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
+# An index with the CPU build of torch, such as https://download.pytorch.org/whl/cpu; empty: PyPI's build, which brings CUDA.
+TORCH_INDEX ?=
 DEMO_DIR := sottovoce-demo
 
 .PHONY: demo test torture check check-plain-install format lock clean help
@@ -47,19 +49,29 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# uv installs the pinned and hashed requirements; pip only brings uv.
+# uv installs the pinned and hashed requirements; pip only brings uv. From TORCH_INDEX comes the pinned version of torch, without
+# a hash; then the packages of CUDA are left out.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+CUDA := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==
+
+define install
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --default-index $(TORCH_INDEX) $$(grep -oE '^torch(vision)?==[0-9.]+' $(1)))
+	$(if $(TORCH_INDEX),awk '/^[^ #]/ { keep = $$0 !~ /$(CUDA)/ } keep' $(1) > $(VENV)/requirements.txt)
+	$(INSTALL) --require-hashes $(if $(TORCH_INDEX),--no-deps -r $(VENV)/requirements.txt,-r $(1))
+	$(INSTALL) --no-deps -e .
+	@echo "installed into $(VENV): $$(du -sh $(VENV) | cut -f1)"
+endef
+
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/installed-demo: requirements/demo.txt pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/demo.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(call install,requirements/demo.txt)
 	touch $@
 
 $(VENV)/installed-dev: requirements/dev.txt pyproject.toml | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(call install,requirements/dev.txt)
 	touch $@ $(VENV)/installed-demo
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11

@@ -142,3 +142,27 @@ def test_a_device_installs_neither_torch_nor_transformers(direct_wheel: Path) ->
         need for need in metadata_of(direct_wheel).get_all("Requires-Dist", []) if "extra ==" not in need
     ]
     assert [need for need in always if need.startswith(("torch", "transformers", "optimum", "nncf"))] == []
+
+
+@pytest.mark.parametrize("goal", ["demo", "test"])
+def test_the_cpu_build_of_torch_is_installed_without_packages_of_cuda(goal: str, tmp_path: Path) -> None:
+    index = "https://download.pytorch.org/whl/cpu"
+    planned = subprocess.run(
+        ["make", "-n", goal, f"VENV={tmp_path}", f"TORCH_INDEX={index}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (selected,) = (line for line in planned.splitlines() if line.startswith("awk "))
+    subprocess.run(["bash", "-c", selected], cwd=ROOT, check=True)
+    pinned = (ROOT / f"requirements/{'dev' if goal == 'test' else goal}.txt").read_text(encoding="utf-8")
+    dropped = requirements(pinned) - requirements((tmp_path / "requirements.txt").read_text(encoding="utf-8"))
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-toolkit"} <= dropped
+    assert all(name.startswith(("torch", "triton", "nvidia-", "cuda-")) for name in dropped)
+    assert f"--default-index {index} $(grep" in planned
+
+
+def requirements(text: str) -> set[str]:
+    """Name the packages of a file of pinned requirements."""
+    return {line.partition("==")[0] for line in text.splitlines() if "==" in line and line[0].isalpha()}

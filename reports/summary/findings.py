@@ -6,6 +6,7 @@ from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.comparisons import Comparison, SpeedVerdict, StratumComparison
 from sottovoce.benchmark.schema.results import Results, VariantResult
 from sottovoce.reports.charts.rows import IntervalRow, IntervalRows, PartsRow, PartsRows
+from sottovoce.reports.sections import present
 from sottovoce.reports.sections.comparison import comparison_of
 from sottovoce.reports.sections.compute import STAGE_LABELS
 from sottovoce.reports.summary.recommend import (
@@ -28,10 +29,8 @@ def find_findings(results: Results, found: Recommendation | None) -> tuple[Findi
     """Draw the three charts; none if nothing was compared."""
     if found is None:
         return ()
-    return (
-        speed_chart(results, found),
-        accuracy_chart(results, found.comparison),
-        time_chart(results, found),
+    return present(
+        speed_chart(results, found), accuracy_chart(results, found.comparison), time_chart(results, found)
     )
 
 
@@ -120,9 +119,11 @@ def _accuracy_finding(results: Results, comparison: Comparison, parts: list[Stra
     return f"Word errors change by {signed_points(comparison.wer_delta.value)} points"
 
 
-def time_chart(results: Results, found: Recommendation) -> PartsRows:
-    """Put the time of a clip by stage in rows, the fastest entry first."""
+def time_chart(results: Results, found: Recommendation) -> PartsRows | None:
+    """Put the time of a clip by stage in rows, the fastest entry first; None if the variant's engine has no stages."""
     variant = results.variant(found.comparison.variant)
+    if not any(variant.stage_s.values()):
+        return None
     stages = [stage for stage in STAGE_LABELS if any(stage in each.stage_s for each in results.variants)]
     total_s = sum(variant.stage_s.values())
     largest = max(variant.stage_s, key=lambda stage: variant.stage_s[stage])

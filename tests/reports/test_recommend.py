@@ -247,3 +247,10 @@ def test_titles_of_charts_say_what_was_found(results: Results) -> None:
     assert titles[0] == "int8 is 3.0 times as fast as fp32"
     assert titles[1] == "Word errors change by +0.10 points"
     assert titles[2] == "Decoder with past takes 44 % of the time of int8"
+
+
+def test_an_engine_without_stages_has_no_chart_of_stages(results: Results) -> None:
+    measured = with_comparisons(results, compared(results, CASES["proven"]))
+    variants = tuple(variant.model_copy(update={"stage_s": {}}) for variant in measured.variants)
+    found = recommend(measured)
+    assert len(find_findings(measured.model_copy(update={"variants": variants}), found)) == 2

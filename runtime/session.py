@@ -15,6 +15,7 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder_model, load_encoder_model
 from sottovoce.runtime.model.openvino.memory import give_back_freed
 from sottovoce.runtime.model.openvino.quiet_import import import_openvino
+from sottovoce.runtime.model.variant import has_recorded_ranges
 from sottovoce.runtime.timestamps.alignment import Aligner, AlignmentGraph
 
 
@@ -46,17 +47,21 @@ class Model:
         *,
         padding: PaddingStates | None = None,
         alignment: AlignmentGraph | None = None,
+        has_recorded_ranges: bool = False,
     ) -> None:
         self.encoder = encoder
         self.decoder = decoder
         self.tokenizer = tokenizer
         self._padding = padding
         self._alignment = alignment
+        self._has_recorded_ranges = has_recorded_ranges
         self._decodings = count(1)
 
     def session(self) -> Session:
         """Return a session for another stream: buffers, keys and values of its own."""
-        encoder = Encoder(self.encoder.session(), self._padding)
+        encoder = Encoder(
+            self.encoder.session(), self._padding, has_recorded_ranges=self._has_recorded_ranges
+        )
         decoder = self.decoder.session()
         return Session(
             tokenizer=self.tokenizer,
@@ -96,7 +101,12 @@ def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | 
     decoder = pool.submit(load_decoder_model, folder, compute)
     tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
     model = Model(
-        encoder.result(), decoder.result(), tokenizer, padding=PaddingStates.load(folder), alignment=alignment
+        encoder.result(),
+        decoder.result(),
+        tokenizer,
+        padding=PaddingStates.load(folder),
+        alignment=alignment,
+        has_recorded_ranges=has_recorded_ranges(folder),
     )
     give_back_freed()
     return model

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.decoding.attempt import prefill, token_limit
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.strategies import Greedy
@@ -152,7 +151,7 @@ class Candidate:
 
     def _encode(self, wave: Wave) -> Encoded:
         plan = self._encoder.plan(len(wave))
-        return self._encoder.encode(log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames), plan)
+        return self._encoder.encode(self._encoder.features(wave, plan), plan)
 
     def _rows(self, encoded: Encoded, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
         """Yield the filtered logits of each token; a row is valid until the next one."""

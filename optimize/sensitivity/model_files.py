@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sottovoce.optimize.checks.teacher_forcing import TeacherSequence
-from sottovoce.runtime.audio.features import Features, log_mel
+from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.model.base import Decoder, Encoded, EncoderGraph
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import ElasticPlan, PaddingStates
@@ -63,7 +63,7 @@ class ModelFiles:
 def window_of(encoder: Encoder, clip: TeacherSequence) -> tuple[Features, ElasticPlan]:
     """Return the features of a clip's window and its plan."""
     plan = encoder.plan(len(clip.wave))
-    return log_mel(clip.wave, n_mels=encoder.n_mels, n_frames=plan.n_frames), plan
+    return encoder.features(clip.wave, plan), plan
 
 
 def output_error(reference: Encoder, encoder: Encoder, clips: Sequence[TeacherSequence]) -> float:

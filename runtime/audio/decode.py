@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.container import (
     DurationLimit,
     duration_limit,
@@ -29,8 +30,9 @@ Wave = NDArray[np.float32]
 MAX_DURATION_S = 6 * 3600.0
 # A long stream takes time, not memory.
 MAX_STREAM_S = 24 * 3600.0
-# A quiet room is near -60 dBFS through a microphone, 16-bit dither near -93: all speech is louder than this.
-SILENCE_DBFS = -70.0
+# 16-bit dither is near -93 dBFS. Speech recorded 55 dB too low is near -65 in its loudest tenth of a second, and is understood.
+SILENCE_DBFS = -80.0
+_LEVEL_SAMPLES = SAMPLE_RATE_HZ // 10
 
 # Size in the header of a WAV that was written to a pipe, where the writer cannot go back: 0, 2 GiB or 4 GiB.
 _STREAMED_RIFF_SIZE = 0x7F000000
@@ -127,10 +129,15 @@ def stated_duration_s(source: Path | bytes) -> float | None:
 
 
 def is_silent(wave: Wave) -> bool:
-    """Return whether a wave is too quiet to hold speech: RMS without DC offset under -70 dBFS."""
+    """Return whether a wave is too quiet to hold speech: under -80 dBFS in its loudest tenth of a second.
+
+    The level is RMS without DC offset; that of a whole recording depends on its pauses.
+    """
     if wave.size == 0:
         return True
-    return float(np.std(wave, dtype=np.float64)) < 10 ** (SILENCE_DBFS / 20)
+    n_tenths = max(1, wave.size // _LEVEL_SAMPLES)
+    tenths = wave[: n_tenths * _LEVEL_SAMPLES].reshape(n_tenths, -1)
+    return float(np.std(tenths, axis=1, dtype=np.float64).max()) < 10 ** (SILENCE_DBFS / 20)
 
 
 def _label(source: Path | bytes, name: str | None) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_POSITIONS
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.audio.features import log_mel
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.attempt import Attempt, compression_ratio, prefill, token_limit
 from sottovoce.runtime.decoding.context import DecodingContext, LanguageProbabilities
@@ -133,7 +132,7 @@ class WindowDecoder:
 
     def _run_encoder(self, wave: Wave, plan: ElasticPlan, clock: PhaseClock) -> States:
         with clock.time(Phase.FEATURES):
-            features = log_mel(wave, n_mels=self._encoder.n_mels, n_frames=plan.n_frames)
+            features = self._encoder.features(wave, plan)
         with clock.time(Phase.ENCODER):
             return self._encoder.run(features)
 

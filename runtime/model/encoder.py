@@ -2,25 +2,42 @@
 
 from pathlib import Path
 
-from sottovoce.runtime.audio.features import Features
+from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.features import ORDINARY_PEAK, Features, log_mel
 from sottovoce.runtime.model.base import Encoded, EncoderGraph, States
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan, PaddingStates, plan_window
 from sottovoce.runtime.model.load import load_encoder_graph
+from sottovoce.runtime.model.variant import has_recorded_ranges
 
 
 class Encoder:
     """A variant's encoder for one stream, elastic where the variant has states of padding."""
 
-    def __init__(self, graph: EncoderGraph, padding: PaddingStates | None) -> None:
+    def __init__(
+        self, graph: EncoderGraph, padding: PaddingStates | None, *, has_recorded_ranges: bool = False
+    ) -> None:
+        """Wrap a graph.
+
+        Args:
+            graph: of the encoder.
+            padding: what stands for the silence behind the speech; None: the whole window is encoded.
+            has_recorded_ranges: its INT8 activations have the ranges of calibration speech: audio of another level is
+                scaled to the level of speech first.
+        """
         self._graph = graph
         self._padding = padding
+        self._peak = ORDINARY_PEAK if has_recorded_ranges else None
         self.n_mels = graph.n_mels
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec) -> "Encoder":
         """Load a variant's encoder."""
-        return cls(load_encoder_graph(folder, compute), PaddingStates.load(folder))
+        return cls(
+            load_encoder_graph(folder, compute),
+            PaddingStates.load(folder),
+            has_recorded_ranges=has_recorded_ranges(folder),
+        )
 
     @property
     def is_elastic(self) -> bool:
@@ -33,11 +50,15 @@ class Encoder:
             return FULL_WINDOW
         return plan_window(n_samples, self._padding.spec, is_alone=is_alone)
 
+    def features(self, wave: Wave, plan: ElasticPlan) -> Features:
+        """Return the features of a wave of at most 30 s: float32, shape (1, n_mels, plan.n_frames)."""
+        return log_mel(wave, n_mels=self.n_mels, n_frames=plan.n_frames, peak=self._peak)
+
     def encode(self, features: Features, plan: ElasticPlan) -> Encoded:
         """Encode a window.
 
         Args:
-            features: float32, shape (1, n_mels, plan.n_frames).
+            features: of the window.
             plan: what `plan` gave.
 
         Returns:

@@ -57,6 +57,18 @@ def _quantized_name(manifest: dict[str, Any]) -> str | None:
     return name if isinstance(name, str) and _NAME.match(name) else None
 
 
+def has_recorded_ranges(folder: Path) -> bool:
+    """Return whether activations of a variant's encoder are in INT8, within ranges recorded in calibration.
+
+    Raises:
+        InputError: its manifest is damaged.
+    """
+    facts = read_variant_manifest(folder).get("facts")
+    for key in ("components", Component.ENCODER, "int8_activations"):
+        facts = facts.get(key) if isinstance(facts, dict) else None
+    return isinstance(facts, int) and facts > 0
+
+
 def read_compute(folder: Path) -> ComputeSpec:
     """Return what a variant was made to compute in; f32 where nothing says.
 

@@ -295,3 +295,13 @@ def test_real_speech_is_transcribed_as_before(
     fast_run: Path, real_speech: Path, golden: Golden, tmp_path: Path
 ) -> None:
     check_transcripts(golden, "int8-fast", fast_run / "int8-fast", real_speech, tmp_path)
+
+
+@pytest.mark.parametrize("level_db", [-40.0, -20.0])
+def test_quiet_speech_has_the_text_of_ordinary_speech(
+    fast: Transcriber, demo_clips: list[tuple[Clip, Wave]], level_db: float
+) -> None:
+    gain = np.float32(10 ** (level_db / 20))
+    ordinary = [fast.transcribe(wave, PLAIN).text for _, wave in demo_clips]
+    quiet = [fast.transcribe(wave * gain, PLAIN).text for _, wave in demo_clips]
+    assert jiwer.wer(ordinary, quiet) < 0.02

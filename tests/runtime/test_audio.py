@@ -357,15 +357,21 @@ def test_nothing_is_printed_about_broken_audio(capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("level_dbfs", "expected"), [(-80.0, True), (-71.0, True), (-69.0, False), (-20.0, False)]
+    ("level_dbfs", "expected"), [(-93.0, True), (-81.0, True), (-79.0, False), (-20.0, False)]
 )
-def test_audio_below_minus_70_dbfs_is_silent(level_dbfs: float, *, expected: bool) -> None:
+def test_audio_below_minus_80_dbfs_is_silent(level_dbfs: float, *, expected: bool) -> None:
     unit = np.sin(np.arange(16_000) * 0.3) * np.sqrt(2)
     assert is_silent((unit * 10 ** (level_dbfs / 20)).astype(np.float32)) is expected
 
 
 def test_a_dc_offset_is_silent() -> None:
     assert is_silent(np.full(16_000, 0.2, np.float32))
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 3.0, 600.0])
+def test_pauses_do_not_silence_quiet_speech(pause_s: float) -> None:
+    speech = (10 ** (-70 / 20) * np.sqrt(2) * np.sin(np.arange(8_000) * 0.3)).astype(np.float32)
+    assert not is_silent(np.concatenate([speech, np.zeros(round(pause_s * 16_000), np.float32)]))
 
 
 def test_an_empty_wave_is_silent() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.variant import find_variant, read_compute
+from sottovoce.runtime.model.variant import find_variant, has_recorded_ranges, read_compute
 from sottovoce.terms import InferencePrecision, KvPrecision
 
 ENCODER = "openvino_encoder_model.xml"
@@ -85,3 +85,16 @@ def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="make the variant again"):
         read_compute(tmp_path)
+
+
+def test_a_quantized_encoder_has_recorded_ranges(tiny_run: Path, tmp_path: Path) -> None:
+    assert has_recorded_ranges(tiny_run / "int8")
+    assert not has_recorded_ranges(tiny_run / "fp32")
+    assert not has_recorded_ranges(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "facts", [[], {"components": 3}, {"components": {"encoder": {"int8_activations": "many"}}}]
+)
+def test_a_manifest_without_sense_has_no_ranges(tmp_path: Path, facts: object) -> None:
+    assert not has_recorded_ranges(say(tmp_path, {"facts": facts}))

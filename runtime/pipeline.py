@@ -5,6 +5,8 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
+import numpy as np
+
 from sottovoce.runtime import batching
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave, is_silent
@@ -39,6 +41,14 @@ MAX_PROMPT_TEMPERATURE = 0.5
 EDGE_SAMPLES = SAMPLE_RATE_HZ // 2
 """The end of a window without speech, which the next window repeats: a word may start there that is still too short to be
 detected."""
+
+
+TENTH_SAMPLES = SAMPLE_RATE_HZ // 10
+SILENCE_SHARE = 10 ** (-35 / 20)
+"""35 dB below the loudest tenth of a second."""
+
+LATE_SAMPLES = 2 * SAMPLE_RATE_HZ
+"""So long a silence before the speech of a short clip is cut off."""
 
 
 class _Batch(NamedTuple):
@@ -119,9 +129,9 @@ class InferencePipeline:
     def _transcribe_short(self, wave: Wave, stream: SegmentStream) -> Iterator[Segment]:
         if len(wave) < HOP_SAMPLES or is_silent(wave):
             return
-        window = AudioWindow(start_s=0.0, wave=wave)
+        window = _without_first_silence(wave)
         context, (window,) = self._prepare_context([window], stream.options, stream.clock)
-        stream.set_language(context.detected)
+        stream.detected = context.detected
         yield from _in_order(self._decode_windows([window], context, has_speech=False))
 
     def _transcribe_long(self, blocks: Iterable[Wave], stream: SegmentStream) -> Iterator[Segment]:
@@ -130,7 +140,7 @@ class InferencePipeline:
         if not first:
             return
         context, begun = self._prepare_context(first, stream.options, stream.clock)
-        stream.set_language(context.detected)
+        stream.detected = context.detected
         context = self._with_aligned_times(context)
         yield from _in_order(self._decode_windows(chain(begun, windows), context, stream))
 
@@ -212,7 +222,7 @@ class InferencePipeline:
             if not is_silent(window.wave) and self._recovery.has_speech(window.wave, options, clock):
                 if context is None:
                     context, (window,) = self._prepare_context([window], options, clock)
-                    stream.set_language(context.detected)
+                    stream.detected = context.detected
                 before = context.initial_prompt if previous is None else previous
                 prompt = self._prompt(context, with_room(context.hotwords, before))
                 (result,) = self._window_decoder.decode([window], prompt, context)
@@ -306,6 +316,20 @@ def _in_order(batches: Iterable[_Batch]) -> Iterator[Segment]:
         yield from waiting[:n_final]
         del waiting[:n_final]
     yield from waiting
+
+
+def _without_first_silence(wave: Wave) -> AudioWindow:
+    """Return the window of a short clip; where speech starts late, from shortly before it.
+
+    Whisper's first timestamp lies in the first second of its window, whenever speech starts.
+    """
+    n_tenths = len(wave) // TENTH_SAMPLES
+    levels = (
+        np.std(wave[: n_tenths * TENTH_SAMPLES].reshape(n_tenths, -1), axis=1) if n_tenths else np.ones(1)
+    )
+    first = int(np.argmax(levels > levels.max() * SILENCE_SHARE))
+    begin = first * TENTH_SAMPLES - EDGE_SAMPLES if first * TENTH_SAMPLES >= LATE_SAMPLES else 0
+    return AudioWindow(start_s=begin / SAMPLE_RATE_HZ, wave=wave[begin:])
 
 
 def _take_speech(windows: Iterator[AudioWindow], least_s: float) -> list[AudioWindow]:

@@ -76,11 +76,16 @@ class SegmentStream(Iterator[Segment]):
             return next(self._segments)
 
     def _noted(self, segments: Generator[Segment, None, None]) -> Generator[Segment, None, None]:
-        """Yield the segments; note why there are none."""
+        """Yield the segments; note why there are none, or a doubtful language."""
         is_empty = True
         for segment in segments:
             is_empty = False
             yield segment
+        if not is_empty and self.detected.probability < LEAST_LANGUAGE_PROBABILITY:
+            language, probability = self.detected.language, self.detected.probability
+            self.notes.append(
+                f"the language is uncertain: {language} with a probability of {probability:.2f}; give it if that is wrong"
+            )
         if is_empty:
             cause = "the audio is silent" if self.audio.is_silent else "no speech was found in it"
             self.notes.append(f"no text: {cause}")
@@ -97,15 +102,6 @@ class SegmentStream(Iterator[Segment]):
         """Stop the transcription and close the audio; there are no segments afterwards."""
         self._segments.close()
         self.audio.close()
-
-    def set_language(self, detected: DetectedLanguage) -> None:
-        """Take the language that was detected or given; note a doubtful one."""
-        self.detected = detected
-        if detected.probability < LEAST_LANGUAGE_PROBABILITY:
-            self.notes.append(
-                f"the language is uncertain: {detected.language} with a probability of {detected.probability:.2f}; "
-                "give it if that is wrong"
-            )
 
     def report(self, done_s: float) -> None:
         """Report the seconds of audio that are done."""

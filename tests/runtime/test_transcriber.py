@@ -99,6 +99,20 @@ def test_nothing_and_silence_have_no_text(transcriber: Transcriber, wave: Wave) 
     assert transcript.notes == ("no text: the audio is silent",)
 
 
+@pytest.mark.parametrize("silence_s", [0.0, 1.5, 2.0, 10.0, 25.0])
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_a_short_clip_whose_speech_starts_late_has_its_times(
+    transcriber: Transcriber, silence_s: float, noise: float
+) -> None:
+    silence = noise * np.random.default_rng(0).standard_normal(round(silence_s * SAMPLE_RATE_HZ))
+    wave = np.concatenate([silence.astype(np.float32), tone(3.0)])
+    segments = transcriber.transcribe(wave, GREEDY).segments
+    first_s = silence_s - 0.5 if silence_s >= 2.0 else 0.0
+    assert segments[0].start_s >= first_s - 1e-6
+    assert segments[-1].end_s <= silence_s + 3.0 + 1e-6
+    assert segments[0].start_s <= first_s + 1.0
+
+
 @pytest.mark.parametrize(
     ("wave", "message"),
     [

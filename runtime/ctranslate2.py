@@ -199,7 +199,7 @@ class Ctranslate2Transcriber(Transcriber):
             hotwords=options.hotwords,
             # Without timestamps faster-whisper starts each window 30 s after the one before, whatever it decoded.
             without_timestamps=options.without_timestamps and not is_long,
-            word_timestamps=options.word_timestamps,
+            word_timestamps=bool(options.word_timestamps),
             vad_filter=is_long if options.vad_filter is None else options.vad_filter,
         )
         return started

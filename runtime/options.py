@@ -85,7 +85,7 @@ class TranscribeOptions:
             from the alignment, which also shows speech that the text leaves out; from the model's timestamp tokens
             where a variant has no alignment or the text is a translation.
         word_timestamps: find the times of each word; costs one more pass of the decoder a window, where segments do
-            not take it already.
+            not take it already. None: only where they do.
         beam_size: 1 is greedy.
         length_penalty: of beam search, an exponent; None divides a beam's log-probability by its number of tokens.
         temperature: one, or several that are tried in order until one gives a likely text that does not repeat itself.
@@ -108,7 +108,7 @@ class TranscribeOptions:
     language: str | None = None
     task: Task = Task.TRANSCRIBE
     without_timestamps: bool = False
-    word_timestamps: bool = False
+    word_timestamps: bool | None = False
     beam_size: int = 1
     length_penalty: float | None = None
     temperature: float | tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

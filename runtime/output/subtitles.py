@@ -1,9 +1,12 @@
 """Subtitles: the cues of `srt` and `vtt`.
 
-A segment that fits into the limits is one cue with the times of the segment. A longer one is split between words into
-cues with the times of the words, if its words join to its text. Cues do not overlap: a cue ends where the next one
-starts, but lasts at least `MIN_CUE_MS`, by which the next one is delayed. Times that are negative or not finite count as
-zero.
+A segment that fits into the limits is one cue with the times of the segment. A longer one is split where a sentence
+ends, else a clause, else at a pause, else near its middle. The parts have the times of their words; in a segment without
+words, or whose words do not join to its text, each character takes the same time.
+
+Cues do not overlap. A short cue stays for `MIN_SHOWN_MS` where the next one leaves the time, and a cue ends `GAP_MS`
+before the next one, so that the eye notices the change. A cue lasts at least `MIN_CUE_MS`, by which the next one is
+delayed. Times that are negative or not finite count as zero.
 
 `vtt` escapes `&`, `<` and `>`. `srt` has no escapes: `-->` becomes `->` as in openai-whisper, and players may take `<i>`
 for a tag.
@@ -15,12 +18,21 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from sottovoce.errors import SpecError
+from sottovoce.runtime.timestamps.sentences import ends_clause, ends_sentence
 from sottovoce.runtime.transcript import Segment, Transcript, Word
 
 MIN_CUE_MS = 20
 """Whisper's time resolution; a shorter cue could not be seen."""
+
+MIN_SHOWN_MS = 833
+GAP_MS = 83
+"""20 frames and 2 frames at 24 frames a second (Netflix, "Timed Text Style Guide: General Requirements")."""
+
+MIN_SHARE = 0.25
+"""Neither part of a split segment has a smaller share of the text, if it can be split elsewhere."""
 
 # Control characters, the byte order mark, and all spaces except non-breaking ones.
 _BLANKS = re.compile(r"(?:[^\S\u00a0\u202f]|[\x00-\x1f\x7f-\x9f\ufeff])+")
@@ -42,17 +54,19 @@ class CueLimits:
 
     Attributes:
         max_chars_per_line: in columns: a wide character (Chinese, kana, Hangul) counts as two, a combining mark as none.
-        max_lines: exceeded by a segment without words, which stays one cue, and by a single word that is longer.
+        max_lines: exceeded by a single word with times of its own that is longer.
+        max_duration_s: a cue disappears then.
 
     Raises:
-        SpecError: one of them is under 1.
+        SpecError: there is no room for a character.
     """
 
     max_chars_per_line: int = 42
     max_lines: int = 2
+    max_duration_s: float = 7.0
 
     def __post_init__(self) -> None:
-        if min(self.max_chars_per_line, self.max_lines) < 1:
+        if min(self.max_chars_per_line, self.max_lines) < 1 or not self.max_duration_s > 0:
             raise SpecError(
                 f"a cue of {self.max_lines} lines of {self.max_chars_per_line} characters has no room, "
                 "want integers >= 1"
@@ -119,44 +133,86 @@ def _cues(transcript: Transcript, limits: CueLimits) -> list[_Cue]:
 
 
 def _split(segment: Segment, line: str, limits: CueLimits) -> Iterator[_Cue]:
-    lines = _wrap(line, limits.max_chars_per_line)
     # Words that do not join to the text would lose some of it.
-    if len(lines) <= limits.max_lines or _join(segment.words) != line:
-        yield _cue(segment, segment, lines)
-        return
-    for words in _fill_cues(segment.words, limits):
-        lines = _wrap(_join(words), limits.max_chars_per_line)
-        if lines:
-            yield _cue(words[0], words[-1], lines)
+    has_words = _join(segment.words) == line
+    words = segment.words if has_words else tuple(_interpolate(segment, line, limits))
+    parts = list(_split_words(words, limits, has_times=has_words))
+    for part in parts:
+        first, last = (segment, segment) if len(parts) == 1 else (part[0], part[-1])
+        if lines := _wrap(_join(part), limits.max_chars_per_line):
+            yield _cue(first, last, lines, limits)
 
 
-def _cue(first: Segment | Word, last: Segment | Word, lines: Sequence[str]) -> _Cue:
-    start_ms, end_ms = milliseconds(first.start_s), milliseconds(last.end_s)
+def _cue(first: Segment | Word, last: Segment | Word, lines: Sequence[str], limits: CueLimits) -> _Cue:
+    start_ms = milliseconds(first.start_s)
+    end_ms = min(milliseconds(last.end_s), start_ms + milliseconds(limits.max_duration_s))
     return _Cue(start_ms=start_ms, end_ms=end_ms, text="\n".join(lines))
+
+
+def _interpolate(segment: Segment, line: str, limits: CueLimits) -> Iterator[Word]:
+    """Yield the pieces between which a line can be broken, as words that take time by their columns."""
+    pieces = []
+    for unit in _UNIT.findall(line):
+        gap = " " if unit.startswith(" ") else ""
+        first, *others = _break_long(unit.removeprefix(" "), limits.max_chars_per_line)
+        pieces += [gap + first, *others]
+    duration_s, n_columns, n_done = segment.end_s - segment.start_s, max(1, _columns(line)), 0
+    for piece in pieces:
+        start_s = segment.start_s + duration_s * n_done / n_columns
+        n_done += _columns(piece)
+        end_s = segment.start_s + duration_s * n_done / n_columns
+        yield Word(text=piece, start_s=start_s, end_s=end_s, probability=1.0)
+
+
+def _split_words(words: Sequence[Word], limits: CueLimits, *, has_times: bool) -> Iterator[Sequence[Word]]:
+    """Yield the words of each cue, at least one."""
+    if len(words) <= 1 or _fits(words, limits, has_times=has_times):
+        yield words
+        return
+    n_columns = [_columns(word.text) for word in words]
+    middle = sum(n_columns) / 2
+    n_before = list(accumulate(n_columns))
+    least = 2 * MIN_SHARE * middle
+    balanced = [i for i in range(1, len(words)) if least <= n_before[i - 1] <= 2 * middle - least]
+    best = max(
+        balanced or range(1, len(words)),
+        key=lambda i: (*_border(words[i - 1], words[i]), -abs(n_before[i - 1] - middle)),
+    )
+    yield from _split_words(words[:best], limits, has_times=has_times)
+    yield from _split_words(words[best:], limits, has_times=has_times)
+
+
+def _fits(words: Sequence[Word], limits: CueLimits, *, has_times: bool) -> bool:
+    lines = _wrap(_join(words), limits.max_chars_per_line)
+    duration_ms = milliseconds(words[-1].end_s) - milliseconds(words[0].start_s)
+    is_short = not has_times or duration_ms <= milliseconds(limits.max_duration_s)
+    return len(lines) <= limits.max_lines and is_short
+
+
+def _border(before: Word, after: Word) -> tuple[bool, bool, int]:
+    """Rate a split between two words: after a sentence, after a clause, by the pause in tenths of a second."""
+    pause_ms = milliseconds(after.start_s) - milliseconds(before.end_s)
+    return (
+        ends_sentence(before.text, after.text),
+        ends_clause(before.text),
+        round(pause_ms / 100),
+    )
 
 
 def _join(words: Sequence[Word]) -> str:
     return _one_line("".join(word.text for word in words))
 
 
-def _fill_cues(words: Sequence[Word], limits: CueLimits) -> Iterator[Sequence[Word]]:
-    """Yield the words of each cue: as many as fit, but at least one."""
-    first = 0
-    for last in range(1, len(words)):
-        lines = _wrap(_join(words[first : last + 1]), limits.max_chars_per_line)
-        if len(lines) > limits.max_lines:
-            yield words[first:last]
-            first = last
-    yield words[first:]
-
-
 def _without_overlap(cues: Sequence[_Cue]) -> Iterator[_Cue]:
-    """End each cue where the next one starts; a cue of bad times delays the next by at most `MIN_CUE_MS`."""
+    """Separate cues in time; a cue of bad times delays the next by at most `MIN_CUE_MS`."""
     end_ms = 0
     for index, cue in enumerate(cues):
-        next_start_ms = cues[index + 1].start_ms if index + 1 < len(cues) else cue.end_ms
         start_ms = max(cue.start_ms, end_ms)
-        end_ms = max(min(cue.end_ms, next_start_ms), start_ms + MIN_CUE_MS)
+        end_ms = max(cue.end_ms, start_ms + MIN_SHOWN_MS)
+        if index + 1 < len(cues):
+            next_ms = cues[index + 1].start_ms
+            has_room = next_ms - GAP_MS >= start_ms + MIN_SHOWN_MS
+            end_ms = max(min(end_ms, next_ms - GAP_MS if has_room else next_ms), start_ms + MIN_CUE_MS)
         yield replace(cue, start_ms=start_ms, end_ms=end_ms)
 
 

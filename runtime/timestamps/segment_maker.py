@@ -91,7 +91,7 @@ class SegmentMaker:
                 n_samples=len(window.wave),
             )
         probabilities = self._probabilities(result)
-        has_words = context.options.word_timestamps
+        has_words = context.options.word_timestamps is not False
         return [
             self._segment(
                 result,

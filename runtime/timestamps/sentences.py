@@ -57,10 +57,10 @@ def _split_at_ends(words: Sequence[WordTiming]) -> list[Words]:
 
 
 def _is_end(word: WordTiming, following: WordTiming) -> bool:
-    return following.start_s - word.end_s > MAX_PAUSE_S or _ends_sentence(word.text, following.text)
+    return following.start_s - word.end_s > MAX_PAUSE_S or ends_sentence(word.text, following.text)
 
 
-def _ends_sentence(text: str, following: str) -> bool:
+def ends_sentence(text: str, following: str) -> bool:
     """Return whether a word ends a sentence: in "i.e. so", "Mr. Hill" and "J. Hill" the first does not."""
     word = text.strip().rstrip(_CLOSING_MARKS)
     if not word or word[-1] not in SENTENCE_ENDS or following.lstrip()[:1].islower():
@@ -68,6 +68,11 @@ def _ends_sentence(text: str, following: str) -> bool:
     bare = word[:-1].lower()
     is_initial = len(bare) == 1 and bare.isascii() and bare.isalpha() and bare != "i"
     return not (word[-1] == "." and (bare in ABBREVIATIONS or is_initial))
+
+
+def ends_clause(text: str) -> bool:
+    """Return whether a word ends with a comma or the like."""
+    return text.strip().rstrip(_CLOSING_MARKS)[-1:] in CLAUSE_ENDS
 
 
 def _merge_short(sentences: list[Words]) -> list[Words]:
@@ -102,8 +107,7 @@ def _split_score(words: Words, index: int) -> tuple[bool, float, float]:
     """Rate a split before a word: after a clause, at a long pause (to 0.1 s), near the middle."""
     before, after = words[index - 1], words[index]
     middle_s = (words[0].start_s + words[-1].end_s) / 2
-    is_after_clause = before.text.strip().rstrip(_CLOSING_MARKS)[-1:] in CLAUSE_ENDS
-    return is_after_clause, round(after.start_s - before.end_s, 1), -abs(after.start_s - middle_s)
+    return ends_clause(before.text), round(after.start_s - before.end_s, 1), -abs(after.start_s - middle_s)
 
 
 def _duration_s(words: Words) -> float:

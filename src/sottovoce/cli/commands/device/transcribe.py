@@ -16,6 +16,9 @@ from sottovoce.runtime.transcript import Task
 
 EXIT_SOME_FAILED = 1
 
+SUBTITLES = frozenset({TranscriptFormat.SRT, TranscriptFormat.VTT})
+"""They have the times of words where those cost nothing."""
+
 
 def transcribe(
     context: typer.Context,
@@ -92,7 +95,8 @@ def transcribe(
         bool, typer.Option("--allow-damaged", help="Take what can be decoded of files that end early.")
     ] = False,
     word_timestamps: Annotated[
-        bool, typer.Option("--word-timestamps", help="Times of words (json; splits long subtitles).")
+        bool,
+        typer.Option("--word-timestamps", help="Times of words, in json and for the borders of subtitles."),
     ] = False,
     condition_on_previous_text: Annotated[
         bool,
@@ -142,7 +146,7 @@ def transcribe(
     options = TranscribeOptions(
         language=language,
         task=task,
-        word_timestamps=word_timestamps,
+        word_timestamps=word_timestamps or (None if kind in SUBTITLES else False),
         beam_size=beam_size,
         initial_prompt=initial_prompt,
         hotwords=hotwords,

@@ -125,6 +125,9 @@ def test_subtitles_of_long_recordings_are_whole_and_in_order(
         assert len(cues) == len(captions) > 10
         assert all(cue.end - cue.start <= timedelta(seconds=MAX_SENTENCE_S) for cue in cues)
         assert all(a.end <= b.start for a, b in pairwise(cues))
+        lines = [cue.content.split("\n") for cue in cues]
+        assert max(map(len, lines)) == 2
+        assert max(len(line) for cue in lines for line in cue) <= 42
         assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
         assert cues[-1].end > timedelta(seconds=duration_s - 10)
         assert " ".join(cue.content for cue in cues).split() == text.split()

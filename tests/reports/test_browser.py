@@ -329,7 +329,6 @@ def test_no_rule_of_accessibility_is_broken(report: Path, visit: Open, scheme: s
     [{}, {"color_scheme": "dark"}, {"viewport": PHONE}, {"viewport": PHONE, "color_scheme": "dark"}],
     ids=["light", "dark", "phone", "dark phone"],
 )
-def test_the_page_fits_its_window(report: Path, visit: Open, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_the_page_fits_its_window(report: Path, visit: Open, options: dict[str, Any]) -> None:
     page = visit(report, **options).page
-    page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

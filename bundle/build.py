@@ -85,11 +85,14 @@ def check_bundle_output(out: Path, *, is_signed: bool, force: bool) -> None:
 
     Raises:
         InputError: it is a folder.
+        SpecError: its name is not that of a .tar.gz.
         OutputExistsError: it is a file and `force` is not set.
     """
     lacks_signature = is_signed and out.is_file() and not signature_path(out).exists()
     check_output_file(out, force=force or lacks_signature)
     check_output_file(signature_path(out), force=force)
+    if not out.name.endswith((".tar.gz", ".tgz")):
+        raise SpecError(f"--out {out}: a bundle is a gzip-compressed tar archive; name it {out.stem}.tar.gz")
 
 
 def build(run: Run, spec: BundleSpec, out: Path, reporter: Reporter, *, force: bool = False) -> Built:

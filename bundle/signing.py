@@ -106,7 +106,10 @@ def _key_errors(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as cause:  # the library raises whatever its parsers raise
-        raise InputError(f"{what} cannot be used: {cause}; want a key of an elliptic curve as PEM") from cause
+        reason = str(cause).partition(". ")[0]
+        raise InputError(
+            f"{what} cannot be used: {reason}; want a key of an elliptic curve as PEM"
+        ) from cause
 
 
 def _import() -> tuple[ModuleType, ModuleType]:

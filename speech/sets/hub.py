@@ -115,7 +115,7 @@ def _load(hub: HubSpec, spec: str) -> tuple[Any, str]:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         first_line = str(error).partition("\n")[0]
         raise InputError(
-            f"{spec}: {first_line or type(error).__name__}; check name, config and split"
+            f"{spec}: {first_line or type(error).__name__}; check the name, config and split, and the network"
         ) from error
     audio_name = next(
         (name for name, kind in rows.features.items() if isinstance(kind, datasets.Audio)), None

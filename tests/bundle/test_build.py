@@ -165,6 +165,7 @@ def test_a_variant_that_the_run_does_not_know_is_not_packed(tiny_run: Path, tmp_
         (["--max-memory-mb", "nan"], "--max-memory-mb is nan"),
         (["--min-rtfx", "inf"], "--min-rtfx is inf"),
         (["--model-licence", "nothing.txt"], "--model-licence nothing.txt cannot be read"),
+        (["--out", "x.zip"], "a bundle is a gzip-compressed tar archive; name it x.tar.gz"),
         (["--out", "."], "is a folder, and the output is a file"),
     ],
 )

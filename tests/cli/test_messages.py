@@ -32,6 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "code", "message"),
     [
         ("inspect note.txt", 1, "note.txt is a file. Give the folder that `sottovoce optimize --out` wrote"),
+        ("inspect runs/base", 1, "runs/base does not exist; make a run with `sottovoce optimize MODEL --out"),
         ("inspect empty", 1, "empty is not a finished sottovoce folder: it has no manifest.json"),
         (
             "report nowhere",
@@ -90,6 +91,37 @@ def test_a_mistake_is_answered_in_one_short_line(
     assert message in line
     assert (ended.value.code, out) == (code, "")
     assert len(line) <= LONGEST
+
+
+@pytest.mark.parametrize("model", ["base", "openai/whisper-tiny.en"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect",
+        "quantize",
+        "calibrate --data speech.jsonl",
+        "benchmark --data speech.jsonl",
+        "sensitivity --data speech.jsonl",
+        "bundle --out x.tar.gz",
+    ],
+)
+def test_a_model_name_in_the_place_of_a_run_is_answered_with_how_to_make_one(
+    command: str,
+    model: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", ["sottovoce", *command.split(), model])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    run = f"runs/{model.rpartition('/')[2]}"
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"error: {model} is the name of a model, want a run of it; "
+        f"make one with `sottovoce optimize {model} --out {run}`, then give {run}\n"
+    )
 
 
 def test_a_command_without_its_libraries_names_the_extra() -> None:

@@ -116,7 +116,7 @@ def test_a_set_is_loaded_with_its_audio_undecoded(local_set: Path) -> None:
 
 
 def test_a_split_that_a_set_has_not_is_refused(local_set: Path) -> None:
-    with pytest.raises(InputError, match="check name, config and split"):
+    with pytest.raises(InputError, match="check the name, config and split, and the network"):
         read_speech(f"hf:{local_set}:nosplit")
 
 

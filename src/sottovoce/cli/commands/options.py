@@ -12,7 +12,7 @@ import typer
 
 from sottovoce import __version__
 from sottovoce.cli.console import Terminal, show_log
-from sottovoce.errors import MissingExtraError, SpecError
+from sottovoce.errors import InputError, MissingExtraError, SpecError
 
 if TYPE_CHECKING:
     from sottovoce.speech.clips import ClipSet
@@ -136,8 +136,33 @@ CalibrationData = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _refuse_model_name(run: Path) -> Path:
+    """Say how to make a run where the name of a published model is given for it.
+
+    Raises:
+        InputError: it is such a name, and no folder is called so.
+    """
+    from sottovoce.optimize.checkpoint.names import HUB_IDS, is_short_name
+
+    name = run.as_posix()
+    if not run.exists() and (is_short_name(name) or name in HUB_IDS.values()):
+        raise InputError(
+            f"{name} is the name of a model, want a run of it; make one with "
+            f"`sottovoce optimize {name} --out runs/{run.name}`, then give runs/{run.name}"
+        )
+    return run
+
+
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of `sottovoce optimize`.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="Folder of `sottovoce optimize`.",
+        show_default=False,
+        callback=_refuse_model_name,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -38,7 +38,15 @@ from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.speech.clips import Clip, ClipSet, count_by, select_clips, transcribable, usable_clips
+from sottovoce.speech.clips import (
+    Clip,
+    ClipSet,
+    count_by,
+    select_clips,
+    spread_over_languages,
+    transcribable,
+    usable_clips,
+)
 from sottovoce.speech.loading import LoadedClip, LoadedClips, is_declared_too_long, load_clips
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
@@ -98,14 +106,15 @@ class CalibrationClips:
 
 
 def select_calibration(speech: ClipSet, spec: CalibrationSpec, *, english_only: bool) -> CalibrationSelection:
-    """Select the clips to record from the split `calib`, by the recipe's seed.
+    """Select the clips to record from the split `calib`, by the recipe's seed, evenly over its languages.
+
+    Ranges that were recorded in one language break a multilingual model in others (docs/lab-notes.md).
 
     Raises:
         InputError: no clip is left.
     """
-    candidates = select_clips(
-        usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only).clips, None, seed=spec.seed
-    )
+    usable = usable_clips(speech, CALIBRATION_SPLIT, english_only=english_only).clips
+    candidates = spread_over_languages(select_clips(usable, None, seed=spec.seed))
     short = [clip for clip in candidates if not is_declared_too_long(clip, spec.max_clip_s)]
     if not short:
         raise InputError(

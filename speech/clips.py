@@ -1,8 +1,10 @@
 """Clips, which are pieces of audio with their references, and their selection."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from sottovoce.errors import InputError, SpecError, nearest
@@ -123,6 +125,16 @@ def select_clips(clips: Sequence[Clip], n: int | None, *, seed: int = DEFAULT_SE
     """
     ranked = sorted(clips, key=lambda clip: _draw(clip.clip_id, seed))
     return tuple(ranked if n is None else ranked[:n])
+
+
+def spread_over_languages(clips: Sequence[Clip]) -> tuple[Clip, ...]:
+    """Order clips so that each beginning has about as many of each language; those of a language keep their order."""
+    turns: Counter[str | None] = Counter()
+    ranked = []
+    for clip in clips:
+        turns[clip.language] += 1
+        ranked.append((turns[clip.language], clip))
+    return tuple(clip for _, clip in sorted(ranked, key=itemgetter(0)))
 
 
 def _draw(clip_id: str, seed: int) -> bytes:

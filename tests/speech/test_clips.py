@@ -1,11 +1,12 @@
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.errors import InputError, SpecError
-from sottovoce.speech.clips import Clip, ClipSet, count_by, filter_clips, select_clips
+from sottovoce.speech.clips import Clip, ClipSet, count_by, filter_clips, select_clips, spread_over_languages
 
 CLIPS = st.lists(st.text(min_size=1, max_size=8), unique=True, max_size=30).map(
     lambda ids: [Clip(clip_id=clip_id, audio=b"") for clip_id in ids]
@@ -109,3 +110,19 @@ def test_a_condition_that_no_clip_meets_names_what_there_is() -> None:
 def test_a_condition_on_nothing_known_is_refused(condition: str) -> None:
     with pytest.raises(SpecError, match=f"--where {condition}: want KEY=VALUE"):
         filter_clips(MIXED, [condition])
+
+
+@given(st.lists(st.sampled_from(["en", "de", "ja", None]), max_size=40))
+def test_each_beginning_is_spread_evenly_over_languages(languages: list[str | None]) -> None:
+    clips = [Clip(clip_id=str(i), audio=b"", language=language) for i, language in enumerate(languages)]
+    spread = spread_over_languages(clips)
+    assert sorted(spread, key=lambda clip: int(clip.clip_id)) == clips
+    left = Counter(languages)
+    taken: Counter[str | None] = Counter()
+    for clip in spread:
+        taken[clip.language] += 1
+        unfinished = [language for language in left if taken[language] < left[language]]
+        assert all(taken[language] >= taken[clip.language] - 1 for language in unfinished)
+    for language in left:
+        numbers = [int(clip.clip_id) for clip in spread if clip.language == language]
+        assert numbers == sorted(numbers)

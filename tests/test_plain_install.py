@@ -37,7 +37,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sottovoce(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Sottovoce:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ours = ("PYTHON", "SOTTOVOCE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -93,7 +94,7 @@ def test_no_arguments_show_the_help(sottovoce: Sottovoce) -> None:
         ("transcribe model a.wav --langage de", "--language"),
         ("transcribe model a.wav --language", "'--language' requires an argument"),
         ("inspect a b", "unexpected extra argument"),
-        ("optimize tiny.en", "'--data'"),
+        ("optimize tiny.en", "'--out'"),
         ("transcibe model a.wav", "'transcribe'"),
         ("--loud inspect x", "--loud"),
         ("-q", "Missing command"),

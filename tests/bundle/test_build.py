@@ -137,7 +137,9 @@ def test_float_needs_no_instruction_set(tiny_run: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_variant_is_an_error(tiny_run: Path) -> None:
     with pytest.raises(InputError, match="int9; did you mean int8"):
-        build(read_run(tiny_run), BundleSpec(variant="int9", speech=demo_speech()), Path("x"), Silent())
+        build(
+            read_run(tiny_run), BundleSpec(variant="int9", speech=demo_speech()), Path("x.tar.gz"), Silent()
+        )
 
 
 def test_errors_of_bundles_are_gates() -> None:

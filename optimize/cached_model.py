@@ -8,26 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sottovoce.errors import MissingExtraError
-from sottovoce.machine.cpu import VNNI, lacks_all
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import load_recipe
 from sottovoce.recipes.recipe import Recipe
+from sottovoce.runtime.model.requirements import recommended_recipe
 from sottovoce.storage.artifacts import is_artifact
 from sottovoce.storage.cache import cache_folder
 from sottovoce.storage.folders import remove_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
-from sottovoce.terms import RECOMMENDED_RECIPE
 
 if TYPE_CHECKING:
     from sottovoce.runs import Run
-
-NO_VNNI_RECIPE = "int8-no-vnni"
-
-
-def recommended_recipe() -> Recipe:
-    """Return the recommended recipe for this CPU."""
-    return load_recipe(NO_VNNI_RECIPE if lacks_all(VNNI) else RECOMMENDED_RECIPE)
 
 
 def cached_model(name: str, reporter: Reporter) -> Path:
@@ -42,7 +34,7 @@ def cached_model(name: str, reporter: Reporter) -> Path:
         MissingExtraError: it must be made, and the extra `optimize` is not installed.
         ResourceError: memory or disk is short for making it.
     """
-    recipe = recommended_recipe()
+    recipe = load_recipe(recommended_recipe())
     folder = _models_folder(name) / f"{name.replace('/', '--')}-{recipe.name}-{recipe.sha256()[:8]}"
     if is_artifact(folder):
         return folder

@@ -20,13 +20,13 @@ from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import require_converter
 from sottovoce.optimize.forecast import TWO_DECODERS, RunForecast, forecast_run
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
-from sottovoce.runtime.model.requirements import cpu_problem
+from sottovoce.runtime.model.requirements import Int8Needs, cpu_problem
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 from sottovoce.storage.folders import DELETED, OLD, check_output, sibling
 from sottovoce.storage.locks import lock_path
 from sottovoce.storage.resumable import resumable_path
-from sottovoce.terms import Component, Format, InstructionSet, Scheme
+from sottovoce.terms import Component, Format, Scheme
 
 SETTINGS_SUFFIXES = frozenset({".json", ".txt"})
 """Of a checkpoint's settings and tokenizer."""
@@ -97,12 +97,13 @@ def check_cpu(recipe: Recipe) -> None:
     """
     made = recipe.quantize
     specs = [made.components.of(part) for part in Component]
-    needs_vnni = made.instruction_set is InstructionSet.VNNI and any(
-        spec.scheme is Scheme.W8A8 or spec.int8_activations for spec in specs
+    needs = Int8Needs(
+        has_activations=any(spec.scheme is Scheme.W8A8 or spec.int8_activations for spec in specs),
+        instruction_set=made.instruction_set,
     )
     # The baseline is always OpenVINO.
-    problem = cpu_problem(Format.OPENVINO, needs_vnni=False) or cpu_problem(
-        made.format, needs_vnni=needs_vnni
+    problem = cpu_problem(Format.OPENVINO, Int8Needs(has_activations=False)) or cpu_problem(
+        made.format, needs
     )
     if problem is not None:
         raise ResourceError(f"the recipe {recipe.name} cannot be made on this machine: {problem}")

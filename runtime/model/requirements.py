@@ -3,15 +3,16 @@
 OpenVINO itself fails late and unclearly on a machine that lacks something, or gives wrong words.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import ResourceError
-from sottovoce.machine.cpu import VNNI, lacks_all, why_lacking
+from sottovoce.machine.cpu import ARM, VNNI, architecture, lacks_all, why_lacking
 from sottovoce.machine.resources import available_memory_bytes
 from sottovoce.runtime.model.layout import format_of
 from sottovoce.runtime.model.variant import read_variant_manifest
-from sottovoce.terms import Format, InstructionSet
+from sottovoce.terms import RECOMMENDED_RECIPE, Format, InstructionSet
 
 AVX2 = ("avx2",)
 
@@ -22,10 +23,25 @@ WEIGHT_COPIES = 1.5
 
 WEIGHT_SUFFIXES = frozenset({".bin", ".onnx", ".data"})
 
-NO_VNNI_RECIPES = "int8-no-vnni or int8-weights"
-"""Recipes whose INT8 products are exact on every x86 CPU."""
+NO_VNNI_RECIPE = "int8-no-vnni"
+ARM_RECIPE = "int8-weights"
+NO_VNNI_RECIPES = f"{NO_VNNI_RECIPE} or {ARM_RECIPE}"
+"""Their INT8 products are exact on every x86 CPU; `int8-weights` has none, and is right on ARM too (docs/lab-notes.md)."""
 
 NO_AVX2_RECIPE = "ct2-int8"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Needs:
+    """What a variant needs of INT8 instructions.
+
+    Attributes:
+        has_activations: it multiplies INT8 activations by INT8 weights.
+        instruction_set: for which the weights were made.
+    """
+
+    has_activations: bool
+    instruction_set: InstructionSet = InstructionSet.VNNI
 
 
 def check_machine(folder: Path) -> None:
@@ -36,7 +52,7 @@ def check_machine(folder: Path) -> None:
         InputError: the manifest of the variant is damaged.
     """
     manifest = read_variant_manifest(folder)
-    problem = cpu_problem(format_of(folder), needs_vnni=_needs_vnni(manifest))
+    problem = cpu_problem(format_of(folder), _int8_needs(manifest))
     if problem is not None:
         raise ResourceError(f"{folder} cannot run on this machine: {problem}")
     needed, available = least_memory_bytes(folder), available_memory_bytes()
@@ -47,21 +63,25 @@ def check_machine(folder: Path) -> None:
         )
 
 
-def cpu_problem(format_: Format, *, needs_vnni: bool) -> str | None:
-    """Return what this CPU lacks for a variant, and the recipe to use; None if it lacks nothing.
-
-    Only x86 CPUs are examined: OpenVINO has no such limits on ARM.
-
-    Args:
-        needs_vnni: it multiplies INT8 activations by weights of 8 bits.
-    """
+def cpu_problem(format_: Format, needs: Int8Needs) -> str | None:
+    """Return why this CPU cannot run a variant, and the recipe to use; None if it can, or its flags are unknown."""
     if format_ is not Format.OPENVINO:
         return None
     if lacks_all(AVX2):
         return f"OpenVINO needs AVX2, which {why_lacking(AVX2)}; a variant of the recipe {NO_AVX2_RECIPE} runs here"
-    if needs_vnni and lacks_all(VNNI):
+    if needs.has_activations and architecture() == ARM:
+        return f"OpenVINO computes INT8 activations wrongly on ARM; the recipe {ARM_RECIPE} works here"
+    is_inexact = needs.has_activations and needs.instruction_set is InstructionSet.VNNI
+    if is_inexact and lacks_all(VNNI):
         return f"it needs VNNI, which {why_lacking(VNNI)}, and its words would be wrong; the recipe {NO_VNNI_RECIPES} works here"
     return None
+
+
+def recommended_recipe() -> str:
+    """Return the name of the recommended recipe for this CPU."""
+    if architecture() == ARM:
+        return ARM_RECIPE
+    return NO_VNNI_RECIPE if lacks_all(VNNI) else RECOMMENDED_RECIPE
 
 
 def least_memory_bytes(folder: Path) -> int:
@@ -70,12 +90,15 @@ def least_memory_bytes(folder: Path) -> int:
     return int(PROCESS_BYTES + WEIGHT_COPIES * weights)
 
 
-def _needs_vnni(manifest: dict[str, Any]) -> bool:
-    """Return whether a variant has INT8 activations and weights of 8 bits, by its manifest."""
+def _int8_needs(manifest: dict[str, Any]) -> Int8Needs:
+    """Read what a variant multiplies in INT8 from its manifest."""
     components = _section(_section(manifest, "facts"), "components")
-    has_activations = any(_section(components, name).get("int8_activations") for name in components)
     quantize = _section(_section(manifest, "recipe"), "quantize")
-    return has_activations and quantize.get("instruction_set", InstructionSet.VNNI) == InstructionSet.VNNI
+    is_avx2 = quantize.get("instruction_set") == InstructionSet.AVX2
+    return Int8Needs(
+        has_activations=any(_section(components, name).get("int8_activations") for name in components),
+        instruction_set=InstructionSet.AVX2 if is_avx2 else InstructionSet.VNNI,
+    )
 
 
 def _section(content: dict[str, Any], key: str) -> dict[str, Any]:

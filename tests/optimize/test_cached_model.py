@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from sottovoce.cli.app import app
 from sottovoce.errors import InputError, MissingExtraError
-from sottovoce.machine import cpu
 from sottovoce.optimize import cached_model as making
 from sottovoce.optimize import plan as planning
-from sottovoce.optimize.cached_model import cached_model, recommended_recipe
+from sottovoce.optimize.cached_model import cached_model
 from sottovoce.optimize.checkpoint import resolve
 from sottovoce.optimize.checkpoint.names import is_model_name
 from sottovoce.optimize.checkpoint.resolve import Checkpoint
@@ -141,9 +140,3 @@ def test_two_calls_at_once_make_it_once(monkeypatch: pytest.MonkeyPatch) -> None
     for thread in threads:
         thread.join()
     assert calls == ["base"]
-
-
-def test_a_cpu_without_vnni_gets_the_recipe_that_works_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "architecture", lambda: cpu.X86)
-    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset({"avx2"}))
-    assert recommended_recipe().name == "int8-no-vnni"

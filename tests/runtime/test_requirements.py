@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from sottovoce.benchmark.plan import make_plan
 from sottovoce.benchmark.spec import BenchmarkSpec
+from sottovoce.calibrate import forecast
 from sottovoce.cli.app import app
 from sottovoce.errors import ResourceError
 from sottovoce.machine import cpu
 from sottovoce.machine.cpu import X86
 from sottovoce.optimize.pipeline import quantize_again
-from sottovoce.optimize.plan import plan
+from sottovoce.optimize.plan import check_cpu, plan
 from sottovoce.optimize.sensitivity.sensitivity import SensitivitySpec, measure_sensitivity
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
@@ -26,7 +27,7 @@ from sottovoce.runtime import load
 from sottovoce.runtime.model import compute as computing
 from sottovoce.runtime.model import requirements
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.runtime.model.requirements import check_machine, least_memory_bytes
+from sottovoce.runtime.model.requirements import check_machine, least_memory_bytes, recommended_recipe
 from sottovoce.speech.sets import read_speech
 from sottovoce.terms import InferencePrecision
 
@@ -102,6 +103,47 @@ def test_too_little_memory_is_refused_with_both_figures(
         ResourceError, match=f"at least {needed / 1e6:.0f} MB of memory, 100 MB are available"
     ):
         load(tiny_run / "fp32")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flags", "recipe"),
+    [
+        ("x86_64", {"avx2", "avx_vnni"}, "int8-fast"),
+        ("x86_64", {"avx2"}, "int8-no-vnni"),
+        ("aarch64", {"asimd", "asimddp", "i8mm"}, "int8-weights"),
+    ],
+)
+def test_the_recommended_recipe_runs_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, flags: set[str], recipe: str
+) -> None:
+    for module in (cpu, requirements):
+        monkeypatch.setattr(module, "architecture", lambda: architecture)
+    monkeypatch.setattr(cpu, "cpu_flags", lambda: frozenset(flags))
+    assert recommended_recipe() == recipe
+    check_cpu(load_recipe(recipe))
+
+
+def test_int8_activations_are_refused_on_arm(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO 2026.4 gives other numbers there; weights alone are right."""
+    for module in (cpu, requirements):
+        monkeypatch.setattr(module, "architecture", lambda: "aarch64")
+    with pytest.raises(ResourceError, match=r"wrongly on ARM; the recipe int8-weights works here"):
+        load(tiny_run)
+    with pytest.raises(ResourceError, match=r"the recipe int8-weights works here"):
+        check_cpu(load_recipe("int8-no-vnni"))
+    check_machine(tiny_run / "fp32")
+
+
+def test_a_dry_run_refuses_what_the_command_refuses(
+    tiny: Path, tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["optimize", str(tiny), "--data", str(tones), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(forecast, "available_memory_bytes", lambda: 500 * MB)
+    for arguments in ([*command, "--dry-run"], command):
+        done = CliRunner().invoke(app, arguments)
+        assert isinstance(done.exception, ResourceError)
+        assert "making the run is forecast to need" in str(done.exception)
+        assert done.stdout == ""
 
 
 @pytest.mark.parametrize("raw", ["{}", '{"facts": 3}', '{"facts": {"components": {"x": 1}}, "recipe": []}'])

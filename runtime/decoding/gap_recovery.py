@@ -11,8 +11,8 @@ from sottovoce.runtime.decoding.window_decoder import DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity
-from sottovoce.runtime.vad.load import load_voice_activity
 from sottovoce.runtime.vad.segmenter import AudioWindow
+from sottovoce.runtime.vad.silero import SileroVoiceActivity
 from sottovoce.runtime.vad.speech_spans import SpeechSpan, pack_windows, speech_spans
 
 DOUBTFUL_NO_SPEECH = 0.2
@@ -48,7 +48,12 @@ class GapRecovery:
     @cached_property
     def activity(self) -> VoiceActivity:
         """Voice activity, used through `new_stream()`, one for each stream."""
-        return self._given or load_voice_activity()
+        return self._given or SileroVoiceActivity.load()
+
+    def used_by(self, options: TranscribeOptions, clock: PhaseClock) -> str | None:
+        """Return the name of the detector if a transcription looked for speech."""
+        is_used = options.vad_filter is not False and clock.has_timed(Phase.VOICE_ACTIVITY)
+        return self.activity.name if is_used else None
 
     def has_speech(self, wave: Wave, options: TranscribeOptions, clock: PhaseClock) -> bool:
         """Return whether a wave has speech; True where looking for speech is turned off."""

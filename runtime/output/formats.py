@@ -4,7 +4,7 @@
 (integer milliseconds) and `text`, without quoting. `json` has everything, on one line:
 
     {"schema_version": 1, "source": text or null, "variant": text or null, "language": "en", "language_probability": 0.98,
-     "duration_s": 3.2, "text": "...",
+     "duration_s": 3.2, "voice_activity": text or null, "text": "...",
      "segments": [{"start_s": 0.0, "end_s": 3.2, "text": "...", "tokens": [2425, 13],
                    "mean_log_probability": -0.31, "no_speech_probability": 0.01,
                    "compression_ratio": 0.9, "temperature": 0.0,
@@ -110,6 +110,7 @@ def _json(transcript: Transcript, source: str | None, variant: str | None) -> st
         "language": transcript.language,
         "language_probability": _rounded(transcript.language_probability),
         "duration_s": _rounded(transcript.duration_s, _TIME_DIGITS),
+        "voice_activity": transcript.voice_activity,
         "text": transcript.text,
         "segments": [_segment_fields(segment) for segment in transcript.segments],
         "timings": _timing_fields(transcript.timings),

@@ -27,7 +27,7 @@ class VoiceActivity(Protocol):
 
     @property
     def name(self) -> str:
-        """The model and the package that it comes from, or `energy`."""
+        """The network and the package that its weights come from."""
         ...
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:

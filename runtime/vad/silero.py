@@ -1,39 +1,31 @@
 """Silero's voice activity network, run with OpenVINO.
 
-    frames of 512 samples -> 64 samples of context before each -> network -> probabilities
-                                       LSTM state from block to block
-
-The weights are read from an installed package, which is never imported: `silero-vad` (6.2.2 and later) and
-`faster-whisper` (1.2.1 and later) ship version 6 of the network as a graph that takes many frames at once.
-Their other graphs choose the sample rate with If nodes, which OpenVINO does not read, or take one frame at a
-time, which is over ten times slower.
+frames of 512 samples -> 64 samples of context before each -> network -> probabilities
+                                   LSTM state from block to block
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.errors import InputError
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.model.openvino.quiet_import import shared_core
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino, shared_core
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Framer, Frames, Probabilities
+from sottovoce.runtime.vad.silero_weights import Weights, read_weights
 
 _State = NDArray[np.float32]
 
-# Module, and path of its graph. Silero's own package has the newer weights.
-_GRAPHS = (
-    ("silero_vad", "data/silero_vad_16k_sequence.onnx"),
-    ("faster_whisper", "assets/silero_vad_v6.onnx"),
-)
-_INPUTS, _OUTPUTS = frozenset({"input", "h", "c"}), frozenset({"speech_probs", "hn", "cn"})
-_CONTEXT_SAMPLES = 64
-_STATE_SHAPE = (1, 1, 128)
+CONTEXT_SAMPLES = 64
+HOP_SAMPLES = 128
+"""From one spectrum to the next; each frame has four."""
+
+STRIDES = (1, 2, 2, 1)
+"""Of the encoder's convolutions: the four spectra of a frame become one vector."""
+
+STATE_SIZE = 128
+STATE_SHAPE = (1, 1, STATE_SIZE)
 
 # A minute of audio takes 50 ms on one thread; the other cores are left to the model that transcribes.
 _PROPERTIES = {
@@ -42,38 +34,6 @@ _PROPERTIES = {
     "INFERENCE_NUM_THREADS": "1",
     "NUM_STREAMS": "1",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SileroSource:
-    """An ONNX graph of Silero's network, and the module of the package that ships it."""
-
-    module: str
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The network, and the package with its version, such as `silero of faster_whisper 1.2.1`."""
-        try:
-            return f"silero of {self.module} {version(self.module)}"
-        except PackageNotFoundError:
-            return f"silero of {self.module}"
-
-
-def find_silero() -> SileroSource | None:
-    """Find a graph of Silero's network in the installed packages, without importing them.
-
-    Returns:
-        The graph of `silero_vad`, else of `faster_whisper`; None if neither ships one that takes many frames
-        at once.
-    """
-    for module, name in _GRAPHS:
-        spec = find_spec(module)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            path = Path(folder, name)
-            if path.is_file():
-                return SileroSource(module=module, path=path)
-    return None
 
 
 class SileroVoiceActivity:
@@ -89,13 +49,15 @@ class SileroVoiceActivity:
         self.reset()
 
     @classmethod
-    def load(cls, source: SileroSource) -> "SileroVoiceActivity":
-        """Compile the network.
+    def load(cls) -> "SileroVoiceActivity":
+        """Read the weights and compile the network.
 
         Raises:
-            InputError: the file is not such a graph.
+            InputError: the weights are missing or damaged.
         """
-        return cls(_compile(source), source.name)
+        weights = read_weights()
+        compiled = shared_core().compile_model(build_graph(weights.tensors), "CPU", _PROPERTIES)
+        return cls(compiled.create_infer_request(), weights.name)
 
     def new_stream(self) -> "SileroVoiceActivity":
         """Return a detector for another stream of the same thread, with the same compiled network."""
@@ -118,21 +80,21 @@ class SileroVoiceActivity:
     def reset(self) -> None:
         """Drop the stream: the incomplete frame, the context and the LSTM state."""
         self._framer.reset()
-        self._context: Frames = np.zeros((1, _CONTEXT_SAMPLES), np.float32)
-        self._hidden: _State = np.zeros(_STATE_SHAPE, np.float32)
-        self._cell: _State = np.zeros(_STATE_SHAPE, np.float32)
+        self._context: Frames = np.zeros((1, CONTEXT_SAMPLES), np.float32)
+        self._hidden: _State = np.zeros(STATE_SHAPE, np.float32)
+        self._cell: _State = np.zeros(STATE_SHAPE, np.float32)
 
     def _with_context(self, frames: Frames) -> Frames:
         """Return frames, each after the last samples of its predecessor: shape (n_frames, 576)."""
-        ends = frames[:, FRAME_SAMPLES - _CONTEXT_SAMPLES :]
+        ends = frames[:, FRAME_SAMPLES - CONTEXT_SAMPLES :]
         contexts = np.concatenate([self._context, ends[:-1]])
         self._context = ends[-1:].copy()
         return np.concatenate([contexts, frames], axis=1)
 
     def _infer(self, frames: Frames) -> Probabilities:
-        outputs = self._request.infer({"input": frames, "h": self._hidden, "c": self._cell})
-        self._hidden, self._cell = outputs["hn"], outputs["cn"]
-        probabilities: Probabilities = outputs["speech_probs"].reshape(-1)
+        outputs = self._request.infer((frames, self._hidden, self._cell))
+        probabilities: Probabilities
+        probabilities, self._hidden, self._cell = (outputs[port] for port in range(3))
         return probabilities
 
 
@@ -145,22 +107,62 @@ def _batches(frames: Frames) -> Iterator[Frames]:
         start += size
 
 
-def _compile(source: SileroSource) -> Any:
-    core = shared_core()
-    try:
-        model = core.read_model(source.path)
-    except RuntimeError as error:
-        raise _not_silero(source, "OpenVINO cannot read it") from error
-    inputs, outputs = (
-        {name for port in ports for name in port.names} for ports in (model.inputs, model.outputs)
+def build_graph(weights: Weights) -> Any:
+    """Build the network as a graph that takes many frames of one stream at once.
+
+    Inputs: frames with their context, shape (n_frames, 576); hidden and cell state, shape (1, 1, 128). Outputs:
+    probabilities, shape (n_frames,); both states behind the last frame. All are float32.
+
+    Returns:
+        `openvino.Model`.
+
+    Source: the network's definition in snakers4/silero-vad (MIT), `silero_vad_16k_sequence.onnx`.
+    """
+    openvino = import_openvino()
+    from openvino import opset13 as ops
+
+    n_samples = CONTEXT_SAMPLES + FRAME_SAMPLES
+    frames = ops.parameter([-1, n_samples], np.float32, name="frames")
+    states = [ops.parameter(STATE_SHAPE, np.float32, name=name) for name in ("hidden", "cell")]
+    x = _encoder(ops, _magnitudes(ops, frames, weights), weights)
+    # The frames are the steps of one sequence.
+    x = ops.reshape(x, np.array([1, -1, STATE_SIZE]), special_zero=False)
+    x, hidden, cell = _lstm(ops, x, states, weights).outputs()
+    x = ops.matmul(
+        ops.relu(x), weights["decoder.decoder.2.weight"].reshape(-1, 1), transpose_a=False, transpose_b=False
     )
-    if not (inputs >= _INPUTS and outputs >= _OUTPUTS):
-        raise _not_silero(source, f"its inputs are {sorted(inputs)}, its outputs {sorted(outputs)}")
-    return core.compile_model(model, "CPU", _PROPERTIES).create_infer_request()
+    x = ops.sigmoid(ops.add(x, weights["decoder.decoder.2.bias"]))
+    probabilities = ops.reshape(x, np.array([-1]), special_zero=False).output(0)
+    return openvino.Model([probabilities, hidden, cell], [frames, *states], "silero")
 
 
-def _not_silero(source: SileroSource, cause: str) -> InputError:
-    return InputError(
-        f"{source.path} is not a supported graph of Silero's network ({cause}); reinstall {source.module}, or "
-        "install a version that sottovoce was tested with"
-    )
+def _magnitudes(ops: Any, frames: Any, weights: Weights) -> Any:
+    """Return magnitudes of the short-time Fourier transform: shape (n_frames, 129, 4)."""
+    padded = ops.pad(frames, np.array([0, 0]), np.array([0, CONTEXT_SAMPLES]), "reflect")
+    basis = ops.constant(weights["stft.forward_basis_buffer"])
+    spectra = ops.convolution(ops.unsqueeze(padded, np.array(1)), basis, [HOP_SAMPLES], [0], [0], [1])
+    real, imaginary = ops.split(spectra, np.array(1), 2).outputs()
+    return ops.sqrt(ops.add(ops.multiply(real, real), ops.multiply(imaginary, imaginary)))
+
+
+def _encoder(ops: Any, x: Any, weights: Weights) -> Any:
+    """Return one vector for each frame: shape (n_frames, 128, 1)."""
+    for number, stride in enumerate(STRIDES):
+        layer = f"encoder.{number}.reparam_conv"
+        x = ops.convolution(x, ops.constant(weights[f"{layer}.weight"]), [stride], [1], [1], [1])
+        x = ops.relu(ops.add(x, weights[f"{layer}.bias"].reshape(1, -1, 1)))
+    return x
+
+
+def _lstm(ops: Any, x: Any, states: list[Any], weights: Weights) -> Any:
+    """Return the LSTM; its outputs have the shapes (1, 1, n_frames, 128), (1, 1, 128) and (1, 1, 128)."""
+    n_frames = ops.gather(ops.shape_of(x), np.array([1]), np.array(0))
+    of_input, of_state = (_in_order(weights[f"decoder.rnn.weight_{kind}"]) for kind in ("ih", "hh"))
+    bias = _in_order(weights["decoder.rnn.bias_ih"] + weights["decoder.rnn.bias_hh"])
+    return ops.lstm_sequence(x, *states, n_frames, of_input, of_state, bias, STATE_SIZE, "forward")
+
+
+def _in_order(gates: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring gates from PyTorch's order (input, forget, cell, output) into OpenVINO's (forget, input, cell, output)."""
+    of_input, of_forget, *others = np.split(gates, 4)
+    return np.concatenate([of_forget, of_input, *others])[np.newaxis]

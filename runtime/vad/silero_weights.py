@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ ARCHITECTURE = (
 """Of version 6, as the file states it."""
 
 _F32, _F16 = 0, 1
-_TYPES = {_F32: np.dtype("<f4"), _F16: np.dtype("<f2")}
+_TYPES: dict[int, np.dtype[Any]] = {_F32: np.dtype("<f4"), _F16: np.dtype("<f2")}
 
 TENSORS: dict[str, tuple[int, tuple[int, ...]]] = {
     "encoder.0.reparam_conv.weight": (_F16, (128, 129, 3)),

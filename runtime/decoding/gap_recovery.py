@@ -13,7 +13,7 @@ from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.vad.silero import SileroVoiceActivity
-from sottovoce.runtime.vad.speech_spans import SpeechSpan, pack_windows, speech_spans
+from sottovoce.runtime.vad.speech_spans import SpeechSpan, VadOptions, pack_windows, speech_spans
 
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
@@ -27,6 +27,9 @@ LEAST_GAP_SAMPLES = round(1.2 * SAMPLE_RATE_HZ)
 
 LEAST_TEXT_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
 """Least length of the text of a window: otherwise its gap would be nearly as long as the window."""
+
+CLEAR_SPEECH = VadOptions(min_speech_s=0.25, speech_pad_s=0.2)
+"""What a text must cover: less than what is decoded, since the place of words is known to a tenth of a second."""
 
 LEAST_SPEECH_S = 0.8
 """In a gap; less may be a breath, or the end of a word whose place is known to a tenth of a second."""
@@ -92,7 +95,9 @@ class GapRecovery:
         """
         if not LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES or is_silent(gap):
             return False
-        spans = speech_spans(self._probabilities(gap, clock), duration_s=len(gap) / SAMPLE_RATE_HZ)
+        spans = speech_spans(
+            self._probabilities(gap, clock), CLEAR_SPEECH, duration_s=len(gap) / SAMPLE_RATE_HZ
+        )
         return _total_s(spans) >= LEAST_SPEECH_S
 
     def resegment(self, window: AudioWindow, n_tokens: int, context: DecodingContext) -> list[AudioWindow]:
@@ -104,7 +109,7 @@ class GapRecovery:
         if context.options.vad_filter is False or not _is_sparse(n_tokens, window_s):
             return []
         probabilities = self._probabilities(window.wave, context.clock)
-        spans = speech_spans(probabilities, duration_s=window_s)
+        spans = speech_spans(probabilities, CLEAR_SPEECH, duration_s=window_s)
         if not _is_sparse(n_tokens, _total_s(spans)):
             return []
         context.clock.n_redone += 1

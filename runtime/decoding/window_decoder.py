@@ -25,6 +25,10 @@ from sottovoce.runtime.vad.segmenter import AudioWindow
 TOKENS_OF_ANY_WINDOW = 224
 """What openai/whisper lets a window hold, of any length and language (`DecodingOptions.sample_len`)."""
 
+SHORT_TEXT_TOKENS, SHORT_TEXT_NO_SPEECH = 6, 0.65
+"""Of noise Whisper makes "you" or "Thank you.", often with a high probability. Short windows of speech have at most 0.62 of
+no speech, windows of noise mostly over 0.7 (docs/lab-notes.md)."""
+
 HUGE_PAGES_AT_DECODING = 2
 """Not at the first decoding, whose text is wanted soon; a second one shows that more follow."""
 
@@ -202,8 +206,16 @@ class WindowDecoder:
             attempt=attempt,
             encoded=encoded,
             compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
-            is_no_speech=_is_unlikely(attempt, options)
-            and attempt.no_speech_probability > options.no_speech_threshold,
+            is_no_speech=self._is_no_speech(attempt, options),
+        )
+
+    def _is_no_speech(self, attempt: Attempt, options: TranscribeOptions) -> bool:
+        """Return whether the model takes a window for silence: sure of that, and unsure of the text or with a short one."""
+        if attempt.no_speech_probability <= options.no_speech_threshold:
+            return False
+        is_short = len(self._tokenizer.text_tokens(attempt.tokens)) <= SHORT_TEXT_TOKENS
+        return _is_unlikely(attempt, options) or (
+            is_short and attempt.no_speech_probability > SHORT_TEXT_NO_SPEECH
         )
 
 

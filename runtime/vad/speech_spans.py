@@ -29,13 +29,15 @@ class VadOptions:
         min_silence_s: shorter silence does not end speech.
         speech_pad_s: added on both sides, at most up to the middle of the silence. The network reacts late to
             soft onsets, and early to fading ends.
+
+    A short word may have three frames of speech; one or two of them are noise.
     """
 
     threshold: float = 0.5
     neg_threshold: float = 0.35
-    min_speech_s: float = 0.25
+    min_speech_s: float = 0.08
     min_silence_s: float = 0.3
-    speech_pad_s: float = 0.2
+    speech_pad_s: float = 0.4
 
     def __post_init__(self) -> None:
         if not 0.0 < self.neg_threshold <= self.threshold < 1.0:

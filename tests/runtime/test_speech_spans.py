@@ -87,8 +87,8 @@ def test_a_short_silence_does_not_end_speech_and_a_longer_one_does() -> None:
         assert len(speech_spans(probabilities, UNPADDED)) == n_spans, n_quiet
 
 
-def test_speech_of_a_quarter_second_or_less_is_dropped() -> None:
-    for n_loud, n_spans in ((7, 0), (8, 1)):
+def test_speech_of_one_or_two_frames_is_dropped() -> None:
+    for n_loud, n_spans in ((2, 0), (3, 1)):
         probabilities = runs((0.0, 20), (0.9, n_loud), (0.0, 20))
         assert len(speech_spans(probabilities)) == n_spans, n_loud
 

@@ -176,7 +176,7 @@ class InferencePipeline:
             windows: in order of time, if segments are to be.
             context: of the transcription.
             stream: whose progress is reported.
-            has_speech: the windows were found by voice activity; else those with a doubtful text are checked by it.
+            has_speech: the windows were found by voice activity; else those with a doubtful text are cut to their speech.
         """
         prompt = self._prompt(context, with_room(context.hotwords, context.initial_prompt))
         size = context.options.batch_size
@@ -187,10 +187,13 @@ class InferencePipeline:
             results = self._window_decoder.decode(batch, prompt, context)
             for index, (window, result) in enumerate(zip(batch, results, strict=True)):
                 is_known_speech = has_speech or index < n_retries
-                if result.is_no_speech or not (
-                    is_known_speech or self._recovery.accepts_text(window, result, context)
-                ):
+                if result.is_no_speech:
                     continue
+                if not is_known_speech:
+                    cuts = self._recovery.doubtful_cuts(window, result, context)
+                    if cuts is not None:
+                        retries += cuts
+                        continue
                 found, left_out = self._segments_of(window, result, context)
                 segments += found
                 retries += left_out

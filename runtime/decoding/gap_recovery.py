@@ -64,9 +64,21 @@ class GapRecovery:
             return True
         return bool(speech_spans(self._probabilities(wave, clock)))
 
-    def accepts_text(self, window: AudioWindow, result: DecodingResult, context: DecodingContext) -> bool:
-        """Return whether a text counts: if it is doubtful, voice activity detection decides."""
-        return not _is_doubtful(result) or self.has_speech(window.wave, context.options, context.clock)
+    def doubtful_cuts(
+        self, window: AudioWindow, result: DecodingResult, context: DecodingContext
+    ) -> list[AudioWindow] | None:
+        """Return the speech of a window whose text may be that of its noise; None where the text counts.
+
+        It counts where it is likely, or where half of the window is speech.
+        """
+        if context.options.vad_filter is False or not _is_doubtful(result):
+            return None
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        probabilities = self._probabilities(window.wave, context.clock)
+        spans = speech_spans(probabilities, duration_s=window_s)
+        if _total_s(spans) >= window_s / 2:
+            return None
+        return [_part(window, cut.start_s, cut.end_s) for cut in pack_windows(spans, probabilities)]
 
     def uncovered_speech(
         self, window: AudioWindow, covered: Sequence[AudioSpan], context: DecodingContext

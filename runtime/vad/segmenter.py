@@ -20,8 +20,8 @@ SEGMENTED_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Cut into windows at once: enough of them for a batch, and 15 MB."""
 
 SETTLED_S = 5.0
-"""A window followed by so long a silence is final: voice activity's longest gap, pads and shortest lengths are under
-3 s together."""
+"""A window followed by so long a silence is final: voice activity's longest gap, pads and short lengths are under
+4 s together."""
 
 KEPT_SAMPLES = 64 * FRAME_SAMPLES
 """Kept of the end of audio without speech, 2 s: speech may start there."""

@@ -14,6 +14,9 @@ from sottovoce.errors import SpecError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S
 from sottovoce.runtime.vad.frames import FRAME_S, FRAME_SAMPLES, Probabilities
 
+START_FRAMES = 8
+"""Speech that starts in these is at the start of the audio: 0.25 s."""
+
 MAX_GAP_S = 2.0
 """Silence within a window costs its share of one encoder pass; a further window costs a pass."""
 
@@ -25,17 +28,20 @@ class VadOptions:
     Attributes:
         threshold: speech starts at the first frame that reaches it.
         neg_threshold: speech ends where frames stay below it; frames between the two change nothing.
-        min_speech_s: speech that is not longer is dropped.
+        min_speech_s: speech that is not longer is dropped. A short word at the start has three frames of speech.
+        short_speech_s: speech that is shorter must reach `short_threshold`, except at the start of the audio, where the
+            network is not sure yet.
+        short_threshold: noise rarely reaches it, words nearly always do (docs/lab-notes.md).
         min_silence_s: shorter silence does not end speech.
         speech_pad_s: added on both sides, at most up to the middle of the silence. The network reacts late to
             soft onsets, and early to fading ends.
-
-    A short word may have three frames of speech; one or two of them are noise.
     """
 
     threshold: float = 0.5
     neg_threshold: float = 0.35
     min_speech_s: float = 0.08
+    short_speech_s: float = 1.0
+    short_threshold: float = 0.95
     min_silence_s: float = 0.3
     speech_pad_s: float = 0.4
 
@@ -45,7 +51,12 @@ class VadOptions:
                 f"voice activity detection has neg_threshold {self.neg_threshold:g} and threshold "
                 f"{self.threshold:g}, want 0 < neg_threshold <= threshold < 1"
             )
-        for name in ("min_speech_s", "min_silence_s", "speech_pad_s"):
+        if not self.threshold <= self.short_threshold < 1.0:
+            raise SpecError(
+                f"voice activity detection has threshold {self.threshold:g} and short_threshold "
+                f"{self.short_threshold:g}, want threshold <= short_threshold < 1"
+            )
+        for name in ("min_speech_s", "short_speech_s", "min_silence_s", "speech_pad_s"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise SpecError(
@@ -70,7 +81,7 @@ class SpeechSpan:
 def speech_spans(
     probabilities: Probabilities, options: VadOptions | None = None, *, duration_s: float | None = None
 ) -> tuple[SpeechSpan, ...]:
-    """Turn probabilities into spans of speech: two thresholds, minimum durations, then padding.
+    """Turn probabilities into spans of speech: two thresholds, a third for short speech, minimum durations, padding.
 
     Args:
         probabilities: float32, shape (n_frames,), of the whole audio.
@@ -81,7 +92,7 @@ def speech_spans(
         Spans in order of time that do not overlap; spans less than two pads apart touch.
 
     Source: `get_speech_timestamps_from_probs` of snakers4/silero-vad 6.2 (MIT), without its splitting of
-    long speech, which `pack_windows` does.
+    long speech, which `pack_windows` does. The threshold for short speech is our own.
     """
     options = options or VadOptions()
     n_samples = probabilities.size * FRAME_SAMPLES
@@ -90,6 +101,7 @@ def speech_spans(
     found = [
         (start * FRAME_SAMPLES, min(end * FRAME_SAMPLES, n_samples))
         for start, end in _speech_frames(probabilities, options)
+        if _is_clear(probabilities[start:end], options, is_at_start=start < START_FRAMES)
     ]
     min_samples = options.min_speech_s * SAMPLE_RATE_HZ
     long_enough = [(start, end) for start, end in found if end - start > min_samples]
@@ -114,6 +126,11 @@ def _speech_frames(probabilities: Probabilities, options: VadOptions) -> Iterato
                 start = silent_since = None
     if start is not None:
         yield start, probabilities.size
+
+
+def _is_clear(speech: Probabilities, options: VadOptions, *, is_at_start: bool) -> bool:
+    is_long = speech.size * FRAME_S >= options.short_speech_s
+    return is_long or is_at_start or bool(speech.max() >= options.short_threshold)
 
 
 def _pad(spans: Sequence[tuple[int, int]], pad: int, n_samples: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -58,6 +59,7 @@ vad_options = st.builds(
     min_speech_s=lengths_s,
     min_silence_s=lengths_s,
     speech_pad_s=lengths_s,
+    short_speech_s=lengths_s,
 )
 
 
@@ -83,25 +85,44 @@ def test_speech_starts_at_the_threshold_and_ends_where_it_stays_below_the_lower_
 
 def test_a_short_silence_does_not_end_speech_and_a_longer_one_does() -> None:
     for n_quiet, n_spans in ((9, 1), (10, 1), (11, 2)):
-        probabilities = runs((0.9, 20), (0.0, n_quiet), (0.9, 20))
+        probabilities = runs((1.0, 20), (0.0, n_quiet), (1.0, 20))
         assert len(speech_spans(probabilities, UNPADDED)) == n_spans, n_quiet
 
 
 def test_speech_of_one_or_two_frames_is_dropped() -> None:
     for n_loud, n_spans in ((2, 0), (3, 1)):
-        probabilities = runs((0.0, 20), (0.9, n_loud), (0.0, 20))
+        probabilities = runs((0.0, 20), (1.0, n_loud), (0.0, 20))
         assert len(speech_spans(probabilities)) == n_spans, n_loud
+
+
+@pytest.mark.parametrize(
+    ("before", "probability", "n_loud", "n_spans"),
+    [
+        (20, 0.94, 20, 0),
+        (20, 0.96, 20, 1),
+        (20, 0.94, 31, 0),
+        (20, 0.94, 32, 1),
+        (7, 0.6, 3, 1),
+        (8, 0.6, 3, 0),
+    ],
+    ids=["unsure", "sure", "not quite a second", "a second", "at the start", "behind the start"],
+)
+def test_short_speech_must_be_sure_unless_the_audio_starts_with_it(
+    before: int, probability: float, n_loud: int, n_spans: int
+) -> None:
+    probabilities = runs((0.0, before), (probability, n_loud), (0.0, 20))
+    assert len(speech_spans(probabilities)) == n_spans
 
 
 def test_padding_is_shared_where_silence_is_too_short_for_it() -> None:
     options = VadOptions(speech_pad_s=10 * FRAME_S)
-    probabilities = runs((0.0, 30), (0.9, 20), (0.0, 16), (0.9, 20), (0.0, 5))
+    probabilities = runs((0.0, 30), (1.0, 20), (0.0, 16), (1.0, 20), (0.0, 5))
 
     assert [frames(found) for found in speech_spans(probabilities, options)] == [(20, 58), (58, 91)]
 
 
 def test_speech_up_to_the_end_ends_with_the_audio_and_not_with_its_last_frame() -> None:
-    probabilities = runs((0.0, 20), (0.9, 20))
+    probabilities = runs((0.0, 20), (1.0, 20))
 
     (found,) = speech_spans(probabilities, duration_s=1.25)
 
@@ -136,7 +157,8 @@ def test_every_long_run_of_frames_at_the_threshold_is_in_a_span(
     found = [frames(one) for one in speech_spans(probabilities, options)]
     is_loud = np.concatenate([[False], probabilities.astype(np.float64) >= options.threshold, [False]])
     edges = np.flatnonzero(np.diff(is_loud)).reshape(-1, 2)
-    for start, end in edges[(edges[:, 1] - edges[:, 0]) * FRAME_S > options.min_speech_s]:
+    least_s = max(options.min_speech_s, options.short_speech_s)
+    for start, end in edges[(edges[:, 1] - edges[:, 0]) * FRAME_S > least_s]:
         assert any(first <= start and end <= last for first, last in found)
 
 
@@ -145,13 +167,7 @@ def test_every_long_run_of_frames_at_the_threshold_is_in_a_span(
 def test_padding_widens_spans_and_neither_adds_nor_joins_any(
     probabilities: Probabilities, options: VadOptions
 ) -> None:
-    bare_options = VadOptions(
-        threshold=options.threshold,
-        neg_threshold=options.neg_threshold,
-        min_speech_s=options.min_speech_s,
-        min_silence_s=options.min_silence_s,
-        speech_pad_s=0.0,
-    )
+    bare_options = replace(options, speech_pad_s=0.0)
 
     bare = [samples(one) for one in speech_spans(probabilities, bare_options)]
     padded = [samples(one) for one in speech_spans(probabilities, options)]
@@ -174,6 +190,9 @@ def test_padding_widens_spans_and_neither_adds_nor_joins_any(
         {"neg_threshold": 0.0},
         {"threshold": 0.3, "neg_threshold": 0.4},
         {"min_speech_s": -0.1},
+        {"short_speech_s": math.nan},
+        {"short_threshold": 0.4},
+        {"short_threshold": 1.0},
         {"min_silence_s": math.inf},
         {"speech_pad_s": math.nan},
     ],

@@ -91,14 +91,15 @@ class TranscribeOptions:
         temperature: one, or several that are tried in order until one gives a likely text that does not repeat itself.
         compression_ratio_threshold: above, a text repeats itself.
         log_prob_threshold: below, a text is unlikely; mean of natural logarithms.
-        no_speech_threshold: above, and where the text is unlikely too, a window is silent.
+        no_speech_threshold: above, and where the text is unlikely too, a window is silent; with a text of a few tokens also
+            above 0.65. 1 turns both off.
         initial_prompt: text before the first window, or before each where windows do not depend on one another:
             names, spelling, style.
         hotwords: words to expect, before every window.
         condition_on_previous_text: sequential mode: each window starts where the model's timestamps end the one before,
             with its text as prompt. Otherwise windows are cut at pauses and decoded in batches.
-        vad_filter: look for speech before decoding; None does where audio is longer than a window, or where a short
-            text is doubtful. With False long audio is cut every 30 s.
+        vad_filter: look for speech before decoding; None does where audio is longer than a window, or where the
+            text of a clip is doubtful. With False long audio is cut every 30 s.
         batch_size: windows decoded together.
         max_duration_s: longer audio is refused. None: 24 hours, and no more than speech could take so few bytes for.
         audio_track: of a film, numbered from 1. None: the default track, or another one where that is silent.

@@ -206,17 +206,16 @@ class WindowDecoder:
             attempt=attempt,
             encoded=encoded,
             compression_ratio=compression_ratio(self._tokenizer.text(attempt.tokens)),
-            is_no_speech=self._is_no_speech(attempt, options),
+            is_no_speech=is_no_speech(attempt, len(self._tokenizer.text_tokens(attempt.tokens)), options),
         )
 
-    def _is_no_speech(self, attempt: Attempt, options: TranscribeOptions) -> bool:
-        """Return whether the model takes a window for silence: sure of that, and unsure of the text or with a short one."""
-        if attempt.no_speech_probability <= options.no_speech_threshold:
-            return False
-        is_short = len(self._tokenizer.text_tokens(attempt.tokens)) <= SHORT_TEXT_TOKENS
-        return _is_unlikely(attempt, options) or (
-            is_short and attempt.no_speech_probability > SHORT_TEXT_NO_SPEECH
-        )
+
+def is_no_speech(attempt: Attempt, n_text_tokens: int, options: TranscribeOptions) -> bool:
+    """Return whether the model takes a window for silence: it says so, and its text is unlikely or short."""
+    if _is_unlikely(attempt, options):
+        return attempt.no_speech_probability > options.no_speech_threshold
+    limit = max(options.no_speech_threshold, SHORT_TEXT_NO_SPEECH)
+    return n_text_tokens <= SHORT_TEXT_TOKENS and attempt.no_speech_probability > limit
 
 
 def _is_unlikely(attempt: Attempt, options: TranscribeOptions) -> bool:

@@ -31,6 +31,7 @@ from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
+from tests.support.noises import NOISES, noise
 
 pytestmark = pytest.mark.slow
 
@@ -152,12 +153,52 @@ def test_clips_of_several_speakers_in_one_recording_are_all_transcribed(
     assert wer([" ".join(clip.text or "" for clip in chosen)], [said]) < 0.1
 
 
+@pytest.mark.parametrize("vad_filter", [None, True])
 @pytest.mark.parametrize(
-    "name", ["picovoice-kitchen.wav", "speechbrain-noise3.wav", "speechbrain-noise4.wav"]
+    "name",
+    ["picovoice-kitchen.wav", "speechbrain-noise3.wav", "speechbrain-noise4.wav", "speechbrain-noise5.wav"],
 )
-def test_noise_has_no_text(fast: Transcriber, real_speech: Path, name: str) -> None:
-    pytest.importorskip("faster_whisper", reason="without Silero's network noise is taken for speech")
-    assert fast.transcribe(real_speech.parent / "noise" / name).text == ""
+def test_recorded_noise_has_no_text(
+    fast: Transcriber, real_speech: Path, name: str, *, vad_filter: bool | None
+) -> None:
+    options = TranscribeOptions(vad_filter=vad_filter)
+    assert fast.transcribe(real_speech.parent / "noise" / name, options).text == ""
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_made_noise_has_no_text(fast: Transcriber, kind: str) -> None:
+    found = {
+        (duration_s, vad_filter): fast.transcribe(
+            noise(kind, duration_s), TranscribeOptions(vad_filter=vad_filter)
+        ).text
+        for duration_s in (0.6, 5.0)
+        for vad_filter in (None, True)
+    }
+    assert set(found.values()) == {""}, found
+
+
+def test_speech_between_noise_is_all_there_and_nothing_else(
+    fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
+) -> None:
+    """Loudness took kitchen noise for speech, and the text had none of the words."""
+    chosen = demo_clips[:3]
+    parts = [noise(kind, 6.0, peak=0.05) for kind in NOISES]
+    for (_, wave), kind in zip(chosen, range(1, 9, 3), strict=True):
+        parts[kind] = np.concatenate([parts[kind], wave, parts[kind]])
+    transcript = fast.transcribe(np.concatenate(parts))
+    assert wer([" ".join(clip.text or "" for clip, _ in chosen)], [transcript.text]) < 0.25
+    assert transcript.voice_activity is not None
+    assert transcript.voice_activity.startswith("silero 6.")
+
+
+def test_a_short_word_has_text_and_a_short_noise_has_none(fast: Transcriber) -> None:
+    cases = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
+    if not cases.is_dir():
+        pytest.skip("recordings are not on this machine: ../shared/cases is missing")
+    for vad_filter in (None, True):
+        options = TranscribeOptions(vad_filter=vad_filter)
+        assert fast.transcribe(cases / "short-word-one.wav", options).text.strip(".") in {"1", "One"}
+        assert fast.transcribe(cases / "friction-noise.wav", options).text == ""
 
 
 def write_sound(path: Path, wave: Wave, rate_hz: int = SAMPLE_RATE_HZ, **how: str) -> Path:

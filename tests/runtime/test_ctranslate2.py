@@ -98,7 +98,11 @@ def test_silence_has_no_text(int8: Transcriber, n_samples: int) -> None:
 
 def test_noise_without_speech_has_no_text(int8: Transcriber) -> None:
     noise = (0.01 * np.random.default_rng(0).standard_normal(80_000)).astype(np.float32)
-    assert int8.transcribe(noise, TranscribeOptions(vad_filter=True)).segments == ()
+    transcript = int8.transcribe(noise, TranscribeOptions(vad_filter=True))
+    assert transcript.segments == ()
+    assert transcript.voice_activity is not None
+    assert transcript.voice_activity.startswith("silero of faster-whisper 1.")
+    assert int8.transcribe(noise).voice_activity is None
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sottovoce.runtime.decoding.attempt import (
     MAX_NGRAM,
     NGRAM_REPEATS,
     REPEATED_TOKENS,
+    Attempt,
     compression_ratio,
     prefill,
     repeats_itself,
@@ -23,9 +24,11 @@ from sottovoce.runtime.decoding.attempt import (
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
 from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
+from sottovoce.runtime.decoding.window_decoder import is_no_speech
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder
+from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Task
 from sottovoce.terms import InferencePrecision
 from tests.support.tones import tone
@@ -165,3 +168,33 @@ def test_the_compression_ratio_shows_repetition() -> None:
     assert compression_ratio("and then he said " * 20) > 2.4
     assert compression_ratio("The harbor lights went out one by one before the storm.") < 2.4
     assert np.isclose(compression_ratio(""), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("no_speech", "log_probability", "n_tokens", "expected"),
+    [
+        (0.87, -0.7, 1, True),
+        (0.62, -0.9, 1, False),
+        (0.87, -0.7, 7, False),
+        (0.61, -1.1, 7, True),
+        (0.59, -1.1, 7, False),
+    ],
+    ids=[
+        "a likely word of noise",
+        "a word of speech",
+        "a likely sentence",
+        "an unlikely sentence of noise",
+        "an unlikely sentence of speech",
+    ],
+)
+def test_silence_shows_in_the_no_speech_token_with_an_unlikely_or_a_short_text(
+    no_speech: float, log_probability: float, n_tokens: int, *, expected: bool
+) -> None:
+    attempt = Attempt(
+        tokens=(5,) * n_tokens,
+        sum_log_probability=log_probability * (n_tokens + 1),
+        no_speech_probability=no_speech,
+        has_looped=False,
+    )
+    assert is_no_speech(attempt, n_tokens, TranscribeOptions()) is expected
+    assert not is_no_speech(attempt, n_tokens, TranscribeOptions(no_speech_threshold=1.0))

@@ -206,6 +206,14 @@ class Terse(Hasty):
         return replace(super()._decode_one(wave), attempt=attempt)
 
 
+class Unsure(Hasty):
+    """Decodes as `Hasty`, but may have taken noise for speech."""
+
+    def _decode_one(self, wave: Wave) -> DecodingResult:
+        result = super()._decode_one(wave)
+        return replace(result, attempt=replace(result.attempt, no_speech_probability=0.5))
+
+
 class CutOff(Hasty):
     """Decodes one sentence to two seconds before the end of a window, where another starts."""
 
@@ -306,6 +314,71 @@ def test_a_stream_that_is_left_early_closes_its_file(transcriber: Transcriber, t
         assert str(path) in {file.path for file in psutil.Process().open_files()}
     assert str(path) not in {file.path for file in psutil.Process().open_files()}
     assert next(stream, None) is None
+
+
+def quiet_around(wave: Wave, *, before_s: float, after_s: float) -> Wave:
+    random = np.random.default_rng(0)
+    before, after = (
+        1e-3 * random.standard_normal(round(part_s * SAMPLE_RATE_HZ)) for part_s in (before_s, after_s)
+    )
+    return np.concatenate([before, wave, after], dtype=np.float32)
+
+
+def test_a_doubtful_text_of_a_clip_that_is_mostly_noise_is_decoded_again_from_its_speech(
+    tiny_run: Path,
+) -> None:
+    """Of 28 s of music with a blip, "Thank you." was kept, from start to end."""
+    folder = tiny_run / "fp32-stateful"
+    windows = Unsure(folder)
+    clip = quiet_around(tone(3.0), before_s=12.0, after_s=5.0)
+    (segment,) = transcriber_with(windows, folder).transcribe(clip, TranscribeOptions(language="en")).segments
+    assert segment.start_s == pytest.approx(11.6, abs=0.1)
+    assert segment.end_s == pytest.approx(15.4, abs=0.1)
+    assert len(windows.prompts) == 2
+
+
+def test_a_doubtful_text_of_a_clip_without_speech_is_dropped(tiny_run: Path) -> None:
+    folder = tiny_run / "fp32-stateful"
+    clip = quiet_around(tone(0.0), before_s=4.0, after_s=0.0)
+    transcriber = transcriber_with(Unsure(folder), folder)
+    assert transcriber.transcribe(clip, TranscribeOptions(language="en")).segments == ()
+    assert transcriber.transcribe(clip, TranscribeOptions(language="en", vad_filter=False)).segments != ()
+
+
+def test_a_doubtful_text_of_a_clip_that_is_mostly_speech_is_kept(tiny_run: Path) -> None:
+    folder = tiny_run / "fp32-stateful"
+    windows = Unsure(folder)
+    clip = quiet_around(tone(3.0), before_s=1.0, after_s=1.0)
+    transcript = transcriber_with(windows, folder).transcribe(clip, TranscribeOptions(language="en"))
+    assert transcript.segments
+    assert len(windows.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    ("windows", "duration_s", "vad_filter", "expected"),
+    [
+        (Hasty, 4.0, None, None),
+        (Unsure, 4.0, None, "loud"),
+        (Hasty, 4.0, True, "loud"),
+        (Hasty, 70.0, None, "loud"),
+        (Unsure, 70.0, False, None),
+    ],
+    ids=["a likely text", "a doubtful text", "asked for", "long audio", "turned off"],
+)
+def test_a_transcript_says_what_looked_for_speech(
+    tiny_run: Path, windows: type[Hasty], duration_s: float, *, vad_filter: bool | None, expected: str | None
+) -> None:
+    folder = tiny_run / "fp32-stateful"
+    options = TranscribeOptions(language="en", without_timestamps=True, vad_filter=vad_filter)
+    transcript = transcriber_with(windows(folder), folder).transcribe(tone(duration_s), options)
+    assert transcript.voice_activity == expected
+
+
+def test_transcripts_of_a_batch_say_what_looked_for_speech(tiny_run: Path) -> None:
+    folder = tiny_run / "fp32-stateful"
+    options = TranscribeOptions(language="en")
+    found = transcriber_with(Unsure(folder), folder).transcribe_batch([tone(4.0), tone(4.0)], options)
+    assert [each.voice_activity for each in found] == ["loud", "loud"]
 
 
 def test_without_voice_activity_skipped_speech_is_not_found(tiny_run: Path) -> None:

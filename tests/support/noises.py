@@ -47,7 +47,7 @@ def _hum(n_samples: int, random: Generator) -> Sound:
 def _clicks(n_samples: int, random: Generator) -> Sound:
     """Make a click of 2 ms every half second or so."""
     wave = np.zeros(n_samples)
-    for start in np.cumsum(random.integers(4_000, 12_000, n_samples // 4_000)):
+    for start in np.cumsum(random.integers(4_000, 9_000, n_samples // 4_000)):
         end = min(start + 300, n_samples)
         wave[start:end] += (random.standard_normal(300) * np.exp(-np.arange(300) / 30))[: max(0, end - start)]
     return wave
@@ -104,7 +104,7 @@ def _birds(n_samples: int, random: Generator) -> Sound:
     glide = np.sin(2 * np.pi * np.cumsum(np.linspace(4_000, 2_000, 1_600)) / SAMPLE_RATE_HZ) * np.hanning(
         1_600
     )
-    for start in np.cumsum(random.integers(2_000, 16_000, n_samples // 2_000)):
+    for start in np.cumsum(random.integers(2_000, 9_000, n_samples // 2_000)):
         if start < n_samples:
             wave[start : start + 1_600] += glide
     return wave[:n_samples]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import MAX_PEAK, Wave, decode_audio
+from sottovoce.runtime.audio.decode import Wave, decode_audio
+from sottovoce.runtime.audio.mixing import MAX_PEAK
 from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Frames, VoiceActivity
 from sottovoce.runtime.vad.silero import CONTEXT_SAMPLES, STATE_SHAPE, SileroVoiceActivity, build_graph
 from sottovoce.runtime.vad.silero_weights import read_weights

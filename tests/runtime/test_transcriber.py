@@ -363,7 +363,7 @@ def test_a_doubtful_text_of_a_clip_that_is_mostly_speech_is_kept(tiny_run: Path)
         (Hasty, 70.0, None, "loud"),
         (Unsure, 70.0, False, None),
     ],
-    ids=["a likely text", "a doubtful text", "asked for", "long audio", "turned off"],
+    ids=["a likely text", "a doubtful text", "switched on", "long audio", "turned off"],
 )
 def test_a_transcript_says_what_looked_for_speech(
     tiny_run: Path, windows: type[Hasty], duration_s: float, *, vad_filter: bool | None, expected: str | None

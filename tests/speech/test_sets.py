@@ -4,6 +4,7 @@ import string
 import unicodedata
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_several_clips_of_a_nemo_manifest_are_parts_of_one_file(tmp_path: Path) 
 
 @pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_a_name_finds_its_file_whichever_way_its_accents_are_written(
-    tmp_path: Path, written: str, on_disk: str
+    tmp_path: Path, written: Literal["NFC", "NFD"], on_disk: Literal["NFC", "NFD"]
 ) -> None:
     file = tmp_path / unicodedata.normalize(on_disk, "Café") / unicodedata.normalize(on_disk, "Übung.wav")
     file.parent.mkdir()

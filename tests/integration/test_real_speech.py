@@ -64,7 +64,7 @@ def test_a_distilled_student_is_exported_quantized_and_runs(
     run, results = tmp_path / "run", tmp_path / "results"
 
     command(
-        "optimize", student, "--data", real_speech, "--out", run, "--set", "calibration.n_clips=2",
+        "optimize", student, "--recipe", "int8", "--data", real_speech, "--out", run, "--set", "calibration.n_clips=2",
         "--set", "exports=[]",
     )  # fmt: skip
     command(

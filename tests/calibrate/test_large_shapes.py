@@ -55,7 +55,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Calibrated:
     speech = write_tone_set(folder / "speech", n_clips=8, duration_s=3.0)
     run = folder / "run"
     peak_of(
-        "optimize", checkpoint, "--data", speech, "--out", run, "--set", "exports=[]", "--set", "calibration.n_clips=4"
+        "optimize", checkpoint, "--recipe", "int8", "--data", speech, "--out", run, "--set", "exports=[]", "--set", "calibration.n_clips=4"
     )  # fmt: skip
     return Calibrated(
         run=run,

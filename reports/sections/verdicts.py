@@ -59,10 +59,7 @@ def _notices(found: Mapping[str, str | None]) -> tuple[Notice, ...]:
 def _warn_of_synthetic_speech(results: Results) -> str | None:
     if not results.dataset.synthetic:
         return None
-    return (
-        "The demo speech is synthetic; its WER says nothing about real speech. "
-        "Speed, size and memory are measured all the same."
-    )
+    return "The demo speech is synthetic; its WER says nothing about real speech."
 
 
 def _warn_of_failures(rows: Sequence[ClipRow], name: Callable[[str], str]) -> str | None:

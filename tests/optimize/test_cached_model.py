@@ -84,6 +84,7 @@ def test_a_name_is_made_once_and_an_interruption_leaves_no_half_model(
     second = transcribe("openai/whisper-tiny", clip, "--format", "json", "--language", "en")
     assert json.loads(second.stdout)["text"] == json.loads(first.stdout)["text"]
     assert "made" not in second.stderr
+    assert "openai/whisper-tiny: uses the variant int8-fast" in second.stderr
 
 
 def test_without_the_extra_one_line_says_what_to_install(

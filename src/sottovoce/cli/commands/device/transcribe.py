@@ -162,7 +162,7 @@ def transcribe(
     with open_model(path) as folder:
         found = find_variant(folder)
         variant = variant_name(found)
-        if found != path:
+        if found != Path(model):
             session.terminal.note(f"{model}: uses the variant {variant}")
         n_failed = transcribe_files(
             load(found, threads=threads),

@@ -5,11 +5,13 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from sottovoce.machine import resources
 from sottovoce.machine.cpu import INSTRUCTION_SETS
 from sottovoce.machine.environment import Host, library_versions, read_host
 from sottovoce.machine.resources import PeakMemory, available_memory_bytes, peak_rss_bytes, usable_cores
@@ -54,6 +56,33 @@ def test_usable_cores_are_at_least_one_and_not_more_than_there_are() -> None:
 
 def test_available_memory_is_positive_and_not_more_than_there_is() -> None:
     assert 0 < available_memory_bytes() <= psutil.virtual_memory().total
+
+
+def test_the_page_cache_of_a_container_counts_as_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
+    for name, text in (
+        ("memory.max", f"{500 * MIB}\n"),
+        ("memory.current", f"{490 * MIB}\n"),
+        ("memory.stat", f"anon 1\ninactive_file {300 * MIB}\nactive_file {100 * MIB}\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert available_memory_bytes() == min(410 * MIB, psutil.virtual_memory().available)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory_bytes() > 410 * MIB
+
+
+@needs_linux
+def test_a_limit_on_the_address_space_counts() -> None:
+    code = """
+import resource
+from sottovoce.machine.resources import available_memory_bytes
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+print(available_memory_bytes())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < 1 << 30
 
 
 def test_the_peak_is_not_below_what_is_resident_now() -> None:

@@ -21,8 +21,10 @@ from sottovoce.terms import Component
 class CachingEncoder(Encoder):
     """An encoder that caches its outputs, since the clips are the same for each block."""
 
-    def __init__(self, graph: EncoderGraph, silence: PaddingStates | None) -> None:
-        super().__init__(graph, silence)
+    def __init__(
+        self, graph: EncoderGraph, padding: PaddingStates | None, *, has_recorded_ranges: bool = False
+    ) -> None:
+        super().__init__(graph, padding, has_recorded_ranges=has_recorded_ranges)
         self._cache: dict[bytes, Encoded] = {}
 
     def encode(self, features: Features, plan: ElasticPlan) -> Encoded:

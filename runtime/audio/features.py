@@ -5,6 +5,7 @@ Source: `whisper/audio.py` of openai/whisper and `WhisperFeatureExtractor` of tr
 peak, scaled to about -1 to 1.
 """
 
+import math
 from functools import cache
 
 import numpy as np
@@ -28,22 +29,24 @@ _KNEE_HZ, _KNEE_MEL = 1000.0, 15.0
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-ORDINARY_PEAK = 1.24
-"""The highest feature of read speech: the median of 120 LibriSpeech clips, of which nine in ten lie within 0.16 of it."""
+ORDINARY_PEAK, LEAST_ORDINARY_PEAK, MOST_ORDINARY_PEAK = 1.24, 0.85, 1.5
+"""The highest feature of read speech: the median of 120 LibriSpeech clips, and the range in which all of them lie."""
 
 MAX_GAIN = 1e6
 """Of the power, 60 dB: less is left of no speech in 16 bits."""
 
 
-def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES, peak: float | None = None) -> Features:
+def log_mel(
+    wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES, to_ordinary_level: bool = False
+) -> Features:
     """Compute log-mel features of a wave that is padded with zeros, or cut, to `n_frames`.
 
     Args:
         wave: float32, shape (n_samples,), 16 kHz.
         n_mels: 80, or 128 for large-v3.
         n_frames: of 10 ms.
-        peak: the wave is scaled so that its highest feature is this; None keeps its level, as Whisper does. A factor
-            of 10 shifts features by 0.5.
+        to_ordinary_level: scale a wave that is far quieter or louder than read speech. Whisper does not: a factor of 10
+            shifts all features by 0.5.
 
     Returns:
         float32, shape (1, n_mels, n_frames). Frames of padding have the lowest value: 2.0 below the peak, at
@@ -51,9 +54,8 @@ def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES, peak: flo
     """
     n_samples = n_frames * HOP_SAMPLES
     power = _mel_power(wave[:n_samples], n_mels, n_frames)
-    highest = float(power.max(initial=0.0))
-    if peak is not None and highest > 0.0:
-        power *= np.float32(min(10.0 ** (4.0 * peak - 4.0) / highest, MAX_GAIN))
+    if to_ordinary_level:
+        power *= np.float32(_gain_to_ordinary(float(power.max(initial=0.0))))
     logs = np.log10(np.maximum(power, LOWEST_POWER))
     lowest = np.float32(max(float(logs.max(initial=np.log10(LOWEST_POWER))) - DYNAMIC_RANGE_DECADES, -10.0))
     features = np.full((1, n_mels, n_frames), lowest, dtype=np.float32)
@@ -61,6 +63,14 @@ def log_mel(wave: Wave, *, n_mels: int, n_frames: int = WINDOW_FRAMES, peak: flo
     features += 4.0
     features /= 4.0
     return features
+
+
+def _gain_to_ordinary(highest_power: float) -> float:
+    """Return the factor of the power; 1 for ordinary speech and for silence."""
+    peak = (math.log10(max(highest_power, LOWEST_POWER)) + 4.0) / 4.0
+    if highest_power == 0.0 or LEAST_ORDINARY_PEAK <= peak <= MOST_ORDINARY_PEAK:
+        return 1.0
+    return min(float(10.0 ** (4.0 * ORDINARY_PEAK - 4.0)) / highest_power, MAX_GAIN)
 
 
 def _mel_power(wave: Wave, n_mels: int, n_frames: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.audio.features import ORDINARY_PEAK, Features, log_mel
+from sottovoce.runtime.audio.features import Features, log_mel
 from sottovoce.runtime.model.base import Encoded, EncoderGraph, States
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan, PaddingStates, plan_window
@@ -27,7 +27,7 @@ class Encoder:
         """
         self._graph = graph
         self._padding = padding
-        self._peak = ORDINARY_PEAK if has_recorded_ranges else None
+        self._has_recorded_ranges = has_recorded_ranges
         self.n_mels = graph.n_mels
 
     @classmethod
@@ -52,7 +52,9 @@ class Encoder:
 
     def features(self, wave: Wave, plan: ElasticPlan) -> Features:
         """Return the features of a wave of at most 30 s: float32, shape (1, n_mels, plan.n_frames)."""
-        return log_mel(wave, n_mels=self.n_mels, n_frames=plan.n_frames, peak=self._peak)
+        return log_mel(
+            wave, n_mels=self.n_mels, n_frames=plan.n_frames, to_ordinary_level=self._has_recorded_ranges
+        )
 
     def encode(self, features: Features, plan: ElasticPlan) -> Encoded:
         """Encode a window.

@@ -89,7 +89,7 @@ def test_an_error_of_sottovoce_is_not_translated(tmp_path: Path) -> None:
 CRASHES_WHEN_IT_LEAVES = """
 import atexit, os, signal, sys
 from sottovoce.cli import app as cli
-def app(**_):
+def app(*_, **__):
     print("so far")
     raise {error}
 cli.app = app

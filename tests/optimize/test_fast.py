@@ -37,7 +37,7 @@ N_CENTROIDS = 48
 def fast(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("fast") / "run"
     shutil.copytree(tiny_run, folder)
-    return quantize_again(read_run(folder), load_recipe("int8-fast"), Silent())
+    return quantize_again(read_run(folder), load_recipe("int8-fast"), Silent(), as_own=True)
 
 
 def graph(path: Path) -> Any:

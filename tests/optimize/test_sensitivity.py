@@ -79,7 +79,7 @@ def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Hold a run with the variants int8 and int8-fast."""
     folder = tmp_path_factory.mktemp("sensitivity") / "run"
     shutil.copytree(tiny_run, folder)
-    return quantize_again(read_run(folder), load_recipe("int8-fast"), Silent())
+    return quantize_again(read_run(folder), load_recipe("int8-fast"), Silent(), as_own=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """A forecast of the memory, disk space and time of a whole run.
 
-The constants of time were fitted on whisper-tiny.en and base (docs/lab-notes.md) and rounded up.
+The constants of time come from one run of whisper-tiny.en on a loaded machine, and are rounded up (docs/lab-notes.md).
 """
 
 from dataclasses import dataclass

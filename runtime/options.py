@@ -180,7 +180,7 @@ class OptionValues(TypedDict, total=False):
     language: str | None
     task: Task
     without_timestamps: bool
-    word_timestamps: bool
+    word_timestamps: bool | None
     beam_size: int
     length_penalty: float | None
     temperature: float | tuple[float, ...]

@@ -123,7 +123,7 @@ def test_a_kill_during_the_cleanup_is_repaired(left: str, tiny_run: Path, tiny: 
 
 
 def start(tiny: Path, tones: Path, out: Path) -> "subprocess.Popen[str]":
-    arguments = ("optimize", str(tiny), "--data", str(tones), "--out", str(out))
+    arguments = ("optimize", str(tiny), "--recipe", "int8", "--data", str(tones), "--out", str(out))
     return subprocess.Popen(
         [sys.executable, "-m", "sottovoce", *arguments],
         stdout=subprocess.DEVNULL,

@@ -171,7 +171,7 @@ class VisibleText(HTMLParser):
         return "\n".join(line for line in found if line)
 
 
-RANGE = r"│ +-?\d+\.\d{3} │ +-?\d+\.\d{3} │ +\d+\.\d │"
+RANGE = r"│ +-?\d+(?:\.\d+)? │ +-?\d+(?:\.\d+)? │ +\d+(?:\.\d)? │(?= +\d+ │\n)"
 """The range of an activation and its zero point in the tables of the doctor."""
 
 

@@ -58,6 +58,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.large
 def test_a_distilled_student_is_exported_quantized_and_runs(
     student: Path, real_speech: Path, command: Command, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
-# An index with the CPU build of torch, such as https://download.pytorch.org/whl/cpu; empty: PyPI's build, which brings CUDA.
+# An index with the CPU build of torch (pytorch.org gives its address); empty: PyPI's build, which brings CUDA.
 TORCH_INDEX ?=
 DEMO_DIR := sottovoce-demo
 

@@ -146,7 +146,7 @@ def test_a_device_installs_neither_torch_nor_transformers(direct_wheel: Path) ->
 
 @pytest.mark.parametrize("goal", ["demo", "test"])
 def test_the_cpu_build_of_torch_is_installed_without_packages_of_cuda(goal: str, tmp_path: Path) -> None:
-    index = "https://download.pytorch.org/whl/cpu"
+    index = "https://torch.invalid/cpu"
     planned = subprocess.run(
         ["make", "-n", goal, f"VENV={tmp_path}", f"TORCH_INDEX={index}"],
         cwd=ROOT,

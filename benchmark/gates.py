@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from sottovoce.benchmark.schema.comparisons import Comparison
+from sottovoce.benchmark.schema.comparisons import Comparison, StratumComparison
 from sottovoce.benchmark.schema.results import Results, VariantResult
+from sottovoce.benchmark.statistics.strata import StratumKind
 from sottovoce.errors import InputError, SpecError, nearest
 from sottovoce.statistics.intervals import Interval
 
 POINTS = 100
 MB = 1e6
+MIN_LANGUAGE_CLIPS = 10
+"""A language with fewer clips is not judged by `worst_language_delta`: chance alone decides on a few."""
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -39,8 +42,23 @@ def _interval(of: Callable[[Comparison], Interval], unit: float) -> dict[str, Fi
     }
 
 
+def _worst_language(end: str) -> Figure:
+    """Return the largest WER increase of a language, or end of its interval; None if no language has enough clips."""
+
+    def of(comparison: Comparison, _: VariantResult) -> float | None:
+        deltas = (part.wer_delta for part in comparison.strata if _is_judged_language(part))
+        return max((getattr(delta, end) * POINTS for delta in deltas), default=None)
+
+    return of
+
+
+def _is_judged_language(part: StratumComparison) -> bool:
+    return part.by == StratumKind.LANGUAGE and part.n_clips >= MIN_LANGUAGE_CLIPS
+
+
 METRICS: Mapping[str, Figure] = {
     **{f"wer_delta.{end}": of for end, of in _interval(lambda found: found.wer_delta, POINTS).items()},
+    **{f"worst_language_delta.{end}": _worst_language(end) for end in ("value", "low", "high")},
     **{f"speedup.{end}": of for end, of in _interval(lambda found: found.speedup, 1).items()},
     "wer": lambda _, variant: variant.wer * POINTS,
     "rtfx": lambda _, variant: variant.rtfx,
@@ -148,6 +166,10 @@ def check_results(
 def _outcome(comparison: Comparison, variant: VariantResult, condition: Condition) -> Outcome:
     value = METRICS[condition.metric](comparison, variant)
     if value is None:
+        if condition.metric.startswith("worst_language_delta"):
+            raise InputError(
+                f"{condition.metric} of {variant.name}: no language has {MIN_LANGUAGE_CLIPS} clips; measure with more speech"
+            )
         raise InputError(
             f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` again, for a cold start with "
             "--cold-starts 5"

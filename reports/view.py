@@ -12,6 +12,7 @@ from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.accuracy import (
     describe_disagreement,
     failures_table,
+    languages_table,
     left_out_table,
     panel_table,
     speakers_table,
@@ -96,6 +97,7 @@ class ReportView:
         headline: the verdict in at most 15 words.
         tone: of the verdict: good, open or bad.
         proof: sentences that support it.
+        languages: word errors by language; None with fewer than two.
     """
 
     model: str
@@ -105,6 +107,7 @@ class ReportView:
     proof: tuple[str, ...]
     notices: tuple[Notice, ...]
     figures: tuple[KeyFigure, ...]
+    languages: Table | None
     findings: tuple[Finding, ...]
     groups: tuple[FoldGroup, ...]
     verdicts: tuple[VerdictView, ...]
@@ -137,6 +140,7 @@ def build_view(
         proof=describe_proof(results),
         notices=find_notices(results, rows),
         figures=() if found is None else _key_figures(results, found),
+        languages=languages_table(results),
         findings=find_findings(results, found),
         groups=_fold_groups(results, rows, explorer),
         verdicts=_verdicts(results),

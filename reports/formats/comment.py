@@ -8,6 +8,7 @@ from sottovoce.benchmark.schema.comparisons import Comparison
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
 from sottovoce.reports.sections import present
+from sottovoce.reports.sections.accuracy import languages_table
 from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
 from sottovoce.reports.sections.noise import describe_noise
@@ -30,6 +31,7 @@ def render_comment(results: Results, rows: Sequence[ClipRow]) -> str:
         verdict_lines(results),
         *notice_lines(results, rows),
         figures_table(results),
+        _languages(results),
         host_line(results),
         *_details(results, rows),
     )
@@ -53,6 +55,11 @@ def notice_lines(results: Results, rows: Sequence[ClipRow]) -> list[str]:
 def figures_table(results: Results) -> str:
     """Put every entry in a row, with intervals against the baseline."""
     return draw_table(entries_table(results))
+
+
+def _languages(results: Results) -> str:
+    table = languages_table(results)
+    return "" if table is None else draw_table(table)
 
 
 def host_line(results: Results) -> str:

@@ -1,6 +1,6 @@
 """Word errors by part of the clips and under each normalizer, and the clips without a score."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, Normalizer
@@ -19,6 +19,7 @@ from sottovoce.reports.text.tables import (
     text_columns,
 )
 from sottovoce.reports.text.units import NOT_MEASURED, duration, percent, signed_points
+from sottovoce.statistics.accuracy import CHARACTER_LANGUAGES
 
 NORMALIZER_LABELS = {
     Normalizer.WHISPER: "Whisper's",
@@ -30,9 +31,51 @@ NORMALIZER_LABELS = {
 VERDICT_LABELS = {"within": "within the margin", "beyond": "beyond the margin", "undecided": "undecided"}
 
 
+def languages_table(results: Results) -> Table | None:
+    """Put the languages in rows, that with the most clips first; None with fewer than two."""
+    by_name = {
+        stratum.name: stratum
+        for variant in results.variants
+        for stratum in variant.strata
+        if stratum.by == StratumKind.LANGUAGE
+    }
+    if len(by_name) <= 1:
+        return None
+    compared = {comparison.variant: comparison for comparison in results.comparisons}
+    columns = [Column("Clips")]
+    for variant in results.variants:
+        columns.append(Column(f"WER {variant.name}", "%"))
+        if variant.name in compared:
+            columns.append(Column("Change", "points"))
+    largest_first = sorted(by_name.values(), key=lambda stratum: (-stratum.n_clips, stratum.name))
+    return flat_table(
+        "Word error rate by language",
+        "Language",
+        columns,
+        (_language_row(results, compared, stratum) for stratum in largest_first),
+    )
+
+
+def _language_row(results: Results, compared: Mapping[str, Comparison], stratum: Stratum) -> Row:
+    key = (stratum.by, stratum.name)
+    cells: list[Cell | str] = [f"{stratum.n_clips:,}"]
+    for variant in results.variants:
+        found = _find_stratum(variant, key)
+        cells.append(NOT_MEASURED if found is None else percent(found.wer))
+        if variant.name in compared:
+            cells.append(_change_cell(compared[variant.name], key))
+    unit = "characters" if stratum.name in CHARACTER_LANGUAGES else None
+    return make_row(stratum.name, *cells, unit=unit)
+
+
 def strata_table(results: Results) -> Table | None:
-    """Put the parts of the clips in rows, except speakers; None without parts."""
-    kinds = [kind for kind in StratumKind if kind != StratumKind.SPEAKER]
+    """Put the parts of the clips in rows, except speakers, and languages that have their own table; None without parts."""
+    own = (
+        {StratumKind.SPEAKER}
+        if languages_table(results) is None
+        else {StratumKind.SPEAKER, StratumKind.LANGUAGE}
+    )
+    kinds = [kind for kind in StratumKind if kind not in own]
     return _strata_table(results, "Word error rate by part of the clips", kinds)
 
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition, with_failures
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
-from tests.support.results import build_sample, save_sample
+from sottovoce.statistics.intervals import Interval
+from tests.support.results import build_sample, save_sample, with_languages
 
 SAMPLE = build_sample()
 INT8 = next(found for found in SAMPLE.results.comparisons if found.variant == "int8")
@@ -99,6 +100,28 @@ def test_failed_clips_fail_the_gate_unless_a_condition_limits_them() -> None:
 def test_a_variant_that_was_not_compared_is_an_error() -> None:
     with pytest.raises(InputError, match="did you mean int8"):
         check_results(SAMPLE.results, [parse_condition("wer > 1")], ["int9"])
+
+
+def test_the_worst_language_is_the_one_that_loses_most_of_those_with_ten_clips() -> None:
+    results = with_languages(
+        SAMPLE.results,
+        {
+            "en": (200, Interval(value=0.001, low=-0.002, high=0.004)),
+            "de": (37, Interval(value=0.022, low=0.005, high=0.039)),
+            "nl": (10, Interval(value=0.014, low=0.008, high=0.020)),
+            "ko": (9, Interval(value=0.5, low=0.4, high=0.6)),
+        },
+    )
+    texts = [f"worst_language_delta.{end} > 1" for end in ("value", "low", "high")]
+    outcomes = check_results(results, [parse_condition(text) for text in texts], ["int8"])
+    assert [round(outcome.value, 6) for outcome in outcomes] == [2.2, 0.8, 3.9]
+    assert [outcome.has_failed for outcome in outcomes] == [True, False, True]
+
+
+def test_a_gate_on_the_worst_language_says_that_no_language_has_enough_clips() -> None:
+    few = with_languages(SAMPLE.results, {"de": (9, Interval(value=0.1, low=0.0, high=0.2))})
+    with pytest.raises(InputError, match="no language has 10 clips"):
+        check_results(few, [parse_condition("worst_language_delta.high > 1")], ["int8"])
 
 
 def test_every_variant_is_checked_by_default() -> None:

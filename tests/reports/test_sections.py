@@ -3,16 +3,19 @@
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
+from sottovoce.cli.tables import results_table
+from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.sections import Section
 from sottovoce.reports.view import ReportView, build_view
 from sottovoce.statistics.intervals import Interval
 from tests.support.detailed_results import build_detailed_sample
 from tests.support.pages import Page
-from tests.support.results import Sample
+from tests.support.results import Sample, build_sample, with_languages
 
 SECTIONS = ("Output drift", "Noise of the machine", "Scaling", "Against other engines")
 
@@ -113,3 +116,30 @@ def test_results_of_older_versions_have_no_empty_sections(
     assert not any(f" {section} " in page.words for section in SECTIONS)
     assert "p99" not in page.words.replace("p50, p90, p99", "")
     assert not page.has("audio")
+
+
+LANGUAGES = {
+    "ja": (6, Interval(value=0.011, low=-0.02, high=0.04)),
+    "de": (37, Interval(value=0.022, low=0.005, high=0.039)),
+}
+
+
+def test_several_languages_have_their_table_before_the_folds_in_every_format() -> None:
+    made = build_sample()
+    results = with_languages(made.results, LANGUAGES)
+    page = Page(render_report(build_view(results, made.rows))).words
+    assert "de 37 1.9 1.9 \N{EM DASH} 1.9 +2.2 +0.50 to +3.9" in page[: page.index("Contents")]
+    assert page.index("de 37") < page.index("ja characters 6")
+    comment = render_comment(results, made.rows)
+    assert "| `de` | 37 | 1.9 | 1.9 | " in comment[: comment.index("<details>")]
+    assert "| `ja`, characters | 6 |" in comment
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(results_table(results, made.rows))
+    assert "+2.2 (+0.50 to +3.9)" in captured.get()
+
+
+def test_one_language_has_no_table_of_its_own() -> None:
+    made = build_sample()
+    assert build_view(made.results, made.rows).languages is None
+    assert "By language" in Page(render_report(build_view(made.results, made.rows))).words

@@ -8,7 +8,13 @@ from pathlib import Path
 import jiwer
 
 from sottovoce.benchmark.schema.clips import ClipRow
-from sottovoce.benchmark.schema.comparisons import AccuracyVerdict, Comparison, SpeedVerdict, Verdict
+from sottovoce.benchmark.schema.comparisons import (
+    AccuracyVerdict,
+    Comparison,
+    SpeedVerdict,
+    StratumComparison,
+    Verdict,
+)
 from sottovoce.benchmark.schema.precision import ComponentPrecision, Precision
 from sottovoce.benchmark.schema.results import (
     CLIPS_NAME,
@@ -77,6 +83,28 @@ def build_sample(n_clips: int = 12) -> Sample:
         _comparison("int8", variants, rows, speedup=(1.9, 1.84, 1.97), verdict=("faster", "undecided")),
     )
     return Sample(results=_results(n_clips, variants, comparisons), rows=rows)
+
+
+def with_languages(results: Results, languages: dict[str, tuple[int, Interval]]) -> Results:
+    """Give every variant a part for each language: number of clips and, for int8, the change of its errors."""
+    part = results.variants[0].strata[0]
+    strata = tuple(
+        part.model_copy(update={"by": "language", "name": name, "n_clips": n_clips})
+        for name, (n_clips, _) in languages.items()
+    )
+    changes = tuple(
+        StratumComparison(by="language", name=name, n_clips=n_clips, speedup=None, wer_delta=delta)
+        for name, (n_clips, delta) in languages.items()
+    )
+    return results.model_copy(
+        update={
+            "variants": tuple(one.model_copy(update={"strata": strata}) for one in results.variants),
+            "comparisons": tuple(
+                one.model_copy(update={"strata": changes if one.variant == "int8" else ()})
+                for one in results.comparisons
+            ),
+        }
+    )
 
 
 def count_errors(reference: str, hypothesis: str) -> WordErrors:

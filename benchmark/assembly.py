@@ -24,6 +24,12 @@ from sottovoce.benchmark.statistics.comparison import (
     ratio_of_times,
 )
 from sottovoce.benchmark.statistics.output_drift import compare_outputs, count_hallucinations
+from sottovoce.benchmark.statistics.robustness import (
+    RowsByCondition,
+    compare_conditions,
+    count_condition_errors,
+    rows_by_condition,
+)
 from sottovoce.benchmark.summary import summarize_variant
 from sottovoce.benchmark.timing.blocks import plan_blocks
 from sottovoce.benchmark.timing.journal import Blocks
@@ -73,7 +79,12 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
         StageError: an entry failed on every clip that counts for speed.
     """
     plan = data.plan
-    summaries = _summaries(data)
+    degraded = {
+        entry.spec.name: rows_by_condition(plan.spec.conditions, data.rows[entry.spec.name], entry.conditions)
+        for entry in data.measurement.entries
+        if entry.conditions
+    }
+    summaries = _summaries(data, degraded)
     entrants = [Entrant(summary, data.rows[summary.name]) for summary in summaries]
     self_check = _self_check(data)
     return Results(
@@ -93,7 +104,7 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
         method=_method(plan, [summary.name for summary in summaries]),
         baseline=summaries[0].name,
         variants=tuple(summaries),
-        comparisons=_compare_all(entrants, plan, None if self_check is None else self_check.ratio),
+        comparisons=_compare_all(entrants, degraded, plan, None if self_check is None else self_check.ratio),
         peers=_compare_peers(entrants, plan),
         machine=data.rates,
         absent=data.skipped,
@@ -103,7 +114,7 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
     )
 
 
-def _summaries(data: BenchmarkData) -> list[VariantResult]:
+def _summaries(data: BenchmarkData, degraded: Mapping[str, RowsByCondition]) -> list[VariantResult]:
     """Summarize every entry but that of the A/A check."""
     by_name = {entry.spec.name: entry for entry in data.plan.entries}
     return [
@@ -119,6 +130,7 @@ def _summaries(data: BenchmarkData) -> list[VariantResult]:
             update={
                 "throughput": data.scaling.throughput.get(name, ()),
                 "thread_sweep": data.scaling.thread_sweep.get(name, ()),
+                "conditions": count_condition_errors(degraded.get(name, {})),
             }
         )
         for measured in data.measurement.entries
@@ -143,7 +155,13 @@ def _checkpoint_version(run: Run) -> str | None:
     return None if origin.sha256 is None else f"sha256 {origin.sha256}"
 
 
-def _compare_all(entrants: Sequence[Entrant], plan: Plan, noise: Interval | None) -> tuple[Comparison, ...]:
+def _compare_all(
+    entrants: Sequence[Entrant],
+    degraded: Mapping[str, RowsByCondition],
+    plan: Plan,
+    noise: Interval | None,
+) -> tuple[Comparison, ...]:
+    baseline = degraded.get(entrants[0].result.name, {})
     return tuple(
         compare(
             entrants[0],
@@ -152,6 +170,15 @@ def _compare_all(entrants: Sequence[Entrant], plan: Plan, noise: Interval | None
             margin=plan.spec.margin,
             rng=np.random.default_rng(plan.spec.seed),
             noise=noise,
+        ).model_copy(
+            update={
+                "conditions": compare_conditions(
+                    baseline,
+                    degraded.get(entrant.result.name, {}),
+                    by_speaker,
+                    rng=np.random.default_rng(plan.spec.seed),
+                )
+            }
         )
         for entrant in entrants[1:]
     )

@@ -7,6 +7,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from xml.etree import ElementTree as ET
 
 from sottovoce.benchmark.schema.comparisons import Comparison, StratumComparison
@@ -34,32 +35,43 @@ CONDITION = re.compile(r"\s*([a-z_][a-z0-9_.]*)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\
 Figure = Callable[[Comparison, VariantResult], float | None]
 
 
-def _interval(of: Callable[[Comparison], Interval], unit: float) -> dict[str, Figure]:
-    return {
-        "value": lambda comparison, _: of(comparison).value * unit,
-        "low": lambda comparison, _: of(comparison).low * unit,
-        "high": lambda comparison, _: of(comparison).high * unit,
-    }
+def _interval(name: str, of: Callable[[Comparison], Interval | None], unit: float) -> dict[str, Figure]:
+    def read(end: str, comparison: Comparison, _: VariantResult) -> float | None:
+        found = of(comparison)
+        return None if found is None else float(getattr(found, end)) * unit
+
+    return {f"{name}.{end}": partial(read, end) for end in ("value", "low", "high")}
 
 
-def _worst_language(end: str) -> Figure:
-    """Return the largest WER increase of a language, or end of its interval; None if no language has enough clips."""
-
-    def of(comparison: Comparison, _: VariantResult) -> float | None:
-        deltas = (part.wer_delta for part in comparison.strata if _is_judged_language(part))
-        return max((getattr(delta, end) * POINTS for delta in deltas), default=None)
-
-    return of
+def _worst(deltas: Iterable[Interval]) -> Interval | None:
+    """Take the value and each end of the interval where it is largest; None without any."""
+    found = tuple(deltas)
+    if not found:
+        return None
+    return Interval(
+        value=max(delta.value for delta in found),
+        low=max(delta.low for delta in found),
+        high=max(delta.high for delta in found),
+    )
 
 
 def _is_judged_language(part: StratumComparison) -> bool:
     return part.by == StratumKind.LANGUAGE and part.n_clips >= MIN_LANGUAGE_CLIPS
 
 
+def _worst_language(comparison: Comparison) -> Interval | None:
+    return _worst(part.wer_delta for part in comparison.strata if _is_judged_language(part))
+
+
+def _worst_condition(comparison: Comparison) -> Interval | None:
+    return _worst(part.wer_delta for part in comparison.conditions)
+
+
 METRICS: Mapping[str, Figure] = {
-    **{f"wer_delta.{end}": of for end, of in _interval(lambda found: found.wer_delta, POINTS).items()},
-    **{f"worst_language_delta.{end}": _worst_language(end) for end in ("value", "low", "high")},
-    **{f"speedup.{end}": of for end, of in _interval(lambda found: found.speedup, 1).items()},
+    **_interval("wer_delta", lambda found: found.wer_delta, POINTS),
+    **_interval("worst_language_delta", _worst_language, POINTS),
+    **_interval("worst_condition_delta", _worst_condition, POINTS),
+    **_interval("speedup", lambda found: found.speedup, 1),
     "wer": lambda _, variant: variant.wer * POINTS,
     "rtfx": lambda _, variant: variant.rtfx,
     "latency_s.p50": lambda _, variant: variant.latency_s.p50,
@@ -76,6 +88,10 @@ METRICS: Mapping[str, Figure] = {
     "no_regression_rate": lambda comparison, _: comparison.no_regression_rate,
 }
 """The names for conditions. An interval has `value`, `low` and `high`."""
+
+
+_OPTIONS = {"cold_start_s": " with --cold-starts 5", "worst_condition_delta": " with --robustness all"}
+"""What measures a metric that is not always measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +187,8 @@ def _outcome(comparison: Comparison, variant: VariantResult, condition: Conditio
                 f"{condition.metric} of {variant.name}: no language has {MIN_LANGUAGE_CLIPS} clips; measure with more speech"
             )
         raise InputError(
-            f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` again, for a cold start with "
-            "--cold-starts 5"
+            f"{condition.metric} of {variant.name} was not measured; run `sottovoce benchmark` again"
+            f"{_OPTIONS.get(condition.metric.partition('.')[0], '')}"
         )
     return Outcome(variant=variant.name, condition=condition, value=value, has_failed=condition.holds(value))
 

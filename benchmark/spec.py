@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sottovoce.benchmark.engines.registry import ENGINES, list_engines
-from sottovoce.errors import SpecError
+from sottovoce.errors import SpecError, nearest
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
+from sottovoce.speech.conditions import Condition
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: users of a recognizer do not notice less."""
@@ -16,6 +17,8 @@ PERCENT = 100
 
 OPTION = "option"
 """Key of the `Option` in the metadata of a field."""
+
+ALL_CONDITIONS = "all"
 
 _T = TypeVar("_T")
 
@@ -114,6 +117,12 @@ class BenchmarkSpec:
         "Compare tokens, detected languages, word times and words invented in noise, after the timed passes.",
         default=True,
     )
+    robustness: tuple[str, ...] = option(
+        "Also measure the word errors of our entries on the clips made quiet, loud, noisy and so on, after the timed passes: "
+        f"{ALL_CONDITIONS}, or some of {', '.join(each for each in Condition if each is not Condition.CLEAN)}.",
+        default=(),
+        metavar=f"{ALL_CONDITIONS}|CONDITION,...",
+    )
     audio: bool = option(
         "Save recordings whose transcripts differ with the results, so that the report can play them.",
         default=True,
@@ -130,6 +139,24 @@ class BenchmarkSpec:
         """Inference threads of every entry."""
         return self.threads or usable_cores()
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of `robustness`, clean speech first; empty without it.
+
+        Raises:
+            SpecError: one of them is unknown.
+        """
+        if not self.robustness:
+            return ()
+        for name in self.robustness:
+            if name not in {ALL_CONDITIONS, *Condition}:
+                raise SpecError(
+                    f"--robustness has no condition {name}{nearest(name, Condition)}; "
+                    f"conditions: {', '.join((ALL_CONDITIONS, *Condition))}"
+                )
+        chosen = {Condition.CLEAN, *self.robustness}
+        return tuple(each for each in Condition if ALL_CONDITIONS in chosen or each in chosen)
+
 
 def check_spec(spec: BenchmarkSpec) -> None:
     """Refuse options that contradict each other before an hour of measuring.
@@ -137,6 +164,7 @@ def check_spec(spec: BenchmarkSpec) -> None:
     Raises:
         SpecError: the options contradict each other.
     """
+    _ = spec.conditions
     if spec.long and spec.batch_sizes:
         raise SpecError(
             "--batch-sizes is for clips up to 30 s; each engine batches long recordings in its own way"

@@ -7,7 +7,7 @@ import numpy as np
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import Wave
+from sottovoce.speech.conditions import encode_mp3
 from sottovoce.speech.loading import LoadedClip
 
 FOLDER = "audio"
@@ -59,18 +59,5 @@ def write_audio(folder: Path, clips: Sequence[LoadedClip], wanted: Sequence[str]
     if names:
         (folder / FOLDER).mkdir()
     for clip_id, name in names.items():
-        _write_mp3(folder / name, waves[clip_id])
+        (folder / name).write_bytes(encode_mp3(waves[clip_id], bit_rate=BIT_RATE))
     return names
-
-
-def _write_mp3(path: Path, wave: Wave) -> None:
-    import av
-
-    samples = np.round(np.clip(wave, -1, 1) * np.iinfo(np.int16).max).astype(np.int16)
-    with av.open(str(path), "w", format="mp3") as file:
-        stream = file.add_stream("mp3", rate=SAMPLE_RATE_HZ, layout="mono")
-        stream.bit_rate = BIT_RATE
-        frame = av.AudioFrame.from_ndarray(samples[None, :], format="s16p", layout="mono")
-        frame.sample_rate = SAMPLE_RATE_HZ
-        for packet in (*stream.encode(frame), *stream.encode(None)):
-            file.mux(packet)

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
@@ -87,6 +88,14 @@ class StratumComparison(Document):
     )
 
 
+class ConditionComparison(Document):
+    """A variant against the baseline on the clips under a condition."""
+
+    condition: Condition
+    n_clips: int = Field(description="Clips that both transcribed.")
+    wer_delta: Interval = Field(description="Variant minus baseline, a fraction.")
+
+
 class Comparison(Document):
     """A variant against the baseline, paired clip by clip."""
 
@@ -107,6 +116,9 @@ class Comparison(Document):
         default=(), description="The comparison under each normalizer; the first one is that of `wer_delta`."
     )
     strata: tuple[StratumComparison, ...] = ()
+    conditions: tuple[ConditionComparison, ...] = Field(
+        default=(), description="For our entries; empty without `--robustness`."
+    )
     n_clips: int | None = Field(
         default=None, description="Clips that both transcribed; null in older results."
     )

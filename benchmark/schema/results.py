@@ -22,6 +22,7 @@ from sottovoce.errors import InputError
 from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
+from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.storage.artifacts import describe
 from sottovoce.storage.documents import Document, read_document, read_json_lines
@@ -42,7 +43,7 @@ RESULTS_SCHEMA_VERSION = 7
 6: `checkpoint`, `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; in entries `latency_s.p99`, `throughput`,
    `thread_sweep`; in clips `disturbed`, `spoken`, `audio`.
 7: in comparisons `n_clips`, `n_failed`, `n_blocks`; `absent[].entry`, `absent[].failed_in`, for engines that failed;
-   `checkpoint_version`, `dataset.audio_sha256`."""
+   `checkpoint_version`, `dataset.audio_sha256`; in entries and comparisons `conditions`."""
 
 
 class Latency(Document):
@@ -61,6 +62,15 @@ class Stratum(Document):
     name: str
     n_clips: int
     audio_s: float
+    words: WordErrors
+    wer: float
+
+
+class ConditionErrors(Document):
+    """The errors on the clips under a condition."""
+
+    condition: Condition
+    n_clips: int = Field(description="Clips that were transcribed.")
     words: WordErrors
     wer: float
 
@@ -116,6 +126,9 @@ class VariantResult(Document):
     raw_wer: float = Field(description="Without a normalizer, split at white space.")
     raw_words: WordErrors
     strata: tuple[Stratum, ...]
+    conditions: tuple[ConditionErrors, ...] = Field(
+        default=(), description="Of our entries; empty without `--robustness`."
+    )
     precision: Precision
     int8_nodes: dict[str, int] = Field(description="FakeQuantize nodes and INT8 weights of each component.")
     cold_start: ColdStart | None = Field(default=None, description="Null without `--cold-starts`.")

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sottovoce.benchmark.clips.sounds import Sound
 from sottovoce.benchmark.engines.engine import EngineSpec, MakeEngine, Probe
 from sottovoce.benchmark.engines.transcription import DetailedTranscript
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.failures import FailedIn
+from sottovoce.benchmark.timing.conditions import ConditionTexts, transcribe_conditions
 from sottovoce.benchmark.timing.excluded import FailedPeers
 from sottovoce.benchmark.timing.journal import Blocks, Journal
 from sottovoce.benchmark.timing.pass_runner import PassRunner
@@ -29,6 +30,7 @@ class VariantMeasurement:
         warm_up_s: latency of the transcriptions before the counted ones.
         details: by clip, tokens, words and language; empty if the engine has none, or without `side_effects`.
         sounds: by sound without speech, its transcript; None if `details` is empty.
+        conditions: the transcripts under the conditions of `robustness`; empty without it, and for other engines.
         probe: times of encoder and decode step alone; None without `ceilings`.
     """
 
@@ -38,6 +40,7 @@ class VariantMeasurement:
     peak_rss_bytes: int
     details: Mapping[str, DetailedTranscript]
     sounds: Mapping[str, str] | None = None
+    conditions: ConditionTexts = field(default_factory=dict)
     probe: Probe | None = None
 
 
@@ -102,10 +105,11 @@ def measure(
 def _ask_for_rest(
     runner: PassRunner, first: Mapping[str, "_Started"], plan: Plan, reporter: Reporter
 ) -> tuple[VariantMeasurement, ...]:
-    """Get peak memory, details, sounds and probes after the passes; nothing here counts for speed on clips."""
+    """Get peak memory, details, sounds, transcripts under conditions and probes after the passes; nothing here counts for speed on clips."""
     peaks = runner.ask(runner.peak_rss_bytes)
     details = _details(runner, reporter) if plan.spec.side_effects else {}
     sounds = runner.ask(lambda worker: dict(_transcribe_sounds(worker, plan.sounds)), details)
+    conditions = transcribe_conditions(runner, plan.spec, reporter)
     probes = runner.ask(Worker.probe) if plan.spec.ceilings else {}
     return tuple(
         VariantMeasurement(
@@ -115,6 +119,7 @@ def _ask_for_rest(
             peak_rss_bytes=peaks[name],
             details=details.get(name, {}),
             sounds=sounds.get(name),
+            conditions=conditions.get(name, {}),
             probe=probes.get(name),
         )
         for name, worker in runner.workers.items()

@@ -150,10 +150,8 @@ class BenchmarkSpec:
             return ()
         for name in self.robustness:
             if name not in {ALL_CONDITIONS, *Condition}:
-                raise SpecError(
-                    f"--robustness has no condition {name}{nearest(name, Condition)}; "
-                    f"conditions: {', '.join((ALL_CONDITIONS, *Condition))}"
-                )
+                hint = nearest(name, Condition) or f"; conditions: {', '.join((ALL_CONDITIONS, *Condition))}"
+                raise SpecError(f"--robustness has no condition {name}{hint}")
         chosen = {Condition.CLEAN, *self.robustness}
         return tuple(each for each in Condition if ALL_CONDITIONS in chosen or each in chosen)
 

@@ -15,6 +15,7 @@ from sottovoce.reports.sections.accuracy import (
     languages_table,
     left_out_table,
     panel_table,
+    robustness_section,
     speakers_table,
     strata_table,
 )
@@ -173,6 +174,7 @@ def _fold_groups(results: Results, rows: Sequence[ClipRow], explorer: Explorer) 
             "Accuracy",
             "Changed transcripts" if explorer.summaries else None,
             _tables_section("Parts of the clips", strata_table(results), folded=speakers_table(results)),
+            robustness_section(results),
             _tables_section("Normalizers", panel_table(results), sentence=describe_disagreement(results)),
             output_drift_section(results),
             _tables_section("Clips without a score", failures_table(rows), left_out_table(results)),

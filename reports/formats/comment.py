@@ -8,7 +8,7 @@ from sottovoce.benchmark.schema.comparisons import Comparison
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.reports.formats.markdown import code, code_block, draw_table, folded
 from sottovoce.reports.sections import present
-from sottovoce.reports.sections.accuracy import languages_table
+from sottovoce.reports.sections.accuracy import describe_robustness, languages_table, robustness_table
 from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting, fact_sheets, repeat_command
 from sottovoce.reports.sections.noise import describe_noise
@@ -84,6 +84,7 @@ def _details(results: Results, rows: Sequence[ClipRow]) -> tuple[str, ...]:
             "\n".join(_verdict_line(comparison, results) for comparison in results.comparisons),
         ),
         ("Changed transcripts", _changes(results, changes)),
+        ("Robustness", _robustness(results)),
         ("Output drift and noise", _drift_and_noise(results)),
         ("How it was measured", _facts(results)),
         ("Repeat it", code_block(repeat_command(results), "sh")),
@@ -111,6 +112,14 @@ def _change(change: Change) -> str:
     )
     head = f"{code(after.clip_id)}: {count(before.words.errors, 'error')} became {after.words.errors:,}"
     return "\n".join((f"- {head}", *(f"  - {label}: {code(text)}" for label, text in lines)))
+
+
+def _robustness(results: Results) -> str:
+    table = robustness_table(results)
+    if table is None:
+        return ""
+    sentences = (f"- {sentence}" for sentence in describe_robustness(results, name=code))
+    return "\n".join((*sentences, "", draw_table(table, label=str, heading=code)))
 
 
 def _drift_and_noise(results: Results) -> str:

@@ -31,14 +31,17 @@ def code_block(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{lines}\n{fence}"
 
 
-def draw_table(table: Table, *, label: Callable[[str], str] = code) -> str:
+def draw_table(
+    table: Table, *, label: Callable[[str], str] = code, heading: Callable[[str], str] = str
+) -> str:
     """Write a table: words as code spans, figures as they are, bold where a note in brackets qualifies them.
 
     Args:
         table: its caption and notes are left to the text around it.
         label: writes the headings of the rows.
+        heading: writes those of the columns; `code` where they hold names.
     """
-    headings = (table.corner, *(_with_unit(column.label, column.unit) for column in table.columns))
+    headings = (table.corner, *(_with_unit(heading(column.label), column.unit) for column in table.columns))
     marks = ("---", *("---:" if column.is_numeric else "---" for column in table.columns))
     rows = (
         (

@@ -188,6 +188,7 @@ def _options(results: Results) -> dict[str, str | bool | None]:
     starts = {len(variant.cold_start.seconds) for variant in variants if variant.cold_start is not None}
     batch_sizes = {point.batch_size for variant in variants for point in variant.throughput}
     threads = {point.threads for variant in variants for point in variant.thread_sweep}
+    conditions = dict.fromkeys(each.condition for variant in variants for each in variant.conditions)
     margins = [f"{100 * comparison.verdict.margin:g}" for comparison in results.comparisons]
     return {
         "--split": results.dataset.split,
@@ -204,5 +205,6 @@ def _options(results: Results) -> dict[str, str | bool | None]:
         "--ceilings": results.machine is not None,
         "--batch-sizes": ",".join(map(str, sorted(batch_sizes))),
         "--thread-sweep": ",".join(map(str, sorted(threads))),
+        "--robustness": ",".join(conditions),
         "--self-check": results.self_check is not None,
     }

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, parse_condition, with_failures
+from sottovoce.benchmark.schema.comparisons import ConditionComparison
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
+from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.intervals import Interval
 from tests.support.results import build_sample, save_sample, with_languages
 
@@ -84,6 +86,28 @@ def test_other_engines_are_checked_only_by_name_or_if_nothing_else_was_compared(
 def test_a_condition_on_a_figure_that_was_not_measured_is_an_error() -> None:
     with pytest.raises(InputError, match="--cold-starts"):
         check_results(SAMPLE.results, [parse_condition("cold_start_s > 2")])
+
+
+def test_the_worst_condition_takes_each_end_where_it_is_largest() -> None:
+    deltas = {
+        Condition.CLEAN: Interval(value=0.001, low=-0.001, high=0.003),
+        Condition.SNR_5: Interval(value=0.012, low=-0.01, high=0.03),
+        Condition.MP3: Interval(value=0.009, low=0.006, high=0.011),
+    }
+    conditions = tuple(
+        ConditionComparison(condition=name, n_clips=12, wer_delta=delta) for name, delta in deltas.items()
+    )
+    int8 = INT8.model_copy(update={"conditions": conditions})
+    results = SAMPLE.results.model_copy(update={"comparisons": (int8,)})
+    ends = [parse_condition(f"worst_condition_delta.{end} > 1") for end in ("value", "low", "high")]
+    outcomes = check_results(results, ends)
+    assert [outcome.value for outcome in outcomes] == pytest.approx([1.2, 0.6, 3.0])
+    assert [outcome.has_failed for outcome in outcomes] == [True, False, True]
+
+
+def test_conditions_that_were_not_measured_are_an_error_that_names_the_option() -> None:
+    with pytest.raises(InputError, match="with --robustness all"):
+        check_results(SAMPLE.results, [parse_condition("worst_condition_delta.high > 2")])
 
 
 def test_failed_clips_fail_the_gate_unless_a_condition_limits_them() -> None:

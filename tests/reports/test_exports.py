@@ -50,7 +50,7 @@ def test_a_comment_has_verdict_table_and_host(comment: str) -> None:
 
 
 def test_a_comment_folds_its_details(comment: str) -> None:
-    assert comment.count("<details>") == comment.count("</details>") == 5
+    assert comment.count("<details>") == comment.count("</details>") == 6
     assert comment.index("| Entry |") < comment.index("<details>")
     assert "`openvino-genai` was not measured" in comment
 
@@ -60,7 +60,7 @@ def test_a_comment_holds_the_command_that_repeats_it(sample: Sample, comment: st
     assert command == (
         "sottovoce benchmark RUN --data SPEECH --split test --limit 12 --variants fp16,int8 "
         "--engines sottovoce,faster-whisper:int8 --passes 3 --threads 4 --seed 0 --margin 0.5 "
-        "--batch-sizes 1,4,8,16 --thread-sweep 1,2,4 --self-check"
+        "--batch-sizes 1,4,8,16 --thread-sweep 1,2,4 --robustness clean,level-40,snr5 --self-check"
     )
     assert f"```sh\n{command}\n```" in comment
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.cli.tables import results_table
+from sottovoce.reports.charts.chart import ErrorBarChart
 from sottovoce.reports.formats.comment import render_comment
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.sections import Section
@@ -17,7 +18,7 @@ from tests.support.detailed_results import build_detailed_sample
 from tests.support.pages import Page
 from tests.support.results import Sample, build_sample, with_languages
 
-SECTIONS = ("Output drift", "Noise of the machine", "Scaling", "Against other engines")
+SECTIONS = ("Robustness", "Output drift", "Noise of the machine", "Scaling", "Against other engines")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,25 @@ def view_with(sample: Sample, **changes: Any) -> ReportView:
 def section_of(view: ReportView, heading: str) -> Section:
     found = (fold.content for group in view.groups for fold in group.folds if fold.heading == heading)
     return next(content for content in found if isinstance(content, Section))
+
+
+def test_robustness_names_the_condition_that_costs_most(words: str) -> None:
+    assert (
+        "int8 is more than 0.5 points worse than fp32 under 1 of 3 conditions. "
+        "Largest change: Noise, SNR 5 dB, +1.3 points (+1.0 to +1.7)." in words
+    )
+    assert "40 dB quieter" in words
+
+
+def test_robustness_has_a_chart_for_each_variant_with_the_margin_as_its_band(sample: Sample) -> None:
+    section = section_of(view_with(sample), "Robustness")
+    charts = [chart for chart in section.charts if isinstance(chart, ErrorBarChart)]
+    assert [chart.text.title for chart in charts] == ["fp16 under conditions", "int8 under conditions"]
+    assert charts[1].band == (0.0, 0.5)
+    assert [bar.value for bar in charts[1].error_bars] == pytest.approx([0.0, 0.2, 1.3])
+    (table,) = section.tables
+    assert [row.label for row in table.groups[0].rows] == ["Unchanged", "40 dB quieter", "Noise, SNR 5 dB"]
+    assert len(table.columns) == 5  # the word errors of three entries, the changes of two
 
 
 def test_output_drift_is_described(words: str) -> None:

@@ -54,13 +54,24 @@ def test_untrusted_text_is_inert_in_the_terminal() -> None:
 
 def test_a_benchmark_prints_verdict_table_best_peer_and_warnings_on_one_screen() -> None:
     sample = build_detailed_sample()
-    lines = shown(results_table(sample.results, sample.rows), width=120).splitlines()
+    variants = tuple(each.model_copy(update={"conditions": ()}) for each in sample.results.variants)
+    compared = tuple(each.model_copy(update={"conditions": ()}) for each in sample.results.comparisons)
+    results = sample.results.model_copy(update={"variants": variants, "comparisons": compared})
+    lines = shown(results_table(results, sample.rows), width=120).splitlines()
     assert lines[0].startswith("int8: 1.9x faster, 73 % smaller.")
     for entry, figures in {"fp32": "150", "int8": "1.9 (1.8 to 2.0)", "faster-whisper:int8": "1.4"}.items():
         assert any(line.startswith(f"│ {entry}") and figures in line for line in lines)
     assert "int8 is 1.4 times as fast as faster-whisper:int8." in lines
     assert 'openvino-genai was not measured: missing; pip install "sottovoce[peers]"' in lines
     assert len(lines) <= 24
+
+
+def test_a_benchmark_prints_word_errors_under_conditions_where_they_were_measured() -> None:
+    sample = build_detailed_sample()
+    text = shown(results_table(sample.results, sample.rows), width=120)
+    (row,) = [line for line in text.splitlines() if "Noise, SNR 5 dB  " in line]
+    assert row.count("+1.3 (+1.0 to +1.7)") == 2  # fp16 and int8
+    assert "int8 is more than 0.5 points worse than fp32 under 1 of 3 conditions." in text
 
 
 def test_noise_that_voids_the_speeds_is_loud() -> None:

@@ -8,7 +8,12 @@ import numpy as np
 
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE
 from sottovoce.benchmark.schema.clips import ClipRow, SpokenWord
-from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison, StratumComparison
+from sottovoce.benchmark.schema.comparisons import (
+    Comparison,
+    ConditionComparison,
+    PeerComparison,
+    StratumComparison,
+)
 from sottovoce.benchmark.schema.failures import SkippedEngine
 from sottovoce.benchmark.schema.machine import Noise, SelfCheck
 from sottovoce.benchmark.schema.output_drift import (
@@ -18,12 +23,15 @@ from sottovoce.benchmark.schema.output_drift import (
     OutputDrift,
     TimestampDrift,
 )
-from sottovoce.benchmark.schema.results import ThreadPoint, Throughput, VariantResult
+from sottovoce.benchmark.schema.results import ConditionErrors, ThreadPoint, Throughput, VariantResult
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
+from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.intervals import Interval
 from tests.support.results import BASELINE, Sample, build_sample
 
 PEER = "faster-whisper:int8"
+CONDITIONS = {Condition.CLEAN: 0.0, Condition.LEVEL_MINUS_40: 0.002, Condition.SNR_5: 0.013}
+"""The change of the word error rate of every variant under each condition."""
 TONE_HZ = 440
 TONE_RATE_HZ = 16_000
 
@@ -35,7 +43,13 @@ def build_detailed_sample(n_clips: int = 12) -> Sample:
     rows += tuple(_peer_row(row) for row in rows if row.variant == "int8")
     variants = tuple(_detail_variant(variant) for variant in sample.results.variants)
     peer = variants[-1].model_copy(
-        update={"name": PEER, "engine": "faster-whisper", "throughput": (), "thread_sweep": ()}
+        update={
+            "name": PEER,
+            "engine": "faster-whisper",
+            "throughput": (),
+            "thread_sweep": (),
+            "conditions": (),
+        }
     )
     int8 = sample.results.comparisons[-1]
     speedup = Interval(value=1.42, low=1.35, high=1.5)
@@ -131,6 +145,15 @@ def _detail_variant(variant: VariantResult) -> VariantResult:
                 ThreadPoint(threads=threads, rtfx=variant.rtfx * threads**0.7 / 2.6, n_clips=6)
                 for threads in (1, 2, 4)
             ),
+            "conditions": tuple(
+                ConditionErrors(
+                    condition=condition,
+                    n_clips=12,
+                    words=variant.words,
+                    wer=variant.wer + (0 if variant.name == BASELINE else delta),
+                )
+                for condition, delta in CONDITIONS.items()
+            ),
         }
     )
 
@@ -154,7 +177,15 @@ def _detail_comparison(comparison: Comparison, rows: Sequence[ClipRow]) -> Compa
                     wer_delta=comparison.wer_delta,
                 )
                 for name, n_clips in parts.items()
-            )
+            ),
+            "conditions": tuple(
+                ConditionComparison(
+                    condition=condition,
+                    n_clips=12,
+                    wer_delta=Interval(value=delta, low=delta - 0.003, high=delta + 0.004),
+                )
+                for condition, delta in CONDITIONS.items()
+            ),
         }
     )
 

@@ -14,7 +14,7 @@ from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
 from sottovoce.reports.sections import measurements
-from sottovoce.reports.sections.accuracy import languages_table
+from sottovoce.reports.sections.accuracy import describe_robustness, languages_table, robustness_table
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
 from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting
@@ -52,6 +52,8 @@ def results_table(results: Results, rows: Sequence[ClipRow]) -> Group:
         draw_table(entries_table(results)),
         draw_all(
             languages_table(results),
+            robustness_table(results),
+            *describe_robustness(results),
             None if found is None or found.peer is None else f"{describe_peer(found.peer)}.",
             *(f"warning: {notice.text}" for notice in notices if not notice.is_loud),
             *map(describe_skipped, results.absent),

@@ -68,8 +68,8 @@ def test_a_benchmark_prints_verdict_table_best_peer_and_warnings_on_one_screen()
 
 def test_a_benchmark_prints_word_errors_under_conditions_where_they_were_measured() -> None:
     sample = build_detailed_sample()
-    text = shown(results_table(sample.results, sample.rows), width=120)
-    (row,) = [line for line in text.splitlines() if "Noise, SNR 5 dB  " in line]
+    text = shown(results_table(sample.results, sample.rows), width=180)
+    (row,) = [line for line in text.splitlines() if "│ Noise, SNR 5 dB" in line]
     assert row.count("+1.3 (+1.0 to +1.7)") == 2  # fp16 and int8
     assert "int8 is more than 0.5 points worse than fp32 under 1 of 3 conditions." in text
 

@@ -71,9 +71,7 @@ def test_loud_speech_is_clipped_at_full_scale() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(snr_db=st.floats(-10, 40), gain_db=st.floats(-60, 0), noise_db=st.floats(-60, 0))
-def test_noise_has_the_ratio_that_is_asked_for_at_every_level(
-    snr_db: float, gain_db: float, noise_db: float
-) -> None:
+def test_noise_has_the_given_ratio_at_every_level(snr_db: float, gain_db: float, noise_db: float) -> None:
     wave = change_level(sine(300), gain_db)
     noise = change_level(speech_shaped_noise(np.ones(257), wave.size + 100, seed=3), noise_db)
     added = add_noise(wave, noise, snr_db=snr_db).astype(np.float64) - wave

@@ -8,7 +8,7 @@ from sottovoce.errors import SpecError, nearest
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.speech.clips import DEFAULT_SEED
-from sottovoce.speech.conditions import Condition
+from sottovoce.terms import Condition
 
 DEFAULT_MARGIN = 0.005
 """Half a point of WER: users of a recognizer do not notice less."""

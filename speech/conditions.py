@@ -5,7 +5,6 @@ A wave is float32, shape (n_samples,), 16 kHz, values in [-1, 1]. Each function 
 
 import io
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 
 import numpy as np
 import soxr
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, decode_audio
+from sottovoce.terms import Condition
 
 Floats = NDArray[np.float64]
 
@@ -30,23 +30,6 @@ ROOM_RT60_S = 0.6
 """A meeting room: the REVERB challenge's larger rooms have 0.5 and 0.7 s."""
 
 MP3_BIT_RATE = 16_000
-
-
-class Condition(StrEnum):
-    """A condition under which speech is transcribed; `clean` is the speech as it is."""
-
-    CLEAN = "clean"
-    LEVEL_MINUS_40 = "level-40"
-    LEVEL_MINUS_20 = "level-20"
-    LEVEL_PLUS_20 = "level+20"
-    SNR_20 = "snr20"
-    SNR_10 = "snr10"
-    SNR_5 = "snr5"
-    TELEPHONE = "telephone"
-    REVERBERATION = "reverberation"
-    MP3 = "mp3"
-    SPEED_09 = "speed0.9"
-    SPEED_11 = "speed1.1"
 
 
 def apply_condition(condition: Condition, wave: Wave, noise: Wave) -> Wave:

@@ -4,11 +4,10 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
-from sottovoce.terms import Stage
+from sottovoce.terms import Condition, Stage
 
 
 class SpeedVerdict(StrEnum):

@@ -22,11 +22,10 @@ from sottovoce.errors import InputError
 from sottovoce.machine.environment import Host, MachineRates
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import SensitivityReport
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.storage.artifacts import describe
 from sottovoce.storage.documents import Document, read_document, read_json_lines
-from sottovoce.terms import Stage
+from sottovoce.terms import Condition, Stage
 
 RESULTS_NAME = "results.json"
 CLIPS_NAME = "clips.jsonl"

@@ -8,8 +8,8 @@ from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import ConditionComparison
 from sottovoce.benchmark.schema.results import ConditionErrors
 from sottovoce.benchmark.statistics.comparison import BlocksOf, pair_clips
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import add_errors, normalize, word_errors
+from sottovoce.terms import Condition
 
 RowsByCondition = Mapping[Condition, Sequence[ClipRow | None]]
 """The scored clips under each condition, in the order of the clips; None for a clip that failed."""

@@ -11,8 +11,9 @@ from sottovoce.benchmark.timing.pass_runner import PassRunner
 from sottovoce.benchmark.timing.worker import ClipError, Worker
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.decode import Wave
-from sottovoce.speech.conditions import Condition, apply_condition, speech_shaped_noise, speech_spectrum
+from sottovoce.speech.conditions import apply_condition, speech_shaped_noise, speech_spectrum
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.terms import Condition
 
 logger = logging.getLogger(__name__)
 

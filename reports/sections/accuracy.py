@@ -30,9 +30,9 @@ from sottovoce.reports.text.units import (
     percent,
     signed_points,
 )
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.accuracy import CHARACTER_LANGUAGES
 from sottovoce.statistics.intervals import Interval
+from sottovoce.terms import Condition
 
 NORMALIZER_LABELS = {
     Normalizer.WHISPER: "Whisper's",

@@ -185,3 +185,20 @@ class ElasticSpec:
     silence_centroids: Annotated[int, _Bounds(ge=1, le=255)] | None = None
     """Keys in each of the encoder's layers, and states for the decoder, that stand for all padding that was cut off:
     the decoder attends to all 30 s, and there are no tails. Needs the stateful layout; null gives tails."""
+
+
+class Condition(StrEnum):
+    """A listening condition under which speech is transcribed; `clean` is the speech as it is."""
+
+    CLEAN = "clean"
+    LEVEL_MINUS_40 = "level-40"
+    LEVEL_MINUS_20 = "level-20"
+    LEVEL_PLUS_20 = "level+20"
+    SNR_20 = "snr20"
+    SNR_10 = "snr10"
+    SNR_5 = "snr5"
+    TELEPHONE = "telephone"
+    REVERBERATION = "reverberation"
+    MP3 = "mp3"
+    SPEED_09 = "speed0.9"
+    SPEED_11 = "speed1.1"

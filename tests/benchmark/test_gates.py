@@ -12,8 +12,8 @@ from sottovoce.benchmark.gates import METRICS, OPERATORS, check_results, junit, 
 from sottovoce.benchmark.schema.comparisons import ConditionComparison
 from sottovoce.cli.app import app
 from sottovoce.errors import GateError, InputError, SpecError
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.intervals import Interval
+from sottovoce.terms import Condition
 from tests.support.results import build_sample, save_sample, with_languages
 
 SAMPLE = build_sample()

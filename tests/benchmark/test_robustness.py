@@ -21,7 +21,7 @@ from sottovoce.benchmark.timing.journal import Journal
 from sottovoce.benchmark.timing.measure import Measurement, measure
 from sottovoce.errors import SpecError
 from sottovoce.progress import Silent
-from sottovoce.speech.conditions import Condition
+from sottovoce.terms import Condition
 from tests.support.engines import FakeEngines
 from tests.support.plans import engine_spec, tone_plan
 from tests.support.results import build_sample

@@ -9,7 +9,6 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.speech.conditions import (
     MP3_BIT_RATE,
-    Condition,
     add_noise,
     apply_condition,
     change_level,
@@ -22,6 +21,7 @@ from sottovoce.speech.conditions import (
     through_mp3,
 )
 from sottovoce.speech.properties import loudness_dbfs
+from sottovoce.terms import Condition
 from tests.support.tones import tone
 
 SPEEDS = {Condition.SPEED_09: 0.9, Condition.SPEED_11: 1.1}

@@ -25,8 +25,8 @@ from sottovoce.benchmark.schema.output_drift import (
 )
 from sottovoce.benchmark.schema.results import ConditionErrors, ThreadPoint, Throughput, VariantResult
 from sottovoce.benchmark.statistics.strata import StratumKind, group_by_stratum
-from sottovoce.speech.conditions import Condition
 from sottovoce.statistics.intervals import Interval
+from sottovoce.terms import Condition
 from tests.support.results import BASELINE, Sample, build_sample
 
 PEER = "faster-whisper:int8"

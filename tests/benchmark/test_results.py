@@ -34,7 +34,7 @@ def written(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     rows[0]["text"] = REFERENCE
     manifest.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     out = tmp_path_factory.mktemp("results") / "tiny-int8"
-    spec = BenchmarkSpec(passes=2, warm_up_clips=1, threads=1)
+    spec = BenchmarkSpec(passes=2, warm_up_clips=1, threads=1, robustness=("level-20",))
     results = benchmark(
         read_run(tiny_run), read_speech(str(manifest)), spec, out, force=False, reporter=Silent()
     )
@@ -50,6 +50,18 @@ def test_results_are_read_back(written: tuple[Path, Results]) -> None:
     assert read_results(folder)[0] == results
     assert read_results(folder / RESULTS_NAME)[0] == results
     check_files(folder, read_manifest(folder))
+
+
+def test_conditions_are_measured_beside_the_clean_speech_of_the_passes(written: tuple[Path, Results]) -> None:
+    _, results = written
+    for variant in results.variants:
+        assert [each.condition for each in variant.conditions] == ["clean", "level-20"]
+        assert variant.conditions[0].words == variant.words
+    (comparison,) = results.comparisons
+    clean, quiet = comparison.conditions
+    assert clean.wer_delta.value == comparison.wer_delta.value
+    rates = [variant.conditions[1].wer for variant in results.variants]
+    assert quiet.wer_delta.value == pytest.approx(rates[1] - rates[0])
 
 
 def test_a_reference_with_line_separators_stays_one_clip(written: tuple[Path, Results]) -> None:

@@ -194,6 +194,8 @@ class InferencePipeline:
                     if cuts is not None:
                         retries += cuts
                         continue
+                if window.is_faint and not self._is_likely(window, result):
+                    continue
                 found, left_out = self._segments_of(window, result, context)
                 segments += found
                 retries += left_out
@@ -202,6 +204,10 @@ class InferencePipeline:
             if stream is not None:
                 stream.report(done_s)
             yield _Batch(segments, min((window.start_s for window in retries), default=done_s))
+
+    def _is_likely(self, window: AudioWindow, result: DecodingResult) -> bool:
+        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
+        return self._recovery.is_likely(window, result, n_tokens)
 
     def _segments_of(
         self, window: AudioWindow, result: DecodingResult, context: DecodingContext

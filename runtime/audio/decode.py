@@ -133,11 +133,16 @@ def is_silent(wave: Wave) -> bool:
 
     The level is RMS without DC offset; that of a whole recording depends on its pauses.
     """
+    return loudest_level(wave) < 10 ** (SILENCE_DBFS / 20)
+
+
+def loudest_level(wave: Wave) -> float:
+    """Return the RMS of the loudest tenth of a second, without DC offset: 0 to 1, 0 for an empty wave."""
     if wave.size == 0:
-        return True
+        return 0.0
     n_tenths = max(1, wave.size // _LEVEL_SAMPLES)
     tenths = wave[: n_tenths * _LEVEL_SAMPLES].reshape(n_tenths, -1)
-    return float(np.std(tenths, axis=1, dtype=np.float64).max()) < 10 ** (SILENCE_DBFS / 20)
+    return float(np.std(tenths, axis=1, dtype=np.float64).max())
 
 
 def _label(source: Path | bytes, name: str | None) -> str:

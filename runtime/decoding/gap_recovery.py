@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
-from sottovoce.runtime.audio.decode import Wave, is_silent
+from sottovoce.runtime.audio.decode import Wave, is_silent, loudest_level
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext
-from sottovoce.runtime.decoding.window_decoder import DecodingResult
+from sottovoce.runtime.decoding.window_decoder import SHORT_TEXT_TOKENS, DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity
+from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity, gain_of
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.vad.silero import SileroVoiceActivity
 from sottovoce.runtime.vad.speech_spans import SpeechSpan, VadOptions, pack_windows, speech_spans
@@ -18,6 +18,9 @@ from sottovoce.runtime.vad.speech_spans import SpeechSpan, VadOptions, pack_wind
 DOUBTFUL_NO_SPEECH = 0.2
 DOUBTFUL_LOG_PROBABILITY = -0.7
 """Beyond one of them, the text of a short clip counts only where its window has speech."""
+
+FAINT_NO_SPEECH = 0.4
+"""Whispered and distant speech has at most 0.3 of no speech, the noise that is taken for it more (docs/lab-notes.md)."""
 
 AudioSpan = tuple[float, float]
 """Start and end in seconds from the start of a window."""
@@ -80,6 +83,23 @@ class GapRecovery:
             return None
         return [_part(window, cut.start_s, cut.end_s) for cut in pack_windows(spans, probabilities)]
 
+    def is_likely(self, window: AudioWindow, result: DecodingResult, n_tokens: int) -> bool:
+        """Return whether the text of faint speech counts: Whisper makes up short or unlikely texts for noise.
+
+        Args:
+            window: that was decoded.
+            result: its text.
+            n_tokens: of the text, without timestamps.
+        """
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        is_short = n_tokens <= max(SHORT_TEXT_TOKENS, SPARSE_TOKENS_PER_S * window_s)
+        attempt = result.attempt
+        return (
+            not is_short
+            and attempt.no_speech_probability <= FAINT_NO_SPEECH
+            and attempt.mean_log_probability >= DOUBTFUL_LOG_PROBABILITY
+        )
+
     def uncovered_speech(
         self, window: AudioWindow, covered: Sequence[AudioSpan], context: DecodingContext
     ) -> list[AudioWindow]:
@@ -130,7 +150,8 @@ class GapRecovery:
 
     def _probabilities(self, wave: Wave, clock: PhaseClock) -> Probabilities:
         with clock.time(Phase.VOICE_ACTIVITY):
-            return self.activity.new_stream().probabilities(wave, is_last=True)
+            gain = gain_of(loudest_level(wave))
+            return self.activity.new_stream().probabilities(wave * gain, is_last=True)
 
 
 def _part(window: AudioWindow, begin_s: float, end_s: float) -> AudioWindow:

@@ -1,5 +1,6 @@
 """Frames of 32 ms, and the interface of a voice activity detector."""
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -20,6 +21,24 @@ FRAME_SAMPLES = 512
 """What Silero's network takes at 16 kHz."""
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
+
+QUIET_DBFS, ORDINARY_DBFS = -30.0, -20.0
+"""Of the loudest tenth of a second, RMS: below the first, audio is raised to the second before the network, which overlooks
+quiet speech (docs/lab-notes.md)."""
+
+MAX_GAIN_DB = 60.0
+
+
+def gain_of(level: float) -> np.float32:
+    """Return the factor that brings quiet audio to an ordinary level; 1 for other audio, and for silence.
+
+    Args:
+        level: of the audio; see `loudest_level`.
+    """
+    level_dbfs = 20 * math.log10(max(level, 1e-9))
+    if level == 0.0 or level_dbfs >= QUIET_DBFS:
+        return np.float32(1.0)
+    return np.float32(10 ** (min(ORDINARY_DBFS - level_dbfs, MAX_GAIN_DB) / 20))
 
 
 class VoiceActivity(Protocol):

@@ -4,7 +4,8 @@ A segmenter is pushed the samples of one stream: `feed` and `finish` return the 
 pulls them from blocks instead.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.runtime.audio.constants import BLOCK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
-from sottovoce.runtime.audio.decode import Wave
-from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity
-from sottovoce.runtime.vad.speech_spans import pack_windows, speech_spans
+from sottovoce.runtime.audio.decode import Wave, is_silent, loudest_level
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity, gain_of
+from sottovoce.runtime.vad.speech_spans import (
+    FAINT_SPEECH,
+    SpeechSpan,
+    overlooked_stretches,
+    pack_windows,
+    seconds_within,
+    speech_spans,
+)
 
 SEGMENTED_SAMPLES = 240 * SAMPLE_RATE_HZ
 """Cut into windows at once: enough of them for a batch, and 15 MB."""
@@ -26,6 +34,9 @@ SETTLED_S = 5.0
 KEPT_SAMPLES = 64 * FRAME_SAMPLES
 """Kept of the end of audio without speech, 2 s: speech may start there."""
 
+LEVEL_BLOCKS = 4
+"""The level of the last minute decides whether audio is quiet: a pause after speech is not."""
+
 _NO_SAMPLES: Wave = np.zeros(0, np.float32)
 
 
@@ -36,11 +47,13 @@ class AudioWindow:
     Attributes:
         start_s: seconds from the start of the audio.
         wave: float32, shape (n_samples,), at most 30 s.
+        is_faint: most of its speech is so faint that its text counts only where it is likely.
         states: encoder states of the wave, where it is encoded already: float32, shape (1, n_positions, d_model).
     """
 
     start_s: float
     wave: Wave
+    is_faint: bool = False
     states: NDArray[np.float32] | None = None
 
     @property
@@ -133,6 +146,7 @@ class SpeechSegmenter:
         self._blocks = _Blocks(BLOCK_SAMPLES)
         self._start = 0
         self._n_given = 0
+        self._levels = deque[float](maxlen=LEVEL_BLOCKS)
         self._waves: list[Wave] = []
         self._probabilities: list[Probabilities] = []
         self._n_samples = 0
@@ -153,7 +167,9 @@ class SpeechSegmenter:
 
     def _add(self, block: Wave) -> None:
         self._waves.append(block)
-        self._probabilities.append(self._activity.probabilities(block))
+        self._levels.append(loudest_level(block))
+        gain = gain_of(max(self._levels))
+        self._probabilities.append(self._activity.probabilities(block * gain))
         self._n_samples += block.size
 
     def _cut(self, *, is_last: bool) -> list[AudioWindow]:
@@ -162,19 +178,38 @@ class SpeechSegmenter:
             self._probabilities.append(self._activity.probabilities(_NO_SAMPLES, is_last=True))
         wave = np.concatenate([_NO_SAMPLES, *self._waves])
         probabilities = np.concatenate([np.zeros(0, np.float32), *self._probabilities])
-        spans = speech_spans(probabilities, duration_s=wave.size / SAMPLE_RATE_HZ if is_last else None)
+        duration_s = wave.size / SAMPLE_RATE_HZ
+        clear = speech_spans(probabilities, duration_s=duration_s if is_last else None)
+        spans = sorted([*clear, *self._faint(wave, clear)], key=lambda span: span.start_s)
         found = pack_windows(spans, probabilities, max_s=self._longest_s)
         kept_from = wave.size - KEPT_SAMPLES
-        if found and not is_last and wave.size / SAMPLE_RATE_HZ - found[-1].end_s < SETTLED_S:
+        if found and not is_last and duration_s - found[-1].end_s < SETTLED_S:
             kept_from = round(found[-1].start_s * SAMPLE_RATE_HZ)
             found = found[:-1]
         windows = []
         for each in found:
             begin, end = (round(edge_s * SAMPLE_RATE_HZ) for edge_s in (each.start_s, each.end_s))
             begin = max(begin, self._n_given)
-            windows.append(AudioWindow(start_s=(self._start + begin) / SAMPLE_RATE_HZ, wave=wave[begin:end]))
+            windows.append(
+                AudioWindow(
+                    start_s=(self._start + begin) / SAMPLE_RATE_HZ,
+                    wave=wave[begin:end],
+                    is_faint=seconds_within(clear, each) < seconds_within(spans, each) / 2,
+                )
+            )
         self._keep_from(max(0, kept_from), wave, probabilities)
         return windows
+
+    def _faint(self, wave: Wave, clear: Sequence[SpeechSpan]) -> Iterator[SpeechSpan]:
+        """Yield speech in long stretches without clear speech: each at a level of its own, with lower thresholds."""
+        for stretch in overlooked_stretches(clear, wave.size / SAMPLE_RATE_HZ):
+            part = wave[round(stretch.start_s * SAMPLE_RATE_HZ) : round(stretch.end_s * SAMPLE_RATE_HZ)]
+            if is_silent(part):
+                continue
+            part = part * gain_of(loudest_level(part))
+            probabilities = self._activity.new_stream().probabilities(part, is_last=True)
+            for span in speech_spans(probabilities, FAINT_SPEECH, duration_s=part.size / SAMPLE_RATE_HZ):
+                yield SpeechSpan(start_s=stretch.start_s + span.start_s, end_s=stretch.start_s + span.end_s)
 
     def _keep_from(self, kept_from: int, wave: Wave, probabilities: Probabilities) -> None:
         first_frame = kept_from // FRAME_SAMPLES

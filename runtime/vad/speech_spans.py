@@ -4,7 +4,7 @@ wave -> VoiceActivity -> probabilities, one for each frame of 32 ms -> speech_sp
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -64,6 +64,13 @@ class VadOptions:
                 )
 
 
+FAINT_SPEECH = VadOptions(threshold=0.15, neg_threshold=0.1, min_speech_s=1.0, short_threshold=0.15)
+"""Whispered and distant speech, where no other is near; noise reaches this for 2 % of its time (docs/lab-notes.md)."""
+
+OVERLOOKED_S = 3.0
+"""So long a stretch without clear speech is searched for faint speech."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechSpan:
     """A part of the audio: speech, or a window packed from neighbouring speech.
@@ -109,6 +116,23 @@ def speech_spans(
     return tuple(
         SpeechSpan(start_s=start / SAMPLE_RATE_HZ, end_s=end / SAMPLE_RATE_HZ) for start, end in padded
     )
+
+
+def overlooked_stretches(clear: Sequence[SpeechSpan], duration_s: float) -> list[SpeechSpan]:
+    """Return the long stretches between spans, and before and behind them; `clear` is in order of time."""
+    edges_s = [0.0, *(edge_s for span in clear for edge_s in (span.start_s, span.end_s)), duration_s]
+    stretches = zip(edges_s[::2], edges_s[1::2], strict=True)
+    return [
+        SpeechSpan(start_s=start_s, end_s=end_s)
+        for start_s, end_s in stretches
+        if end_s - start_s >= OVERLOOKED_S
+    ]
+
+
+def seconds_within(spans: Iterable[SpeechSpan], window: SpeechSpan) -> float:
+    """Return how many seconds of a window are in spans."""
+    shared_s = (min(span.end_s, window.end_s) - max(span.start_s, window.start_s) for span in spans)
+    return sum(seconds for seconds in shared_s if seconds > 0)
 
 
 def _speech_frames(probabilities: Probabilities, options: VadOptions) -> Iterator[tuple[int, int]]:

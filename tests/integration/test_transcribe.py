@@ -350,3 +350,18 @@ def test_quiet_speech_has_the_text_of_ordinary_speech(
     ordinary = [fast.transcribe(wave, PLAIN).text for _, wave in demo_clips]
     quiet = [fast.transcribe(wave * gain, PLAIN).text for _, wave in demo_clips]
     assert jiwer.wer(ordinary, quiet) < 0.02
+
+
+def test_distant_speech_in_a_recording_of_near_speech_is_not_lost(
+    fast: Transcriber, demo_clips: list[tuple[Clip, Wave]]
+) -> None:
+    """Voice activity detection overlooks speech 45 dB below the rest."""
+    pause = np.zeros(4 * SAMPLE_RATE_HZ, np.float32)
+    parts = [
+        part
+        for number, (_, wave) in enumerate(demo_clips)
+        for part in (wave * np.float32(10 ** (-45 / 20) if number % 2 else 1.0), pause)
+    ]
+    hiss = 1e-5 * np.random.default_rng(0).standard_normal(sum(map(len, parts)))
+    transcript = fast.transcribe((np.concatenate(parts) + hiss).astype(np.float32))
+    assert wer([" ".join(clip.text or "" for clip, _ in demo_clips)], [transcript.text]) < 0.15

@@ -1,5 +1,6 @@
 """Speech of a window that its text leaves out."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +9,11 @@ from sottovoce.runtime import TranscribeOptions
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoding.attempt import Attempt
 from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
+from sottovoce.runtime.decoding.window_decoder import DecodingResult
+from sottovoce.runtime.model.base import Encoded
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from tests.support.activity import LoudIsSpeech
 from tests.support.tones import tone
@@ -68,3 +72,36 @@ def test_gaps_are_shorter_than_their_window_and_hold_no_text(
     for begin_s, end_s in uncovered_speech(recovery, tone(window_s), covered):
         assert 1.1 < end_s - begin_s < window_s - 0.5
         assert all(end_s <= start + 0.001 or begin_s >= end - 0.001 for start, end in covered)
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "mean_log_probability", "no_speech_probability", "counts"),
+    [
+        (30, -0.3, 0.1, True),
+        (30, -0.3, 0.35, True),
+        (30, -0.3, 0.7, False),
+        (30, -1.0, 0.1, False),
+        (5, -0.3, 0.1, False),
+    ],
+)
+def test_the_text_of_faint_speech_counts_where_it_is_likely_and_long(
+    recovery: GapRecovery,
+    n_tokens: int,
+    mean_log_probability: float,
+    no_speech_probability: float,
+    counts: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    attempt = Attempt(
+        tokens=tuple(range(n_tokens)),
+        sum_log_probability=mean_log_probability * (n_tokens + 1),
+        no_speech_probability=no_speech_probability,
+        has_looped=False,
+    )
+    result = DecodingResult(
+        attempt=attempt,
+        encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
+        compression_ratio=1.0,
+        is_no_speech=False,
+    )
+    window = AudioWindow(start_s=0.0, wave=tone(10.0), is_faint=True)
+    assert recovery.is_likely(window, result, n_tokens) == counts

@@ -19,6 +19,7 @@ from sottovoce.runtime.vad.segmenter import (
     WindowReader,
     windows_of,
 )
+from tests.support.activity import LoudIsSpeech
 
 
 class Loud:
@@ -167,3 +168,38 @@ def test_a_reader_gives_thirty_seconds_from_where_it_stands() -> None:
     np.testing.assert_array_equal(reader.window().wave, wave[42 * SAMPLE_RATE_HZ :])
     reader.advance(28 * SAMPLE_RATE_HZ)
     assert reader.window().wave.size == 0
+
+
+def tone(level_dbfs: float, duration_s: float) -> Wave:
+    """Make a tone of an RMS level."""
+    times_s = np.arange(round(duration_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    return np.asarray(10 ** (level_dbfs / 20) * 2**0.5 * np.sin(2 * np.pi * 200 * times_s), np.float32)
+
+
+def speech_found(wave: Wave) -> list[AudioWindow]:
+    return list(windows_of([wave], SpeechSegmenter(LoudIsSpeech())))
+
+
+@pytest.mark.parametrize("level_dbfs", [-20.0, -55.0, -75.0])
+def test_speech_is_found_at_any_level(level_dbfs: float) -> None:
+    silence = np.zeros(8 * SAMPLE_RATE_HZ, np.float32)
+    wave = np.concatenate([silence, tone(level_dbfs, 10), silence])
+    (window,) = speech_found(wave)
+    assert window.start_s == pytest.approx(7.6, abs=0.1)
+    assert window.end_s == pytest.approx(18.4, abs=0.1)
+    assert not window.is_faint
+    check_place(window, wave)
+
+
+def test_quiet_speech_after_loud_speech_is_found_and_marked_as_faint() -> None:
+    silence = np.zeros(5 * SAMPLE_RATE_HZ, np.float32)
+    wave = np.concatenate([tone(-20, 10), silence, tone(-60, 10), silence])
+    loud, quiet = speech_found(wave)
+    assert (loud.is_faint, quiet.is_faint) == (False, True)
+    assert quiet.start_s == pytest.approx(14.6, abs=0.1)
+    check_place(quiet, wave)
+
+
+def test_a_short_pause_after_loud_speech_is_not_searched_for_faint_speech() -> None:
+    wave = np.concatenate([tone(-20, 10), tone(-60, 3.5), tone(-20, 10)])
+    assert [round(window.end_s - window.start_s, 1) for window in speech_found(wave)] == [10.4, 10.4]

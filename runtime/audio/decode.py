@@ -1,6 +1,7 @@
 """Decode audio into what Whisper takes: one channel, 16 kHz, float32, from any format that FFmpeg reads."""
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ _LEVEL_SAMPLES = SAMPLE_RATE_HZ // 10
 _STREAMED_RIFF_SIZE = 0x7F000000
 # Some writers count the header in the size, some do not.
 _RIFF_HEADER_BYTES = 256
+# The chunk `fmt ` of a WAV lies in its first bytes: tag, channels, rate, bytes a second, bytes a block, bits, size of the rest,
+# valid bits, channel mask, kind of samples.
+_HEAD_BYTES = 8192
+_EXTENSIBLE, _TAG_EXTENSIBLE, _KIND_PCM = struct.Struct("<HHIIHHHHIH"), 0xFFFE, 1
+_PADDED_BITS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,12 @@ def _rules(
     file: BinaryIO, label: str, limit: DurationLimit, options: DecodeOptions, note: Note
 ) -> TrackRules:
     return TrackRules(
-        label=label, is_whole=_is_whole_riff(file), limit=limit, damaged=options.damaged, note=note
+        label=label,
+        is_whole=_is_whole_riff(file),
+        is_padded_pcm=_is_padded_pcm(file),
+        limit=limit,
+        damaged=options.damaged,
+        note=note,
     )
 
 
@@ -184,3 +195,18 @@ def _is_whole_riff(file: BinaryIO) -> bool:
     size = int.from_bytes(head[4:], "little")
     is_streamed = size == 0 or size >= _STREAMED_RIFF_SIZE
     return head[:4] == b"RIFF" and (is_streamed or size - n_bytes <= _RIFF_HEADER_BYTES)
+
+
+def _is_padded_pcm(file: BinaryIO) -> bool:
+    """Return whether a WAV holds integers of 24 bits in 32 (`WAVEFORMATEXTENSIBLE` with PCM's GUID).
+
+    FFmpeg takes them for the floats of 24 bits that an old editor wrote, with a plain header.
+    """
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    at = head.find(b"fmt ") + 8
+    if head[8:12] != b"WAVE" or not 8 <= at <= len(head) - _EXTENSIBLE.size:  # noqa: PLR2004
+        return False
+    tag, n_channels, _, _, block_bytes, n_bits, _, n_valid, _, kind = _EXTENSIBLE.unpack_from(head, at)
+    is_pcm = tag == _TAG_EXTENSIBLE and kind == _KIND_PCM
+    return is_pcm and block_bytes == 4 * n_channels and _PADDED_BITS in (n_bits, n_valid)

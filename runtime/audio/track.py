@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -21,6 +22,8 @@ MAX_CHANNELS = 64
 PRIMING_S = 0.2
 # Codecs without priming; containers round durations to milliseconds.
 _EXACT_CODECS, _ROUNDING_S = ("flac", "pcm_"), 0.01
+# FFmpeg divides the bytes of padded samples by three for each.
+_SHARE_OF_PADDED = 24 / 32
 # Timestamps that jump further than this leave a hole; less is rounding and priming.
 _LEAST_HOLE_S = 0.1
 # Speech codecs send nothing in pauses of some tenths of a second.
@@ -67,6 +70,7 @@ class TrackRules:
     Attributes:
         label: names the audio in errors and notes.
         is_whole: the file is as long as its header states, so that packets that FFmpeg calls corrupt are not.
+        is_padded_pcm: samples are integers of 24 bits in 32, which FFmpeg decodes as floats.
         limit: the longest audio.
         damaged: what is done with damaged audio.
         note: called with what is missing.
@@ -74,6 +78,7 @@ class TrackRules:
 
     label: str
     is_whole: bool
+    is_padded_pcm: bool
     limit: DurationLimit
     damaged: Damaged
     note: Note
@@ -86,7 +91,10 @@ class TrackReader:
         self._container = container
         self._stream = stream
         self._rules = rules
+        self._padded_pcm = _padded_pcm_decoder(stream) if rules.is_padded_pcm else None
         self._stated_s = header_duration_s(container, stream)
+        if self._padded_pcm is not None and self._stated_s is not None:
+            self._stated_s *= _SHARE_OF_PADDED
         self._end_s: float | None = None
         self._decoded_s = self._silence_s = self._lost_s = 0.0
         self._pending_s = self._longest_hole_s = 0.0
@@ -126,7 +134,7 @@ class TrackReader:
         if packet.size:  # the last packet is empty, and flushes the decoder
             self._is_cut = packet.is_corrupt and not self._rules.is_whole
         try:
-            return packet.decode()
+            return packet.decode() if self._padded_pcm is None else self._padded_pcm.decode(packet)
         except av.FFmpegError as error:
             if not _is_mp3_header(self._codec, packet):
                 self._error = error
@@ -239,6 +247,12 @@ def header_duration_s(container: InputContainer, stream: AudioStream) -> float |
     if kind == "matroska,webm" and len(container.streams) == 1 and container.duration is not None:
         return container.duration / av.time_base
     return None
+
+
+def _padded_pcm_decoder(stream: AudioStream) -> AudioCodecContext:
+    decoder = AudioCodecContext.create("pcm_s32le", "r")
+    decoder.sample_rate, decoder.layout = stream.sample_rate, stream.layout
+    return decoder
 
 
 def _packet_s(packet: "Packet[AudioStream]") -> float:

@@ -1,4 +1,5 @@
 import io
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -174,6 +175,23 @@ def test_every_codec_decodes_to_the_tone(encoding: Encoding) -> None:
     assert wave.size == pytest.approx(2 * SAMPLE_RATE_HZ, abs=0.1 * SAMPLE_RATE_HZ)
     assert pitch_hz(wave) == pytest.approx(TONE_HZ, abs=1)
     assert np.sqrt(np.mean(wave**2)) == pytest.approx(TONE_PEAK / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.parametrize("n_stated_bits", [24, 32])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_24_bits_in_32_are_integers(n_stated_bits: int, n_channels: int) -> None:
+    """FFmpeg takes them for the floats of an old editor."""
+    rate_hz, n_block = SAMPLE_RATE_HZ, 4 * n_channels
+    wave = tone(rate_hz)
+    samples = np.repeat(np.round(wave.astype(np.float64) * (2**23 - 1)).astype("<i4") << 8, n_channels)
+    pcm = b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+    head = struct.pack(
+        "<HHIIHHHHI", 0xFFFE, n_channels, rate_hz, rate_hz * n_block, n_block, n_stated_bits, 22, 24, 0
+    )
+    content = b"WAVEfmt " + struct.pack("<I", 40) + head + pcm
+    content += b"data" + struct.pack("<I", samples.nbytes) + samples.tobytes()
+    decoded = decode_audio(b"RIFF" + struct.pack("<I", len(content)) + content)
+    np.testing.assert_allclose(decoded, wave, atol=1e-6)
 
 
 def test_the_audio_of_a_video_is_decoded() -> None:

@@ -1,6 +1,7 @@
 """Check the text of a window against its speech: is it speech at all, was some left out, is the window to be cut anew?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
@@ -27,6 +28,9 @@ AudioSpan = tuple[float, float]
 
 LEAST_GAP_SAMPLES = round(1.2 * SAMPLE_RATE_HZ)
 """Less without text is a pause. Chosen with calibration clips (docs/lab-notes.md), as is the least speech."""
+
+LEAST_GAP_LEVEL = 10 ** (-25 / 20)
+"""25 dB below the window: pauses are mostly quieter, distant voices are not."""
 
 LEAST_TEXT_SAMPLES = round(0.6 * SAMPLE_RATE_HZ)
 """Least length of the text of a window: otherwise its gap would be nearly as long as the window."""
@@ -105,12 +109,15 @@ class GapRecovery:
     ) -> list[AudioWindow]:
         """Return the speech that the text of a window leaves out: the model at times ends early, or skips.
 
+        Where looking for speech is turned off, these are the gaps that are not much quieter than the window, as faint
+        speech: their text counts where it is likely.
+
         Args:
             window: that was decoded.
             covered: where its text is, in order of time; empty where that is not known.
             context: of the transcription.
         """
-        if context.options.vad_filter is False or not covered:
+        if not covered:
             return []
         starts_s, ends_s = zip(*covered, strict=True)
         window_s = len(window.wave) / SAMPLE_RATE_HZ
@@ -118,15 +125,13 @@ class GapRecovery:
             _part(window, begin_s, end_s)
             for begin_s, end_s in zip((0.0, *ends_s), (*starts_s, window_s), strict=True)
         ]
-        return [gap for gap in gaps if self._is_uncovered(gap.wave, len(window.wave), context.clock)]
+        gaps = [gap for gap in gaps if _is_gap(gap.wave, len(window.wave))]
+        if context.options.vad_filter is False:
+            least = LEAST_GAP_LEVEL * loudest_level(window.wave)
+            return [replace(gap, is_faint=True) for gap in gaps if loudest_level(gap.wave) >= least]
+        return [gap for gap in gaps if self._has_clear_speech(gap.wave, context.clock)]
 
-    def _is_uncovered(self, gap: Wave, n_window: int, clock: PhaseClock) -> bool:
-        """Return whether a gap has speech.
-
-        One that is nearly its window is none: its text would be short and the gap in it again nearly the window.
-        """
-        if not LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES or is_silent(gap):
-            return False
+    def _has_clear_speech(self, gap: Wave, clock: PhaseClock) -> bool:
         spans = speech_spans(
             self._probabilities(gap, clock), CLEAR_SPEECH, duration_s=len(gap) / SAMPLE_RATE_HZ
         )
@@ -152,6 +157,14 @@ class GapRecovery:
         with clock.time(Phase.VOICE_ACTIVITY):
             gain = gain_of(loudest_level(wave))
             return self.activity.new_stream().probabilities(wave * gain, is_last=True)
+
+
+def _is_gap(gap: Wave, n_window: int) -> bool:
+    """Return whether a gap may have speech.
+
+    One that is nearly its window is none: its text would be short and the gap in it again nearly the window.
+    """
+    return LEAST_GAP_SAMPLES <= len(gap) <= n_window - LEAST_TEXT_SAMPLES and not is_silent(gap)
 
 
 def _part(window: AudioWindow, begin_s: float, end_s: float) -> AudioWindow:

@@ -47,15 +47,16 @@ def test_a_pause_is_not(recovery: GapRecovery) -> None:
     assert uncovered_speech(recovery, wave, [(0.0, 5.0), (15.0, 20.0)]) == []
 
 
-@pytest.mark.parametrize(
-    ("covered", "options"),
-    [([], TranscribeOptions()), ([(3.0, 5.0)], TranscribeOptions(vad_filter=False))],
-    ids=["the place of the text is not known", "voice activity is off"],
-)
-def test_nothing_is_found_where(
-    recovery: GapRecovery, covered: list[AudioSpan], options: TranscribeOptions
-) -> None:
-    assert uncovered_speech(recovery, tone(20.0), covered, options) == []
+def test_nothing_is_found_where_the_place_of_the_text_is_not_known(recovery: GapRecovery) -> None:
+    assert uncovered_speech(recovery, tone(20.0), []) == []
+
+
+def test_without_voice_activity_gaps_are_found_by_their_level(recovery: GapRecovery) -> None:
+    """The text of a window often ends at its first pause; the rest of 30 s was lost."""
+    wave, options = tone(20.0), TranscribeOptions(vad_filter=False)
+    assert uncovered_speech(recovery, wave, [(0.0, 5.0)], options) == [(5.0, 20.0)]
+    wave[5 * SAMPLE_RATE_HZ :] = 0.001 * tone(15.0)
+    assert uncovered_speech(recovery, wave, [(0.0, 5.0)], options) == []
 
 
 def test_a_word_at_the_end_does_not_send_its_window_round_and_round(recovery: GapRecovery) -> None:

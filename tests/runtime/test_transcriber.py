@@ -32,7 +32,9 @@ from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.pipeline import InferencePipeline
 from sottovoce.runtime.transcriber import OpenVinoTranscriber
 from sottovoce.runtime.transcript import Phase
+from sottovoce.runtime.vad.frames import VoiceActivity
 from sottovoce.runtime.vad.segmenter import AudioWindow
+from sottovoce.runtime.vad.silero import SileroVoiceActivity
 from tests.support.activity import LoudIsSpeech
 from tests.support.tones import write_wav
 
@@ -225,11 +227,13 @@ class CutOff(Hasty):
         return replace(super()._decode_one(wave), attempt=attempt)
 
 
-def transcriber_with(windows: Hasty, folder: Path) -> OpenVinoTranscriber:
-    """Open a variant that decodes by `windows`, and takes what is loud for speech."""
+def transcriber_with(
+    windows: Hasty, folder: Path, activity: VoiceActivity | None = None
+) -> OpenVinoTranscriber:
+    """Open a variant that decodes by `windows`, and by default takes what is loud for speech."""
     model = load_model(folder)
     session = replace(model.session(), window_decoder=windows)  # type: ignore[arg-type]
-    return OpenVinoTranscriber(model, InferencePipeline(session, GapRecovery(LoudIsSpeech())))
+    return OpenVinoTranscriber(model, InferencePipeline(session, GapRecovery(activity or LoudIsSpeech())))
 
 
 @pytest.mark.parametrize(("duration_s", "task"), [(10.0, Task.TRANSCRIBE), (70.0, Task.TRANSLATE)])
@@ -340,7 +344,7 @@ def test_a_doubtful_text_of_a_clip_that_is_mostly_noise_is_decoded_again_from_it
 def test_a_doubtful_text_of_a_clip_without_speech_is_dropped(tiny_run: Path) -> None:
     folder = tiny_run / "fp32-stateful"
     clip = quiet_around(tone(0.0), before_s=4.0, after_s=0.0)
-    transcriber = transcriber_with(Unsure(folder), folder)
+    transcriber = transcriber_with(Unsure(folder), folder, SileroVoiceActivity.load())
     assert transcriber.transcribe(clip, TranscribeOptions(language="en")).segments == ()
     assert transcriber.transcribe(clip, TranscribeOptions(language="en", vad_filter=False)).segments != ()
 

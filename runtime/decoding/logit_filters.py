@@ -24,12 +24,20 @@ MAX_FIRST_TIMESTAMP_INDEX = 50
 class LogitFilters:
     """Applies a checkpoint's rules to logits, in place."""
 
-    def __init__(self, special: SpecialTokens, *, with_timestamps: bool) -> None:
+    def __init__(self, special: SpecialTokens, *, with_timestamps: bool, continues: bool = False) -> None:
+        """Take a checkpoint's rules.
+
+        Args:
+            special: suppressed tokens.
+            with_timestamps: the text has timestamps.
+            continues: the prompt ends with the start of the text.
+        """
         self._special = special
         self.end = special.end
         self._with_timestamps = with_timestamps
         self._always = np.asarray(special.suppressed, dtype=np.int64)
-        self._at_start = np.asarray((*special.suppressed, *special.suppressed_at_start), dtype=np.int64)
+        at_start = () if continues else special.suppressed_at_start
+        self._at_start = np.asarray((*special.suppressed, *at_start), dtype=np.int64)
 
     def apply(self, row: Row, generated: Sequence[int]) -> None:
         """Set what may not follow to minus infinity.

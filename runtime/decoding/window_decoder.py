@@ -69,7 +69,12 @@ class WindowDecoder:
         self._decodings = decodings or count(1)
 
     def decode(
-        self, windows: Sequence[AudioWindow], prompt: Tokens, context: DecodingContext
+        self,
+        windows: Sequence[AudioWindow],
+        prompt: Tokens,
+        context: DecodingContext,
+        *,
+        prefix: Tokens = (),
     ) -> tuple[DecodingResult, ...]:
         """Decode windows, several at once where the first strategy does that.
 
@@ -77,7 +82,9 @@ class WindowDecoder:
             windows: at most 30 s each.
             prompt: the same for all.
             context: options and clock.
+            prefix: start of the text of each window, without timestamps; results have what follows it.
         """
+        prompt = (*prompt, *prefix)
         if next(self._decodings) == HUGE_PAGES_AT_DECODING:
             start_moving()
         encoded = self._encode(windows, context.clock)
@@ -163,7 +170,11 @@ class WindowDecoder:
         with clock.time(Phase.PREFILL):
             self._decoder.start(encoded)
             prefilled = prefill(self._decoder, prompt, special, n_windows=len(windows))
-        filters = LogitFilters(special, with_timestamps=prompt[-1] != special.no_timestamps)
+        filters = LogitFilters(
+            special,
+            with_timestamps=special.no_timestamps not in prompt,
+            continues=prompt[-1] < special.end,
+        )
         limits = [self._limit(window.wave, prompt) for window in windows]
         with clock.time(Phase.DECODE, 0):
             attempts = strategy.decode(self._decoder, prefilled, filters, limits)

@@ -1,0 +1,71 @@
+"""How live audio is transcribed."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sottovoce.errors import SpecError
+from sottovoce.languages import parse_language
+from sottovoce.runtime.transcript import Task
+
+MAX_BUFFER_S = 29.0
+
+
+class CommitPolicy(StrEnum):
+    """When a word counts as final.
+
+    `alignment`: the word ends some time before the audio does, and either the model is sure of it or the last hypothesis
+    has it too. `agreement`: two hypotheses in a row have it (LocalAgreement-2; Liu et al., "Low-Latency Sequence-to-Sequence
+    Speech Recognition and Translation by Partial Hypothesis Selection", 2020).
+    """
+
+    ALIGNMENT = "alignment"
+    AGREEMENT = "agreement"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveOptions:
+    """How live audio is transcribed; times are seconds of audio.
+
+    Attributes:
+        language: code, locale or English name; None or `auto` detects it at the start of each utterance.
+        task: transcribe, or translate to English.
+        hotwords: words to expect.
+        policy: when a word counts as final; None: the variant's own. A translation always takes `agreement`.
+        hop_s: between two hypotheses; more where computing one takes longer.
+        guard_s: by which a word ends before the audio does, to be committed by its alignment.
+        min_probability: of a word that is committed without a second hypothesis.
+        max_delay_s: words that end so long before the audio are committed whatever their probability.
+        pre_roll_s: audio before the first frame of speech that is decoded with it.
+        silence_s: that ends an utterance.
+        buffer_s: speech without a pause is cut behind a committed word when it is this long.
+    """
+
+    language: str | None = None
+    task: Task = Task.TRANSCRIBE
+    hotwords: str | None = None
+    policy: CommitPolicy | None = None
+    hop_s: float = 0.5
+    guard_s: float = 0.4
+    min_probability: float = 0.9
+    max_delay_s: float = 3.0
+    pre_roll_s: float = 0.5
+    silence_s: float = 0.5
+    buffer_s: float = 19.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", Task(self.task))
+        if self.policy is not None:
+            object.__setattr__(self, "policy", CommitPolicy(self.policy))
+        if self.language is not None:
+            object.__setattr__(self, "language", parse_language(self.language))
+        for name in ("hop_s", "guard_s", "max_delay_s", "pre_roll_s", "silence_s"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise SpecError(f"{name} is {value:g}, want seconds of at least 0")
+        if not 0.0 <= self.min_probability <= 1.0:
+            raise SpecError(f"min_probability is {self.min_probability:g}, want 0 to 1")
+        if not 2 * self.pre_roll_s + 2.0 <= self.buffer_s <= MAX_BUFFER_S:
+            raise SpecError(
+                f"buffer_s is {self.buffer_s:g}, want {2 * self.pre_roll_s + 2.0:g} to {MAX_BUFFER_S:g}"
+            )

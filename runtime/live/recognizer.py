@@ -90,7 +90,9 @@ class WhisperRecognizer:
         n_committed = len(committed)
         every = (*committed, *tokens)
         if self._aligner is not None:
-            prompt = self._tokenizer.prompt(language=language.language, task=self._task, with_timestamps=False)
+            prompt = self._tokenizer.prompt(
+                language=language.language, task=self._task, with_timestamps=False
+            )
             timings: Sequence[WordTiming] = self._aligner.word_timings(
                 result.encoded, prompt, every, language=text_language, n_samples=len(window.wave)
             )

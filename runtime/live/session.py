@@ -15,6 +15,7 @@ import numpy as np
 from sottovoce.errors import SpecError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.stream import check_wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.live.commit import n_before_cut, n_to_commit
@@ -134,12 +135,12 @@ class LiveSession:
             samples: float32, shape (n_samples,), 16 kHz, of any length.
 
         Raises:
-            InputError: the samples are not one-dimensional or not finite.
+            InputError: the samples are of another shape or type, or not finite.
             SpecError: the session is finished.
         """
         if self._is_finished:
             raise SpecError("the live session is finished; open another one")
-        self._waiting = np.concatenate([self._waiting, np.asarray(samples, np.float32)])
+        self._waiting = np.concatenate([self._waiting, check_wave(samples, "live audio")])
         events: list[LiveEvent] = []
         n_blocks = len(self._waiting) // BLOCK_SAMPLES
         for block in np.split(self._waiting[: n_blocks * BLOCK_SAMPLES], max(1, n_blocks)):
@@ -257,9 +258,7 @@ class LiveSession:
         end_s = self.audio_s
         start_s = utterance.start / SAMPLE_RATE_HZ
         if not n_before_cut(utterance.committed, start_s, end_s):
-            certain = [
-                word for word in utterance.upcoming if word.word.end_s <= end_s - FORCED_BEFORE_S
-            ]
+            certain = [word for word in utterance.upcoming if word.word.end_s <= end_s - FORCED_BEFORE_S]
             left = utterance.upcoming[len(certain) :]
             yield from self._commit(utterance, tuple(certain))
             yield from self._show(utterance, left)

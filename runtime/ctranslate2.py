@@ -17,14 +17,23 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Unpack
 
-from sottovoce.errors import InputError, MissingExtraError
+from sottovoce.errors import InputError, MissingExtraError, SpecError
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
+from sottovoce.runtime.live.options import LiveOptions, LiveOptionValues
+from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.options import OptionValues, TranscribeOptions, check_language
-from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
+from sottovoce.runtime.protocol import (
+    DEFAULT_LIVE_OPTIONS,
+    DEFAULT_OPTIONS,
+    Audio,
+    Progress,
+    SegmentStream,
+    Transcriber,
+)
 from sottovoce.runtime.transcript import Phase, Segment, Transcript, Word
 from sottovoce.terms import Component
 
@@ -149,6 +158,20 @@ class Ctranslate2Transcriber(Transcriber):
         with self._lock:
             language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
         return DetectedLanguage(language=str(language), probability=float(probability))
+
+    def live(
+        self,
+        options: LiveOptions = DEFAULT_LIVE_OPTIONS,  # noqa: ARG002 - refused whatever they are
+        **changes: Unpack[LiveOptionValues],  # noqa: ARG002 - same
+    ) -> LiveSession:
+        """Refuse: faster-whisper does not decode behind words that are committed.
+
+        Raises:
+            SpecError: always.
+        """
+        raise SpecError(
+            "a CTranslate2 variant does not transcribe live; use an OpenVINO variant, such as int8-fast"
+        )
 
     def new_session(self) -> "Ctranslate2Transcriber":
         """Return a transcriber with the same model, for another stream or thread."""

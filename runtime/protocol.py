@@ -12,6 +12,8 @@ from sottovoce.runtime.audio.stream import BlockStream, read_blocks
 from sottovoce.runtime.audio.track import Damaged
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
+from sottovoce.runtime.live.options import LiveOptions, LiveOptionValues
+from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.options import OptionValues, TranscribeOptions
 from sottovoce.runtime.transcript import Segment, Transcript
 from sottovoce.terms import Component
@@ -26,6 +28,7 @@ LEAST_LANGUAGE_PROBABILITY = 0.5
 """Below, a note says so."""
 
 DEFAULT_OPTIONS = TranscribeOptions()
+DEFAULT_LIVE_OPTIONS = LiveOptions()
 
 
 class SegmentStream(Iterator[Segment]):
@@ -193,6 +196,19 @@ class Transcriber(Protocol):
         Raises:
             InputError: a wave is longer than 30 s, or no wave.
             SpecError: as `segments`.
+        """
+
+    def live(
+        self, options: LiveOptions = DEFAULT_LIVE_OPTIONS, **changes: Unpack[LiveOptionValues]
+    ) -> LiveSession:
+        """Transcribe a stream while it goes on; the session shares the weights and works beside this transcriber.
+
+        Args:
+            options: language, task, delays.
+            changes: options by name, such as `language="de"`; they replace those in `options`.
+
+        Raises:
+            SpecError: the model has no such language or task, or its format does not transcribe live.
         """
 
     def detect_language(self, wave: Wave) -> DetectedLanguage:

@@ -8,9 +8,18 @@ from typing import Any, Unpack
 from sottovoce.errors import SpecError
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
+from sottovoce.runtime.live.options import LiveOptions, LiveOptionValues
+from sottovoce.runtime.live.session import LiveSession, open_session
 from sottovoce.runtime.options import OptionValues, TranscribeOptions
 from sottovoce.runtime.pipeline import InferencePipeline
-from sottovoce.runtime.protocol import DEFAULT_OPTIONS, Audio, Progress, SegmentStream, Transcriber
+from sottovoce.runtime.protocol import (
+    DEFAULT_LIVE_OPTIONS,
+    DEFAULT_OPTIONS,
+    Audio,
+    Progress,
+    SegmentStream,
+    Transcriber,
+)
 from sottovoce.runtime.session import Model
 from sottovoce.runtime.transcript import Transcript
 from sottovoce.terms import Component
@@ -68,6 +77,12 @@ class OpenVinoTranscriber(Transcriber):
         with self._lock:
             return self._pipeline.detect_language(wave)
 
+    def live(
+        self, options: LiveOptions = DEFAULT_LIVE_OPTIONS, **changes: Unpack[LiveOptionValues]
+    ) -> LiveSession:
+        """Transcribe a stream while it goes on; see `Transcriber`."""
+        return open_session(self._model, replace(options, **changes))
+
     def new_session(self) -> "OpenVinoTranscriber":
         """Return a transcriber with the same model, for another stream or thread."""
         return OpenVinoTranscriber(self._model)
@@ -123,6 +138,12 @@ class OnnxTranscriber(Transcriber):
         """Detect the language of the first 30 s of a wave: float32, shape (n_samples,), 16 kHz."""
         with self._lock:
             return self._pipeline.detect_language(wave)
+
+    def live(
+        self, options: LiveOptions = DEFAULT_LIVE_OPTIONS, **changes: Unpack[LiveOptionValues]
+    ) -> LiveSession:
+        """Transcribe a stream while it goes on; see `Transcriber`."""
+        return open_session(self._model, replace(options, **changes))
 
     def new_session(self) -> "OnnxTranscriber":
         """Return a transcriber with the same model, for another stream or thread."""

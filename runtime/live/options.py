@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict
 
 from sottovoce.errors import SpecError
 from sottovoce.languages import parse_language
@@ -69,3 +70,19 @@ class LiveOptions:
             raise SpecError(
                 f"buffer_s is {self.buffer_s:g}, want {2 * self.pre_roll_s + 2.0:g} to {MAX_BUFFER_S:g}"
             )
+
+
+class LiveOptionValues(TypedDict, total=False):
+    """The options of `LiveOptions` as keywords of a call."""
+
+    language: str | None
+    task: Task
+    hotwords: str | None
+    policy: CommitPolicy | None
+    hop_s: float
+    guard_s: float
+    min_probability: float
+    max_delay_s: float
+    pre_roll_s: float
+    silence_s: float
+    buffer_s: float

@@ -8,7 +8,6 @@ of blocks of audio only: the same samples give the same events, however they are
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -353,12 +352,11 @@ def _plain(words: tuple[TokenWord, ...] | list[TokenWord]) -> tuple[Word, ...]:
     return tuple(each.word for each in words)
 
 
-def open_session(model: Model, options: LiveOptions, **changes: Any) -> LiveSession:
-    """Open a live session on a model; `changes` are options by name.
+def open_session(model: Model, options: LiveOptions) -> LiveSession:
+    """Open a live session on a model.
 
     Raises:
         SpecError: the model has no such language or task.
     """
-    options = replace(options, **changes)
     recognizer = WhisperRecognizer(model.session(), options)
     return LiveSession(recognizer, SileroVoiceActivity.load(), options, language=recognizer.language)

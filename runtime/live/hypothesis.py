@@ -47,8 +47,8 @@ class Recognizer(Protocol):
     """Decodes the audio of one stream's utterances."""
 
     @property
-    def can_align(self) -> bool:
-        """Whether words have times of their own; else they are spread over the audio evenly."""
+    def aligns_well(self) -> bool:
+        """Whether words may count as final by their times."""
 
     def detect_language(self, window: AudioWindow) -> tuple[DetectedLanguage, AudioWindow]:
         """Detect the language of an utterance.

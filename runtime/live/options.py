@@ -32,7 +32,8 @@ class LiveOptions:
         language: code, locale or English name; None or `auto` detects it at the start of each utterance.
         task: transcribe, or translate to English.
         hotwords: words to expect.
-        policy: when a word counts as final; None: the variant's own. A translation always takes `agreement`.
+        policy: when a word counts as final; None: by alignment where the decoder has enough layers to align well. The words of
+            a translation do not follow the speech: there always `agreement`.
         hop_s: between two hypotheses; more where computing one takes longer.
         guard_s: by which a word ends before the audio does, to be committed by its alignment.
         min_probability: of a word that is committed without a second hypothesis.

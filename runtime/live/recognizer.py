@@ -39,9 +39,9 @@ class WhisperRecognizer:
         self._prompt(self._given)
 
     @property
-    def can_align(self) -> bool:
-        """Whether words have times of their own."""
-        return self._aligner is not None
+    def aligns_well(self) -> bool:
+        """Whether words may count as final by their times; without an alignment they are spread over the audio evenly."""
+        return self._aligner is not None and self._aligner.is_reliable
 
     @property
     def language(self) -> DetectedLanguage | None:

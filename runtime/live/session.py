@@ -109,8 +109,8 @@ class LiveSession:
         self._options = options
         self._language = language
         self._clock = clock
-        wants_agreement = options.task is Task.TRANSLATE or not recognizer.can_align
-        self._policy = CommitPolicy.AGREEMENT if wants_agreement else options.policy or CommitPolicy.ALIGNMENT
+        own = CommitPolicy.ALIGNMENT if recognizer.aligns_well else CommitPolicy.AGREEMENT
+        self._policy = CommitPolicy.AGREEMENT if options.task is Task.TRANSLATE else options.policy or own
         self._endpoint = Endpointer(VadOptions(), options.silence_s)
         self._waiting = np.zeros(0, np.float32)
         self._pre_roll = np.zeros(0, np.float32)

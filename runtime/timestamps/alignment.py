@@ -38,11 +38,17 @@ from sottovoce.terms import Component
 
 Weights = NDArray[np.float32]
 
+CONFIG_NAME = "config.json"
+
 POSITION_SAMPLES = HOP_SAMPLES * FRAMES_PER_POSITION
 POSITION_S = POSITION_SAMPLES / SAMPLE_RATE_HZ
 
 MEDIAN_WIDTH = 7
 """Positions; `medfilt_width` in openai/whisper, `median_filter_width` in transformers."""
+
+RELIABLE_LAYERS = 4
+"""Decoders with fewer, such as those of distilled and turbo models, align less well: with WhisperLiveKit, large-v3-turbo makes
+18.1 % word errors where words are committed by alignment, 5.3 % by agreement."""
 
 LOWEST = np.finfo(np.float32).tiny
 """A divisor for weights that are all 0."""
@@ -68,6 +74,23 @@ class AlignmentGraph:
             InputError: the variant's generation settings are missing or damaged.
         """
         return _alignment_heads(self._folder)
+
+    @cached_property
+    def is_reliable(self) -> bool:
+        """Whether the decoder has enough layers to end words by their alignment alone; False where nothing says how many.
+
+        Raises:
+            InputError: the variant's configuration is damaged.
+        """
+        path = self._folder / CONFIG_NAME
+        try:
+            return (
+                int(json.loads(path.read_bytes())["decoder_layers"]) >= RELIABLE_LAYERS
+                if path.is_file()
+                else False
+            )
+        except (OSError, LookupError, TypeError, ValueError) as cause:
+            raise InputError(f"{path} does not say how many layers the decoder has: {cause}") from cause
 
     @cached_property
     def file(self) -> GraphFile:
@@ -96,6 +119,11 @@ class Aligner:
     def __init__(self, graph: AlignmentGraph, tokenizer: WhisperTokenizer) -> None:
         self._graph = graph
         self._tokenizer = tokenizer
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether words may count as final by their alignment alone; see `AlignmentGraph`."""
+        return self._graph.is_reliable
 
     @classmethod
     def load(cls, folder: Path, compute: ComputeSpec, tokenizer: WhisperTokenizer | None = None) -> "Aligner":

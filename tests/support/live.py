@@ -58,7 +58,7 @@ class Script:
 
     Attributes:
         words: in order of time.
-        can_align: see `Recognizer`.
+        aligns_well: see `Recognizer`.
         cut_probability: of a word whose end is not in the audio yet; its text is another one then.
         change: applied to each hypothesis.
         seconds: advanced by `cost_s` for each second of audio that is decoded; for the session's clock.
@@ -68,7 +68,7 @@ class Script:
     """
 
     words: Sequence[Word]
-    can_align: bool = True
+    aligns_well: bool = True
     cut_probability: float = 0.95
     cost_s: float = 0.0
     change: Callable[[Hypothesis], Hypothesis] = lambda hypothesis: hypothesis

@@ -317,6 +317,17 @@ def test_by_agreement_a_word_is_committed_when_two_hypotheses_have_it(options: L
             assert all(shown[word.text] < event.audio_s for word in event.words)
 
 
+def test_a_model_that_aligns_badly_commits_by_agreement() -> None:
+    spans = steady(20)
+    wave = spoken(spans, 12.0)
+    found = [
+        events_of(session_of(Script(words_of(spans), aligns_well=aligns_well), options), wave)
+        for aligns_well, options in ((False, DEFAULTS), (True, LiveOptions(policy=CommitPolicy.AGREEMENT)))
+    ]
+    assert found[0] == found[1]
+    assert found[0] != events_of(session_of(Script(words_of(spans))), wave)
+
+
 def test_each_utterance_has_its_language_until_a_word_of_it_is_committed() -> None:
     spans = [*steady(10), *steady(10, start_s=7.0)]
     script = Script(words_of(spans), language=DetectedLanguage(language="de", probability=0.9))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import BinaryIO, Protocol
 
 import av
 from av.container import InputContainer
@@ -41,6 +42,16 @@ PLAUSIBLE_S = 600.0
 MIN_BYTES_PER_S = 50
 """Of speech: the most economical codec, Codec 2, has 450 bit/s. Compressed silence takes almost no bytes, and a small
 file can decode to years of it."""
+
+
+class Readable(Protocol):
+    """What FFmpeg reads: a file, or a stream that cannot seek."""
+
+    def read(self, n_bytes: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +115,22 @@ def open_source(source: Path | bytes, label: str) -> BinaryIO:
         ) from error
 
 
-def open_container(file: BinaryIO, label: str) -> InputContainer:
+def open_container(
+    file: Readable, label: str, *, samples: str | None = None, options: Mapping[str, str] = NO_OPTIONS
+) -> InputContainer:
     """Open a file with FFmpeg, which detects its format.
+
+    Args:
+        file: seekable or not.
+        label: names the audio in errors.
+        samples: FFmpeg's name of raw samples, such as `s16le`, which nothing can detect.
+        options: more of FFmpeg's options.
 
     Raises:
         InputError: the format is not one of `FORMATS`, or the file is damaged.
     """
     try:
-        return open_with_ffmpeg(file)
+        return open_with_ffmpeg(file, samples, options)
     except av.ArgumentError as error:  # FFmpeg's error for a format that is not in the whitelist
         raise InputError(
             f"{label} is not audio that FFmpeg can read (not an audio format); {ADVICE}"
@@ -122,14 +141,19 @@ def open_container(file: BinaryIO, label: str) -> InputContainer:
         ) from error
 
 
-def open_with_ffmpeg(file: BinaryIO) -> InputContainer:
-    """Open a container.
+def open_with_ffmpeg(
+    file: Readable, samples: str | None = None, options: Mapping[str, str] = NO_OPTIONS
+) -> InputContainer:
+    """Open a container; see `open_container`.
 
     Raises:
         av.FFmpegError: FFmpeg cannot read it.
     """
     _limit_allocations()
-    return av.open(file, "r", options=dict(_options()), metadata_errors="ignore")
+    allowed = {} if samples is None else {"format_whitelist": samples}
+    return av.open(
+        file, "r", format=samples, options={**_options(), **allowed, **options}, metadata_errors="ignore"
+    )
 
 
 def error_text(error: Exception) -> str:

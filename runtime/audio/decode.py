@@ -35,8 +35,9 @@ MAX_STREAM_S = 24 * 3600.0
 SILENCE_DBFS = -80.0
 _LEVEL_SAMPLES = SAMPLE_RATE_HZ // 10
 
-# Size in the header of a WAV that was written to a pipe, where the writer cannot go back: 0, 2 GiB or 4 GiB.
-_STREAMED_RIFF_SIZE = 0x7F000000
+STREAMED_RIFF_SIZE = 0x7F000000
+"""Size in the header of a WAV that was written to a pipe, where the writer cannot go back: 0, 2 GiB or 4 GiB."""
+
 # Some writers count the header in the size, some do not.
 _RIFF_HEADER_BYTES = 256
 # The chunk `fmt ` of a WAV lies in its first bytes: tag, channels, rate, bytes a second, bytes a block, bits, size of the rest,
@@ -193,7 +194,7 @@ def _is_whole_riff(file: BinaryIO) -> bool:
     n_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
     size = int.from_bytes(head[4:], "little")
-    is_streamed = size == 0 or size >= _STREAMED_RIFF_SIZE
+    is_streamed = size == 0 or size >= STREAMED_RIFF_SIZE
     return head[:4] == b"RIFF" and (is_streamed or size - n_bytes <= _RIFF_HEADER_BYTES)
 
 

@@ -90,14 +90,15 @@ def resample(frames: Iterable[AudioFrame | Silence], downmixer: Downmixer) -> It
         new_rate_hz = frame.rate_hz if isinstance(frame, Silence) else frame.sample_rate
         if new_rate_hz != rate_hz:
             yield from _flush(resampler)
-            rate_hz, resampler = new_rate_hz, _new_resampler(new_rate_hz)
+            rate_hz, resampler = new_rate_hz, new_resampler(new_rate_hz)
         waves = _zeros(frame) if isinstance(frame, Silence) else iter((downmixer.mix(frame),))
         for wave in waves:
             yield wave if resampler is None else resampler.resample_chunk(wave)
     yield from _flush(resampler)
 
 
-def _new_resampler(rate_hz: int) -> soxr.ResampleStream | None:
+def new_resampler(rate_hz: int) -> soxr.ResampleStream | None:
+    """Return what brings one channel to 16 kHz; None where it has that rate."""
     if rate_hz == SAMPLE_RATE_HZ:
         return None
     return soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")

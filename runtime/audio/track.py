@@ -143,7 +143,7 @@ class TrackReader:
 
     def _in_time(self, frame: AudioFrame) -> Iterator[AudioFrame | Silence]:
         """Yield a frame, after the silence that its timestamp leaves before it."""
-        self._check_shape(frame)
+        check_frame(frame, self._rules.label)
         hole_s = self._hole_s(frame)
         if self._pending_s:
             self._lost_s += hole_s or self._pending_s
@@ -168,20 +168,6 @@ class TrackReader:
         is_within = frame.time <= self._start_s + self._container.duration / av.time_base
         least_s = _ROUNDING_S if self._pending_s else _LEAST_HOLE_S
         return hole_s if hole_s > least_s and is_within else 0.0
-
-    def _check_shape(self, frame: AudioFrame) -> None:
-        label, n_channels = self._rules.label, frame.layout.nb_channels
-        if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
-            raise InputError(
-                f"{label} has a sample rate of {frame.sample_rate} Hz, "
-                f"want {MIN_RATE_HZ} to {MAX_RATE_HZ}; check where it comes from"
-            )
-        if not 1 <= n_channels <= MAX_CHANNELS:
-            raise InputError(f"{label} has {n_channels} channels, want 1 to {MAX_CHANNELS}; {ADVICE}")
-        if frame.format.name not in format_dtypes:
-            raise InputError(
-                f"{label} has the sample format {frame.format.name}, which is not supported; {ADVICE}"
-            )
 
     def _check_damage(self) -> None:
         """Refuse damaged audio, or note what is missing; see `Damaged`."""
@@ -235,6 +221,26 @@ class TrackReader:
         what = f"only {decoded_s:.1f} s can be decoded{stated}{self._cause}"
         how = "" if self._rules.damaged is Damaged.REFUSE else ", or take what is left with --allow-damaged"
         return f"{self._rules.label} is damaged: {what}; get a whole copy of it{how}"
+
+
+def check_frame(frame: AudioFrame, label: str) -> None:
+    """Refuse a frame of a rate, a number of channels or a sample format that is not supported.
+
+    Raises:
+        InputError: it is refused.
+    """
+    n_channels = frame.layout.nb_channels
+    if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
+        raise InputError(
+            f"{label} has a sample rate of {frame.sample_rate} Hz, "
+            f"want {MIN_RATE_HZ} to {MAX_RATE_HZ}; check where it comes from"
+        )
+    if not 1 <= n_channels <= MAX_CHANNELS:
+        raise InputError(f"{label} has {n_channels} channels, want 1 to {MAX_CHANNELS}; {ADVICE}")
+    if frame.format.name not in format_dtypes:
+        raise InputError(
+            f"{label} has the sample format {frame.format.name}, which is not supported; {ADVICE}"
+        )
 
 
 def header_duration_s(container: InputContainer, stream: AudioStream) -> float | None:

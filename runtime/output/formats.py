@@ -33,7 +33,7 @@ from sottovoce.runtime.transcript import Segment, Timings, Transcript, Word
 
 JSON_SCHEMA_VERSION = 1  # 1: first version
 
-_TIME_DIGITS, _DIGITS = 3, 4
+TIME_DIGITS, _DIGITS = 3, 4
 
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -68,9 +68,12 @@ def format_transcript(
     Returns:
         Lines that end with `\n`; empty for `txt` and `srt` of silence.
     """
-    return _LONE_SURROGATE.sub(
-        "\ufffd", _format(transcript, kind, source=source, variant=variant, limits=limits)
-    )
+    return encodable(_format(transcript, kind, source=source, variant=variant, limits=limits))
+
+
+def encodable(text: str) -> str:
+    """Return text that can be encoded as UTF-8."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _format(
@@ -83,7 +86,7 @@ def _format(
 ) -> str:
     match kind:
         case TranscriptFormat.TXT:
-            return "".join(f"{line}\n" for _, line in segment_lines(transcript))
+            return "".join(f"{line}\n" for _, line in segment_lines(transcript.segments))
         case TranscriptFormat.SRT:
             return format_srt(transcript, limits)
         case TranscriptFormat.VTT:
@@ -97,7 +100,7 @@ def _format(
 def _tsv(transcript: Transcript) -> str:
     rows = (
         f"{milliseconds(segment.start_s)}\t{milliseconds(segment.end_s)}\t{line}\n"
-        for segment, line in segment_lines(transcript)
+        for segment, line in segment_lines(transcript.segments)
     )
     return "start\tend\ttext\n" + "".join(rows)
 
@@ -108,49 +111,51 @@ def _json(transcript: Transcript, source: str | None, variant: str | None) -> st
         "source": source,
         "variant": variant,
         "language": transcript.language,
-        "language_probability": _rounded(transcript.language_probability),
-        "duration_s": _rounded(transcript.duration_s, _TIME_DIGITS),
+        "language_probability": rounded(transcript.language_probability),
+        "duration_s": rounded(transcript.duration_s, TIME_DIGITS),
         "voice_activity": transcript.voice_activity,
         "text": transcript.text,
-        "segments": [_segment_fields(segment) for segment in transcript.segments],
+        "segments": [segment_fields(segment) for segment in transcript.segments],
         "timings": _timing_fields(transcript.timings),
         "notes": transcript.notes,
     }
     return json.dumps(fields, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _segment_fields(segment: Segment) -> dict[str, object]:
+def segment_fields(segment: Segment) -> dict[str, object]:
+    """Return a segment as JSON has it."""
     fields: dict[str, object] = {
-        "start_s": _rounded(segment.start_s, _TIME_DIGITS),
-        "end_s": _rounded(segment.end_s, _TIME_DIGITS),
+        "start_s": rounded(segment.start_s, TIME_DIGITS),
+        "end_s": rounded(segment.end_s, TIME_DIGITS),
         "text": segment.text,
         "tokens": segment.tokens,
-        "mean_log_probability": _rounded(segment.mean_log_probability),
-        "no_speech_probability": _rounded(segment.no_speech_probability),
-        "compression_ratio": _rounded(segment.compression_ratio),
-        "temperature": _rounded(segment.temperature),
+        "mean_log_probability": rounded(segment.mean_log_probability),
+        "no_speech_probability": rounded(segment.no_speech_probability),
+        "compression_ratio": rounded(segment.compression_ratio),
+        "temperature": rounded(segment.temperature),
     }
-    return fields | {"words": [_word_fields(word) for word in segment.words]} if segment.words else fields
+    return fields | {"words": [word_fields(word) for word in segment.words]} if segment.words else fields
 
 
-def _word_fields(word: Word) -> dict[str, object]:
+def word_fields(word: Word) -> dict[str, object]:
+    """Return a word as JSON has it."""
     return {
         "text": word.text,
-        "start_s": _rounded(word.start_s, _TIME_DIGITS),
-        "end_s": _rounded(word.end_s, _TIME_DIGITS),
-        "probability": _rounded(word.probability),
+        "start_s": rounded(word.start_s, TIME_DIGITS),
+        "end_s": rounded(word.end_s, TIME_DIGITS),
+        "probability": rounded(word.probability),
     }
 
 
 def _timing_fields(timings: Timings) -> dict[str, object]:
     return {
-        "total_s": _rounded(timings.total_s, _TIME_DIGITS),
-        "phase_s": {phase: _rounded(time_s, _TIME_DIGITS) for phase, time_s in timings.phase_s.items()},
+        "total_s": rounded(timings.total_s, TIME_DIGITS),
+        "phase_s": {phase: rounded(time_s, TIME_DIGITS) for phase, time_s in timings.phase_s.items()},
         "calls": timings.calls,
         "n_redone": timings.n_redone,
     }
 
 
-def _rounded(value: float, digits: int = _DIGITS) -> float | None:
+def rounded(value: float, digits: int = _DIGITS) -> float | None:
     """Round; None for a number that is not finite, 0.0 for -0.0."""
     return round(value, digits) + 0.0 if math.isfinite(value) else None

@@ -83,26 +83,58 @@ class _Cue:
 DEFAULT_LIMITS = CueLimits()
 
 
+class CueStream:
+    """Writes the cues of segments that come one after another, as text that is only appended to."""
+
+    def __init__(self, *, is_vtt: bool, limits: CueLimits = DEFAULT_LIMITS) -> None:
+        """Start a file.
+
+        Args:
+            is_vtt: WebVTT; else SubRip.
+            limits: of each cue.
+        """
+        self._is_vtt = is_vtt
+        self._limits = limits
+        self._n_cues = 0
+        self._end_ms = 0
+
+    @property
+    def head(self) -> str:
+        """The start of the file."""
+        return "WEBVTT\n\n" if self._is_vtt else ""
+
+    def add(self, segments: Sequence[Segment]) -> str:
+        """Return the cues of the next segments."""
+        cues = [
+            cue for segment, line in segment_lines(segments) for cue in _split(segment, line, self._limits)
+        ]
+        text = ""
+        for cue in _without_overlap(cues, self._end_ms):
+            self._n_cues += 1
+            self._end_ms = cue.end_ms
+            text += self._block(cue)
+        return text
+
+    def _block(self, cue: _Cue) -> str:
+        if self._is_vtt:
+            return f"{_timing(cue, mark='.')}\n{html.escape(cue.text, quote=False)}\n\n"
+        return f"{self._n_cues}\n{_timing(cue, mark=',')}\n{_ARROW.sub('->', cue.text)}\n\n"
+
+
 def format_srt(transcript: Transcript, limits: CueLimits = DEFAULT_LIMITS) -> str:
     """Write subtitles as SubRip."""
-    cues = enumerate(_cues(transcript, limits), start=1)
-    return "".join(
-        f"{number}\n{_timing(cue, mark=',')}\n{_ARROW.sub('->', cue.text)}\n\n" for number, cue in cues
-    )
+    return CueStream(is_vtt=False, limits=limits).add(transcript.segments)
 
 
 def format_vtt(transcript: Transcript, limits: CueLimits = DEFAULT_LIMITS) -> str:
     """Write subtitles as WebVTT."""
-    blocks = (
-        f"{_timing(cue, mark='.')}\n{html.escape(cue.text, quote=False)}\n\n"
-        for cue in _cues(transcript, limits)
-    )
-    return "WEBVTT\n\n" + "".join(blocks)
+    cues = CueStream(is_vtt=True, limits=limits)
+    return cues.head + cues.add(transcript.segments)
 
 
-def segment_lines(transcript: Transcript) -> Iterator[tuple[Segment, str]]:
+def segment_lines(segments: Sequence[Segment]) -> Iterator[tuple[Segment, str]]:
     """Yield the segments that have text, each with its text on one line."""
-    lines = ((segment, _one_line(segment.text)) for segment in transcript.segments)
+    lines = ((segment, one_line(segment.text)) for segment in segments)
     return ((segment, line) for segment, line in lines if line)
 
 
@@ -112,7 +144,8 @@ def milliseconds(time_s: float) -> int:
     return max(0, round(time_ms)) if math.isfinite(time_ms) else 0
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return text with each run of blanks and control characters as one space."""
     return _BLANKS.sub(" ", text).strip()
 
 
@@ -125,11 +158,6 @@ def _timestamp(time_ms: int, mark: str) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{rest_ms:03}"
-
-
-def _cues(transcript: Transcript, limits: CueLimits) -> list[_Cue]:
-    lines = segment_lines(transcript)
-    return list(_without_overlap([cue for segment, line in lines for cue in _split(segment, line, limits)]))
 
 
 def _split(segment: Segment, line: str, limits: CueLimits) -> Iterator[_Cue]:
@@ -200,12 +228,11 @@ def _border(before: Word, after: Word) -> tuple[bool, bool, int]:
 
 
 def _join(words: Sequence[Word]) -> str:
-    return _one_line("".join(word.text for word in words))
+    return one_line("".join(word.text for word in words))
 
 
-def _without_overlap(cues: Sequence[_Cue]) -> Iterator[_Cue]:
-    """Separate cues in time; a cue of bad times delays the next by at most `MIN_CUE_MS`."""
-    end_ms = 0
+def _without_overlap(cues: Sequence[_Cue], end_ms: int) -> Iterator[_Cue]:
+    """Separate cues in time, from the end of the cue before; one of bad times delays the next by at most `MIN_CUE_MS`."""
     for index, cue in enumerate(cues):
         start_ms = max(cue.start_ms, end_ms)
         end_ms = max(cue.end_ms, start_ms + MIN_SHOWN_MS)

@@ -1,8 +1,9 @@
 """Split the words of a window into segments: sentences, none longer than a subtitle is shown."""
 
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from sottovoce.runtime.timestamps.words import APPENDED_PUNCTUATION, SENTENCE_ENDS, WordTiming
+from sottovoce.runtime.timestamps.words import APPENDED_PUNCTUATION, SENTENCE_ENDS
 
 MAX_SENTENCE_S = 7.0
 """A longer sentence is split: the guidelines of Netflix and the BBC show a subtitle no longer."""
@@ -25,10 +26,27 @@ ABBREVIATIONS = frozenset(
 
 _CLOSING_MARKS = "".join(APPENDED_PUNCTUATION - SENTENCE_ENDS - CLAUSE_ENDS)
 
-Words = tuple[WordTiming, ...]
+
+class TimedText(Protocol):
+    """A word with its times."""
+
+    @property
+    def text(self) -> str:
+        """With the space before it."""
+
+    @property
+    def start_s(self) -> float:
+        """Seconds."""
+
+    @property
+    def end_s(self) -> float:
+        """Seconds; not before `start_s`."""
 
 
-def split_into_sentences(words: Sequence[WordTiming]) -> tuple[Words, ...]:
+T = TypeVar("T", bound=TimedText)
+
+
+def split_into_sentences(words: Sequence[T]) -> tuple[tuple[T, ...], ...]:
     """Split the words of a window into sentences that can be shown one at a time.
 
     Sentences end at punctuation and at pauses longer than `MAX_PAUSE_S`. A sentence under `MIN_SENTENCE_S` is merged with
@@ -46,8 +64,8 @@ def split_into_sentences(words: Sequence[WordTiming]) -> tuple[Words, ...]:
     return tuple(part for sentence in sentences for part in _split_long(sentence))
 
 
-def _split_at_ends(words: Sequence[WordTiming]) -> list[Words]:
-    sentences: list[Words] = []
+def _split_at_ends(words: Sequence[T]) -> list[tuple[T, ...]]:
+    sentences: list[tuple[T, ...]] = []
     first = 0
     for end in range(1, len(words) + 1):
         if end == len(words) or _is_end(words[end - 1], words[end]):
@@ -56,7 +74,7 @@ def _split_at_ends(words: Sequence[WordTiming]) -> list[Words]:
     return sentences
 
 
-def _is_end(word: WordTiming, following: WordTiming) -> bool:
+def _is_end(word: TimedText, following: TimedText) -> bool:
     return following.start_s - word.end_s > MAX_PAUSE_S or ends_sentence(word.text, following.text)
 
 
@@ -75,8 +93,8 @@ def ends_clause(text: str) -> bool:
     return text.strip().rstrip(_CLOSING_MARKS)[-1:] in CLAUSE_ENDS
 
 
-def _merge_short(sentences: list[Words]) -> list[Words]:
-    merged: list[Words] = []
+def _merge_short(sentences: list[tuple[T, ...]]) -> list[tuple[T, ...]]:
+    merged: list[tuple[T, ...]] = []
     for sentence in sentences:
         if merged and _duration_s(merged[-1]) < MIN_SENTENCE_S and _can_merge(merged[-1], sentence):
             merged[-1] += sentence
@@ -87,12 +105,12 @@ def _merge_short(sentences: list[Words]) -> list[Words]:
     return merged
 
 
-def _can_merge(sentence: Words, following: Words) -> bool:
+def _can_merge(sentence: tuple[T, ...], following: tuple[T, ...]) -> bool:
     is_near = following[0].start_s - sentence[-1].end_s <= MAX_PAUSE_S
     return is_near and _duration_s(sentence + following) <= MAX_SENTENCE_S
 
 
-def _split_long(words: Words) -> list[Words]:
+def _split_long(words: tuple[T, ...]) -> list[tuple[T, ...]]:
     duration_s = _duration_s(words)
     if duration_s <= MAX_SENTENCE_S or len(words) == 1:
         return [words]
@@ -103,12 +121,12 @@ def _split_long(words: Words) -> list[Words]:
     return _split_long(words[:best]) + _split_long(words[best:])
 
 
-def _split_score(words: Words, index: int) -> tuple[bool, float, float]:
+def _split_score(words: Sequence[TimedText], index: int) -> tuple[bool, float, float]:
     """Rate a split before a word: after a clause, at a long pause (to 0.1 s), near the middle."""
     before, after = words[index - 1], words[index]
     middle_s = (words[0].start_s + words[-1].end_s) / 2
     return ends_clause(before.text), round(after.start_s - before.end_s, 1), -abs(after.start_s - middle_s)
 
 
-def _duration_s(words: Words) -> float:
+def _duration_s(words: Sequence[TimedText]) -> float:
     return words[-1].end_s - words[0].start_s

@@ -64,7 +64,7 @@ class MissingCommandError(SottovoceError):
 
     def __init__(self, command: str) -> None:
         super().__init__(
-            f"`sottovoce {command}` is not installed on this device: a bundle installs transcribe and verify only. "
+            f"`sottovoce {command}` is not installed on this device: a bundle installs transcribe, live and verify only. "
             'Run it on a workstation with the full package: pip install "sottovoce[all]"'
         )
         self.command = command

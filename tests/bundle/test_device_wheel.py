@@ -21,7 +21,7 @@ from sottovoce.speech.synthetic import demo_speech
 from sottovoce.terms import Format
 
 ROOT = Path(__file__).parents[2]
-ON_THE_DEVICE = {"transcribe", "verify"}
+ON_THE_DEVICE = {"live", "transcribe", "verify"}
 
 BLOCK = """
 import sys

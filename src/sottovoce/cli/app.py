@@ -40,6 +40,7 @@ COMMANDS = {
     "bundle": "device",
     "verify": "device",
     "transcribe": "device",
+    "live": "device",
     "gate": "results",
     "compare": "results",
     "history": "results",
@@ -90,7 +91,7 @@ def configure(
 
         sottovoce benchmark runs/base --data speech/manifest.jsonl --out results/base
     """
-    context.obj = Session.open(quiet=quiet, verbose=verbose, no_color=no_color)
+    context.obj = Session.open(quiet=quiet, verbose=verbose, no_color=no_color, signals=context.obj)
 
 
 def _register(name: str, folder: str) -> None:
@@ -118,7 +119,7 @@ def main() -> None:
     terminal = Terminal(colour="--no-color" not in sys.argv)
     with handle_signals() as signals:
         try:
-            code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+            code = app(sys.argv[1:] or ["--help"], standalone_mode=False, obj=signals)
         except (KeyboardInterrupt, Terminated, typer.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -46,13 +46,38 @@ class Signals:
         self.exit_code: int | None = None
         self.is_reported = False
         self.has_unwound = False
+        self._finish: Callable[[], None] | None = None
+        self._passes_next = False
         self._print_unraisable = sys.unraisablehook
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Unwind the main thread; a second signal does not: `_end_late` ends the process."""
+        if number == signal.SIGINT and self._finish is not None:
+            finish, self._finish = self._finish, None
+            finish()
+            return
         if self.exit_code is None:
             self.exit_code = EXIT_CODES[number]
             self._unwind(frame)
+
+    @contextmanager
+    def finish_first(self, finish: Callable[[], None]) -> Iterator[None]:
+        """Let the first Ctrl-C in the block finish the work, which then ends as if it were done; the next one ends it.
+
+        Args:
+            finish: makes the work end soon; called in the main thread, between any two of its instructions.
+        """
+        self._finish, self._passes_next = finish, True
+        try:
+            yield
+        finally:
+            self._finish, self._passes_next = None, False
+
+    def passes(self, code: int) -> bool:
+        """Return whether a signal ends nothing, by its exit code; call it once for each."""
+        is_first = self._passes_next and code == EXIT_CODES[signal.SIGINT]
+        self._passes_next = self._passes_next and not is_first
+        return is_first
 
     def handle_unraisable(self, unraisable: "UnraisableHookArgs") -> None:
         """Replace `sys.unraisablehook`: after a signal print nothing; raise the signal's exception again."""
@@ -134,6 +159,8 @@ def signal_message(exit_code: int) -> str:
 def _end_late(numbers: socket.socket, signals: Signals) -> None:
     """Wait for a signal, then give the process time to end by itself; a second signal ends it at once."""
     code = _next_code(numbers)
+    while code is not None and signals.passes(code):
+        code = _next_code(numbers)
     if code is None:
         numbers.close()
         return

@@ -12,6 +12,7 @@ import typer
 
 from sottovoce import __version__
 from sottovoce.cli.console import Terminal, show_log
+from sottovoce.cli.interrupts import Signals
 from sottovoce.errors import InputError, MissingExtraError, SpecError
 
 if TYPE_CHECKING:
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The global options, and the terminal that follows them."""
+    """The global options, the terminal that follows them, and the signals of the process."""
 
     quiet: bool
     verbose: int
     no_color: bool
     terminal: Terminal
+    signals: Signals
 
     @classmethod
-    def open(cls, *, quiet: bool, verbose: int, no_color: bool) -> Self:
+    def open(cls, *, quiet: bool, verbose: int, no_color: bool, signals: Signals | None) -> Self:
         """Open a terminal that follows the options, and send the log to it."""
         terminal = Terminal(quiet=quiet, colour=not no_color)
         show_log(terminal, verbose)
-        return cls(quiet=quiet, verbose=verbose, no_color=no_color, terminal=terminal)
+        return cls(
+            quiet=quiet, verbose=verbose, no_color=no_color, terminal=terminal, signals=signals or Signals()
+        )
 
 
 def _print_version(*, value: bool) -> None:
@@ -110,6 +114,7 @@ def with_global_options(command: Callable[..., None]) -> Callable[..., None]:
             quiet=before.quiet or quiet,
             verbose=before.verbose + verbose,
             no_color=before.no_color or no_color,
+            signals=before.signals,
         )
         command(context=context, **values)
 

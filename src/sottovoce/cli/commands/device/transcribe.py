@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sottovoce.cli.commands.options import Force, Session
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, SpecError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.output.files import STDIN
 from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
+
+if TYPE_CHECKING:
+    from sottovoce.runtime.options import TranscribeOptions
 
 EXIT_SOME_FAILED = 1
 
@@ -112,6 +115,13 @@ def transcribe(
             help="Look for speech first; by default in long audio and where a text is doubtful.",
         ),
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Print while a file grows or a pipe is written, as `sottovoce live` does; Ctrl-C ends it.",
+        ),
+    ] = False,
     sequential: Annotated[bool, typer.Option("--sequential", hidden=True)] = False,
     voice_activity: Annotated[
         bool | None, typer.Option("--voice-activity/--no-voice-activity", hidden=True)
@@ -157,8 +167,12 @@ def transcribe(
         audio_track=audio_track,
         allow_damaged=allow_damaged,
     )
+    if follow:
+        _check_follow(files, options, kind, output_dir)
+        _follow(session, model, files[0], options, kind, threads)
+        return
     planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
-    path = _find_model(model, files, session.terminal)
+    path = find_model(model, files, session.terminal)
     with open_model(path) as folder:
         found = find_variant(folder)
         variant = variant_name(found)
@@ -178,7 +192,54 @@ def transcribe(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:
+def _check_follow(
+    files: Sequence[str], options: "TranscribeOptions", kind: TranscriptFormat, output_dir: Path | None
+) -> None:
+    """Refuse what needs the whole audio.
+
+    Raises:
+        SpecError: there is such an option.
+    """
+    from sottovoce.runtime.options import TranscribeOptions
+
+    same = TranscribeOptions(
+        language=options.language,
+        task=options.task,
+        hotwords=options.hotwords,
+        word_timestamps=options.word_timestamps,
+    )
+    if len(files) > 1 or options != same or output_dir is not None or kind is TranscriptFormat.TSV:
+        raise SpecError(
+            "--follow takes one file, and of the options --language, --task, --hotwords, --threads and --format (no tsv)"
+        )
+
+
+def _follow(
+    session: Session,
+    model: str,
+    audio: str,
+    options: "TranscribeOptions",
+    kind: TranscriptFormat,
+    threads: int | None,
+) -> None:
+    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.cli.live import REFINED, run_live
+    from sottovoce.runtime.live.sources import open_audio
+    from sottovoce.runtime.loading import load
+
+    source = open_audio(audio, follows=True)
+    with open_model(find_model(model, [audio], session.terminal)) as folder:
+        run_live(
+            session,
+            source,
+            lambda: load(folder, threads=threads).live(
+                language=options.language, task=options.task, hotwords=options.hotwords
+            ),
+            next(live for live, refined in REFINED.items() if refined is kind),
+        )
+
+
+def find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:
     """Return the path of a model; one of a name is made when it is first needed.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import DecodeOptions, Wave
@@ -13,10 +13,12 @@ from sottovoce.runtime.audio.track import Damaged
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
 from sottovoce.runtime.live.options import LiveOptions, LiveOptionValues
-from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.options import OptionValues, TranscribeOptions
 from sottovoce.runtime.transcript import Segment, Transcript
 from sottovoce.terms import Component
+
+if TYPE_CHECKING:
+    from sottovoce.runtime.live.session import LiveSession
 
 Audio = Path | str | bytes | Wave
 """A file, the bytes of one, or a wave: float32, shape (n_samples,), 16 kHz."""
@@ -200,7 +202,7 @@ class Transcriber(Protocol):
 
     def live(
         self, options: LiveOptions = DEFAULT_LIVE_OPTIONS, **changes: Unpack[LiveOptionValues]
-    ) -> LiveSession:
+    ) -> "LiveSession":
         """Transcribe a stream while it goes on; the session shares the weights and works beside this transcriber.
 
         Args:

@@ -28,14 +28,15 @@ class Recording:
         """
         self._path = path
         self._waiting = np.zeros(0, np.float32)
+        self._container = av.open(path, "w", format="flac", options={"flush_packets": "1"})
+        self._stream = self._container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono", format="s16")
+        self._stream.codec_context.options = {"frame_size": str(FRAME_SAMPLES)}
         try:
-            self._container = av.open(path, "w", format="flac", options={"flush_packets": "1"})
+            self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:
             raise InputError(
                 f"{path} cannot be created ({error_text(error)}); choose another --save"
             ) from error
-        self._stream = self._container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono", format="s16")
-        self._stream.codec_context.options = {"frame_size": str(FRAME_SAMPLES)}
         self._n_written = 0
 
     def write(self, block: Wave) -> None:

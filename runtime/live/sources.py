@@ -112,28 +112,28 @@ class StreamSource:
                 yield np.clip(block, -1.0, 1.0)
 
     def _frames(self, container: InputContainer, note: Note) -> Iterator[AudioFrame | Silence]:
+        """Yield the frames, and silence where their timestamps leave a hole."""
         end_s: float | None = None
+        for frame in self._decode(container, note):
+            check_frame(frame, self._label)
+            hole_s = frame.time - end_s if frame.time is not None and end_s is not None else 0.0
+            if LEAST_HOLE_S < hole_s <= LONGEST_HOLE_S:
+                yield Silence(rate_hz=frame.sample_rate, duration_s=hole_s)
+            yield frame
+            end_s = None if frame.time is None else frame.time + frame.samples / frame.sample_rate
+
+    def _decode(self, container: InputContainer, note: Note) -> Iterator[AudioFrame]:
         is_noted = False
-        packets = container.demux(find_track(container, None, self._label))
-        while True:
-            try:
-                frames = next(packets).decode()
-            except StopIteration:
-                return
-            except av.InvalidDataError:
-                if not is_noted:
-                    note(f"{self._label} is damaged: parts that cannot be decoded are left out")
-                is_noted = True
-                continue
-            except (av.FFmpegError, OSError) as error:
-                raise InputError(f"{self._label} cannot be read further ({error_text(error)})") from error
-            for frame in frames:
-                check_frame(frame, self._label)
-                hole_s = frame.time - end_s if frame.time is not None and end_s is not None else 0.0
-                if LEAST_HOLE_S < hole_s <= LONGEST_HOLE_S:
-                    yield Silence(rate_hz=frame.sample_rate, duration_s=hole_s)
-                yield frame
-                end_s = None if frame.time is None else frame.time + frame.samples / frame.sample_rate
+        try:
+            for packet in container.demux(find_track(container, None, self._label)):
+                try:
+                    yield from packet.decode()
+                except av.FFmpegError:
+                    if not is_noted:
+                        note(f"{self._label} is damaged: parts that cannot be decoded are left out")
+                    is_noted = True
+        except (av.FFmpegError, OSError) as error:
+            raise InputError(f"{self._label} cannot be read further ({error_text(error)})") from error
 
 
 class FileSource:

@@ -211,3 +211,52 @@ def test_without_a_signal_errors_of_finalizers_are_printed() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert "ZeroDivisionError" in ended.stderr
+
+
+FINISHING = """
+import sys, time
+from sottovoce.cli.interrupts import Terminated, handle_signals
+stopped = []
+with handle_signals() as signals:
+    try:
+        with signals.finish_first(lambda: stopped.append(True)):
+            print("ready", flush=True)
+            while not stopped:
+                time.sleep(0.01)
+            print("finishes", flush=True)
+            time.sleep({work_s})
+    except (KeyboardInterrupt, Terminated):
+        sys.exit(signals.exit_code)
+print("done", flush=True)
+"""
+
+
+def start_finishing(work_s: float) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", FINISHING.format(work_s=work_s)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "finishes\n"
+    return process
+
+
+def test_the_first_interrupt_can_finish_the_work_however_long_that_takes() -> None:
+    with start_finishing(work_s=2.0) as process:
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (0, "done\n", "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_next_signal_ends_work_that_is_being_finished(number: signal.Signals, code: int) -> None:
+    with start_finishing(work_s=60.0) as process:
+        sent = time.monotonic()
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+        assert time.monotonic() - sent < LONGEST_S
+    assert (process.returncode, output) == (code, "")
+    assert "Traceback" not in errors

@@ -58,18 +58,20 @@ class Screen:
                 self._tail = event.words
             case Utterance():
                 self._committed = self._committed[len(event.segment.words) :]
-                self._live.console.print(Text(one_line(event.segment.text)), soft_wrap=True)
             case _:
                 return
-        bright = Text("".join(_texts(self._committed)).lstrip(), style="bold")
-        tail = "".join(_texts(self._tail))
-        self._live.update(
-            bright.append(tail if bright.plain else tail.lstrip(), "not bold dim"), refresh=True
-        )
+        self._live.update(self._text(), refresh=True)
+        if isinstance(event, Utterance):
+            self._live.console.print(Text(one_line(event.segment.text)), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a note above the words."""
         self._live.console.print(Text(text, style="italic"), soft_wrap=True)
+
+    def _text(self) -> Text:
+        bright = Text("".join(_texts(self._committed)).lstrip(), style="bold")
+        tail = "".join(_texts(self._tail))
+        return bright.append(tail if bright.plain else tail.lstrip(), "not bold dim")
 
 
 def _texts(words: Sequence[Word]) -> list[str]:
@@ -101,12 +103,11 @@ def run_live(
         InputError: see `LiveTranscription.run`.
     """
     with Listener(source) as listener:
+        session.terminal.note(f"listens to {listener.label}; Ctrl-C ends it")
         live = open_session()
         recording = None if save is None else Recording(save)
-        with _output(session, kind) as (writer, note):
-            note(f"listening to {listener.label}; Ctrl-C ends it")
-            with session.signals.finish_first(listener.stop):
-                LiveTranscription(live, [writer], note, recording).run(listener)
+        with _output(session, kind) as (writer, note), session.signals.finish_first(listener.stop):
+            LiveTranscription(live, [writer], note, recording).run(listener)
 
 
 @contextmanager

@@ -110,6 +110,8 @@ class Pipe:
     def read(self, n_bytes: int = _READ_BYTES) -> bytes:
         """Return at least one byte and at most `n_bytes`; none at the end."""
         if self._n_left == 0:
+            while self._receive():  # its writer would fail if the pipe were closed
+                pass
             return b""
         found = self._head or self._receive()
         if self._n_left is not None:

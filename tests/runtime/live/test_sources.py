@@ -71,9 +71,11 @@ def feed(data: bytes, raw: RawFormat | None = None, notes: list[str] | None = No
     """Return the audio of a pipe that gives `data`, as a whole."""
     reader, writer = os.pipe()
 
+    n_written: list[int] = []
+
     def write() -> None:
-        with os.fdopen(writer, "wb") as file:
-            file.write(data)
+        with os.fdopen(writer, "wb", buffering=0) as file:
+            n_written.append(file.write(data))
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -82,6 +84,7 @@ def feed(data: bytes, raw: RawFormat | None = None, notes: list[str] | None = No
         blocks = list(StreamSource(Pipe(reader), "the pipe", raw).blocks(note))
     finally:
         thread.join(LONGEST_S)
+    assert n_written == [len(data)]
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 

@@ -1,14 +1,19 @@
 """Which words of a hypothesis are final, and where an utterance is cut."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from string import punctuation
 
 from sottovoce.runtime.live.hypothesis import TokenWord
 from sottovoce.runtime.live.options import CommitPolicy, LiveOptions
+from sottovoce.runtime.timestamps.words import APPENDED_PUNCTUATION
+from sottovoce.runtime.transcript import Word
 
 EARLIEST_CUT = 1 / 3
 """Share of the buffer before which it is not cut: what remains would soon be too long again."""
+
+MARKS = "".join(APPENDED_PUNCTUATION)
 
 Words = Sequence[TokenWord]
 
@@ -47,6 +52,20 @@ def n_to_commit(
             break
         n += 1
     return n
+
+
+def shown_words(words: Words, options: LiveOptions) -> tuple[Word, ...]:
+    """Return what is shown of the words behind the committed ones, while speech goes on.
+
+    The model guesses the end of a word that is cut off, and the mark after the last word: a third of such guesses change
+    with the next hypothesis. So unlikely words at the end are left out, and marks at the end of the last word.
+    """
+    shown = [each.word for each in words]
+    while shown and shown[-1].probability < options.min_shown_probability:
+        shown.pop()
+    if shown:
+        shown[-1] = replace(shown[-1], text=shown[-1].text.rstrip(MARKS))
+    return tuple(shown)
 
 
 def n_before_cut(words: Words, start_s: float, end_s: float) -> int:

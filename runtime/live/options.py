@@ -37,6 +37,7 @@ class LiveOptions:
         hop_s: between two hypotheses; more where computing one takes longer.
         guard_s: by which a word ends before the audio does, to be committed by its alignment.
         min_probability: of a word that is committed without a second hypothesis.
+        min_shown_probability: of the last word that is shown before it is committed.
         max_delay_s: words that end so long before the audio are committed whatever their probability.
         pre_roll_s: audio before the first frame of speech that is decoded with it.
         silence_s: that ends an utterance.
@@ -50,6 +51,7 @@ class LiveOptions:
     hop_s: float = 0.5
     guard_s: float = 0.4
     min_probability: float = 0.9
+    min_shown_probability: float = 0.5
     max_delay_s: float = 3.0
     pre_roll_s: float = 0.5
     silence_s: float = 0.5
@@ -65,8 +67,10 @@ class LiveOptions:
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise SpecError(f"{name} is {value:g}, want seconds of at least 0")
-        if not 0.0 <= self.min_probability <= 1.0:
-            raise SpecError(f"min_probability is {self.min_probability:g}, want 0 to 1")
+        for name in ("min_probability", "min_shown_probability"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise SpecError(f"{name} is {value:g}, want 0 to 1")
         if not 2 * self.pre_roll_s + 2.0 <= self.buffer_s <= MAX_BUFFER_S:
             raise SpecError(
                 f"buffer_s is {self.buffer_s:g}, want {2 * self.pre_roll_s + 2.0:g} to {MAX_BUFFER_S:g}"
@@ -83,6 +87,7 @@ class LiveOptionValues(TypedDict, total=False):
     hop_s: float
     guard_s: float
     min_probability: float
+    min_shown_probability: float
     max_delay_s: float
     pre_roll_s: float
     silence_s: float

@@ -17,7 +17,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.audio.stream import check_wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.decoding.tokenizer import Tokens
-from sottovoce.runtime.live.commit import n_before_cut, n_to_commit
+from sottovoce.runtime.live.commit import n_before_cut, n_to_commit, shown_words
 from sottovoce.runtime.live.endpoint import Endpointer
 from sottovoce.runtime.live.events import Committed, Lagging, LiveEvent, Partial, SpeechStarted, Utterance
 from sottovoce.runtime.live.hypothesis import Hypothesis, Recognizer, TokenWord
@@ -229,7 +229,11 @@ class LiveSession:
         words = hypothesis.words
         n = n_to_commit(words, utterance.upcoming, self.audio_s + ahead_s, self._options, self._policy)
         yield from self._commit(utterance, words[:n])
-        yield from self._show(utterance, words[n:])
+        upcoming = words[n:]
+        utterance.upcoming = upcoming
+        yield from self._show(
+            utterance, _plain(upcoming) if is_pause else shown_words(upcoming, self._options)
+        )
 
     def _close(self, utterance: _Utterance) -> Iterator[LiveEvent]:
         """Commit all words of the utterance."""
@@ -258,9 +262,9 @@ class LiveSession:
         start_s = utterance.start / SAMPLE_RATE_HZ
         if not n_before_cut(utterance.committed, start_s, end_s):
             certain = [word for word in utterance.upcoming if word.word.end_s <= end_s - FORCED_BEFORE_S]
-            left = utterance.upcoming[len(certain) :]
+            utterance.upcoming = utterance.upcoming[len(certain) :]
             yield from self._commit(utterance, tuple(certain))
-            yield from self._show(utterance, left)
+            yield from self._show(utterance, shown_words(utterance.upcoming, self._options))
         n = n_before_cut(utterance.committed, start_s, end_s)
         before, after = utterance.committed[:n], utterance.committed[n:]
         yield from self._segment(utterance, before)
@@ -320,11 +324,10 @@ class LiveSession:
         self._recent_language = utterance.language
         yield Committed(words=_plain(words), audio_s=self.audio_s)
 
-    def _show(self, utterance: _Utterance, words: tuple[TokenWord, ...]) -> Iterator[LiveEvent]:
-        utterance.upcoming = words
-        if _plain(words) != utterance.shown:
-            utterance.shown = _plain(words)
-            yield Partial(words=utterance.shown, audio_s=self.audio_s)
+    def _show(self, utterance: _Utterance, words: tuple[Word, ...]) -> Iterator[LiveEvent]:
+        if words != utterance.shown:
+            utterance.shown = words
+            yield Partial(words=words, audio_s=self.audio_s)
 
     def _segment(self, utterance: _Utterance, words: list[TokenWord]) -> Iterator[LiveEvent]:
         language, last = utterance.language, utterance.last

@@ -81,6 +81,17 @@ def test_words_are_shown_before_they_are_committed() -> None:
     assert max(delays_s) < DEFAULTS.hop_s + 0.2
 
 
+def test_an_unlikely_last_word_and_the_mark_after_the_last_one_are_not_shown() -> None:
+    spans = steady(20)
+    words = [replace(word, text=f"{word.text}.") for word in words_of(spans)]
+    for cut_probability, has_guesses in ((0.2, False), (0.6, True)):
+        events = events_of(session_of(Script(words, cut_probability=cut_probability)), spoken(spans, 12.0))
+        shown = [event.words for event in events if isinstance(event, Partial) and event.words]
+        assert any(word.text.endswith("?") for words in shown for word in words) is False
+        assert any(words[-1].probability == cut_probability for words in shown) is has_guesses
+        assert texts(committed(events)) == [f"w{number}." for number in range(20)]
+
+
 def test_the_last_words_come_within_the_silence_that_ends_the_utterance() -> None:
     spans = steady(8)
     script = Script(words_of(spans))
@@ -252,7 +263,7 @@ def test_hypotheses_that_loop_are_not_shown() -> None:
 
 def test_text_of_what_the_model_takes_for_silence_is_withdrawn() -> None:
     spans = [(1.0, 2.6)]
-    script = Script(words_of(spans), cut_probability=0.2)
+    script = Script(words_of(spans), cut_probability=0.6)
     script.change = lambda hypothesis: replace(hypothesis, is_no_speech=script.windows[-1].end_s > 2.5)
     events = events_of(session_of(script), spoken(spans, 5.0))
     shown = [event for event in events if isinstance(event, Partial)]

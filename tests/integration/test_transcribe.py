@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -293,6 +294,36 @@ def test_standard_input_is_transcribed(fast_run: Path, spoken: tuple[str, Wave],
         check=True,
     )
     assert wer([text], [done.stdout.decode()]) < 0.3
+
+
+def test_live_speech_in_a_pipe_is_whole_after_ctrl_c(
+    fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path
+) -> None:
+    """The pipe stays open, as that of a recorder does."""
+    text, wave = spoken
+    samples = (wave * 32767).astype("<i2")
+    saved = tmp_path / "talk.flac"
+    command = [sys.executable, "-m", "sottovoce", "live", fast_run, "-", "--language", "en", "--save", saved]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(samples.tobytes())
+        process.stdin.flush()
+        events = [json.loads(process.stdout.readline())]
+        process.send_signal(signal.SIGINT)
+        events += map(json.loads, process.stdout)
+        assert process.wait() == 0, process.stderr.read()
+    committed = "".join(
+        word["text"] for event in events if event["type"] == "committed" for word in event["words"]
+    )
+    assert committed.split() == [
+        word for event in events if event["type"] == "utterance" for word in event["text"].split()
+    ]
+    assert wer([text], [committed]) < 0.3
+    np.testing.assert_array_equal(decode_audio(saved) * 32768, samples)
 
 
 PEAK = """

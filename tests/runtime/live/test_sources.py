@@ -110,6 +110,11 @@ def test_raw_samples_of_two_channels_and_another_rate_become_one_channel_of_16_k
     assert matches(feed(both.tobytes(), RawFormat(rate_hz=44_100, n_channels=2)), 0.001)
 
 
+def test_a_silent_channel_beside_speech_leaves_the_speech() -> None:
+    both = np.stack([tone(), np.zeros_like(tone())], axis=1)
+    assert matches(2 * feed(both.tobytes(), RawFormat(n_channels=2)))
+
+
 @pytest.mark.parametrize("extensible", [False, True])
 @pytest.mark.parametrize("size", UNKNOWN_SIZES)
 def test_a_wav_that_was_written_to_a_pipe_is_read_to_its_end(size: int, extensible: bool) -> None:  # noqa: FBT001

@@ -303,9 +303,12 @@ def test_live_speech_in_a_pipe_is_whole_after_ctrl_c(
     text, wave = spoken
     samples = (wave * 32767).astype("<i2")
     saved = tmp_path / "talk.flac"
-    command = [sys.executable, "-m", "sottovoce", "live", fast_run, "-", "--language", "en", "--save", saved]
+    command = ["live", str(fast_run), "-", "--language", "en", "--save", str(saved)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "sottovoce", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -9,6 +9,8 @@ from sottovoce.benchmark.clips.select import combine_hashes, dataset_sha256
 from sottovoce.benchmark.engines.engine import AA_SUFFIX, DEFAULT_ENGINE
 from sottovoce.benchmark.engines.registry import engine_versions
 from sottovoce.benchmark.entries import engine_names
+from sottovoce.benchmark.live.measure import LiveMeasurement
+from sottovoce.benchmark.live.summary import summarize_live
 from sottovoce.benchmark.plan import Plan
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
@@ -60,6 +62,7 @@ class BenchmarkData:
         cold_runs: by entry; empty without `cold_starts`.
         rates: of the machine; None without `ceilings`.
         skipped: engines that are not installed, and entries of other engines that failed.
+        live: None without `live`.
     """
 
     plan: Plan
@@ -69,6 +72,7 @@ class BenchmarkData:
     rates: MachineRates | None
     scaling: Scaling
     skipped: tuple[SkippedEngine, ...]
+    live: LiveMeasurement | None
 
 
 def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
@@ -111,6 +115,7 @@ def assemble(run: Run, speech: ClipSet, data: BenchmarkData) -> Results:
         side_effects=tuple(_output_drift(data)),
         noise=summarize_noise(plan, data.measurement.blocks),
         self_check=self_check,
+        live=None if data.live is None else summarize_live(data.live, seed=plan.spec.seed),
     )
 
 

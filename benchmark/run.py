@@ -9,6 +9,7 @@ from pathlib import Path
 from sottovoce.benchmark.assembly import BenchmarkData, assemble
 from sottovoce.benchmark.engines.engine import DEFAULT_ENGINE, EngineSpec, Entry, MakeEngine
 from sottovoce.benchmark.history import add_to_history, history_path
+from sottovoce.benchmark.live.measure import measure_live
 from sottovoce.benchmark.plan import Plan, make_plan, settings_of
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.failures import FailedIn
@@ -110,6 +111,7 @@ def _measure_all(
         cold_runs=cold_runs,
         rates=None if early_rates is None or late_rates is None else best_rates(early_rates, late_rates),
         scaling=_scaling(plan, measurement, rows, reporter, failed, make),
+        live=measure_live(plan, reporter, failed, make=make) if plan.spec.live else None,
         skipped=(*plan.absent, *failed.found),
     )
 

@@ -123,6 +123,16 @@ class BenchmarkSpec:
         default=(),
         metavar=f"{ALL_CONDITIONS}|CONDITION,...",
     )
+    live: bool = option(
+        "Also feed the recordings to live transcription, after the timed passes: delays of words, steadiness, cost; clips up to "
+        "30 s are joined with pauses. With the engine faster-whisper, LocalAgreement-2 over it is compared.",
+        default=False,
+    )
+    live_noise: str | None = option(
+        "Folder of recordings without speech, each repeated to ten minutes, for `--live`; silence is always fed.",
+        default=None,
+        metavar="FOLDER",
+    )
     audio: bool = option(
         "Save recordings whose transcripts differ with the results, so that the report can play them.",
         default=True,
@@ -167,5 +177,7 @@ def check_spec(spec: BenchmarkSpec) -> None:
         raise SpecError(
             "--batch-sizes is for clips up to 30 s; each engine batches long recordings in its own way"
         )
+    if spec.live_noise is not None and not spec.live:
+        raise SpecError("--live-noise is for --live; give both")
     if any(size > MAX_BATCH for size in spec.batch_sizes):
         raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips at a time")

@@ -24,6 +24,7 @@ from sottovoce.reports.sections.comparison import comparison_table, peers_table,
 from sottovoce.reports.sections.compute import precision_table, roofline_table, stage_table
 from sottovoce.reports.sections.facts import Fact, FactSheet, describe_setting, fact_sheets, glossary
 from sottovoce.reports.sections.figures import build_charts
+from sottovoce.reports.sections.live import live_section
 from sottovoce.reports.sections.noise import noise_section
 from sottovoce.reports.sections.output_drift import output_drift_section
 from sottovoce.reports.sections.scaling import scaling_section
@@ -179,6 +180,7 @@ def _fold_groups(results: Results, rows: Sequence[ClipRow], explorer: Explorer) 
             output_drift_section(results),
             _tables_section("Clips without a score", failures_table(rows), left_out_table(results)),
         ),
+        _group("Live", live_section(results)),
         _group(
             "Model",
             Section(heading="Precision", tables=(precision_table(results),)),

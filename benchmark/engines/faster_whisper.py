@@ -133,6 +133,12 @@ class FasterWhisperEngine(ConvertingEngine):
             calls=self._clock.calls,
         )
 
+    def segments_with_words(self, wave: "Wave", prompt: str, language: str | None) -> list[Any]:
+        """Transcribe a wave after a prompt; return faster-whisper's segments with word times, for live transcription."""
+        options = {"without_timestamps": False, "word_timestamps": True, "condition_on_previous_text": True}
+        known = _greedy(_known(self._model, language)) | options
+        return list(self._model.transcribe(wave, initial_prompt=prompt or None, vad_filter=False, **known)[0])
+
     @staticmethod
     def _pipeline_of(model: Any) -> Any:
         """Return what transcribes."""

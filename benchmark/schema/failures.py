@@ -15,6 +15,7 @@ class FailedIn(StrEnum):
     CLIPS = "clips"
     COLD_STARTS = "cold_starts"
     THROUGHPUT = "throughput"
+    LIVE = "live"
 
 
 FAILURES = {
@@ -23,6 +24,7 @@ FAILURES = {
     FailedIn.CLIPS: "it failed on the clips",
     FailedIn.COLD_STARTS: "its cold starts failed",
     FailedIn.THROUGHPUT: "its batches failed",
+    FailedIn.LIVE: "it failed on live audio",
 }
 
 
@@ -36,8 +38,8 @@ class SkippedEngine(Document):
     )
     failed_in: FailedIn | None = Field(
         default=None,
-        description="Where it failed; null if it is not installed. An entry that failed in `cold_starts` or `throughput` is "
-        "still in these results; it lacks only those figures.",
+        description="Where it failed; null if it is not installed. An entry that failed in `cold_starts`, `throughput` or "
+        "`live` is still in these results; it lacks only those figures.",
     )
 
     @property
@@ -48,7 +50,7 @@ class SkippedEngine(Document):
     @property
     def is_partial(self) -> bool:
         """Whether only a part of the entry's figures is missing."""
-        return self.failed_in in {FailedIn.COLD_STARTS, FailedIn.THROUGHPUT}
+        return self.failed_in in {FailedIn.COLD_STARTS, FailedIn.THROUGHPUT, FailedIn.LIVE}
 
     @property
     def message(self) -> str:

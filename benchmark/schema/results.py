@@ -14,6 +14,7 @@ from pydantic import Field
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.comparisons import Comparison, PeerComparison
 from sottovoce.benchmark.schema.failures import SkippedEngine
+from sottovoce.benchmark.schema.live import LiveReport
 from sottovoce.benchmark.schema.machine import Noise, RooflinePoint, SelfCheck
 from sottovoce.benchmark.schema.output_drift import OutputDrift
 from sottovoce.benchmark.schema.precision import Precision
@@ -42,7 +43,7 @@ RESULTS_SCHEMA_VERSION = 7
 6: `checkpoint`, `absent`, `side_effects`, `noise`, `self_check`, `timing_clips`; in entries `latency_s.p99`, `throughput`,
    `thread_sweep`; in clips `disturbed`, `spoken`, `audio`.
 7: in comparisons `n_clips`, `n_failed`, `n_blocks`; `absent[].entry`, `absent[].failed_in`, for engines that failed;
-   `checkpoint_version`, `dataset.audio_sha256`; in entries and comparisons `conditions`."""
+   `checkpoint_version`, `dataset.audio_sha256`, `live`; in entries and comparisons `conditions`."""
 
 
 class Latency(Document):
@@ -233,6 +234,7 @@ class Results(Document):
     )
     noise: Noise | None = Field(default=None, description="Null if the system has no such counters.")
     self_check: SelfCheck | None = Field(default=None, description="Null without `--self-check`.")
+    live: LiveReport | None = Field(default=None, description="Null without `--live`.")
 
     def variant(self, name: str) -> VariantResult:
         """Return a variant's results by its name."""

@@ -355,11 +355,14 @@ def _plain(words: tuple[TokenWord, ...] | list[TokenWord]) -> tuple[Word, ...]:
     return tuple(each.word for each in words)
 
 
-def open_session(model: Model, options: LiveOptions) -> LiveSession:
-    """Open a live session on a model.
+def open_session(
+    model: Model, options: LiveOptions, *, clock: Callable[[], float] = time.perf_counter
+) -> LiveSession:
+    """Open a live session on a model; `clock` is that of the session.
 
     Raises:
         SpecError: the model has no such language or task.
     """
     recognizer = WhisperRecognizer(model.session(), options)
-    return LiveSession(recognizer, SileroVoiceActivity.load(), options, language=recognizer.language)
+    activity = SileroVoiceActivity.load()
+    return LiveSession(recognizer, activity, options, language=recognizer.language, clock=clock)

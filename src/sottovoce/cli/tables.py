@@ -9,15 +9,16 @@ from sottovoce.benchmark.history import HistoryEntry
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
+from sottovoce.cli import measurements
 from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
-from sottovoce.reports.sections import measurements
 from sottovoce.reports.sections.accuracy import describe_robustness, languages_table, robustness_table
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
 from sottovoce.reports.sections.comparison import describe_skipped, entries_table
 from sottovoce.reports.sections.facts import describe_setting
+from sottovoce.reports.sections.live import describe_load, live_table
 from sottovoce.reports.sections.search import describe_search, trials_table
 from sottovoce.reports.sections.sensitivity import advice_listings, blocks_table
 from sottovoce.reports.sections.verdicts import find_notices
@@ -54,6 +55,8 @@ def results_table(results: Results, rows: Sequence[ClipRow]) -> Group:
             languages_table(results),
             robustness_table(results),
             *describe_robustness(results),
+            live_table(results),
+            None if results.live is None else describe_load(results.live),
             None if found is None or found.peer is None else f"{describe_peer(found.peer)}.",
             *(f"warning: {notice.text}" for notice in notices if not notice.is_loud),
             *map(describe_skipped, results.absent),

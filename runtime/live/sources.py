@@ -175,9 +175,9 @@ def open_audio(name: str, raw: RawFormat | None = None, *, follows: bool = False
     if raw is not None:
         _check_raw(raw)
     if name == STDIN:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():
             raise InputError(
-                "standard input is a terminal, want audio; pipe it: arecord -f S16_LE -r 16000 -c 1 | sottovoce ... -"
+                "standard input is closed or a terminal, want audio; pipe it: arecord -f S16_LE -r 16000 -c 1 | sottovoce ... -"
             )
         return StreamSource(Pipe(os.dup(sys.stdin.fileno())), STDIN_NAME, raw)
     path = Path(name)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import threading
 import time
 import wave as wave_files
@@ -288,6 +289,12 @@ def test_rates_and_channels_that_no_recorder_has_are_refused(raw: RawFormat, mes
 def test_a_path_that_is_no_audio_is_one_line(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         open_audio(str(tmp_path / name))
+
+
+def test_a_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed or a terminal, want audio"):
+        open_audio("-")
 
 
 def test_python_writes_a_wav_to_a_pipe_that_is_read() -> None:

@@ -134,7 +134,10 @@ def parse_condition(text: str) -> Condition:
         raise SpecError(f"{text!r} is not a condition; write METRIC < NUMBER, such as 'wer_delta.high > 0.5'")
     metric, sign, threshold = found.groups()
     if metric not in METRICS:
-        hint = nearest(metric, METRICS) or f"; metrics: {', '.join(METRICS)}"
+        heads = dict.fromkeys(name.partition(".")[0] for name in METRICS)
+        hint = (
+            nearest(metric, METRICS) or f"; metrics: {', '.join(heads)}; intervals have value, low and high"
+        )
         raise SpecError(f"{text!r}: there is no metric {metric}{hint}")
     return Condition(text=" ".join(text.split()), metric=metric, sign=sign, threshold=float(threshold))
 

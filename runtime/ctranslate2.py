@@ -22,6 +22,7 @@ from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDO
 from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage, default_language
+from sottovoce.runtime.decoding.model_defaults import NO_DEFAULTS, ModelDefaults
 from sottovoce.runtime.live.options import LiveOptions, LiveOptionValues
 from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -34,7 +35,7 @@ from sottovoce.runtime.protocol import (
     SegmentStream,
     Transcriber,
 )
-from sottovoce.runtime.transcript import Phase, Segment, Transcript, Word
+from sottovoce.runtime.transcript import Phase, Segment, Task, Transcript, Word
 from sottovoce.terms import Component
 
 PHASES: Mapping[str, Phase] = {
@@ -108,13 +109,15 @@ class _Clocked:
 class Ctranslate2Transcriber(Transcriber):
     """A CTranslate2 variant in faster-whisper; see `Transcriber`."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, defaults: ModelDefaults = NO_DEFAULTS) -> None:
         """Open a session.
 
         Args:
             model: `faster_whisper.WhisperModel`, whose weights all sessions share.
+            defaults: language and task of the model.
         """
         self._shared = model
+        self._defaults = defaults
         self._lock = RLock()
         self._model = copy(model)
         self._parts = [_Clocked(getattr(self._model, name), phase) for name, phase in PHASES.items()]
@@ -138,7 +141,7 @@ class Ctranslate2Transcriber(Transcriber):
         **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
-        options = replace(options, **changes)
+        options = self._defaults.fill_options(replace(options, **changes))
         self._check(options)
         return SegmentStream(audio, options, self._transcribe, lock=self._lock, name=name, progress=progress)
 
@@ -175,7 +178,7 @@ class Ctranslate2Transcriber(Transcriber):
 
     def new_session(self) -> "Ctranslate2Transcriber":
         """Return a transcriber with the same model, for another stream or thread."""
-        return Ctranslate2Transcriber(self._shared)
+        return Ctranslate2Transcriber(self._shared, self._defaults)
 
     def compiled(self, component: Component) -> Any:  # noqa: ARG002 - one model is all components
         """Return the model (`ctranslate2.models.Whisper`), which is all components."""
@@ -213,7 +216,7 @@ class Ctranslate2Transcriber(Transcriber):
         started: tuple[Iterable[Any], Any] = self._model.transcribe(
             wave,
             language=options.language,
-            task=options.task.value,
+            task=(options.task or Task.TRANSCRIBE).value,
             beam_size=options.beam_size,
             **penalty,
             temperature=list(options.temperatures_tried),

@@ -14,6 +14,7 @@ from pathlib import Path
 from sottovoce.errors import SpecError
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.ctranslate2 import Ctranslate2Transcriber, open_model
+from sottovoce.runtime.decoding.model_defaults import read_defaults
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import format_of
 from sottovoce.runtime.model.requirements import check_machine
@@ -44,7 +45,8 @@ def load(path: Path | str, *, compute: ComputeSpec | None = None, threads: int |
         case Format.ONNX:
             return OnnxTranscriber(load_onnx_model(folder, compute))
         case Format.CTRANSLATE2:
-            return Ctranslate2Transcriber(open_model(folder, compute))
+            model = open_model(folder, compute)
+            return Ctranslate2Transcriber(model, read_defaults(folder, model.supported_languages))
 
 
 def load_model(path: Path | str, *, compute: ComputeSpec | None = None, threads: int | None = None) -> Model:

@@ -50,12 +50,12 @@ def _warn(old: str, *, stacklevel: int) -> None:
     )
 
 
-def check_language(language: str, task: Task, languages: Collection[str]) -> None:
+def check_language(language: str, task: Task | None, languages: Collection[str]) -> None:
     """Refuse what a model cannot do.
 
     Args:
         language: code.
-        task: transcribe, or translate to English.
+        task: transcribe, or translate to English; None transcribes.
         languages: codes that the model has; none, or English alone, for an English-only model.
 
     Raises:
@@ -78,9 +78,9 @@ class TranscribeOptions:
     Defaults are those of openai/whisper, except that `condition_on_previous_text` is off.
 
     Attributes:
-        language: code, locale or English name (`de`, `de-DE`, `deu`, `German`), kept as the code; None or `auto`
-            detects it. An English-only model takes English only.
-        task: transcribe, or translate to English.
+        language: code, locale or English name (`de`, `de-DE`, `deu`, `German`), kept as the code; `auto` detects it. None
+            takes the one that a fine-tuned model names, and else detects it. An English-only model takes English only.
+        task: transcribe, or translate to English. None takes the one that a fine-tuned model names, and else transcribes.
         without_timestamps: segments have no times of their own. With them, times of long audio in batches are taken
             from the alignment, which also shows speech that the text leaves out; from the model's timestamp tokens
             where a variant has no alignment or the text is a translation.
@@ -107,7 +107,7 @@ class TranscribeOptions:
     """
 
     language: str | None = None
-    task: Task = Task.TRANSCRIBE
+    task: Task | None = None
     without_timestamps: bool = False
     word_timestamps: bool | None = False
     beam_size: int = 1
@@ -126,9 +126,9 @@ class TranscribeOptions:
     allow_damaged: bool = False
 
     def __post_init__(self) -> None:
-        if self.task not in list(Task):
+        if self.task not in (None, *Task):
             raise SpecError(f"task is {self.task}, want {' or '.join(Task)}")
-        object.__setattr__(self, "task", Task(self.task))
+        object.__setattr__(self, "task", self.task and Task(self.task))
         if self.language is not None:
             object.__setattr__(self, "language", parse_language(self.language))
         if not self.temperatures_tried or not all(0 <= t <= 1 for t in self.temperatures_tried):
@@ -178,7 +178,7 @@ class OptionValues(TypedDict, total=False):
     """The options of `TranscribeOptions` as keywords of a call."""
 
     language: str | None
-    task: Task
+    task: Task | None
     without_timestamps: bool
     word_timestamps: bool | None
     beam_size: int

@@ -73,14 +73,16 @@ class InferencePipeline:
         """Codes of the languages that the model can transcribe."""
         return tuple(self._tokenizer.special.languages) or ("en",)
 
-    def check(self, options: TranscribeOptions) -> None:
-        """Refuse options before any work.
+    def complete(self, options: TranscribeOptions) -> TranscribeOptions:
+        """Return options with the model's language and task where they give none; refuse them before any work.
 
         Raises:
             SpecError: the model has no such language or task.
         """
+        options = self._tokenizer.defaults.fill_options(options)
         language = options.language or self.languages[0]
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
+        return options
 
     def transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         """Yield the segments of a stream in order of time, each as soon as it is final."""

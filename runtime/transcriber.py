@@ -54,8 +54,7 @@ class OpenVinoTranscriber(Transcriber):
         **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
-        options = replace(options, **changes)
-        self._pipeline.check(options)
+        options = self._pipeline.complete(replace(options, **changes))
         return SegmentStream(
             audio, options, self._pipeline.transcribe, lock=self._lock, name=name, progress=progress
         )
@@ -67,8 +66,7 @@ class OpenVinoTranscriber(Transcriber):
         **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
-        options = replace(options, **changes)
-        self._pipeline.check(options)
+        options = self._pipeline.complete(replace(options, **changes))
         with self._lock:
             return self._pipeline.transcribe_batch(waves, options)
 
@@ -116,8 +114,7 @@ class OnnxTranscriber(Transcriber):
         **changes: Unpack[OptionValues],
     ) -> SegmentStream:
         """Transcribe audio of any length; yield each segment as soon as it is final; see `Transcriber`."""
-        options = replace(options, **changes)
-        self._check(options)
+        options = self._complete(replace(options, **changes))
         return SegmentStream(
             audio, options, self._pipeline.transcribe, lock=self._lock, name=name, progress=progress
         )
@@ -129,8 +126,7 @@ class OnnxTranscriber(Transcriber):
         **changes: Unpack[OptionValues],
     ) -> tuple[Transcript, ...]:
         """Transcribe clips of at most 30 s in batches; see `Transcriber`."""
-        options = replace(options, **changes)
-        self._check(options)
+        options = self._complete(replace(options, **changes))
         with self._lock:
             return self._pipeline.transcribe_batch(waves, options)
 
@@ -153,12 +149,12 @@ class OnnxTranscriber(Transcriber):
         """Return a component as onnxruntime runs it (`onnxruntime.InferenceSession`)."""
         return _compiled(self._model, component)
 
-    def _check(self, options: TranscribeOptions) -> None:
+    def _complete(self, options: TranscribeOptions) -> TranscribeOptions:
         if options.word_timestamps:
             raise SpecError(
                 "ONNX graphs have no output for cross-attention; word timestamps need an OpenVINO variant"
             )
-        self._pipeline.check(options)
+        return self._pipeline.complete(options)
 
 
 def _compiled(model: Model, component: Component) -> Any:

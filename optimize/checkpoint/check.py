@@ -17,7 +17,8 @@ from sottovoce.optimize.checkpoint.files import (
     weight_files,
 )
 from sottovoce.optimize.checkpoint.shapes import SETTING_OF, Shape, expected_shapes, is_optional
-from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, TOKENIZER_NAME
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
+from sottovoce.runtime.decoding.tokenizer import TOKENIZER_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError
-from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
 from sottovoce.storage.artifacts import canonical_sha256, sha256_of_file
 
 WEIGHTS_NAME = "model.safetensors"

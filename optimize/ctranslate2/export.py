@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.ctranslate2 import errors_only
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import CTRANSLATE2_FILE
 from sottovoce.runtime.model.load import load_encoder_graph
@@ -55,7 +57,7 @@ def require_converter() -> None:
 
 
 def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> None:
-    """Convert a Hugging Face checkpoint, with tokenizer and feature extractor.
+    """Convert a Hugging Face checkpoint, with tokenizer, feature extractor and generation settings.
 
     Raises:
         InputError: CTranslate2 cannot convert it.
@@ -72,6 +74,7 @@ def export_ctranslate2(checkpoint: Path, into: Path, kind: Ctranslate2Type) -> N
             raise InputError(f"CTranslate2 cannot convert the checkpoint: {cause}") from cause
         WhisperTokenizerFast.from_pretrained(checkpoint).save_pretrained(into)
         WhisperFeatureExtractor.from_pretrained(checkpoint).save_pretrained(into)
+    shutil.copyfile(checkpoint / GENERATION_NAME, into / GENERATION_NAME)
 
 
 def check_ctranslate2(

@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import InputError
+from sottovoce.runtime.decoding.model_defaults import (
+    GENERATION_NAME,
+    NO_DEFAULTS,
+    ModelDefaults,
+    model_defaults,
+)
 from sottovoce.runtime.options import check_language
 from sottovoce.runtime.transcript import Task
 
 Tokens = tuple[int, ...]
 
 TOKENIZER_NAME = "tokenizer.json"
-GENERATION_NAME = "generation_config.json"
 
 TIMESTAMP_STEP_S = 0.02
 """Between two timestamp tokens."""
@@ -185,10 +190,17 @@ def _byte_of() -> Mapping[str, int]:
 class WhisperTokenizer:
     """Texts to tokens and back, and the prompts of a checkpoint."""
 
-    def __init__(self, path: Path, vocabulary: Vocabulary, special: SpecialTokens) -> None:
+    def __init__(
+        self,
+        path: Path,
+        vocabulary: Vocabulary,
+        special: SpecialTokens,
+        defaults: ModelDefaults = NO_DEFAULTS,
+    ) -> None:
         self._path = path
         self._vocabulary = vocabulary
         self.special = special
+        self.defaults = defaults
 
     @classmethod
     def load(cls, folder: Path) -> "WhisperTokenizer":
@@ -204,23 +216,26 @@ class WhisperTokenizer:
             vocabulary = Vocabulary.read(folder / TOKENIZER_NAME)
             settings = json.loads((folder / GENERATION_NAME).read_bytes())
             special = _special_tokens(vocabulary, settings)
+            defaults = model_defaults(settings, special.languages)
         except (OSError, AttributeError, LookupError, TypeError, ValueError) as cause:
             raise InputError(
                 f"{folder}: its tokenizer or generation settings cannot be read: {cause}"
             ) from cause
-        return cls(folder / TOKENIZER_NAME, vocabulary, special)
+        return cls(folder / TOKENIZER_NAME, vocabulary, special, defaults)
 
     @property
     def is_multilingual(self) -> bool:
         """Whether the model knows other languages than English."""
         return bool(self.special.languages)
 
-    def prompt(self, *, language: str, task: Task, with_timestamps: bool, previous: Tokens = ()) -> Tokens:
+    def prompt(
+        self, *, language: str, task: Task | None, with_timestamps: bool, previous: Tokens = ()
+    ) -> Tokens:
         """Return the tokens that decoding starts with.
 
         Args:
             language: code; ignored by an English-only model.
-            task: transcribe, or translate to English.
+            task: transcribe, or translate to English; None transcribes.
             with_timestamps: whether segments are to carry times.
             previous: text tokens that came before, or a hint; the last ones are used.
 
@@ -233,7 +248,7 @@ class WhisperTokenizer:
         before = (special.previous, *kept) if kept else ()
         steering: Tokens = (special.start,)
         if self.is_multilingual:
-            steering = (special.start, special.languages[language], special.tasks[task])
+            steering = (special.start, special.languages[language], special.tasks[task or Task.TRANSCRIBE])
         return before + steering + (() if with_timestamps else (special.no_timestamps,))
 
     def encode(self, text: str) -> Tokens:

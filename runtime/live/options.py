@@ -29,8 +29,9 @@ class LiveOptions:
     """How live audio is transcribed; times are seconds of audio.
 
     Attributes:
-        language: code, locale or English name; None or `auto` detects it at the start of each utterance.
-        task: transcribe, or translate to English.
+        language: code, locale or English name; `auto` detects it at the start of each utterance. None takes the one that a
+            fine-tuned model names, and else detects it.
+        task: transcribe, or translate to English. None takes the one that a fine-tuned model names, and else transcribes.
         hotwords: words to expect.
         policy: when a word counts as final; None: by alignment where the decoder has enough layers to align well. The words of
             a translation do not follow the speech: there always `agreement`.
@@ -45,7 +46,7 @@ class LiveOptions:
     """
 
     language: str | None = None
-    task: Task = Task.TRANSCRIBE
+    task: Task | None = None
     hotwords: str | None = None
     policy: CommitPolicy | None = None
     hop_s: float = 0.5
@@ -58,7 +59,7 @@ class LiveOptions:
     buffer_s: float = 19.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "task", Task(self.task))
+        object.__setattr__(self, "task", self.task and Task(self.task))
         if self.policy is not None:
             object.__setattr__(self, "policy", CommitPolicy(self.policy))
         if self.language is not None:
@@ -81,7 +82,7 @@ class LiveOptionValues(TypedDict, total=False):
     """The options of `LiveOptions` as keywords of a call."""
 
     language: str | None
-    task: Task
+    task: Task | None
     hotwords: str | None
     policy: CommitPolicy | None
     hop_s: float

@@ -363,6 +363,8 @@ def open_session(
     Raises:
         SpecError: the model has no such language or task.
     """
+    language, task = model.tokenizer.defaults.fill(options.language, options.task)
+    options = replace(options, language=language, task=task)
     recognizer = WhisperRecognizer(model.session(), options)
     activity = SileroVoiceActivity.load()
     return LiveSession(recognizer, activity, options, language=recognizer.language, clock=clock)

@@ -184,7 +184,7 @@ def _transcribe(
                 advance()
 
         transcript = transcriber.transcribe(file.audio, options, name=file.name, progress=on_progress)
-    if options.language is None and transcript.language_probability < 1.0 and transcript.segments:
+    if transcript.language_probability < 1.0 and transcript.segments:
         reporter.note(
             f"{file.name}: language {transcript.language}, probability {transcript.language_probability:.2f}"
         )

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import FRAMES_PER_POSITION, HOP_SAMPLES, SAMPLE_RATE_HZ
-from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.base import Encoded, mask_of
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path

@@ -201,14 +201,14 @@ def to_whisper_language(name: str) -> str | None:
     return code
 
 
-def parse_language(name: str) -> str | None:
-    """Return `find_language` for the language that a user gives; None for `auto`.
+def parse_language(name: str) -> str:
+    """Return `find_language` for the language that a user gives; `auto` as it is.
 
     Raises:
         SpecError: no language has this name; the message has the nearest ones.
     """
     if name.strip().lower() == DETECT:
-        return None
+        return DETECT
     code = find_language(name)
     if code is None:
         raise unknown_language(name, _NAMES.values())

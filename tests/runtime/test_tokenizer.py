@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from transformers import WhisperTokenizerFast
 
 from sottovoce.errors import InputError, SpecError
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
 from sottovoce.runtime.decoding.tokenizer import (
-    GENERATION_NAME,
     MAX_TOKENS,
     TOKENIZER_NAME,
     Vocabulary,

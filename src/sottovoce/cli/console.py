@@ -30,11 +30,13 @@ class Terminal:
     """The output of notes, progress and errors."""
 
     def __init__(self, *, quiet: bool = False, colour: bool = True) -> None:
+        no_color = None if colour else True
+        is_closed = sys.stderr is None  # rich would print to standard output, which holds data
         self.console = Console(
-            file=sys.stderr, no_color=None if colour else True, highlight=False, soft_wrap=True, quiet=quiet
+            file=sys.stderr, no_color=no_color, highlight=False, soft_wrap=True, quiet=quiet or is_closed
         )
         self._errors = Console(
-            file=sys.stderr, no_color=None if colour else True, highlight=False, soft_wrap=True
+            file=sys.stderr, no_color=no_color, highlight=False, soft_wrap=True, quiet=is_closed
         )
 
     def note(self, text: str) -> None:

@@ -50,11 +50,15 @@ def live(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option("--language", help="Code or name, such as de or German; detected by default."),
+        typer.Option(
+            "--language",
+            help="Code or name, such as de or German, or auto; by default a fine-tuned model's own, else auto.",
+        ),
     ] = None,
     task: Annotated[
-        Task, typer.Option("--task", help="Transcribe, or translate to English.")
-    ] = Task.TRANSCRIBE,
+        Task | None,
+        typer.Option("--task", help="Transcribe (the default), or translate to English.", show_default=False),
+    ] = None,
     hotwords: Annotated[
         str | None,
         typer.Option("--hotwords", metavar="TEXT", help="Words that the audio is likely to contain."),

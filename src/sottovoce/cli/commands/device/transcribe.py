@@ -44,11 +44,15 @@ def transcribe(
     ],
     language: Annotated[
         str | None,
-        typer.Option("--language", help="Code or name, such as de or German; detected by default."),
+        typer.Option(
+            "--language",
+            help="Code or name, such as de or German, or auto; by default a fine-tuned model's own, else auto.",
+        ),
     ] = None,
     task: Annotated[
-        Task, typer.Option("--task", help="Transcribe, or translate to English.")
-    ] = Task.TRANSCRIBE,
+        Task | None,
+        typer.Option("--task", help="Transcribe (the default), or translate to English.", show_default=False),
+    ] = None,
     kind: Annotated[TranscriptFormat, typer.Option("--format", help="Format of the transcript.")] = (
         TranscriptFormat.TXT
     ),
@@ -171,7 +175,7 @@ def transcribe(
         _check_follow(files, options, kind, output_dir)
         _follow(session, model, files[0], options, kind, threads)
         return
-    planned = plan_files(files, sys.stdin.buffer.read, kind, output_dir, force=force)
+    planned = plan_files(files, _read_stdin, kind, output_dir, force=force)
     path = find_model(model, files, session.terminal)
     with open_model(path) as folder:
         found = find_variant(folder)
@@ -237,6 +241,17 @@ def _follow(
             ),
             next(live for live, refined in REFINED.items() if refined is kind),
         )
+
+
+def _read_stdin() -> bytes:
+    """Read standard input.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise InputError(f"standard input ({STDIN}) is closed; redirect a file to it, or name a file")
+    return sys.stdin.buffer.read()
 
 
 def find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:

@@ -124,6 +124,29 @@ def test_a_model_name_in_the_place_of_a_run_is_answered_with_how_to_make_one(
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ("-", "error: standard input (-) is closed; redirect a file to it, or name a file\n"),
+        ("a.wav", "error: empty holds no variant; give the folder of a run or of a variant"),
+    ],
+)
+def test_a_closed_standard_input_is_an_error_only_where_it_is_read(
+    files: str,
+    message: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "argv", ["sottovoce", "transcribe", "empty", files])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(message)
+
+
 def test_a_command_without_its_libraries_names_the_extra() -> None:
     def compare() -> None:
         import no_such_library.part  # type: ignore[import-not-found]  # noqa: F401

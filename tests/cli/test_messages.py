@@ -44,7 +44,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("compare results empty", 1, "empty holds no results.json; give the folder"),
         ("gate results --fail-if wer>1 --junit empty", 1, "empty is a folder, and the output is a file"),
         ("gate results --fail-if speed>1", 2, "there is no metric speed; did you mean speedup.low?"),
-        ("gate results --fail-if zz>1", 2, "there is no metric zz; metrics: wer_delta, worst_language_delta, "),
+        (
+            "gate results --fail-if zz>1",
+            2,
+            "there is no metric zz; metrics: wer_delta, worst_language_delta, ",
+        ),
         ("verify nowhere", 1, "nowhere does not exist; give a bundle that `sottovoce bundle` wrote"),
         ("transcribe note.txt a.wav", 1, "note.txt is a file, want a model: the folder of a run"),
         ("transcribe empty note.txt", 1, "empty holds no variant; give the folder of a run or of a variant"),

@@ -61,12 +61,12 @@ def test_an_english_model_keeps_to_english(caplog: pytest.LogCaptureFixture) -> 
 
 def test_what_the_user_gives_wins() -> None:
     defaults = ModelDefaults(language="de", task=Task.TRANSLATE)
-    found = defaults.fill(TranscribeOptions())
+    found = defaults.fill_options(TranscribeOptions())
     assert (found.language, found.task) == ("de", Task.TRANSLATE)
-    found = defaults.fill(TranscribeOptions(language="no", task=Task.TRANSCRIBE))
+    found = defaults.fill_options(TranscribeOptions(language="no", task=Task.TRANSCRIBE))
     assert (found.language, found.task) == ("no", Task.TRANSCRIBE)
-    assert defaults.fill(TranscribeOptions(language="auto")).language is None
-    assert ModelDefaults().fill(TranscribeOptions()).language is None
+    assert defaults.fill_options(TranscribeOptions(language="auto")).language is None
+    assert ModelDefaults().fill_options(TranscribeOptions()).language is None
 
 
 def test_a_variant_without_settings_has_no_defaults(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def measure_live(
     make: MakeEngine | None = None,
     make_system: MakeSystem = open_system,
 ) -> LiveMeasurement:
-    """Feed recordings to each system: as files, with computation not counted, with computation counted.
+    """Feed recordings to each system, with computation not counted and counted, then transcribe them as files.
 
     Args:
         plan: its clips become recordings; its entries, systems.
@@ -157,13 +157,13 @@ def _measure_system(
     with LiveWorker(spec, make) as worker:
         worker.wait_until_loaded()
         worker.warm_up(max(recordings, key=lambda recording: recording.audio_s))
-        offline = each(worker.offline, recordings)
         not_counted = each(lambda one: worker.feed(one.wave, one.language, is_counted=False), recordings)
         before = read_cpu([worker.pid])
         counted = each(lambda one: worker.feed(one.wave, one.language, is_counted=True), recordings)
         disturbance = between(before, read_cpu([worker.pid]))
         language = recordings[0].language
         quiet = each(lambda sound: worker.feed(sound[1], language, is_counted=False), sounds)
+        offline = each(worker.offline, recordings)  # last: long recordings take more memory than streams
     return SystemTraces(
         spec=spec,
         offline=tuple(offline),

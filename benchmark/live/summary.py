@@ -64,6 +64,7 @@ def _summarize(system: SystemTraces, measured: LiveMeasurement, seed: int) -> Li
             _pass(system, measured, is_counted=is_counted, seed=seed) for is_counted in (True, False)
         ),
         cpu_share=sum(trace.cpu_s for trace in system.not_counted) / audio_s,
+        peak_rss_bytes=max(size for trace in system.counted for _, size in trace.rss),
         memory_slope=_slope(system.counted),
         without_speech=tuple(_invented(name, trace) for name, trace in system.sounds.items()),
     )

@@ -80,6 +80,9 @@ class LiveSystem(Document):
     offline_wer: float
     passes: tuple[LivePass, ...] = Field(description="With computation counted, and not counted.")
     cpu_share: float = Field(description="CPU seconds per second of audio, over the recordings.")
+    peak_rss_bytes: int = Field(
+        description="Largest resident set while the recordings are fed the second time."
+    )
     memory_slope: float | None = Field(
         description="Growth of the resident set while the recordings are fed the second time, bytes per hour of audio; null for "
         "less than a minute."

@@ -24,6 +24,7 @@ from sottovoce.reports.text.units import (
     duration,
     fixed,
     join_figures,
+    megabytes,
     percent,
     signed_points,
     two_figures,
@@ -130,6 +131,7 @@ def _cost_rows(systems: tuple[LiveSystem, ...]) -> Iterator[Row]:
         *(percent(system.without_speech[0].cpu_share) for system in systems),
         unit="% of a core",
     )
+    yield make_row("Peak memory", *(megabytes(system.peak_rss_bytes) for system in systems), unit="MB")
     yield make_row(
         "Memory growth",
         *(

@@ -61,6 +61,7 @@ def system(method: str, p50: float) -> LiveSystem:
         offline_wer=OFFLINE.wer,
         passes=(one_pass(is_counted=True, p50=p50), one_pass(is_counted=False, p50=p50 - 0.1)),
         cpu_share=0.24,
+        peak_rss_bytes=412_000_000,
         memory_slope=2.5e6,
         without_speech=(
             Invented(sound="silence", audio_s=600.0, n_words=0, text="", cpu_share=0.008),
@@ -99,6 +100,7 @@ def test_the_page_shows_delays_of_both_clocks_errors_and_cost() -> None:
     assert "Difference points +1.0 0 to +3.0" in words
     assert "Normalized erasure 0.17 0.17" in words
     assert "CPU in silence % of a core 0.80 0.80" in words
+    assert "Peak memory MB 410 410" in words
     assert "Memory growth MB per hour 2.5 2.5" in words
     assert "kitchen, 10 min 3 3" in words
     assert "97 of 100 words" in words

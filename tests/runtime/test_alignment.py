@@ -18,7 +18,8 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.audio.features import log_mel
-from sottovoce.runtime.decoding.tokenizer import GENERATION_NAME, MAX_TOKENS, Tokens, WhisperTokenizer
+from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.model.base import Encoded
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder

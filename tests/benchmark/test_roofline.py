@@ -67,7 +67,9 @@ def test_the_work_of_an_encoder_is_that_of_its_dimensions(probes: dict[str, Prob
     assert probe.encoder_s > 0
 
 
-def test_int8_work_is_counted_separately_from_attention_and_what_is_quantized_on_the_fly(probes: dict[str, Probe]) -> None:
+def test_int8_work_is_counted_separately_from_attention_and_what_is_quantized_on_the_fly(
+    probes: dict[str, Probe],
+) -> None:
     whole, found = probes["fp32"].encoder_macs["f32"], probes["int8"].encoder_macs
     attention = TINY_ENCODER_LAYERS * 2 * POSITIONS * POSITIONS * TINY_D_MODEL
     assert sum(found.values()) == whole

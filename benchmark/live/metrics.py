@@ -35,7 +35,7 @@ class WordDelays:
         first_word: of each stretch of speech between pauses, from its start until its first right word was shown.
         finalization: of each stretch, from its end until its last word was committed.
         laal: of each stretch, see `laal`.
-        right: place in the reference and final word of those words.
+        right: place in the reference of those words, the final word, and when it was shown first.
     """
 
     committed: tuple[float, ...]
@@ -43,7 +43,7 @@ class WordDelays:
     first_word: tuple[float, ...]
     finalization: tuple[float, ...]
     laal: tuple[float, ...]
-    right: tuple[tuple[int, FinalWord], ...]
+    right: tuple[tuple[int, FinalWord, float], ...]
 
 
 def word_delays(
@@ -58,17 +58,18 @@ def word_delays(
     }
     parts = list(between_pauses(reference))
     ends_s = {place: reference[place].end_s or 0.0 for place in right}
+    shown_s = {place: word.shown_s(reference[place].start_s or 0.0) for place, word in right.items()}
     return WordDelays(
         committed=tuple(word.committed_s - ends_s[place] for place, word in right.items()),
-        shown=tuple(word.shown_s - ends_s[place] for place, word in right.items()),
+        shown=tuple(at_s - ends_s[place] for place, at_s in shown_s.items()),
         first_word=tuple(
-            min(right[place].shown_s for place in part.places if place in right) - part.start_s
+            min(shown_s[place] for place in part.places if place in right) - part.start_s
             for part in parts
             if any(place in right for place in part.places)
         ),
         finalization=tuple(right[part.last].committed_s - part.end_s for part in parts if part.last in right),
         laal=tuple(_laals(parts, texts, tokens, words)),
-        right=tuple(right.items()),
+        right=tuple((place, word, shown_s[place]) for place, word in right.items()),
     )
 
 

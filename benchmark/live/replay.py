@@ -9,17 +9,25 @@ from string import punctuation
 from sottovoce.benchmark.live.clock import Display
 from sottovoce.runtime.live.events import Committed, LiveEvent, Partial, Utterance
 
-LOOK_AHEAD = 8
+LOOK_AHEAD = 2
 """A tail may lack so many words that are final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalWord:
-    """A committed word; times are seconds from the start of the recording."""
+    """A committed word; times are seconds from the start of the recording.
+
+    Attributes:
+        seen_s: displays before it was committed that have it at its place.
+    """
 
     text: str
-    shown_s: float
+    seen_s: tuple[float, ...]
     committed_s: float
+
+    def shown_s(self, start_s: float) -> float:
+        """Return when it was shown first; before the word starts, another one like it was shown."""
+        return next((at_s for at_s in self.seen_s if at_s >= start_s), self.committed_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +65,7 @@ class _Screen:
 def replay(displays: Sequence[Display]) -> Replay:
     """Follow the events of a stream.
 
-    A word counts as shown from the first display on that has it at its place among the final words, whatever its case
-    and punctuation.
+    A display has a word if it is at its place among the final words, whatever its case and punctuation.
     """
     texts: list[str] = []
     committed_s: list[float] = []
@@ -77,11 +84,11 @@ def replay(displays: Sequence[Display]) -> Replay:
             committed_s += [display.shown_s] * len(added)
             tail = _tail_after(event, tail)
         screens.append(_Screen(shown_s=display.shown_s, n_committed=len(texts), tail=tail))
-    shown_s = _first_shown(texts, committed_s, screens)
+    seen_s = _seen(texts, screens)
     return Replay(
         words=tuple(
-            FinalWord(text=text, shown_s=first, committed_s=last)
-            for text, first, last in zip(texts, shown_s, committed_s, strict=True)
+            FinalWord(text=text, seen_s=tuple(seen), committed_s=last)
+            for text, seen, last in zip(texts, seen_s, committed_s, strict=True)
         ),
         n_erased=sum(_erased(texts, screens)),
         n_retracted=n_retracted,
@@ -102,10 +109,8 @@ def _n_changed(before: Sequence[str], after: Sequence[str]) -> int:
     return sum(a != b for a, b in zip(before, after, strict=False)) + abs(len(before) - len(after))
 
 
-def _first_shown(
-    texts: Sequence[str], committed_s: Sequence[float], screens: Sequence[_Screen]
-) -> list[float]:
-    shown_s = list(committed_s)
+def _seen(texts: Sequence[str], screens: Sequence[_Screen]) -> list[list[float]]:
+    seen_s: list[list[float]] = [[] for _ in texts]
     plain = [_plain(text) for text in texts]
     for screen in screens:
         if not screen.tail:
@@ -114,8 +119,8 @@ def _first_shown(
         tail = [_plain(text) for text in screen.tail]
         for block in SequenceMatcher(None, final, tail, autojunk=False).get_matching_blocks():
             for place in range(screen.n_committed + block.a, screen.n_committed + block.a + block.size):
-                shown_s[place] = min(shown_s[place], screen.shown_s)
-    return shown_s
+                seen_s[place].append(screen.shown_s)
+    return seen_s
 
 
 def _erased(texts: Sequence[str], screens: Sequence[_Screen]) -> Iterator[int]:

@@ -179,9 +179,9 @@ def _timeline(measured: LiveMeasurement) -> Timeline | None:
             TimelineWord(
                 text=reference[place].text,
                 end_s=reference[place].end_s or 0.0,
-                shown_s=word.shown_s,
+                shown_s=shown_s,
                 committed_s=word.committed_s,
             )
-            for place, word in right
+            for place, word, shown_s in right
         ),
     )

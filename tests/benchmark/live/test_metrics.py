@@ -30,7 +30,7 @@ def test_a_word_is_shown_when_it_first_stands_at_its_place() -> None:
         committed(2.0, "the", "cat sat on"),
         committed(2.5, "cat sat on"),
     ])  # fmt: skip
-    assert [(word.text, word.shown_s, word.committed_s) for word in seen.words] == [
+    assert [(word.text, word.shown_s(0.0), word.committed_s) for word in seen.words] == [
         (" the", 1.0, 2.0),
         (" cat", 1.0, 2.5),
         (" sat", 1.5, 2.5),
@@ -41,12 +41,12 @@ def test_a_word_is_shown_when_it_first_stands_at_its_place() -> None:
 
 def test_a_word_that_is_inserted_later_does_not_hide_the_words_behind_it() -> None:
     seen = replay([partial(1.0, "we left early"), committed(2.0, "so we left early")])
-    assert [word.shown_s for word in seen.words] == [2.0, 1.0, 1.0, 1.0]
+    assert [word.shown_s(0.0) for word in seen.words] == [2.0, 1.0, 1.0, 1.0]
 
 
 def test_case_and_punctuation_do_not_make_another_word_but_count_as_erased() -> None:
     seen = replay([partial(1.0, "yes, Indeed"), committed(2.0, "Yes indeed.")])
-    assert [word.shown_s for word in seen.words] == [1.0, 1.0]
+    assert [word.shown_s(0.0) for word in seen.words] == [1.0, 1.0]
     assert seen.n_erased == 2
 
 
@@ -113,21 +113,22 @@ def reference(*times: tuple[str, float, float]) -> list[ReferenceWord]:
 def test_delays_start_at_the_ends_of_words_and_skip_wrong_ones() -> None:
     spoken = reference(("good", 1.0, 1.3), ("day", 1.4, 1.8), ("sir", 4.0, 4.5))
     final = [
-        FinalWord(text=" Good", shown_s=1.5, committed_s=2.0),
-        FinalWord(text=" bay.", shown_s=2.0, committed_s=2.5),
-        FinalWord(text=" Sir.", shown_s=4.7, committed_s=5.2),
+        FinalWord(text=" Good", seen_s=(0.4, 1.5), committed_s=2.0),
+        FinalWord(text=" bay.", seen_s=(), committed_s=2.5),
+        FinalWord(text=" Sir.", seen_s=(4.7,), committed_s=5.2),
     ]
     found = word_delays(spoken, final, "en")
     assert found.committed == pytest.approx((0.7, 0.7))
     assert found.shown == pytest.approx((0.2, 0.2))
     assert found.first_word == pytest.approx((0.5, 0.7))
     assert found.finalization == pytest.approx((0.7,))  # the last word before the first pause is wrong
-    assert [place for place, _ in found.right] == [0, 2]
+    # At 0.4 s another word like the first was shown: it had not been spoken yet.
+    assert [(place, shown_s) for place, _, shown_s in found.right] == [(0, 1.5), (2, 4.7)]
 
 
 def test_a_word_without_times_has_no_delay() -> None:
     spoken = [*reference(("good", 1.0, 1.3)), ReferenceWord(text="day", start_s=None, end_s=None)]
-    final = [FinalWord(text=f" {text}", shown_s=2.0, committed_s=2.0) for text in ("good", "day")]
+    final = [FinalWord(text=f" {text}", seen_s=(), committed_s=2.0) for text in ("good", "day")]
     assert word_delays(spoken, final, "en").committed == pytest.approx((0.7,))
 
 

@@ -28,9 +28,7 @@ from sottovoce.runtime.audio.track import (
 )
 from sottovoce.runtime.audio.track_choice import find_track
 from sottovoce.runtime.live.pipe import Pipe, RawFormat, detect_format
-
-STDIN = "-"
-STDIN_NAME = "standard input"
+from sottovoce.terms import STDIN, STDIN_NAME
 
 LEAST_HOLE_S, LONGEST_HOLE_S = 0.1, 10.0
 """Timestamps that jump by so much leave a hole, which becomes silence: some codecs send nothing in pauses. Longer jumps

@@ -13,9 +13,7 @@ from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.protocol import Transcriber
 from sottovoce.runtime.transcript import Transcript
 from sottovoce.storage.documents import write_text
-
-STDIN = "-"
-STDIN_NAME = "standard input"
+from sottovoce.terms import STDIN, STDIN_NAME
 
 Print = Callable[[str], None]
 

@@ -11,6 +11,10 @@ from typing import Annotated, Any
 RECOMMENDED_RECIPE = "int8-fast"
 """The recipe that commands take where none is named."""
 
+STDIN = "-"
+STDIN_NAME = "standard input"
+"""How the command line and messages name it."""
+
 
 class Component(StrEnum):
     """The parts of a Whisper that are exported, quantized and timed separately."""

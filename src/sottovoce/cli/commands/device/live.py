@@ -10,8 +10,8 @@ from sottovoce.cli.commands.device.transcribe import find_model
 from sottovoce.cli.commands.options import Force, Session
 from sottovoce.errors import SpecError
 from sottovoce.runtime.live.output import LiveFormat
-from sottovoce.runtime.output.files import STDIN
 from sottovoce.runtime.transcript import Task
+from sottovoce.terms import STDIN
 
 if TYPE_CHECKING:
     from sottovoce.runtime.live.sources import Source

@@ -10,9 +10,9 @@ import typer
 from sottovoce.cli.commands.options import Force, Session
 from sottovoce.errors import InputError, SpecError
 from sottovoce.progress import Reporter
-from sottovoce.runtime.output.files import STDIN
 from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
+from sottovoce.terms import STDIN
 
 if TYPE_CHECKING:
     from sottovoce.runtime.options import TranscribeOptions

@@ -58,12 +58,12 @@ def test_ranges_of_encoder_and_steps_are_followed_with_the_alpha_of_the_recipe(r
     assert report is not None
     encoder, steps = report.convergence
     assert (encoder.component, steps.component) == (Component.ENCODER, Component.DECODER_WITH_PAST)
-    assert (encoder.smooth_quant_alpha, steps.smooth_quant_alpha) == (0.8, 0.95)
+    assert (encoder.smooth_quant_alpha, steps.smooth_quant_alpha) == (0.8, None)
+    assert (encoder.is_quantized, steps.is_quantized) == (True, False)  # steps are quantized on the fly
     for found in (encoder, steps):
-        assert found.is_quantized
         assert found.n_clips == 4
         assert all(one.low <= 0 <= one.high for one in found.ranges)
-    assert {"layers.0.fc2", "layers.1.fc1", "conv1"} <= {one.name for one in encoder.ranges}
+    assert {"layers.0.fc1", "layers.1.fc1", "conv1"} <= {one.name for one in encoder.ranges}
 
 
 def test_ranges_that_the_recipe_does_not_record_are_not_followed(run: Path, tones: Path) -> None:

@@ -220,7 +220,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     assert "2+2 layers, 80 mel bins, multilingual" in outcome.out
     assert "record: 4 of 4 calibration clips" in outcome.out
     assert re.search(r"in all: about \d+ \w+, [\d.]+ GiB of memory and [\d.]+ GiB of disk", outcome.out)
-    assert "quantize: int8 (openvino): encoder w8a8, decoder float, decoder_with_past w8a8" in outcome.out
+    assert "quantize: int8 (openvino): encoder w8a8, decoder float, decoder_with_past w8" in outcome.out
     assert outcome.out.splitlines()[-1] == f"would write {tmp_path / 'run'}"
     assert tree(tmp_path) == []
 

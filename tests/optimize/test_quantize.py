@@ -307,13 +307,13 @@ def test_the_int8_variant_of_a_run_keeps_the_first_pass_float_and_halves_the_res
     assert after[Component.DECODER].size_bytes == pytest.approx(
         before[Component.DECODER].size_bytes, rel=0.02
     )
-    handed_over = {Component.ENCODER: 0, Component.DECODER_WITH_PAST: 2}
-    for component, n_keys in handed_over.items():
-        weights, activations = GOLDEN[component]
-        assert (after[component].int8_weights, after[component].int8_activations) == (
-            weights,
-            activations - n_keys,
-        )
+    recorded = {
+        Component.ENCODER: 12,  # all but the input of each layer's fc2, which is quantized on the fly
+        Component.DECODER_WITH_PAST: 2,  # only the keys of the encoder states, one a layer
+    }
+    for component, n_activations in recorded.items():
+        assert after[component].int8_weights == GOLDEN[component][0]
+        assert after[component].int8_activations == n_activations
         name = f"openvino_{component}_model.bin"
         sizes = [(tiny_run / variant / name).stat().st_size for variant in ("int8", "fp32")]
         assert sizes[0] < 0.5 * sizes[1]

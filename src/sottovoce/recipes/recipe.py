@@ -71,7 +71,7 @@ SCHEMES_OF_KEYS: Mapping[str, tuple[Scheme, ...]] = {
     "awq": (Scheme.W4,),
     "scale_estimation": (Scheme.W4,),
 }
-"""Keys that are allowed in these schemes only. Keys of w8a8 may stay where `scheme` is set to float."""
+"""Keys that are allowed in these schemes only. Keys of w8a8 and w8 may stay where `scheme` is set to float."""
 
 
 class ComponentQuantization(Spec):
@@ -108,7 +108,7 @@ class ComponentQuantization(Spec):
 
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
-        if self.int8_activations and self.scheme is not Scheme.W8:
+        if self.int8_activations and self.scheme not in (Scheme.W8, Scheme.FLOAT):
             raise ValueError("int8_activations only where scheme is w8")
         if self.dynamic_activations and self.scheme in WEIGHT_ONLY:
             raise ValueError("dynamic_activations only where scheme is w8a8")

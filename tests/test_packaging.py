@@ -36,6 +36,7 @@ EXTRAS = {
     "optimize",
     "peers",
     "search",
+    "serve",
     "signing",
 }
 

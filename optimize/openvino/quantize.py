@@ -10,7 +10,7 @@ from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
 from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
 from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states
-from sottovoce.optimize.openvino.graph import Int8Count, count_int8, n_elements
+from sottovoce.optimize.openvino.graph import INT8_TYPES, Int8Count, count_int8, n_elements
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
 from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
@@ -155,6 +155,7 @@ def quantize_file(
     fidelity = measure_fidelity(model, quantized, calls, quantized_compute(variant))
     check_fidelity(component, fidelity, spec)
     _store_float_weights(quantized, variant.weights)
+    _separate_token_embedding(quantized)
     openvino.save_model(quantized, path, compress_to_fp16=False)
     if variant.weights is Weights.FP16:
         check_size(component, path.with_suffix(".bin").stat().st_size, count)
@@ -232,6 +233,45 @@ def _store_float_weights(model: Any, weights: Weights) -> None:
         for target in targets:
             target.replace_source_output(wide.output(0))
     model.validate_nodes_and_infer_types()
+
+
+def _separate_token_embedding(model: Any) -> None:
+    """Give the lookup of tokens its own copy of the INT8 table that it shares with the output layer.
+
+    In graphs with `FakeQuantize`, OpenVINO turns a shared table into float, and the output layer, half of the weights of
+    a step, runs in float too. On disk both copies are one: `openvino.save_model` stores equal constants once.
+    """
+    for lookup in [operation for operation in model.get_ops() if operation.get_type_name() == "Gather"]:
+        table = lookup.input_value(0)
+        if len(table.get_target_inputs()) > 1 and _is_int8_table(table.get_node()):
+            lookup.input(0).replace_source_output(_copy_of_table(table.get_node()).output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _is_int8_table(node: Any) -> bool:
+    """Return whether a node computes floats from an INT8 constant alone."""
+    inputs = [value.get_node() for value in node.input_values()]
+    if not inputs:
+        return node.get_type_name() == "Constant" and node.get_element_type().get_type_name() in INT8_TYPES
+    return node.get_type_name() in ("Convert", "Multiply", "Subtract") and _is_int8_table(inputs[0])
+
+
+def _copy_of_table(node: Any) -> Any:
+    """Copy a node that `_is_int8_table`, with its constants."""
+    from openvino import opset13
+
+    inputs = [_copy_of_table(value.get_node()) for value in node.input_values()]
+    match node.get_type_name():
+        case "Constant":
+            copy = opset13.constant(node.data)
+        case "Convert":
+            copy = opset13.convert(*inputs, node.get_output_element_type(0))
+        case "Multiply":
+            copy = opset13.multiply(*inputs)
+        case _:
+            copy = opset13.subtract(*inputs)
+    copy.set_friendly_name(f"{node.get_friendly_name()}/lookup")
+    return copy
 
 
 LARGE_ELEMENTS = 16_384

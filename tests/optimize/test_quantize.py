@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from nncf.quantization.algorithms.fast_bias_correction.algorithm import FastBiasCorrection
 
@@ -317,3 +318,20 @@ def test_the_int8_variant_of_a_run_keeps_the_first_pass_float_and_halves_the_res
         name = f"openvino_{component}_model.bin"
         sizes = [(tiny_run / variant / name).stat().st_size for variant in ("int8", "fp32")]
         assert sizes[0] < 0.5 * sizes[1]
+
+
+def test_the_output_layer_does_not_share_its_int8_table_with_the_lookup_of_tokens(tiny_run: Path) -> None:
+    """OpenVINO would turn a shared table into float; the file holds it once all the same."""
+    path = component_path(tiny_run / "int8", Component.DECODER_WITH_PAST)
+    model = graph(tiny_run / "int8", Component.DECODER_WITH_PAST)
+    tables = [
+        operation
+        for operation in model.get_ops()
+        if operation.get_type_name() == "Constant"
+        and operation.get_element_type().get_type_name() == "i8"
+        and operation.get_friendly_name().startswith("self.model.decoder.embed_tokens.weight")
+    ]
+    assert len(tables) == 2
+    np.testing.assert_array_equal(tables[0].data, tables[1].data)
+    float_path = component_path(tiny_run / "fp32", Component.DECODER_WITH_PAST)
+    assert path.with_suffix(".bin").stat().st_size < 0.3 * float_path.with_suffix(".bin").stat().st_size

@@ -1,16 +1,15 @@
 """From audio to segments with one session: cut into windows, decode, align, recover what was left out."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import chain, islice
-from typing import NamedTuple
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
 from sottovoce.runtime import batching
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave, is_silent
-from sottovoce.runtime.audio.stream import check_wave
+from sottovoce.runtime.audio.stream import BlockStream, check_wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language, likeliest
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
@@ -30,6 +29,7 @@ from sottovoce.runtime.vad.segmenter import (
     WindowReader,
     windows_of,
 )
+from sottovoce.runtime.window_queue import QueuedWindow, WindowQueue, WindowText
 
 LONGEST_ELASTIC_S = 19.5
 """Longest window of long audio for an elastic encoder. Attention takes half of the time of 30 s and grows with the square
@@ -51,11 +51,17 @@ LATE_SAMPLES = 2 * SAMPLE_RATE_HZ
 """So long a silence before the speech of a short clip is cut off."""
 
 
-class _Batch(NamedTuple):
-    """Segments of a batch of windows, and the seconds up to which no other segment follows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowPlan:
+    """How an audio is cut into windows.
 
-    segments: list[Segment]
-    final_s: float
+    Attributes:
+        windows: in order of time, cut as they are taken.
+        is_short: the audio is one window, which nothing has searched for speech.
+    """
+
+    windows: Iterator[AudioWindow]
+    is_short: bool
 
 
 class InferencePipeline:
@@ -86,16 +92,47 @@ class InferencePipeline:
 
     def transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         """Yield the segments of a stream in order of time, each as soon as it is final."""
-        options = stream.options
+        options, clock = stream.options, stream.clock
         stream.detected = self._default_language(options)
         first = stream.audio.read(WINDOW_SAMPLES + 1)
-        if len(first) <= WINDOW_SAMPLES and options.vad_filter is not True:
-            yield from self._transcribe_short(first, stream)
-        elif options.condition_on_previous_text:
+        if options.condition_on_previous_text and not _is_one_window(first, options):
             yield from self._transcribe_in_sequence(WindowReader(stream.audio.prepend(first)), stream)
         else:
-            yield from self._transcribe_long(stream.audio.prepend(first), stream)
-        stream.voice_activity = self._recovery.used_by(options, stream.clock)
+            yield from self._transcribe_windows(self._plan(first, stream.audio, options, clock), stream)
+        stream.voice_activity = self._recovery.used_by(options, clock)
+
+    def plan(self, audio: BlockStream, options: TranscribeOptions, clock: PhaseClock) -> WindowPlan:
+        """Read the start of an audio, and decide how it is cut into windows.
+
+        Neither this nor taking the windows uses the session, so that other threads than the session's may do it.
+        """
+        return self._plan(audio.read(WINDOW_SAMPLES + 1), audio, options, clock)
+
+    def first_windows(self, plan: WindowPlan, options: TranscribeOptions) -> list[AudioWindow]:
+        """Take the windows that `open_queue` needs: more where their language is to be detected; none: no speech."""
+        return _take_speech(plan.windows, WINDOW_S if self._must_detect(options) else 0.0)
+
+    def open_queue(
+        self, first: Sequence[AudioWindow], options: TranscribeOptions, clock: PhaseClock, *, is_short: bool
+    ) -> WindowQueue:
+        """Detect the language where it is not given, and queue the first windows of an audio.
+
+        Args:
+            first: at least one; see `first_windows`.
+            options: of the transcription.
+            clock: times the work.
+            is_short: see `WindowPlan`.
+        """
+        context, first = self._prepare_context(first, options, clock)
+        queue = self._queue(
+            context if is_short else self._with_aligned_times(context), has_speech=not is_short
+        )
+        queue.push(first)
+        return queue
+
+    def decode(self, windows: Sequence[QueuedWindow], queue: WindowQueue) -> tuple[DecodingResult, ...]:
+        """Decode windows together: of one queue, or of several with the same prompt and options of decoding."""
+        return self._window_decoder.decode([each.window for each in windows], queue.prompt, queue.context)
 
     def transcribe_batch(self, waves: Sequence[Wave], options: TranscribeOptions) -> tuple[Transcript, ...]:
         """Transcribe clips in batches; see `Transcriber`. Clips of a batch are of one language and similar lengths.
@@ -111,12 +148,10 @@ class InferencePipeline:
             clip.start_s: self._prepare_context([clip], options, clock)[0] for clip in batching.audible(clips)
         }
         languages = {start_s: context.detected.language for start_s, context in contexts.items()}
-        segments = [
-            segment
-            for group in batching.group(clips, languages)
-            for batch in self._decode_windows(group, contexts[group[0].start_s], has_speech=False)
-            for segment in batch.segments
-        ]
+        segments: list[Segment] = []
+        for group in batching.group(clips, languages):
+            queue = self._queue(contexts[group[0].start_s], has_speech=False)
+            segments += self._drain(queue, iter(group))
         segments.sort(key=lambda segment: segment.start_s)
         silent = self._default_language(options)
         detected = [contexts[clip.start_s].detected if clip.start_s in contexts else silent for clip in clips]
@@ -130,23 +165,23 @@ class InferencePipeline:
         window = AudioWindow(start_s=0.0, wave=check_wave(wave, "the wave given")[:WINDOW_SAMPLES])
         return self._detect_language([window], PhaseClock())[0]
 
-    def _transcribe_short(self, wave: Wave, stream: SegmentStream) -> Iterator[Segment]:
-        if len(wave) < HOP_SAMPLES or is_silent(wave):
-            return
-        window = _without_first_silence(wave)
-        context, (window,) = self._prepare_context([window], stream.options, stream.clock)
-        stream.detected = context.detected
-        yield from _in_order(self._decode_windows([window], context, has_speech=False))
+    def _plan(
+        self, first: Wave, audio: BlockStream, options: TranscribeOptions, clock: PhaseClock
+    ) -> WindowPlan:
+        if _is_one_window(first, options):
+            has_sound = len(first) >= HOP_SAMPLES and not is_silent(first)
+            windows = [_without_first_silence(first)] if has_sound else []
+            return WindowPlan(windows=iter(windows), is_short=True)
+        cut = windows_of(audio.prepend(first), self._segmenter(options))
+        return WindowPlan(windows=_timed(cut, clock), is_short=False)
 
-    def _transcribe_long(self, blocks: Iterable[Wave], stream: SegmentStream) -> Iterator[Segment]:
-        windows = _timed(windows_of(blocks, self._segmenter(stream.options)), stream.clock)
-        first = _take_speech(windows, WINDOW_S if self._must_detect(stream.options) else 0.0)
+    def _transcribe_windows(self, plan: WindowPlan, stream: SegmentStream) -> Iterator[Segment]:
+        first = self.first_windows(plan, stream.options)
         if not first:
             return
-        context, begun = self._prepare_context(first, stream.options, stream.clock)
-        stream.detected = context.detected
-        context = self._with_aligned_times(context)
-        yield from _in_order(self._decode_windows(chain(begun, windows), context, stream))
+        queue = self.open_queue(first, stream.options, stream.clock, is_short=plan.is_short)
+        stream.detected = queue.context.detected
+        yield from self._drain(queue, plan.windows, None if plan.is_short else stream)
 
     def _segmenter(self, options: TranscribeOptions) -> Segmenter:
         if options.vad_filter is False:
@@ -164,48 +199,36 @@ class InferencePipeline:
             return context
         return replace(context, options=replace(options, without_timestamps=True), are_times_aligned=True)
 
-    def _decode_windows(
-        self,
-        windows: Iterable[AudioWindow],
-        context: DecodingContext,
-        stream: SegmentStream | None = None,
-        *,
-        has_speech: bool = True,
-    ) -> Iterator[_Batch]:
-        """Decode windows in batches; speech that the model left out joins the next batch, before new windows.
-
-        Args:
-            windows: in order of time, if segments are to be.
-            context: of the transcription.
-            stream: whose progress is reported.
-            has_speech: the windows were found by voice activity; else those with a doubtful text are cut to their speech.
-        """
+    def _queue(self, context: DecodingContext, *, has_speech: bool) -> WindowQueue:
         prompt = self._prompt(context, with_room(context.hotwords, context.initial_prompt))
-        size = context.options.batch_size
-        upcoming, retries, done_s = iter(windows), list[AudioWindow](), 0.0
-        while batch := [*retries[:size], *islice(upcoming, max(0, size - len(retries)))]:
-            n_retries, retries = min(len(retries), size), retries[size:]
-            segments: list[Segment] = []
-            results = self._window_decoder.decode(batch, prompt, context)
-            for index, (window, result) in enumerate(zip(batch, results, strict=True)):
-                is_known_speech = has_speech or index < n_retries
-                if result.is_no_speech:
-                    continue
-                if not is_known_speech:
-                    cuts = self._recovery.doubtful_cuts(window, result, context)
-                    if cuts is not None:
-                        retries += cuts
-                        continue
-                if window.is_faint and not self._is_likely(window, result):
-                    continue
-                found, left_out = self._segments_of(window, result, context)
-                segments += found
-                retries += left_out
-            # Retries lie further back, which is no progress.
-            done_s = max(done_s, batch[-1].end_s)
+        return WindowQueue(context, prompt, self._interpret, has_speech=has_speech)
+
+    def _drain(
+        self, queue: WindowQueue, upcoming: Iterator[AudioWindow], stream: SegmentStream | None = None
+    ) -> Iterator[Segment]:
+        """Decode the windows of a queue and those that follow, in batches; report the progress to a stream."""
+        size = queue.context.options.batch_size
+        queue.push(islice(upcoming, max(0, size - len(queue))))
+        while batch := queue.take(size):
+            segments = queue.settle(batch, self.decode(batch, queue))
             if stream is not None:
-                stream.report(done_s)
-            yield _Batch(segments, min((window.start_s for window in retries), default=done_s))
+                stream.report(queue.done_s)
+            yield from segments
+            queue.push(islice(upcoming, max(0, size - len(queue))))
+        yield from queue.finish()
+
+    def _interpret(self, each: QueuedWindow, result: DecodingResult, context: DecodingContext) -> WindowText:
+        """Return the segments of a window; those without known speech whose text is doubtful are cut to their speech."""
+        if result.is_no_speech:
+            return WindowText()
+        if not each.has_speech:
+            cuts = self._recovery.doubtful_cuts(each.window, result, context)
+            if cuts is not None:
+                return WindowText(retries=cuts)
+        if each.window.is_faint and not self._is_likely(each.window, result):
+            return WindowText()
+        segments, left_out = self._segments_of(each.window, result, context)
+        return WindowText(segments=segments, retries=left_out)
 
     def _is_likely(self, window: AudioWindow, result: DecodingResult) -> bool:
         n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
@@ -306,6 +329,11 @@ class InferencePipeline:
         )
 
 
+def _is_one_window(first: Wave, options: TranscribeOptions) -> bool:
+    """Return whether the first samples are all, and are decoded at once."""
+    return len(first) <= WINDOW_SAMPLES and options.vad_filter is not True
+
+
 def _covered_spans(
     window: AudioWindow,
     pieces: Sequence[TimestampedTokens],
@@ -318,17 +346,6 @@ def _covered_spans(
     if not context.options.without_timestamps and pieces and pieces[-1].is_closed:
         return [(0.0, pieces[-1].end_s)]
     return []
-
-
-def _in_order(batches: Iterable[_Batch]) -> Iterator[Segment]:
-    """Yield segments in order of time, each when no earlier one can follow."""
-    waiting: list[Segment] = []
-    for segments, final_s in batches:
-        waiting = sorted([*waiting, *segments], key=lambda segment: segment.start_s)
-        n_final = sum(segment.start_s < final_s for segment in waiting)
-        yield from waiting[:n_final]
-        del waiting[:n_final]
-    yield from waiting
 
 
 def _without_first_silence(wave: Wave) -> AudioWindow:

@@ -5,6 +5,7 @@ frames of 512 samples -> 64 samples of context before each -> network -> probabi
 """
 
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,9 @@ class SileroVoiceActivity:
     Source: snakers4/silero-vad 6 (MIT).
     """
 
-    def __init__(self, request: Any, name: str) -> None:
+    def __init__(self, request: Any, name: str, lock: "Lock | None" = None) -> None:
         self._request = request
+        self._lock = lock or Lock()
         self.name = name
         self._framer = Framer()
         self.reset()
@@ -60,8 +62,8 @@ class SileroVoiceActivity:
         return cls(compiled.create_infer_request(), weights.name)
 
     def new_stream(self) -> "SileroVoiceActivity":
-        """Return a detector for another stream of the same thread, with the same compiled network."""
-        return SileroVoiceActivity(self._request, self.name)
+        """Return a detector for another stream, with the same compiled network: streams of several threads take turns."""
+        return SileroVoiceActivity(self._request, self.name, self._lock)
 
     def probabilities(self, chunk: Wave, *, is_last: bool = False) -> Probabilities:
         """Return the probability of speech for each frame that the chunk completes; see `VoiceActivity`.
@@ -92,7 +94,8 @@ class SileroVoiceActivity:
         return np.concatenate([contexts, frames], axis=1)
 
     def _infer(self, frames: Frames) -> Probabilities:
-        outputs = self._request.infer((frames, self._hidden, self._cell))
+        with self._lock:
+            outputs = self._request.infer((frames, self._hidden, self._cell))
         probabilities: Probabilities
         probabilities, self._hidden, self._cell = (outputs[port] for port in range(3))
         return probabilities

@@ -70,7 +70,7 @@ class SegmentStream(Iterator[Segment]):
         self.options = options
         self.clock = PhaseClock()
         self.notes: list[str] = []
-        blocks = read_blocks(audio, name, _decode_options(options), self.notes.append)
+        blocks = read_blocks(audio, name, decode_options(options), self.notes.append)
         self.audio = BlockStream(blocks, self.clock)
         self.detected = default_language(options, is_multilingual=True)
         self.voice_activity: str | None = None
@@ -131,7 +131,8 @@ class SegmentStream(Iterator[Segment]):
         )
 
 
-def _decode_options(options: TranscribeOptions) -> DecodeOptions:
+def decode_options(options: TranscribeOptions) -> DecodeOptions:
+    """Return how the file of a transcription is decoded."""
     damaged = Damaged.ALLOW if options.allow_damaged else Damaged.SKIP
     return DecodeOptions(max_s=options.max_duration_s, damaged=damaged, track=options.audio_track)
 

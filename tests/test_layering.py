@@ -16,7 +16,7 @@ import pytest
 import sottovoce
 
 PACKAGE = Path(sottovoce.__file__).parent
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "speech")
+STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech")
 LAYERS = (
     ("errors", "languages", "progress", "terms"),
     ("machine",),
@@ -26,7 +26,7 @@ LAYERS = (
     ("reference_pipeline", "runs", "speech"),
     ("calibrate",),
     ("optimize",),
-    ("benchmark", "bundle"),
+    ("benchmark", "bundle", "serve"),
     ("reports",),
     ("cli", "__main__"),
 )

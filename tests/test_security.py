@@ -10,7 +10,7 @@ import pytest
 import sottovoce
 
 PACKAGE = Path(sottovoce.__file__).parent
-STAGES = {"benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "speech"}
+STAGES = {"benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech"}
 
 BANNED_MODULES = frozenset(
     {"_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "pickle", "shelve"}

@@ -169,6 +169,37 @@ _NAMES = {
     "yoruba": "yo",
 }
 
+_OTHER_NAMES = frozenset(
+    [
+        "bokmål",
+        "burmese",
+        "cantonese chinese",
+        "castilian",
+        "español",
+        "valencian",
+        "mandarin chinese",
+        "mandarin",
+        "deutsch",
+        "flemish",
+        "nederlands",
+        "filipino",
+        "français",
+        "haitian",
+        "italiano",
+        "letzeburgesch",
+        "moldavian",
+        "moldovan",
+        "panjabi",
+        "pushto",
+        "polski",
+        "português",
+        "sinhalese",
+        "svenska",
+        "türkçe",
+    ]
+)
+"""Not those of `LANGUAGES` in openai/whisper."""
+
 _CODE = re.compile("[a-z]{2,3}")
 
 _CACHE_SIZE = 512
@@ -189,6 +220,11 @@ def find_language(name: str) -> str | None:
     if not _CODE.fullmatch(primary):
         return None
     return _ALIASES.get(primary) or _THREE_LETTERS.get(primary, primary)
+
+
+def language_name(code: str) -> str:
+    """Return Whisper's name of a code, such as `german`; the code where it has none."""
+    return next((name for name, known in _NAMES.items() if known == code and name not in _OTHER_NAMES), code)
 
 
 # Cached, so that an unknown name is logged once and not for each clip.

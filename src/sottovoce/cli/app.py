@@ -41,6 +41,7 @@ COMMANDS = {
     "verify": "device",
     "transcribe": "device",
     "live": "device",
+    "serve": "service",
     "gate": "results",
     "compare": "results",
     "history": "results",
@@ -50,7 +51,7 @@ COMMANDS = {
 }
 """Folders of `commands` with a module and function of the command's name, in the order of the help."""
 
-EXTRAS = {"run": "all", "results": "benchmark", "device": "bundle"}
+EXTRAS = {"run": "all", "results": "benchmark", "device": "bundle", "service": "serve"}
 """What the commands of a folder need beyond a plain install."""
 
 _ANY_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}

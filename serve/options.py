@@ -1,0 +1,122 @@
+"""How a server runs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sottovoce.errors import SpecError
+from sottovoce.machine.resources import usable_cores
+from sottovoce.runtime.model.layout import format_of
+from sottovoce.runtime.model.variant import MANIFEST_NAME, find_variant, variant_name
+from sottovoce.serve.scheduler.admission import AdmissionLimits
+from sottovoce.terms import Format
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Addresses that only this machine reaches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """What a request may send.
+
+    Attributes:
+        file_bytes: of one upload.
+        all_bytes: of the uploads that arrive at once.
+        fields: of a form, beside the file.
+        field_bytes: of each.
+        idle_s: without a byte, after which a request is dropped.
+    """
+
+    file_bytes: int = 1024**3
+    all_bytes: int = 4 * 1024**3
+    fields: int = 32
+    field_bytes: int = 64 * 1024
+    idle_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model that is served.
+
+    Attributes:
+        name: in requests.
+        variant: folder.
+    """
+
+    name: str
+    variant: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """How a server runs.
+
+    Attributes:
+        models: the first one is also `whisper-1`.
+        host: address to listen on.
+        port: 0 takes a free one.
+        workers: processes of each model.
+        threads: of inference, of each process.
+        api_keys: one of which a request must have; empty: none is asked for.
+        is_insecure: a public address needs no key.
+        hosts: further names under which browsers may reach the server.
+        max_duration_s: longer audio is refused.
+        live_sessions: that may be open at once, of each model.
+        drain_s: after SIGTERM, until what is not done is dropped.
+        uploads: limits of requests.
+        admission: limits of the audio that waits.
+    """
+
+    models: tuple[ServedModel, ...]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    threads: int = 1
+    api_keys: tuple[str, ...] = ()
+    is_insecure: bool = False
+    hosts: tuple[str, ...] = ()
+    max_duration_s: float | None = None
+    live_sessions: int = 4
+    drain_s: float = 30.0
+    uploads: UploadLimits = field(default_factory=UploadLimits)
+    admission: AdmissionLimits = field(default_factory=AdmissionLimits)
+
+    def __post_init__(self) -> None:
+        if self.host not in LOCAL_HOSTS and not self.api_keys and not self.is_insecure:
+            raise SpecError(
+                f"--host {self.host} can be reached by other machines; give --api-key-file, or --insecure to let anyone in"
+            )
+
+
+def find_models(paths: Sequence[Path]) -> tuple[ServedModel, ...]:
+    """Return the models in folders of runs or variants, named after them.
+
+    A run has the name of its folder, a variant of a run both names, such as `base-fp32`.
+
+    Raises:
+        InputError: a folder holds no variant.
+        SpecError: two have the same name, or one is of a format that is not served.
+    """
+    models = tuple(_find_model(path) for path in paths)
+    name, n = Counter(model.name for model in models).most_common(1)[0]
+    if n > 1:
+        raise SpecError(f"two of the models are called {name}; rename one of the folders")
+    return models
+
+
+def _find_model(path: Path) -> ServedModel:
+    variant = find_variant(path)
+    if format_of(variant) is Format.CTRANSLATE2:
+        raise SpecError(
+            f"{variant} is a CTranslate2 variant, which is not served; give an OpenVINO or ONNX one"
+        )
+    folder = path.resolve()
+    is_in_run = variant == path and (folder.parent / MANIFEST_NAME).is_file()
+    name = f"{folder.parent.name}-{variant_name(variant)}" if is_in_run else folder.name
+    return ServedModel(name=name, variant=variant)
+
+
+def share_threads(n_processes: int) -> int:
+    """Return the threads of each process where the cores are shared out."""
+    return max(1, usable_cores() // n_processes)

@@ -1,0 +1,156 @@
+"""Run a server until a signal ends it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from sottovoce.errors import InputError
+from sottovoce.machine.os_errors import translate_os_error
+from sottovoce.serve.app import make_app
+from sottovoce.serve.logs import log_to_stderr
+from sottovoce.serve.metrics import Metrics
+from sottovoce.serve.models import Models
+from sottovoce.serve.options import ServeOptions
+from sottovoce.serve.service import Service
+from sottovoce.serve.workers.pool import Pool
+
+BACKLOG = 512
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of a WebSocket: OpenAI allows 15 MiB of audio in one."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Announce = Callable[[str], None]
+"""Takes the address of the server."""
+
+log = logging.getLogger("sottovoce.serve")
+
+
+def serve(options: ServeOptions, announce: Announce, *, log_level: int = logging.INFO) -> None:
+    """Serve until SIGTERM or Ctrl-C, which let finish what was begun.
+
+    Args:
+        options: of the server.
+        announce: called when requests are answered.
+        log_level: of the log, which goes to standard error.
+
+    Raises:
+        InputError: the address is taken, or is none of this machine.
+        ResourceError: a model cannot be loaded.
+    """
+    log_to_stderr(log_level)
+    metrics = Metrics()
+    listener = _listen(options.host, options.port)
+    pools = [
+        (
+            model,
+            Pool(
+                model.variant,
+                n_workers=options.workers,
+                threads=options.threads,
+                limits=options.admission,
+                on_batch=metrics.count_batch,
+            ),
+        )
+        for model in options.models
+    ]
+    service = Service(options=options, models=Models(pools), metrics=metrics)
+    try:
+        asyncio.run(_run(service, listener, announce))
+    finally:
+        service.models.close()
+        listener.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: the server is to finish its work before it stops listening."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _run(service: Service, listener: socket.socket, announce: Announce) -> None:
+    config = uvicorn.Config(
+        make_app(service),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
+        backlog=BACKLOG,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    ending = _Ending(service, server)
+    for number in SIGNALS:
+        loop.add_signal_handler(number, ending.receive)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        loading = asyncio.create_task(service.models.open())
+        await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            announce(_address(listener))
+        await serving
+    finally:
+        server.should_exit = True
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+class _Ending:
+    """Ends the server: a first signal lets it finish, a second one does not."""
+
+    def __init__(self, service: Service, server: uvicorn.Server) -> None:
+        self._service = service
+        self._server = server
+        self._drain: asyncio.Task[None] | None = None
+
+    def receive(self) -> None:
+        """Take a signal."""
+        if self._drain is None:
+            self._service.is_draining = True
+            self._drain = asyncio.create_task(self._finish())
+        else:
+            self._server.should_exit = self._server.force_exit = True
+
+    async def _finish(self) -> None:
+        log.info("draining")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._service.options.drain_s):
+                await self._service.done()
+        self._server.should_exit = True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen on an address.
+
+    Raises:
+        InputError: it is taken, or none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        known = translate_os_error(error) or error
+        raise InputError(
+            f"--host {host} --port {port} cannot be listened on ({getattr(error, 'strerror', None) or known}); choose another"
+        ) from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

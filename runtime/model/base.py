@@ -143,6 +143,31 @@ def plain_states(encoded: Encoded) -> States:
     return encoded.states
 
 
+PROMPT_BUCKET = 16
+"""Divides the 448 positions of Whisper's decoder, so that a padded prompt fits wherever the prompt does."""
+
+SHORTEST_PADDED = 9
+"""Prompts without previous text have up to 8 tokens, and few lengths."""
+
+
+def pad_tokens(tokens: TokenArray) -> TokenArray:
+    """Repeat the last token of each row up to a multiple of 16 tokens; short rows stay as they are.
+
+    OpenVINO compiles kernels for each length that it meets and keeps them: 2 to 4 MB and 15 to 20 ms for one of the
+    decoder. A causal decoder gives the same results for the tokens before.
+
+    Args:
+        tokens: int64, shape (batch, n_tokens).
+
+    Returns:
+        int64, shape (batch, n_padded).
+    """
+    n_tokens = tokens.shape[1]
+    if n_tokens < SHORTEST_PADDED:
+        return tokens
+    return np.pad(tokens, ((0, 0), (0, -n_tokens % PROMPT_BUCKET)), mode="edge")
+
+
 def n_tokens_left(n_fed: int, n_tokens: int) -> int:
     """Return how many tokens a decoder keeps when it forgets some.
 

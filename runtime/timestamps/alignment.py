@@ -20,7 +20,7 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import FRAMES_PER_POSITION, HOP_SAMPLES, SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.model_defaults import GENERATION_NAME
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens, WhisperTokenizer
-from sottovoce.runtime.model.base import Encoded, mask_of
+from sottovoce.runtime.model.base import Encoded, mask_of, pad_tokens
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.memory import GraphFile
@@ -220,7 +220,7 @@ class Aligner:
                 f"{len(tokens)} tokens to align, the decoder takes {MAX_TOKENS}; shorten the text"
             )
         request, embedding = self._request
-        ids = np.array([tokens], dtype=np.int64)
+        ids = pad_tokens(np.array([tokens], dtype=np.int64))
         inputs = {
             "encoder_hidden_states": encoded.states,
             TOKENS_NAME: ids,
@@ -232,7 +232,7 @@ class Aligner:
             request.set_tensor(port, self._tensor(inputs[port.any_name]))
         request.infer()
         self._graph.file.give_back()
-        weights: Weights = request.get_output_tensor().data[0]
+        weights: Weights = request.get_output_tensor().data[0, :, : len(tokens)]
         return weights
 
     @cached_property

@@ -1,5 +1,6 @@
 """The split decoder against the graph that it was split from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from sottovoce.runtime.model.load import load_decoder
 from sottovoce.runtime.model.openvino.split_decoder import split_decoder
 from sottovoce.terms import Component, InferencePrecision
 
-TOKENS = ((5, 6, 7), (8,), (9,), (10,))
+SHORT = ((5, 6, 7), (8,), (9,), (10,))
+
+LONG = (tuple(range(5, 24)), (8,), (9,))
+"""The prompt has 19 tokens: a stateful decoder pads it to 32, and forgets the padding."""
 
 
 def states(batch: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -23,31 +27,35 @@ def states(batch: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return rng.standard_normal((batch, 1500, 64)).astype(np.float32)
 
 
-def whole_logits(folder: Path) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def whole_logits(
+    folder: Path, fed: Sequence[tuple[int, ...]]
+) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     path = component_path(folder, Component.DECODER)
     request = openvino.Core().compile_model(path, "CPU", ComputeSpec().properties()).create_infer_request()
     given = {"encoder_hidden_states": states(), "beam_idx": np.zeros(1, np.int32)}
     return [
-        request.infer({**given, "input_ids": np.array([tokens], np.int64)})["logits"].copy()
-        for tokens in TOKENS
+        request.infer({**given, "input_ids": np.array([tokens], np.int64)})["logits"].copy() for tokens in fed
     ]
 
 
+@pytest.mark.parametrize("fed", [SHORT, LONG])
 @pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
-def test_the_split_decoder_gives_the_logits_of_the_whole_one(tiny_run: Path, name: str) -> None:
+def test_the_split_decoder_gives_the_logits_of_the_whole_one(
+    tiny_run: Path, name: str, fed: Sequence[tuple[int, ...]]
+) -> None:
     decoder = load_decoder(tiny_run / name, ComputeSpec())
-    expected = whole_logits(tiny_run / "fp32-stateful")
+    expected = whole_logits(tiny_run / "fp32-stateful", fed)
     for _ in range(2):  # a second start forgets the first
         given = states()
         decoder.start(Encoded(given))
-        for tokens, logits in zip(TOKENS, expected, strict=True):
+        for tokens, logits in zip(fed, expected, strict=True):
             np.testing.assert_allclose(decoder.run(np.array([tokens])), logits, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
 def test_logits_are_given_for_the_tokens_in_at(tiny_run: Path, name: str) -> None:
     decoder = load_decoder(tiny_run / name, ComputeSpec())
-    given, tokens = states(), np.array([[5, 6, 7, 8]])
+    given, tokens = states(), np.array([LONG[0]])
     decoder.start(Encoded(given))
     every = decoder.run(tokens).copy()
     decoder.start(Encoded(given))
@@ -158,10 +166,10 @@ def counted() -> Encoded:
 def test_a_state_that_stands_for_many_positions_counts_as_often(tiny_run: Path) -> None:
     decoder = load_decoder(tiny_run / "fp32-stateful", ComputeSpec())
     decoder.start(counted())
-    found = [decoder.run(np.array([tokens, tokens])).copy() for tokens in TOKENS]
+    found = [decoder.run(np.array([tokens, tokens])).copy() for tokens in LONG]
     for row, counts in enumerate(COUNTS):
         decoder.start(Encoded(np.repeat(counted().row(row).states, counts, axis=1)))
-        for step, logits in zip(TOKENS, found, strict=True):
+        for step, logits in zip(LONG, found, strict=True):
             np.testing.assert_allclose(decoder.run(np.array([step]))[0], logits[row], atol=2e-4)
 
 

@@ -16,6 +16,7 @@ from sottovoce.runtime.model.base import (
     TokenArray,
     mask_of,
     n_tokens_left,
+    pad_tokens,
     past_name,
     plain_states,
 )
@@ -128,6 +129,9 @@ class StatefulDecoder:
 
     def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
         """Feed tokens that follow those fed before."""
+        n_tokens = tokens.shape[1]
+        if self._n_fed == 0:
+            tokens = pad_tokens(tokens)
         if tokens.shape == (1, 1):
             self._feed_one(int(tokens[0, 0]))
         else:
@@ -137,8 +141,11 @@ class StatefulDecoder:
         self._n_fed += tokens.shape[1]
         self._set_rows(np.arange(len(tokens), dtype=np.int32))
         hidden = self._steps.get_output_tensor()
-        if at is not None:
-            hidden = self._tensor(np.ascontiguousarray(hidden.data[:, list(at)]))
+        n_padding = tokens.shape[1] - n_tokens
+        if at is not None or n_padding:
+            rows = range(n_tokens) if at is None else at
+            hidden = self._tensor(np.ascontiguousarray(hidden.data[:, list(rows)]))
+        self.rewind(n_padding)
         logits = self._output_layer.logits(hidden)
         if not self._is_one:
             self._file.give_back()

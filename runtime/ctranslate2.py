@@ -159,8 +159,8 @@ class Ctranslate2Transcriber(Transcriber):
         if not self._is_multilingual:
             return self._default_language(DEFAULT_OPTIONS)
         with self._lock:
-            language, probability, _ = self._model.detect_language(wave[:WINDOW_SAMPLES])
-        return DetectedLanguage(language=str(language), probability=float(probability))
+            language, probability, found = self._model.detect_language(wave[:WINDOW_SAMPLES])
+        return _detected(language, probability, found)
 
     def live(
         self,
@@ -200,9 +200,7 @@ class Ctranslate2Transcriber(Transcriber):
             stream.voice_activity = f"silero of faster-whisper {version('faster-whisper')}"
         found, info = self._start(wave, options)
         for segment in self._converted(found, len(wave) / SAMPLE_RATE_HZ):
-            stream.detected = DetectedLanguage(
-                language=str(info.language), probability=float(info.language_probability)
-            )
+            stream.detected = _detected(info.language, info.language_probability, info.all_language_probs)
             yield segment
             stream.report(segment.end_s)
 
@@ -219,7 +217,13 @@ class Ctranslate2Transcriber(Transcriber):
             task=(options.task or Task.TRANSCRIBE).value,
             beam_size=options.beam_size,
             **penalty,
+            patience=options.patience,
             temperature=list(options.temperatures_tried),
+            best_of=options.best_of,
+            repetition_penalty=options.repetition_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram_size,
+            suppress_tokens=[-1] if options.suppress_tokens is None else list(options.suppress_tokens),
+            max_initial_timestamp=options.max_initial_timestamp,
             compression_ratio_threshold=options.compression_ratio_threshold,
             log_prob_threshold=options.log_prob_threshold,
             no_speech_threshold=options.no_speech_threshold,
@@ -249,6 +253,16 @@ class Ctranslate2Transcriber(Transcriber):
                 temperature=float(segment.temperature or 0.0),
                 words=tuple(_word(word, end_s) for word in segment.words or ()),
             )
+
+
+def _detected(
+    language: str, probability: float, found: Sequence[tuple[str, float]] | None
+) -> DetectedLanguage:
+    return DetectedLanguage(
+        language=str(language),
+        probability=float(probability),
+        probabilities={str(code): float(value) for code, value in found or ()},
+    )
 
 
 def _looks_for_speech(wave: Wave, options: TranscribeOptions) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from sottovoce.errors import SpecError, nearest
 from sottovoce.languages import parse_language, unknown_language
+from sottovoce.runtime.audio.constants import WINDOW_S
 from sottovoce.runtime.transcript import Task
 
 MAX_BEAMS = 16
@@ -88,7 +89,14 @@ class TranscribeOptions:
             not take it already. None: only where they do.
         beam_size: 1 is greedy.
         length_penalty: of beam search, an exponent; None divides a beam's log-probability by its number of tokens.
+        patience: of beam search: the finished beams that it looks for, as a multiple of `beam_size`.
         temperature: one, or several that are tried in order until one gives a likely text that does not repeat itself.
+        best_of: texts drawn at a temperature above 0, of which the likeliest is taken.
+        repetition_penalty: above 1, tokens that the text of the window has already become less likely. Source: Keskar et
+            al., "CTRL", 2019, section 4.1.
+        no_repeat_ngram_size: no sequence of so many tokens occurs twice in a window; 0 allows all.
+        suppress_tokens: never part of a text; -1 stands for those that the model's settings name, which None takes.
+        max_initial_timestamp: seconds; the text of a window starts no later.
         compression_ratio_threshold: above, a text repeats itself.
         log_prob_threshold: below, a text is unlikely; mean of natural logarithms.
         no_speech_threshold: above, and where the text is unlikely too, a window is silent; with a text of a few tokens also
@@ -112,7 +120,13 @@ class TranscribeOptions:
     word_timestamps: bool | None = False
     beam_size: int = 1
     length_penalty: float | None = None
+    patience: float = 1.0
     temperature: float | tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    best_of: int = 1
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    suppress_tokens: tuple[int, ...] | None = None
+    max_initial_timestamp: float = 1.0
     compression_ratio_threshold: float = 2.4
     log_prob_threshold: float = -1.0
     no_speech_threshold: float = 0.6
@@ -135,6 +149,7 @@ class TranscribeOptions:
             raise SpecError(f"temperature is {self.temperature}, want one or more from 0 to 1")
         if not 1 <= self.beam_size <= MAX_BEAMS:
             raise SpecError(f"beam_size is {self.beam_size}, want 1 to {MAX_BEAMS}")
+        self._check_choice_of_tokens()
         if not 1 <= self.batch_size <= MAX_BATCH:
             raise SpecError(f"batch_size is {self.batch_size}, want 1 to {MAX_BATCH}")
         if self.max_duration_s is not None and not self.max_duration_s > 0:
@@ -149,6 +164,20 @@ class TranscribeOptions:
         if not (math.isfinite(self.compression_ratio_threshold) and self.compression_ratio_threshold > 0):
             raise SpecError(
                 f"compression_ratio_threshold is {self.compression_ratio_threshold}, want more than 0"
+            )
+
+    def _check_choice_of_tokens(self) -> None:
+        if not 0 < self.patience <= MAX_BEAMS:
+            raise SpecError(f"patience is {self.patience}, want more than 0 and at most {MAX_BEAMS}")
+        if not 1 <= self.best_of <= MAX_BEAMS:
+            raise SpecError(f"best_of is {self.best_of}, want 1 to {MAX_BEAMS}")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise SpecError(f"repetition_penalty is {self.repetition_penalty}, want more than 0")
+        if self.no_repeat_ngram_size < 0:
+            raise SpecError(f"no_repeat_ngram_size is {self.no_repeat_ngram_size}, want 0 or more")
+        if not 0 <= self.max_initial_timestamp <= WINDOW_S:
+            raise SpecError(
+                f"max_initial_timestamp is {self.max_initial_timestamp}, want seconds from 0 to {WINDOW_S}"
             )
 
     @property
@@ -183,7 +212,13 @@ class OptionValues(TypedDict, total=False):
     word_timestamps: bool | None
     beam_size: int
     length_penalty: float | None
+    patience: float
     temperature: float | tuple[float, ...]
+    best_of: int
+    repetition_penalty: float
+    no_repeat_ngram_size: int
+    suppress_tokens: tuple[int, ...] | None
+    max_initial_timestamp: float
     compression_ratio_threshold: float
     log_prob_threshold: float
     no_speech_threshold: float

@@ -1,11 +1,15 @@
 """What one transcription has in common for all of its windows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.options import TranscribeOptions
+
+
+LanguageProbabilities = Mapping[str, float]
+"""By code; they add up to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,14 +19,12 @@ class DetectedLanguage:
     Attributes:
         language: code.
         probability: among the languages that the model knows.
+        probabilities: of all languages that the model knows; empty where nothing was detected.
     """
 
     language: str
     probability: float
-
-
-LanguageProbabilities = Mapping[str, float]
-"""By code; they add up to 1."""
+    probabilities: LanguageProbabilities = field(default_factory=dict, compare=False)
 
 
 def likeliest(found: Sequence[tuple[LanguageProbabilities, float]]) -> DetectedLanguage:
@@ -37,7 +39,7 @@ def likeliest(found: Sequence[tuple[LanguageProbabilities, float]]) -> DetectedL
         for code in found[0][0]
     }
     best = max(means, key=means.__getitem__)
-    return DetectedLanguage(language=best, probability=means[best])
+    return DetectedLanguage(language=best, probability=means[best], probabilities=means)
 
 
 def default_language(options: TranscribeOptions, *, is_multilingual: bool) -> DetectedLanguage:

@@ -8,7 +8,7 @@ ends where its likeliest beam loops, as greedy decoding does.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -61,9 +61,11 @@ def strategies(options: TranscribeOptions) -> tuple[DecodingStrategy, ...]:
 
 def _strategy(options: TranscribeOptions, temperature: float) -> DecodingStrategy:
     if temperature > 0:
-        return Sampling(temperature=temperature)
+        return Sampling(temperature=temperature, best_of=options.best_of)
     if options.beam_size > 1:
-        return BeamSearch(beam_size=options.beam_size, length_penalty=options.length_penalty)
+        return BeamSearch(
+            beam_size=options.beam_size, length_penalty=options.length_penalty, patience=options.patience
+        )
     return Greedy()
 
 
@@ -90,14 +92,16 @@ class Greedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Draws tokens, one sample a window: tried after greedy decoding looped or was unlikely.
+    """Draws tokens: tried after greedy decoding looped or was unlikely.
 
     Attributes:
         temperature: above 0; logits are divided by it before a token is drawn. Log-probabilities are those without it.
+        best_of: texts drawn together; the likeliest that does not loop is taken.
         seed: of the random numbers of each call.
     """
 
     temperature: float
+    best_of: int = 1
     seed: int = SAMPLING_SEED
     decodes_batches = False
 
@@ -114,7 +118,14 @@ class Sampling:
         def pick(row: Row) -> int:
             return draw(row, self.temperature, generator)
 
-        return _decode_steps(decoder, prefilled, filters, limits, pick, temperature=self.temperature)
+        (begin,), (limit,) = prefilled, limits
+        begins = [replace(begin, row=begin.row.copy()) for _ in range(self.best_of)]
+        if self.best_of > 1:
+            decoder.select([0] * self.best_of)
+        samples = _decode_steps(
+            decoder, begins, filters, [limit] * self.best_of, pick, temperature=self.temperature
+        )
+        return (max(samples, key=lambda sample: (not sample.has_looped, sample.mean_log_probability)),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +139,13 @@ class BeamSearch:
         beam_size: beams kept, live and finished.
         length_penalty: exponent of equation 14 of Wu et al., "Google's Neural Machine Translation System", 2016; None
             divides a beam's log-probability by its number of tokens.
+        patience: finished beams that the search looks for, as a multiple of `beam_size`. Source: Kasai et al., "A call for
+            clarity in beam search", 2022.
     """
 
     beam_size: int
     length_penalty: float | None = None
+    patience: float = 1.0
     decodes_batches = False
 
     def decode(
@@ -143,17 +157,18 @@ class BeamSearch:
     ) -> tuple[Attempt, ...]:
         """Choose tokens; see `DecodingStrategy`."""
         (begin,), (limit,) = prefilled, limits
+        n_wanted = max(1, round(self.beam_size * self.patience))
         live = [_Beam((), (), 0.0)]
         finished: list[_Beam] = []
         rows: Logits = begin.row[None]
         while True:
             ranking = _rank(_candidates(live, rows, filters, self.beam_size), filters.end, self.beam_size)
             ended = [_ended(live[candidate.source], candidate) for candidate in ranking.finished]
-            finished = sorted([*finished, *ended], key=self._score, reverse=True)[: self.beam_size]
+            finished = sorted([*finished, *ended], key=self._score, reverse=True)[:n_wanted]
             live = [_extended(live[candidate.source], candidate) for candidate in ranking.live]
             if not live or _has_looped(live[0].tokens, limit):
                 break
-            if len(finished) == self.beam_size and self._score(live[0]) <= self._score(finished[-1]):
+            if len(finished) == n_wanted and self._score(live[0]) <= self._score(finished[-1]):
                 break
             decoder.select([candidate.source for candidate in ranking.live])
             rows = decoder.run(np.array([beam.tokens[-1:] for beam in live], dtype=np.int64))[:, -1]

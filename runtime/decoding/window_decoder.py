@@ -92,10 +92,10 @@ class WindowDecoder:
         chosen = strategies(context.options)
         first = chosen[0]
         if first.decodes_batches:
-            attempts = self._decode(windows, encoded, prompt, first, context.clock)
+            attempts = self._decode(windows, encoded, prompt, first, context)
         else:
             attempts = tuple(
-                self._decode_one(window, row, prompt, first, context.clock)
+                self._decode_one(window, row, prompt, first, context)
                 for window, row in zip(windows, rows, strict=True)
             )
         results = (
@@ -153,9 +153,9 @@ class WindowDecoder:
         encoded: Encoded,
         prompt: Tokens,
         strategy: DecodingStrategy,
-        clock: PhaseClock,
+        context: DecodingContext,
     ) -> Attempt:
-        (attempt,) = self._decode([window], encoded, prompt, strategy, clock)
+        (attempt,) = self._decode([window], encoded, prompt, strategy, context)
         return attempt
 
     def _decode(
@@ -164,9 +164,9 @@ class WindowDecoder:
         encoded: Encoded,
         prompt: Tokens,
         strategy: DecodingStrategy,
-        clock: PhaseClock,
+        context: DecodingContext,
     ) -> tuple[Attempt, ...]:
-        special = self._tokenizer.special
+        special, clock = self._tokenizer.special, context.clock
         with clock.time(Phase.PREFILL):
             self._decoder.start(encoded)
             prefilled = prefill(self._decoder, prompt, special, n_windows=len(windows))
@@ -174,6 +174,7 @@ class WindowDecoder:
             special,
             with_timestamps=special.no_timestamps not in prompt,
             continues=prompt[-1] < special.end,
+            options=context.options,
         )
         limits = [self._limit(window.wave, prompt) for window in windows]
         with clock.time(Phase.DECODE, 0):
@@ -200,13 +201,13 @@ class WindowDecoder:
         if is_partly_encoded and _repeats(result, options):
             clock.n_redone += 1
             whole = self._encode_one(window, FULL_WINDOW, clock)
-            result = self._result(self._decode_one(window, whole, prompt, first, clock), whole, options)
+            result = self._result(self._decode_one(window, whole, prompt, first, context), whole, options)
         results = [result]
         for strategy in others:
             if not _needs_fallback(results[-1], options):
                 break
             clock.n_redone += 1
-            attempt = self._decode_one(window, result.encoded, prompt, strategy, clock)
+            attempt = self._decode_one(window, result.encoded, prompt, strategy, context)
             results.append(self._result(attempt, result.encoded, options))
         if not _needs_fallback(results[-1], options):
             return results[-1]

@@ -134,6 +134,20 @@ def test_beams_are_those_of_a_plain_search(seed: int, n_beams: int, limit: int) 
     assert attempt.sum_log_probability == pytest.approx(total, abs=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patient_search_finds_no_worse_text_and_takes_longer(seed: int) -> None:
+    models = {patience: Pretender(seed, 1.0) for patience in (0.4, 1.0, 4.0)}
+    attempts = [
+        BeamSearch(beam_size=3, patience=patience).decode(model, [model.begin()], FILTERS, [30])[0]
+        for patience, model in models.items()
+    ]
+    means = [attempt.mean_log_probability for attempt in attempts]
+    assert means == sorted(means)
+    lengths = [len(model.fed[0]) for model in models.values()]
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+
+
 @given(seed=SEEDS, end_logit=st.sampled_from((-2.0, 0.0, 2.0)))
 def test_one_beam_is_greedy_decoding(seed: int, end_logit: float) -> None:
     model = Pretender(seed, end_logit)

@@ -108,6 +108,8 @@ def test_a_language_that_is_not_given_is_detected(transcriber: Transcriber) -> N
     detected = transcriber.detect_language(tone(3.0))
     transcript = transcriber.transcribe(tone(3.0), GREEDY)
     assert transcript.language == detected.language
+    assert max(detected.probabilities, default="en", key=detected.probabilities.__getitem__) == detected.language
+    assert set(detected.probabilities) in (set(), set(transcriber.languages))
     assert transcript.language in transcriber.languages
     assert transcript.language_probability == pytest.approx(detected.probability, abs=1e-3)
 
@@ -130,11 +132,13 @@ def test_our_own_decoding_gives_the_same_text(folders: dict[Format, Path]) -> No
     "options",
     [
         replace(GREEDY, without_timestamps=True, beam_size=2, length_penalty=1.0),
-        replace(GREEDY, temperature=0.7),
+        replace(GREEDY, beam_size=2, patience=2.0, repetition_penalty=1.1, no_repeat_ngram_size=3),
+        replace(GREEDY, suppress_tokens=(-1, 5), max_initial_timestamp=0.5),
+        replace(GREEDY, temperature=0.7, best_of=3),
         replace(GREEDY, temperature=(0.0, 0.4), initial_prompt="boats", hotwords="harbor"),
         replace(GREEDY, vad_filter=True),
     ],
-    ids=["beams", "sampling", "prompts", "voice activity"],
+    ids=["beams", "repetitions", "tokens", "sampling", "prompts", "voice activity"],
 )
 def test_options_are_taken(transcriber: Transcriber, options: TranscribeOptions) -> None:
     transcript = transcriber.transcribe(tone(3.0), replace(options, language="en"))
@@ -150,8 +154,8 @@ def test_options_are_keywords_too(transcriber: Transcriber) -> None:
     assert tuple(transcriber.segments(tone(3.0), GREEDY, language="eng", beam_size=2)) == expected.segments
     (batched,) = transcriber.transcribe_batch([tone(3.0)], GREEDY, language="EN", beam_size=2)
     assert (batched.text, batched.language) == (expected.text, "en")
-    with pytest.raises(TypeError, match="unknown option best_of"):
-        transcriber.transcribe(tone(3.0), best_of=5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unknown option n_beams"):
+        transcriber.transcribe(tone(3.0), n_beams=5)  # type: ignore[call-arg]
     with pytest.raises(SpecError, match="unknown language Germany; did you mean German"):
         transcriber.transcribe(tone(3.0), language="Germany")
 

@@ -9,13 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers.generation.logits_process import (
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
     WhisperTimeStampLogitsProcessor,
 )
 
-from sottovoce.runtime.decoding.logit_filters import MAX_FIRST_TIMESTAMP_INDEX, LogitFilters, Row, log_sum_exp
+from sottovoce.errors import SpecError
+from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.tokenizer import SpecialTokens
+from sottovoce.runtime.options import TranscribeOptions
 
 N_TEXT = 40
 N_TIMES = 80
@@ -23,6 +27,8 @@ END = N_TEXT
 START, PREVIOUS, NO_SPEECH, NO_TIMESTAMPS = (END + 1, END + 2, END + 3, END + 4)
 FIRST = NO_TIMESTAMPS + 1
 N_VOCABULARY = FIRST + N_TIMES
+FIRST_SECOND = 50
+"""Steps of 0.02 s."""
 
 SPECIAL = SpecialTokens(
     start=START,
@@ -36,6 +42,8 @@ SPECIAL = SpecialTokens(
     suppressed=(1, 2, 7, START, PREVIOUS, NO_SPEECH),
     suppressed_at_start=(5, END),
 )
+
+PLAIN = replace(SPECIAL, suppressed=(), suppressed_at_start=())
 
 TEXT_TOKENS = st.integers(8, N_TEXT - 1)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -75,7 +83,7 @@ def expected(row: Row, generated: list[int], *, with_timestamps: bool) -> Row:
         no_timestamps_token_id=NO_TIMESTAMPS,
         eos_token_id=END,
         bos_token_id=END,
-        max_initial_timestamp_index=MAX_FIRST_TIMESTAMP_INDEX,
+        max_initial_timestamp_index=FIRST_SECOND,
     )
     scores = torch.from_numpy(row.copy())[None]
     scores = SuppressTokensAtBeginLogitsProcessor(SPECIAL.suppressed_at_start, begin)(ids, scores)
@@ -110,7 +118,7 @@ def test_what_the_rules_let_through_is_well_formed(seed: int, n_tokens: int, fav
             break
         generated.append(token)
     times = [token for token in generated if token >= FIRST]
-    assert generated[0] in range(FIRST, FIRST + MAX_FIRST_TIMESTAMP_INDEX + 1)
+    assert generated[0] in range(FIRST, FIRST + FIRST_SECOND + 1)
     assert times == sorted(times)
     assert not set(generated) & {*SPECIAL.suppressed, NO_TIMESTAMPS}
 
@@ -139,6 +147,56 @@ def test_a_segment_has_a_length() -> None:
     row = applied(LogitFilters(SPECIAL, with_timestamps=True), random_row(0, favour=20), [FIRST + 3, 9])
     allowed = np.flatnonzero(np.isfinite(row))
     assert allowed.tolist() == list(range(FIRST + 4, N_VOCABULARY))
+
+
+@given(seed=SEEDS, generated=st.lists(TEXT_TOKENS, min_size=1, max_size=8), penalty=st.floats(0.5, 2.0))
+def test_repeated_tokens_are_penalized_as_in_transformers(
+    seed: int, generated: list[int], penalty: float
+) -> None:
+    options = TranscribeOptions(repetition_penalty=penalty)
+    ours = applied(LogitFilters(PLAIN, with_timestamps=False, options=options), random_row(seed), generated)
+    theirs = RepetitionPenaltyLogitsProcessor(penalty)(
+        torch.tensor([generated]), torch.from_numpy(random_row(seed))[None]
+    )
+    np.testing.assert_allclose(ours, theirs[0].numpy(), rtol=1e-6)
+
+
+@given(seed=SEEDS, generated=st.lists(st.integers(8, 11), max_size=12), size=st.integers(1, 4))
+def test_no_sequence_of_tokens_occurs_twice_as_in_transformers(
+    seed: int, generated: list[int], size: int
+) -> None:
+    options = TranscribeOptions(no_repeat_ngram_size=size)
+    ours = applied(LogitFilters(PLAIN, with_timestamps=False, options=options), random_row(seed), generated)
+    theirs = NoRepeatNGramLogitsProcessor(size)(
+        torch.tensor([generated], dtype=torch.int64), torch.from_numpy(random_row(seed))[None]
+    )
+    np.testing.assert_array_equal(ours, theirs[0].numpy())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [(None, {1, 2, 7}), ((), set()), ((3,), {3}), ((-1, 3), {1, 2, 3, 7})],
+    ids=["model's", "none", "one", "model's and one"],
+)
+def test_tokens_that_a_user_suppresses_replace_those_of_the_model(
+    tokens: tuple[int, ...] | None, expected: set[int]
+) -> None:
+    options = TranscribeOptions(suppress_tokens=tokens)
+    row = applied(LogitFilters(SPECIAL, with_timestamps=False, options=options), random_row(0), [9])
+    assert set(np.flatnonzero(np.isneginf(row[:END]))) == expected
+    assert np.isneginf(row[[START, PREVIOUS, NO_SPEECH]]).all()
+
+
+def test_a_token_to_suppress_must_be_text() -> None:
+    options = TranscribeOptions(suppress_tokens=(END,))
+    with pytest.raises(SpecError, match=r"suppress_tokens has 40, want text tokens, which are below 40, or -1"):
+        LogitFilters(SPECIAL, with_timestamps=False, options=options)
+
+
+def test_the_text_of_a_window_starts_no_later_than_the_user_wants() -> None:
+    options = TranscribeOptions(max_initial_timestamp=0.5)
+    row = applied(LogitFilters(SPECIAL, with_timestamps=True, options=options), random_row(0), [])
+    assert set(np.flatnonzero(np.isfinite(row))) == set(range(FIRST, FIRST + 26))
 
 
 def test_a_checkpoint_without_suppressed_tokens_says_anything() -> None:

@@ -57,6 +57,11 @@ def test_an_unknown_option_is_refused() -> None:
         ({"beam_size": 0}, "beam_size is 0"),
         ({"batch_size": 33}, "batch_size is 33"),
         ({"condition_on_previous_text": True, "without_timestamps": True}, "needs timestamps"),
+        ({"patience": 0.0}, "patience is 0"),
+        ({"best_of": 17}, "best_of is 17"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty is 0"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1"),
+        ({"max_initial_timestamp": 31.0}, "max_initial_timestamp is 31"),
         ({"compression_ratio_threshold": float("nan")}, "compression_ratio_threshold is nan"),
     ],
 )

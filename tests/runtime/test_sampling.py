@@ -98,6 +98,22 @@ def test_log_probabilities_are_those_without_the_temperature(seed: int, temperat
     assert attempt.no_speech_probability == 0.25
 
 
+class Rows(Chain):
+    """A decoder that can spread one row over several."""
+
+    def select(self, rows: Sequence[int]) -> None:
+        assert set(rows) == {0}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_several_samples_the_likeliest_is_taken(seed: int) -> None:
+    one = sampled(Chain(seed), 1.0, seed)
+    (best,) = Sampling(temperature=1.0, best_of=20, seed=seed).decode(
+        rows := Rows(seed), [rows.begin()], FILTERS, [40]
+    )
+    assert best.mean_log_probability > one.mean_log_probability
+
+
 @given(seed=SEEDS, temperature=TEMPERATURES)
 def test_sampling_keeps_to_the_filters(seed: int, temperature: float) -> None:
     tokens = sampled(Chain(seed), temperature, seed).tokens

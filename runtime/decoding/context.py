@@ -7,7 +7,6 @@ from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.runtime.options import TranscribeOptions
 
-
 LanguageProbabilities = Mapping[str, float]
 """By code; they add up to 1."""
 

@@ -69,7 +69,9 @@ class LogitFilters:
         if self._repetition_penalty != 1:
             seen = [token for token in set(generated) if token < self.end]
             values = row[seen]
-            row[seen] = np.where(values > 0, values / self._repetition_penalty, values * self._repetition_penalty)
+            row[seen] = np.where(
+                values > 0, values / self._repetition_penalty, values * self._repetition_penalty
+            )
         if self._ngram_size:
             row[[token for token in _repeating(generated, self._ngram_size) if token < self.end]] = NEVER
         if self._with_timestamps:

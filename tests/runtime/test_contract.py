@@ -108,7 +108,9 @@ def test_a_language_that_is_not_given_is_detected(transcriber: Transcriber) -> N
     detected = transcriber.detect_language(tone(3.0))
     transcript = transcriber.transcribe(tone(3.0), GREEDY)
     assert transcript.language == detected.language
-    assert max(detected.probabilities, default="en", key=detected.probabilities.__getitem__) == detected.language
+    assert (
+        max(detected.probabilities, default="en", key=detected.probabilities.__getitem__) == detected.language
+    )
     assert set(detected.probabilities) in (set(), set(transcriber.languages))
     assert transcript.language in transcriber.languages
     assert transcript.language_probability == pytest.approx(detected.probability, abs=1e-3)

@@ -189,7 +189,9 @@ def test_tokens_that_a_user_suppresses_replace_those_of_the_model(
 
 def test_a_token_to_suppress_must_be_text() -> None:
     options = TranscribeOptions(suppress_tokens=(END,))
-    with pytest.raises(SpecError, match=r"suppress_tokens has 40, want text tokens, which are below 40, or -1"):
+    with pytest.raises(
+        SpecError, match=r"suppress_tokens has 40, want text tokens, which are below 40, or -1"
+    ):
         LogitFilters(SPECIAL, with_timestamps=False, options=options)
 
 

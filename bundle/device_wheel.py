@@ -43,6 +43,7 @@ DEVICE_PARTS = (
     "cli/interrupts.py",
     "cli/live.py",
     "errors.py",
+    "faster_whisper/",
     "machine/",
     "progress.py",
     "py.typed",

@@ -35,13 +35,23 @@ def cached_model(name: str, reporter: Reporter) -> Path:
         ResourceError: memory or disk is short for making it.
     """
     recipe = load_recipe(recommended_recipe())
-    folder = _models_folder(name) / f"{name.replace('/', '--')}-{recipe.name}-{recipe.sha256()[:8]}"
+    folder = _folder(name, recipe)
     if is_artifact(folder):
         return folder
     with output_lock(folder, note=reporter.note):
         if not is_artifact(folder):
             _make(name, recipe, folder, reporter)
     return folder
+
+
+def find_cached_model(name: str) -> Path | None:
+    """Return the folder of a variant of a published checkpoint if it was made already; see `cached_model`."""
+    folder = _folder(name, load_recipe(recommended_recipe()))
+    return folder if is_artifact(folder) else None
+
+
+def _folder(name: str, recipe: Recipe) -> Path:
+    return _models_folder(name) / f"{name.replace('/', '--')}-{recipe.name}-{recipe.sha256()[:8]}"
 
 
 def _models_folder(name: str) -> Path:

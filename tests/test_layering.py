@@ -26,7 +26,7 @@ LAYERS = (
     ("reference_pipeline", "runs", "speech"),
     ("calibrate",),
     ("optimize",),
-    ("benchmark", "bundle", "serve"),
+    ("benchmark", "bundle", "faster_whisper", "serve"),
     ("reports",),
     ("cli", "__main__"),
 )

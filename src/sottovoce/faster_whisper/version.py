@@ -1,0 +1,3 @@
+"""The version of faster-whisper that has this interface."""
+
+__version__ = "1.2.1"

@@ -1,7 +1,6 @@
 """`WhisperModel` and `BatchedInferencePipeline` on a sottovoce variant."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from sottovoce.errors import SpecError
 from sottovoce.faster_whisper import parts
 from sottovoce.faster_whisper.arguments import Given, check_arguments, to_options
 from sottovoce.faster_whisper.audio import Audio, read_wave
+from sottovoce.faster_whisper.detection import settle_language
 from sottovoce.faster_whisper.feature_extractor import FeatureExtractor
 from sottovoce.faster_whisper.hallucinations import without_hallucinations
 from sottovoce.faster_whisper.models import choose_variant, find_model
@@ -251,16 +251,9 @@ class WhisperModel:
         self, wave: Wave, n_segments: int, threshold: float | None
     ) -> tuple[str, float, list[tuple[str, float]]]:
         session = next(self._sessions)
-        found: list[DetectedLanguage] = []
-        for number in range(max(1, min(n_segments, -(-len(wave) // WINDOW_SAMPLES)))):
-            window = wave[number * WINDOW_SAMPLES : (number + 1) * WINDOW_SAMPLES]
-            found.append(session.detect_language(window))
-            if threshold is not None and found[-1].probability > threshold:
-                return _as_tuple(found[-1])
-        ((language, _),) = Counter(each.language for each in found).most_common(1)
-        return _as_tuple(
-            max((each for each in found if each.language == language), key=lambda each: each.probability)
-        )
+        n_windows = max(1, min(n_segments, -(-len(wave) // WINDOW_SAMPLES)))
+        windows = (wave[i * WINDOW_SAMPLES : (i + 1) * WINDOW_SAMPLES] for i in range(n_windows))
+        return _as_tuple(settle_language(map(session.detect_language, windows), threshold))
 
 
 class BatchedInferencePipeline:
@@ -349,7 +342,9 @@ def _start(
     plan = _plan(wave, given, is_batched=is_batched, is_mixed=is_mixed)
     language, probability, probabilities = _known_language(model, given, plan, is_mixed=is_mixed)
     common = None if is_mixed else language
-    options = to_options(given, model.vocabulary, common, is_batched=is_batched)
+    options = to_options(
+        {**given, "vad_filter": plan.vad_options is not None}, model.vocabulary, common, is_batched=is_batched
+    )
     found = _decode(next(model._sessions), plan, options)  # noqa: SLF001 - of the same module
     if language is None:
         first = next(found, None)

@@ -30,6 +30,7 @@ EXTRAS = {
     "cluster",
     "ct2",
     "datasets",
+    "gradio",
     "live",
     "models",
     "onnx",

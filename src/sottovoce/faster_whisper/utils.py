@@ -9,7 +9,7 @@ _MS_PER_H, _MS_PER_MIN, _MS_PER_S = 3_600_000, 60_000, 1_000
 
 
 def available_models() -> list[str]:
-    """Return the names that `WhisperModel` takes besides folders."""
+    """Return the names that `WhisperModel` takes in the place of a folder."""
     return list(known_names())
 
 

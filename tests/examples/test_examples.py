@@ -95,7 +95,8 @@ class Recorder(BaseHTTPRequestHandler):
         )
         parts = {
             str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)
-            for part in message.get_payload()  # type: ignore[union-attr]  # it has several parts
+            for part in message.walk()
+            if not part.is_multipart()
         }
         type(self).received = {"path": self.path, "key": self.headers["Authorization"], **parts}
         segments = [

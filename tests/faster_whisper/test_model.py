@@ -120,7 +120,7 @@ def test_audio_may_be_a_path_an_open_file_bytes_or_samples(model: WhisperModel, 
     write_wav(path, tone(2.0))
     wave = decode_audio(path)
     with path.open("rb") as opened:
-        audios = [
+        audios: list[Any] = [
             str(path),
             path,
             opened,
@@ -186,6 +186,31 @@ def test_a_language_is_detected_as_the_user_wants(model: WhisperModel) -> None:
     assert model.transcribe(wave, **settings, **GREEDY)[1].language_probability == max(first, last)
     settings["language_detection_threshold"] = 0.0
     assert model.transcribe(wave, **settings, **GREEDY)[1].language_probability == first
+
+
+def test_a_language_may_be_a_name(model: WhisperModel) -> None:
+    segments, info = model.transcribe(tone(3.0), language="German", **GREEDY)
+    expected, _ = model.transcribe(tone(3.0), language="de", **GREEDY)
+    assert info.language == "de"
+    assert text_of(segments) == text_of(expected)
+    with pytest.raises(SpecError, match="unknown language klingon"):
+        model.transcribe(tone(3.0), language="klingon")
+
+
+def test_a_silent_clip_does_not_decide_the_language(model: WhisperModel) -> None:
+    wave = np.concatenate([np.zeros(3 * SAMPLE_RATE_HZ, np.float32), tone(3.0)])
+    _, info = model.transcribe(wave, clip_timestamps="0,3,3,6", **GREEDY)
+    assert info.language == model.detect_language(tone(3.0))[0] != "en"
+
+
+def test_damaged_settings_are_named(folder: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    (damaged / "preprocessor_config.json").write_text("{")
+    with pytest.raises(
+        InputError, match=r"preprocessor_config.json cannot be read: .*; make the variant again"
+    ):
+        WhisperModel(str(damaged), cpu_threads=1)
 
 
 def test_a_model_that_knows_english_only_takes_it(
@@ -314,7 +339,8 @@ def test_thresholds_may_be_none(model: WhisperModel) -> None:
     assert options.compression_ratio_threshold > 1e300
     assert options.log_prob_threshold == -math.inf
     assert options.no_speech_threshold == 1.0
-    assert text_of(model.transcribe(tone(3.0), language="en", **dict.fromkeys(names), **GREEDY)[0])
+    given: dict[str, Any] = {**GREEDY, **dict.fromkeys(names)}
+    assert text_of(model.transcribe(tone(3.0), language="en", **given)[0])
 
 
 @pytest.mark.parametrize("temperature", [0.6, [0.6], (np.float64(0.6),)], ids=["number", "list", "numpy"])

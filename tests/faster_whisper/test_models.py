@@ -11,7 +11,7 @@ from sottovoce.faster_whisper.models import MODELS_VARIABLE, choose_variant, fin
 
 
 def find(name: str, root: Path | None = None) -> Path:
-    return find_model(name, root=root and str(root), local_files_only=True)
+    return find_model(name, root=str(root) if root else None, local_files_only=True)
 
 
 @pytest.fixture

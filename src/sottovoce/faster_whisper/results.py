@@ -1,11 +1,14 @@
 """What `transcribe` returns. The classes are not frozen: programs change and extend what they get."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sottovoce.faster_whisper.vad import VadOptions
+from sottovoce.runtime import transcript
+from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ
+from sottovoce.runtime.decoding.tokenizer import Vocabulary
 
 
 class _AsDict:
@@ -119,3 +122,42 @@ def transcription_options(given: Mapping[str, Any]) -> TranscriptionOptions:
     temperatures = list(temperature) if isinstance(temperature, Iterable) else [temperature]
     names = TranscriptionOptions.__dataclass_fields__.keys() - {"temperatures"}
     return TranscriptionOptions(temperatures=temperatures, **{name: given[name] for name in names})
+
+
+def to_segments(
+    segments: Iterable[transcript.Segment], vocabulary: Vocabulary, *, has_words: bool
+) -> Iterator[Segment]:
+    """Convert segments of the runtime; their texts get the space before them back."""
+    for number, segment in enumerate(segments, 1):
+        yield Segment(
+            id=number,
+            seek=int(segment.start_s * SAMPLE_RATE_HZ) // HOP_SAMPLES,
+            start=round(segment.start_s, 2),
+            end=round(segment.end_s, 2),
+            text=vocabulary.text(segment.tokens),
+            tokens=list(segment.tokens),
+            avg_logprob=segment.mean_log_probability,
+            compression_ratio=segment.compression_ratio,
+            no_speech_prob=segment.no_speech_probability,
+            words=[_word(word) for word in segment.words] if has_words else None,
+            temperature=segment.temperature,
+        )
+
+
+def _word(word: transcript.Word) -> Word:
+    return Word(
+        start=round(word.start_s, 2), end=round(word.end_s, 2), word=word.text, probability=word.probability
+    )
+
+
+def with_progress(segments: Iterator[Segment], duration_s: float) -> Iterator[Segment]:
+    """Show a bar on standard error while segments are taken."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("transcribe", total=duration_s)
+        for segment in segments:
+            bar.update(task, completed=segment.end)
+            yield segment
+        bar.update(task, completed=duration_s)

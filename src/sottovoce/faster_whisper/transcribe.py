@@ -8,7 +8,7 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sottovoce.errors import SpecError
+from sottovoce.errors import InputError, SpecError
 from sottovoce.faster_whisper import parts
 from sottovoce.faster_whisper.arguments import Given, check_arguments, to_options
 from sottovoce.faster_whisper.audio import Audio, read_wave
@@ -17,24 +17,27 @@ from sottovoce.faster_whisper.feature_extractor import FeatureExtractor
 from sottovoce.faster_whisper.hallucinations import without_hallucinations
 from sottovoce.faster_whisper.models import choose_variant, find_model
 from sottovoce.faster_whisper.parts import Part
+from sottovoce.faster_whisper.plan import Plan, plan_parts, read_vad_options
 from sottovoce.faster_whisper.results import (
     Segment,
     TranscriptionInfo,
     TranscriptionOptions,
     Word,
+    to_segments,
     transcription_options,
+    with_progress,
 )
 from sottovoce.faster_whisper.utils import get_logger
 from sottovoce.faster_whisper.vad import VadOptions, find_speech
+from sottovoce.languages import DETECT, parse_language
 from sottovoce.runtime import transcript
-from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_S, WINDOW_SAMPLES
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, TIMESTAMP_STEP_S, TOKENIZER_NAME, Vocabulary
 from sottovoce.runtime.loading import load
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.protocol import Transcriber
-from sottovoce.runtime.vad.speech_spans import SpeechSpan, pack_windows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,9 +55,6 @@ PREPENDED = "\"'“¿([{-"
 APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - full-width marks of Chinese and Japanese
 
 CONFIG_NAME = "preprocessor_config.json"
-
-BATCHED_SILENCE_MS = 160
-"""Shortest silence between the speech of `BatchedInferencePipeline`."""
 
 DEFAULT_SEGMENTS, DEFAULT_THRESHOLD = 1, 0.5
 """Of language detection: with these, the language is that of the transcription's first window."""
@@ -243,7 +243,7 @@ class WhisperModel:
             raise SpecError("features are not supported: give detect_language the audio")
         wave = read_wave(audio)
         if vad_filter:
-            spans, _ = find_speech(wave, _vad_options(vad_parameters))
+            spans, _ = find_speech(wave, read_vad_options(vad_parameters))
             wave = parts.join(wave, spans).wave if spans else wave[:0]
         return self._detect(wave, language_detection_segments, language_detection_threshold)
 
@@ -313,33 +313,13 @@ class BatchedInferencePipeline:
         return _start(self.model, given, is_batched=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """What of the audio is transcribed.
-
-    Attributes:
-        parts: in order of time.
-        in_batches: parts are windows, decoded together; else each is transcribed as a recording.
-        vad_options: that speech was found with.
-    """
-
-    parts: list[Part]
-    in_batches: bool
-    vad_options: VadOptions | None = None
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds of all parts."""
-        return sum(len(part.wave) for part in self.parts) / SAMPLE_RATE_HZ
-
-
 def _start(
     model: WhisperModel, given: Given, *, is_batched: bool
 ) -> tuple[Iterator[Segment], TranscriptionInfo]:
     wave = read_wave(given["audio"])
     duration_s = len(wave) / SAMPLE_RATE_HZ
     is_mixed = _is_mixed(model, given)
-    plan = _plan(wave, given, is_batched=is_batched, is_mixed=is_mixed)
+    plan = plan_parts(wave, given, is_batched=is_batched, is_mixed=is_mixed)
     language, probability, probabilities = _known_language(model, given, plan, is_mixed=is_mixed)
     common = None if is_mixed else language
     options = to_options(
@@ -363,8 +343,8 @@ def _start(
         transcription_options=transcription_options(given),
         vad_options=plan.vad_options,
     )
-    converted = _converted(segments, model.vocabulary, has_words=given["word_timestamps"])
-    return (_with_progress(converted, duration_s) if given["log_progress"] else converted), info
+    converted = to_segments(segments, model.vocabulary, has_words=given["word_timestamps"])
+    return (with_progress(converted, duration_s) if given["log_progress"] else converted), info
 
 
 def _is_mixed(model: WhisperModel, given: Given) -> bool:
@@ -374,51 +354,16 @@ def _is_mixed(model: WhisperModel, given: Given) -> bool:
     return bool(given["multilingual"]) and model.is_multilingual
 
 
-def _plan(wave: Wave, given: Given, *, is_batched: bool, is_mixed: bool) -> _Plan:
-    duration_s = len(wave) / SAMPLE_RATE_HZ
-    read_clips = parts.batched_clips if is_batched else parts.clips
-    clips: list[SpeechSpan] | None = read_clips(given["clip_timestamps"], duration_s)
-    if clips is not None:
-        is_cut = is_batched or is_mixed
-        return _Plan(parts=parts.split(wave, parts.windows(clips) if is_mixed else clips), in_batches=is_cut)
-    if not given["vad_filter"]:
-        spans = [parts.whole(wave)] if len(wave) else []
-        return _Plan(
-            parts=parts.split(wave, parts.windows(spans) if is_mixed else spans), in_batches=is_mixed
-        )
-    defaults = (
-        {"min_silence_duration_ms": BATCHED_SILENCE_MS, "max_speech_duration_s": WINDOW_S}
-        if is_batched
-        else {}
-    )
-    vad_options = _vad_options(given["vad_parameters"], defaults)
-    speech, probabilities = find_speech(wave, vad_options)
-    if is_mixed:
-        windows = pack_windows(speech, probabilities)
-        return _Plan(parts=parts.split(wave, windows), in_batches=True, vad_options=vad_options)
-    joined = [parts.join(wave, speech)] if speech else []
-    return _Plan(parts=joined, in_batches=False, vad_options=vad_options)
-
-
-def _vad_options(
-    given: Mapping[str, Any] | VadOptions | None, defaults: Mapping[str, Any] | None = None
-) -> VadOptions:
-    """Return the options; `defaults` fill those that a mapping leaves out."""
-    if isinstance(given, VadOptions):
-        return given
-    return VadOptions(**{**(defaults or {}), **(given or {})})
-
-
 def _known_language(
-    model: WhisperModel, given: Given, plan: _Plan, *, is_mixed: bool
+    model: WhisperModel, given: Given, plan: Plan, *, is_mixed: bool
 ) -> tuple[str | None, float, list[tuple[str, float]]]:
     """Return the language as far as it is known before decoding: given, the only one, or detected as the user wants."""
-    language = given["language"]
+    language = parse_language(given["language"] or DETECT)
     if not model.is_multilingual:
-        if language not in (None, "en"):
+        if language not in {DETECT, "en"}:
             model.logger.warning("the model knows English only: en is taken instead of %s", language)
         return "en", 1.0, []
-    if language is not None:
+    if language != DETECT:
         return language, 1.0, []
     n_segments, threshold = given["language_detection_segments"], given["language_detection_threshold"]
     is_default = (n_segments, threshold) == (DEFAULT_SEGMENTS, DEFAULT_THRESHOLD)
@@ -429,7 +374,7 @@ def _known_language(
 
 
 def _decode(
-    transcriber: Transcriber, plan: _Plan, options: TranscribeOptions
+    transcriber: Transcriber, plan: Plan, options: TranscribeOptions
 ) -> Iterator[tuple[DetectedLanguage, transcript.Segment]]:
     """Yield the segments of all parts, with the language of each."""
     if plan.in_batches:
@@ -439,7 +384,8 @@ def _decode(
         with transcriber.segments(part.wave, options) as stream:
             for segment in stream:
                 yield stream.detected, part.restored(segment)
-        options = replace(options, language=stream.detected.language)
+        if stream.detected.probability > 0:
+            options = replace(options, language=stream.detected.language)
 
 
 def _decode_windows(
@@ -454,51 +400,20 @@ def _decode_windows(
                 yield detected, part.restored(segment)
 
 
-def _converted(
-    segments: Iterable[transcript.Segment], vocabulary: Vocabulary, *, has_words: bool
-) -> Iterator[Segment]:
-    for number, segment in enumerate(segments, 1):
-        yield Segment(
-            id=number,
-            seek=int(segment.start_s * SAMPLE_RATE_HZ) // FeatureExtractor.hop_length,
-            start=round(segment.start_s, 2),
-            end=round(segment.end_s, 2),
-            text=vocabulary.text(segment.tokens),
-            tokens=list(segment.tokens),
-            avg_logprob=segment.mean_log_probability,
-            compression_ratio=segment.compression_ratio,
-            no_speech_prob=segment.no_speech_probability,
-            words=[_word(word) for word in segment.words] if has_words else None,
-            temperature=segment.temperature,
-        )
-
-
-def _word(word: transcript.Word) -> Word:
-    return Word(
-        start=round(word.start_s, 2), end=round(word.end_s, 2), word=word.text, probability=word.probability
-    )
-
-
-def _with_progress(segments: Iterator[Segment], duration_s: float) -> Iterator[Segment]:
-    """Show a bar on standard error while segments are taken."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("transcribe", total=duration_s)
-        for segment in segments:
-            bar.update(task, completed=segment.end)
-            yield segment
-        bar.update(task, completed=duration_s)
-
-
 def _as_tuple(detected: DetectedLanguage) -> tuple[str, float, list[tuple[str, float]]]:
     ranked = sorted(detected.probabilities.items(), key=lambda each: -each[1])
     return detected.language, detected.probability, ranked
 
 
 def _n_mels(folder: Path) -> int:
-    """Return the mel bins of a variant."""
+    """Return the mel bins of a variant.
+
+    Raises:
+        InputError: its settings are damaged.
+    """
     path = folder / CONFIG_NAME
-    config = json.loads(path.read_bytes()) if path.is_file() else {}
-    return int(config.get("feature_size", FeatureExtractor().feature_size))
+    try:
+        config = json.loads(path.read_bytes()) if path.is_file() else {}
+        return int(config.get("feature_size", FeatureExtractor().feature_size))
+    except (AttributeError, OSError, TypeError, ValueError) as cause:
+        raise InputError(f"{path} cannot be read: {cause}; make the variant again") from cause

@@ -79,6 +79,10 @@ class InferencePipeline:
         """Codes of the languages that the model can transcribe."""
         return tuple(self._tokenizer.special.languages) or ("en",)
 
+    def token_bytes(self, tokens: Tokens) -> tuple[bytes, ...]:
+        """Return what each text token stands for, which need not be whole characters."""
+        return tuple(self._tokenizer.bytes_of(token) for token in tokens)
+
     def complete(self, options: TranscribeOptions) -> TranscribeOptions:
         """Return options with the model's language and task where they give none; refuse them before any work.
 

@@ -55,6 +55,7 @@ class Segment:
         compression_ratio: size of the text in bytes, divided by its size under zlib; above 2.4 it repeats itself.
         temperature: 0 for greedy or beam search.
         words: empty without `word_timestamps`.
+        log_probabilities: natural logarithm, of each token; empty from CTranslate2 and live.
     """
 
     start_s: float
@@ -66,6 +67,7 @@ class Segment:
     compression_ratio: float
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

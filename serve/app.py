@@ -49,8 +49,8 @@ def make_app(service: Service) -> Starlette:
     translate = AudioEndpoint(service, Task.TRANSLATE)
     return Starlette(
         routes=[
-            Route("/v1/audio/transcriptions", transcribe.answer, methods=["POST"]),
-            Route("/v1/audio/translations", translate.answer, methods=["POST"]),
+            Route("/v1/audio/transcriptions", transcribe, methods=["POST"]),
+            Route("/v1/audio/translations", translate, methods=["POST"]),
             Route("/v1/models", models),
             Route("/v1/models/{name:path}", model),
             Route("/healthz", health),

@@ -42,6 +42,12 @@ class Metrics:
         self._batch_windows = Histogram(
             "sottovoce_batch_size", "Windows decoded at once.", buckets=WINDOWS, registry=registry
         )
+        self._queue_seconds = Histogram(
+            "sottovoce_queue_seconds",
+            "From arrival to the first batch.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._audio_s = Counter("sottovoce_audio_seconds", "Audio transcribed.", registry=registry)
         self._work_s = Counter("sottovoce_work_seconds", "Time of decoding.", registry=registry)
         self._speed = Gauge(
@@ -65,6 +71,8 @@ class Metrics:
     def count_batch(self, batch: Batch) -> None:
         """Count a batch that was decoded."""
         self._batch_windows.observe(batch.n_windows)
+        for waited_s in batch.queued_s:
+            self._queue_seconds.observe(waited_s)
         self._audio_s.inc(batch.audio_s)
         self._work_s.inc(batch.work_s)
         if batch.work_s > 0:

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sottovoce.errors import InputError
-from sottovoce.serve.openai.errors import ApiError
+from sottovoce.serve.openai.errors import ApiError, refuse
 from sottovoce.serve.options import LOCAL_HOSTS, ServeOptions
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/health"})
@@ -141,4 +141,5 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
         return
-    await error.response()(scope, receive, send)
+    error.headers["Connection"] = "close"
+    await refuse(error, scope, receive, send)

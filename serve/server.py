@@ -79,6 +79,7 @@ async def _run(service: Service, listener: socket.socket, announce: Announce) ->
     config = uvicorn.Config(
         make_app(service),
         lifespan="off",
+        http="h11",
         log_config=None,
         access_log=False,
         server_header=False,

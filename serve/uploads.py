@@ -64,17 +64,13 @@ class Uploads:
             ApiError: it is no form, too large, too slow, or has no file.
             ClientDisconnect: the client is gone.
         """
-        stated = _stated_bytes(request)
-        most = self._limits.file_bytes + FORM_BYTES
-        if stated is not None and stated > most:
-            raise _too_large(self._limits)
-        reserved = stated or 0
-        if self._n_bytes + reserved > self._limits.all_bytes:
-            raise busy(RETRY_S)
-        counted = _Counted(request.receive, self, self._limits, reserved)
-        self._n_bytes += reserved
+        counted = _Counted(request.receive, self, self._limits)
         try:
+            counted.reserve(_stated_bytes(request))
             form = await _parse(Request(request.scope, counted.receive), self._limits)
+        except ApiError as error:
+            error.headers["Connection"] = "close"  # the rest of the body is not taken in
+            raise
         finally:
             self._n_bytes -= counted.reserved
         try:
@@ -83,7 +79,7 @@ class Uploads:
             await form.close()
 
     def reserve(self, n_bytes: int) -> None:
-        """Make room for bytes that no header stated.
+        """Make room for more bytes.
 
         Raises:
             ApiError: there is none.
@@ -96,12 +92,24 @@ class Uploads:
 class _Counted:
     """Receives the body of a request, and counts it."""
 
-    def __init__(self, receive: Receive, uploads: Uploads, limits: UploadLimits, reserved: int) -> None:
+    def __init__(self, receive: Receive, uploads: Uploads, limits: UploadLimits) -> None:
         self._receive = receive
         self._uploads = uploads
         self._limits = limits
         self._n_bytes = 0
-        self.reserved = reserved
+        self.reserved = 0
+
+    def reserve(self, n_bytes: int) -> None:
+        """Make room for a body of so many bytes.
+
+        Raises:
+            ApiError: it is too large, or there is no room.
+        """
+        if n_bytes > self._limits.file_bytes + FORM_BYTES:
+            raise _too_large(self._limits)
+        if n_bytes > self.reserved:
+            self._uploads.reserve(n_bytes - self.reserved)
+            self.reserved = n_bytes
 
     async def receive(self) -> Message:
         try:
@@ -110,17 +118,14 @@ class _Counted:
         except TimeoutError as error:
             raise ApiError(408, f"nothing came for {self._limits.idle_s:g} s", code="timeout") from error
         self._n_bytes += len(message.get("body", b""))
-        if self._n_bytes > self._limits.file_bytes + FORM_BYTES:
-            raise _too_large(self._limits)
-        if self._n_bytes > self.reserved:
-            self._uploads.reserve(self._n_bytes - self.reserved)
-            self.reserved = self._n_bytes
+        self.reserve(self._n_bytes)
         return message
 
 
-def _stated_bytes(request: Request) -> int | None:
+def _stated_bytes(request: Request) -> int:
+    """Return the size of the body that the header states; 0 where it states none."""
     stated = request.headers.get("content-length", "")
-    return int(stated) if stated.isdecimal() else None
+    return int(stated) if stated.isdecimal() else 0
 
 
 def _too_large(limits: UploadLimits) -> ApiError:

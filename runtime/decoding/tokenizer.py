@@ -157,9 +157,13 @@ class Vocabulary:
         first_special = min(number for token, number in self._ids.items() if token in self._special)
         return tuple(_bytes_of(self._tokens.get(number, "")) for number in range(first_special))
 
+    def bytes_of(self, token: int) -> bytes:
+        """Return what a token stands for, which need not be whole characters; nothing for a special one."""
+        return _bytes_of(self._tokens.get(token, ""))
+
     def text(self, tokens: Iterable[int]) -> str:
         """Turn tokens into text; bytes that are no UTF-8 become replacement characters."""
-        return b"".join(_bytes_of(self._tokens.get(token, "")) for token in tokens).decode(errors="replace")
+        return b"".join(map(self.bytes_of, tokens)).decode(errors="replace")
 
 
 def _bytes_of(token: str) -> bytes:
@@ -276,6 +280,10 @@ class WhisperTokenizer:
     def text(self, tokens: Tokens) -> str:
         """Turn text tokens into text; special tokens and timestamps are left out."""
         return self._vocabulary.text(self.text_tokens(tokens))
+
+    def bytes_of(self, token: int) -> bytes:
+        """Return what a text token stands for, which need not be whole characters."""
+        return self._vocabulary.bytes_of(token)
 
     def text_tokens(self, tokens: Tokens) -> list[int]:
         """Leave out special tokens and timestamps."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.decoding.context import DecodingContext
@@ -41,9 +42,17 @@ class SegmentMaker:
         context: DecodingContext,
     ) -> list[Segment]:
         """Return the segments of a window's pieces, with words where the options want them."""
+        logs = self._log_probabilities(result)
+        ends = accumulate(len(piece.tokens) for piece in pieces)
         segments = [
-            self._segment(result, piece.tokens, window.start_s + piece.start_s, window.start_s + piece.end_s)
-            for piece in pieces
+            self._segment(
+                result,
+                piece.tokens,
+                logs[end - len(piece.tokens) : end],
+                window.start_s + piece.start_s,
+                window.start_s + piece.end_s,
+            )
+            for piece, end in zip(pieces, ends, strict=True)
         ]
         if not segments or self._aligner is None:
             return segments
@@ -57,6 +66,7 @@ class SegmentMaker:
         self,
         result: DecodingResult,
         tokens: Tokens,
+        log_probabilities: Sequence[float],
         start_s: float,
         end_s: float,
         words: tuple[Word, ...] = (),
@@ -71,6 +81,7 @@ class SegmentMaker:
             compression_ratio=result.compression_ratio,
             temperature=result.attempt.temperature,
             words=words,
+            log_probabilities=tuple(log_probabilities),
         )
 
     def _sentences(
@@ -90,12 +101,14 @@ class SegmentMaker:
                 language=_text_language(context),
                 n_samples=len(window.wave),
             )
-        probabilities = self._probabilities(result)
+        logs = self._log_probabilities(result)
+        probabilities = [math.exp(log) for log in logs]
         has_words = context.options.word_timestamps is not False
         return [
             self._segment(
                 result,
                 tokens[sentence[0].first_token : sentence[-1].end_token],
+                logs[sentence[0].first_token : sentence[-1].end_token],
                 window.start_s + sentence[0].start_s,
                 window.start_s + sentence[-1].end_s,
                 tuple(_moved(to_word(span, probabilities), window.start_s) for span in sentence)
@@ -115,12 +128,13 @@ class SegmentMaker:
     ) -> list[Segment]:
         """Add words with their times; segments without timestamps get those of their words."""
         texts = [segment.tokens for segment in segments]
+        logs = self._log_probabilities(result)[: sum(map(len, texts))]
         with context.clock.time(Phase.ALIGNMENT):
             aligned = aligner.align(
                 result.encoded,
                 self._plain_prompt(context),
                 segments=texts,
-                probabilities=self._probabilities(result)[: sum(map(len, texts))],
+                probabilities=[math.exp(log) for log in logs],
                 language=_text_language(context),
                 n_samples=len(window.wave),
             )
@@ -134,11 +148,11 @@ class SegmentMaker:
             language=context.detected.language, task=context.options.task, with_timestamps=False
         )
 
-    def _probabilities(self, result: DecodingResult) -> list[float]:
-        """Return the probability of each text token."""
+    def _log_probabilities(self, result: DecodingResult) -> list[float]:
+        """Return the log-probability of each text token."""
         end = self._tokenizer.special.end
         logs = zip(result.attempt.tokens, result.attempt.log_probabilities, strict=True)
-        return [math.exp(log) for token, log in logs if token < end]
+        return [log for token, log in logs if token < end]
 
 
 def _with_times(segment: Segment, words: Sequence[Word], offset_s: float, *, keep: bool) -> Segment:

@@ -1,8 +1,15 @@
 """Errors as OpenAI's API gives them: `{"error": {"message", "type", "param", "code"}}`."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+REFUSED_S = 1.0
+"""So long a client that was refused may go on sending."""
 
 
 class ApiError(Exception):
@@ -54,3 +61,23 @@ def busy(retry_after_s: int) -> ApiError:
         code="overloaded",
         headers={"Retry-After": str(retry_after_s)},
     )
+
+
+async def refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with an error, and take in what the client still sends: one that is cut off while it sends sees no answer."""
+    response = error.response()
+    await send(
+        {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+    )
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    if "Connection" in error.headers and Headers(scope=scope).get("expect", "").lower() != "100-continue":
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REFUSED_S):
+                await _drain(receive)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(receive: Receive) -> None:
+    message: Message = {"more_body": True}
+    while message.get("more_body", False):
+        message = await receive()

@@ -1,6 +1,7 @@
 """A transcript as OpenAI's API gives it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -9,6 +10,8 @@ from sottovoce.languages import language_name
 from sottovoce.runtime.output.formats import TranscriptFormat, encodable, format_transcript, rounded
 from sottovoce.runtime.transcript import Segment, Task, Timings, Transcript
 from sottovoce.serve.openai.requests import AudioRequest, ResponseFormat
+from sottovoce.serve.workers.pool import Progress
+from sottovoce.serve.workers.wire import Done
 
 FRAMES_PER_S = 100
 """`seek` counts frames of features."""
@@ -20,24 +23,37 @@ _TEXTS = {
 }
 
 
-def to_transcript(
-    segments: Sequence[Segment], language: str, language_probability: float, duration_s: float
-) -> Transcript:
-    """Return a transcript of what a worker found."""
-    return Transcript(
-        segments=tuple(segments),
-        language=language,
-        language_probability=language_probability,
-        duration_s=duration_s,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a worker found.
+
+    Attributes:
+        transcript: of the audio.
+        pieces: the bytes of each token of each segment, where they were asked for.
+    """
+
+    transcript: Transcript
+    pieces: tuple[tuple[bytes, ...], ...]
+
+
+def to_found(updates: Sequence[Progress], done: Done) -> Found:
+    """Join what a worker found bit by bit."""
+    transcript = Transcript(
+        segments=tuple(segment for update in updates for segment in update.segments),
+        language=done.language,
+        language_probability=done.language_probability,
+        duration_s=done.duration_s,
         timings=Timings(total_s=0.0),
     )
+    return Found(transcript=transcript, pieces=tuple(each for update in updates for each in update.pieces))
 
 
-def to_response(transcript: Transcript, request: AudioRequest, task: Task) -> Response:
+def to_response(found: Found, request: AudioRequest, task: Task) -> Response:
     """Return the answer in the format of the request."""
+    transcript = found.transcript
     match request.response_format:
         case ResponseFormat.JSON:
-            return JSONResponse(_json(transcript))
+            return JSONResponse(_json(found, request))
         case ResponseFormat.VERBOSE_JSON:
             return JSONResponse(_verbose_json(transcript, request, task))
         case ResponseFormat.TEXT | ResponseFormat.SRT | ResponseFormat.VTT as kind:
@@ -50,8 +66,23 @@ def usage(transcript: Transcript) -> dict[str, Any]:
     return {"type": "duration", "seconds": rounded(transcript.duration_s, 3)}
 
 
-def _json(transcript: Transcript) -> dict[str, Any]:
-    return {"text": encodable(transcript.text), "usage": usage(transcript)}
+def log_probabilities(segment: Segment, pieces: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Return the tokens of a segment with their log-probabilities."""
+    return [
+        {"token": piece.decode(errors="replace"), "logprob": rounded(log, 6), "bytes": list(piece)}
+        for piece, log in zip(pieces, segment.log_probabilities, strict=True)
+    ]
+
+
+def _json(found: Found, request: AudioRequest) -> dict[str, Any]:
+    transcript = found.transcript
+    fields: dict[str, Any] = {"text": encodable(transcript.text), "usage": usage(transcript)}
+    if request.has_log_probabilities:
+        segments = zip(transcript.segments, found.pieces, strict=True)
+        fields["logprobs"] = [
+            each for segment, pieces in segments for each in log_probabilities(segment, pieces)
+        ]
+    return fields
 
 
 def _verbose_json(transcript: Transcript, request: AudioRequest, task: Task) -> dict[str, Any]:

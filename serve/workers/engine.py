@@ -23,7 +23,7 @@ from sottovoce.runtime.transcript import Segment
 from sottovoce.runtime.window_queue import QueuedWindow, WindowQueue
 from sottovoce.serve.scheduler.batches import BatchLimits, Priority, Share, Waiting, next_batch
 from sottovoce.serve.workers.jobs import CancelledJob, FileJob, LiveJob, Send
-from sottovoce.serve.workers.wire import event_fields, segment_fields, transcribe_options
+from sottovoce.serve.workers.wire import event_fields, pieces_fields, segment_fields, transcribe_options
 
 READERS = 8
 """Threads that decode files: a file that is slow to read keeps none of the others waiting."""
@@ -76,9 +76,9 @@ class Engine:
             self._take_calls(wait=not self._has_work())
             self._work()
 
-    def add_file(self, number: int, options: dict[str, Any], content: bytes, file: int | None) -> None:
-        """Take a recording; like all that follows, for any thread."""
-        self._inbox.put(partial(self._add_file, number, options, content, file))
+    def add_file(self, fields: dict[str, Any], content: bytes, file: int | None) -> None:
+        """Take a recording: its message and its file; like all that follows, for any thread."""
+        self._inbox.put(partial(self._add_file, fields, content, file))
 
     def add_stream(self, number: int, options: dict[str, Any]) -> None:
         """Open a live session."""
@@ -155,13 +155,16 @@ class Engine:
 
     # Recordings
 
-    def _add_file(self, number: int, options: dict[str, Any], content: bytes, file: int | None) -> None:
+    def _add_file(self, fields: dict[str, Any], content: bytes, file: int | None) -> None:
+        number = fields["id"]
         try:
-            completed = self._pipeline.complete(transcribe_options(options))
+            options = self._pipeline.complete(transcribe_options(fields["options"]))
         except SottovoceError as error:
             self._fail(number, error)
             return
-        job = FileJob(number=number, options=completed, content=content, file=file)
+        job = FileJob(
+            number=number, options=options, has_pieces=fields["has_pieces"], content=content, file=file
+        )
         self._files[number] = job
         job.is_feeding = True
         self._readers.submit(self._read, job, self._plan)
@@ -231,11 +234,12 @@ class Engine:
         self._n_batches += 1
         jobs = [self._files[share.job] for share in shares]
         taken = [_take(job, share) for job, share in zip(jobs, shares, strict=True)]
+        now_s = time.monotonic()
+        queued_s = [now_s - job.arrived_s for job in jobs if not job.served]
         for job in jobs:
             job.served = self._n_batches
         if jobs[0].priority < Priority.LONG:
             self._company_until_s = time.monotonic() + COMPANY_S
-        started = time.monotonic()
         queue = jobs[0].queue
         assert queue is not None  # noqa: S101 - it has windows
         try:
@@ -253,7 +257,8 @@ class Engine:
             n_windows=sum(map(len, taken)),
             n_jobs=len(jobs),
             audio_s=audio_s,
-            work_s=time.monotonic() - started,
+            work_s=time.monotonic() - now_s,
+            queued_s=queued_s,
         )
 
     def _settle(self, job: FileJob, windows: list[QueuedWindow], results: Sequence[Any]) -> None:
@@ -268,6 +273,10 @@ class Engine:
                 type="segments",
                 id=job.number,
                 segments=[segment_fields(segment) for segment in segments],
+                pieces=[
+                    pieces_fields(self._pipeline.token_bytes(segment.tokens)) if job.has_pieces else []
+                    for segment in segments
+                ],
                 done_s=job.queue.done_s,
             )
 

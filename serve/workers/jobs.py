@@ -1,6 +1,7 @@
 """What a worker keeps of a recording and of a live session."""
 
 import os
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class FileJob:
     Attributes:
         number: of the job.
         options: of the transcription.
+        has_pieces: the bytes of each token are wanted.
         content: the file, where it is small.
         file: descriptor of the open file, where it is not.
         plan: its windows, once its start is read.
@@ -43,10 +45,12 @@ class FileJob:
         is_fed: there are no more windows.
         is_cancelled: the client is gone.
         served: number of the last batch with one of its windows.
+        arrived_s: by the monotonic clock.
     """
 
     number: int
     options: TranscribeOptions
+    has_pieces: bool = False
     content: bytes = b""
     file: int | None = None
     plan: WindowPlan | None = None
@@ -56,6 +60,7 @@ class FileJob:
     is_fed: bool = False
     is_cancelled: bool = False
     served: int = 0
+    arrived_s: float = field(default_factory=time.monotonic)
     audio: BlockStream = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Segment
 from sottovoce.serve.scheduler.admission import AdmissionLimits, Backlog
 from sottovoce.serve.workers.channel import Message
-from sottovoce.serve.workers.wire import Done, options_fields, read_event, read_segment
+from sottovoce.serve.workers.wire import Done, options_fields, read_event, read_pieces, read_segment
 from sottovoce.serve.workers.worker import Worker
 
 DEFAULT_LIMITS = AdmissionLimits()
@@ -66,12 +66,14 @@ class Batch:
         n_jobs: recordings that they belong to.
         audio_s: seconds of audio.
         work_s: seconds that it took.
+        queued_s: seconds that recordings waited which it has the first windows of.
     """
 
     n_windows: int
     n_jobs: int
     audio_s: float
     work_s: float
+    queued_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +82,13 @@ class Progress:
 
     Attributes:
         segments: that are final now, perhaps none.
+        pieces: the bytes of each token of each segment, where they were asked for.
         done_s: seconds of audio that are decoded.
         duration_s: of the recording, as far as its header states it.
     """
 
     segments: tuple[Segment, ...]
+    pieces: tuple[tuple[bytes, ...], ...]
     done_s: float
     duration_s: float | None
 
@@ -187,7 +191,13 @@ class Pool:
         return sum(job.is_stream for job in self._jobs.values())
 
     def add_file(
-        self, options: TranscribeOptions, *, content: bytes = b"", file: int | None = None, likely_s: float
+        self,
+        options: TranscribeOptions,
+        *,
+        content: bytes = b"",
+        file: int | None = None,
+        likely_s: float,
+        has_pieces: bool = False,
     ) -> Job:
         """Give a recording to a worker.
 
@@ -196,13 +206,14 @@ class Pool:
             content: the file, where it is small.
             file: descriptor of the open file, where it is not; open until the job is over.
             likely_s: guess of its duration.
+            has_pieces: the bytes of each token are wanted.
 
         Raises:
             BusyError: there is no room.
         """
         if self.backlog.is_full:
             raise BusyError(self.backlog.retry_after_s)
-        job = self._add("file", options, content=content, file=file)
+        job = self._add("file", options, content=content, file=file, has_pieces=has_pieces)
         self.backlog.set_left(job.number, likely_s)
         self._assign(job)
         return job
@@ -256,9 +267,10 @@ class Pool:
         *,
         content: bytes = b"",
         file: int | None = None,
+        has_pieces: bool = False,
     ) -> Job:
         number = next(self._numbers)
-        fields = {"type": kind, "id": number, "options": options_fields(options)}
+        fields = {"type": kind, "id": number, "options": options_fields(options), "has_pieces": has_pieces}
         job = Job(number=number, message=Message(fields=fields, content=content, file=file))
         self._jobs[number] = job
         return job
@@ -310,7 +322,8 @@ class Pool:
                 self._assign(job)
 
     def _measure(self, fields: dict[str, Any]) -> None:
-        batch = Batch(**{name: value for name, value in fields.items() if name != "type"})
+        values = {name: value for name, value in fields.items() if name != "type"}
+        batch = Batch(**{**values, "queued_s": tuple(values["queued_s"])})
         self.backlog.measure(batch.audio_s, batch.work_s)
         self._on_batch(batch)
 
@@ -342,7 +355,10 @@ class Pool:
         n_again = min(job.n_known, len(segments))
         job.n_known -= n_again
         job.n_segments += len(segments) - n_again
-        return Progress(segments=segments[n_again:], done_s=done_s, duration_s=job.duration_s)
+        pieces = tuple(read_pieces(each) for each in fields["pieces"])
+        return Progress(
+            segments=segments[n_again:], pieces=pieces[n_again:], done_s=done_s, duration_s=job.duration_s
+        )
 
     def _end(self, job: Job, error: Exception | None = None) -> None:
         self._jobs.pop(job.number, None)

@@ -56,7 +56,7 @@ def _receive(channel: Channel, engine: Engine) -> None:
         number = fields["id"]
         match fields["type"]:
             case "file":
-                engine.add_file(number, fields["options"], message.content, message.file)
+                engine.add_file(fields, message.content, message.file)
             case "stream":
                 engine.add_stream(number, fields["options"])
             case "samples":

@@ -1,5 +1,6 @@
 """Options, segments and live events as the fields of messages, and back."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -35,7 +36,24 @@ def segment_fields(segment: Segment) -> dict[str, Any]:
 
 def read_segment(given: dict[str, Any]) -> Segment:
     """Read a segment."""
-    return Segment(**{**given, "tokens": tuple(given["tokens"]), "words": read_words(given["words"])})
+    return Segment(
+        **{
+            **given,
+            "tokens": tuple(given["tokens"]),
+            "log_probabilities": tuple(given["log_probabilities"]),
+            "words": read_words(given["words"]),
+        }
+    )
+
+
+def pieces_fields(pieces: Sequence[bytes]) -> list[str]:
+    """Return the bytes of tokens as JSON has them: a character for each byte."""
+    return [piece.decode("latin-1") for piece in pieces]
+
+
+def read_pieces(given: list[str]) -> tuple[bytes, ...]:
+    """Read the bytes of tokens."""
+    return tuple(piece.encode("latin-1") for piece in given)
 
 
 def read_words(given: list[dict[str, Any]]) -> tuple[Word, ...]:

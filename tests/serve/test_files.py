@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, BadRequestError, NotFoundError, OpenAI
 
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.audio.decode import decode_audio
-from tests.support.server import RunningServer, wav
+from tests.support.server import RunningServer, silence, wav
 
 SPOKEN: Any = {"extra_body": {"vad_filter": False}}
 """A tone is no speech, which voice activity would find out."""
@@ -117,9 +117,8 @@ def test_a_long_file_and_a_clip_beside_it_are_both_done(client: OpenAI) -> None:
 
 
 def test_silence_has_an_empty_text(client: OpenAI) -> None:
-    silence = wav(1.0, pitch_hz=0.0)
     given = client.audio.transcriptions.create(
-        file=("a.wav", silence, "audio/wav"), model="whisper-1", response_format="verbose_json"
+        file=("a.wav", silence(), "audio/wav"), model="whisper-1", response_format="verbose_json"
     )
     assert (given.text, given.segments, given.duration) == ("", [], 1.0)
 

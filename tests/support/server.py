@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.audio.decode import Wave
 from tests.support.tones import tone
 
 START_S = 60.0
@@ -90,6 +92,16 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def wav(duration_s: float = 2.0, pitch_hz: float = 440.0) -> bytes:
     """Return a tone as the bytes of a WAV file."""
+    return encoded(tone(duration_s, pitch_hz=pitch_hz))
+
+
+def silence(duration_s: float = 1.0) -> bytes:
+    """Return digital silence as the bytes of a WAV file."""
+    return encoded(np.zeros(round(duration_s * SAMPLE_RATE_HZ), np.float32))
+
+
+def encoded(wave: Wave, kind: str = "WAV") -> bytes:
+    """Return a wave as the bytes of a file."""
     file = io.BytesIO()
-    soundfile.write(file, tone(duration_s, pitch_hz=pitch_hz), SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
+    soundfile.write(file, wave, SAMPLE_RATE_HZ, format=kind)
     return file.getvalue()

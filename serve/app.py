@@ -7,11 +7,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from sottovoce.runtime.transcript import Task
 from sottovoce.serve.logs import AccessLog
 from sottovoce.serve.openai.errors import ApiError
+from sottovoce.serve.openai.realtime.endpoint import realtime
 from sottovoce.serve.openai.transcriptions import AudioEndpoint
 from sottovoce.serve.page.files import page_routes
 from sottovoce.serve.security import Guard
@@ -47,7 +48,7 @@ def make_app(service: Service) -> Starlette:
 
     transcribe = AudioEndpoint(service, Task.TRANSCRIBE)
     translate = AudioEndpoint(service, Task.TRANSLATE)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v1/audio/transcriptions", transcribe, methods=["POST"]),
             Route("/v1/audio/translations", translate, methods=["POST"]),
@@ -57,6 +58,7 @@ def make_app(service: Service) -> Starlette:
             Route("/health", health),
             Route("/readyz", ready),
             Route("/metrics", metrics),
+            WebSocketRoute("/v1/realtime", realtime),
             *page_routes(),
         ],
         middleware=[Middleware(AccessLog, service.metrics), Middleware(Guard, service.options)],
@@ -67,6 +69,8 @@ def make_app(service: Service) -> Starlette:
             Exception: _unexpected,
         },
     )
+    app.state.service = service
+    return app
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

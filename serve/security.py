@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from sottovoce.errors import InputError
 from sottovoce.serve.openai.errors import ApiError, refuse
@@ -138,8 +139,7 @@ def _host_of(header: str) -> str:
 
 async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
+        await WebSocket(scope, receive, send).send_denial_response(error.response())
         return
     error.headers["Connection"] = "close"
     await refuse(error, scope, receive, send)

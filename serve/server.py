@@ -119,7 +119,7 @@ class _Ending:
     def receive(self) -> None:
         """Take a signal."""
         if self._drain is None:
-            self._service.is_draining = True
+            self._service.draining.set()
             self._drain = asyncio.create_task(self._finish())
         else:
             self._server.should_exit = self._server.force_exit = True

@@ -10,6 +10,9 @@ from sottovoce.serve.models import Models
 from sottovoce.serve.openai.errors import ApiError
 from sottovoce.serve.options import ServeOptions
 from sottovoce.serve.uploads import Uploads
+from sottovoce.serve.workers.pool import Pool
+
+LIVE_RETRY_S = 30
 
 DRAIN_RETRY_S = 5
 """When another server may have taken over."""
@@ -24,14 +27,14 @@ class Service:
         models: with their workers.
         metrics: count what is done.
         uploads: that arrive.
-        is_draining: it finishes what it has, and takes no more.
+        draining: set when it takes no more, and finishes what it has.
     """
 
     options: ServeOptions
     models: Models
     metrics: Metrics
     uploads: Uploads = field(init=False)
-    is_draining: bool = False
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
     _n_working: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -79,7 +82,21 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether it takes requests."""
-        return self.models.is_ready and not self.is_draining
+        return self.models.is_ready and not self.draining.is_set()
+
+    def check_live(self, pool: Pool) -> None:
+        """Refuse a live session where enough are open.
+
+        Raises:
+            ApiError: there are.
+        """
+        if pool.n_streams >= self.options.live_sessions:
+            raise ApiError(
+                503,
+                f"{self.options.live_sessions} live sessions are open, as many as the server takes; try again later",
+                code="overloaded",
+                headers={"Retry-After": str(LIVE_RETRY_S)},
+            )
 
     def check_open(self) -> None:
         """Refuse a request while the server ends.
@@ -87,7 +104,7 @@ class Service:
         Raises:
             ApiError: it does.
         """
-        if self.is_draining:
+        if self.draining.is_set():
             raise ApiError(
                 503,
                 "the server is shutting down",

@@ -363,8 +363,12 @@ class Engine:
             self._fail(job.number, error)
             del self._streams[job.number]
             return
-        if events:
-            self._send(type="events", id=job.number, events=[event_fields(event) for event in events])
+        self._send(
+            type="events",
+            id=job.number,
+            events=[event_fields(event) for event in events],
+            audio_s=job.session.audio_s,
+        )
         if job.is_ended:
             self._send(type="ended", id=job.number)
             del self._streams[job.number]

@@ -93,7 +93,20 @@ class Progress:
     duration_s: float | None
 
 
-Update = Progress | Done | tuple[LiveEvent, ...] | Exception | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A live session took more audio in.
+
+    Attributes:
+        events: that it gave.
+        audio_s: seconds of its stream that are processed.
+    """
+
+    events: tuple[LiveEvent, ...]
+    audio_s: float
+
+
+Update = Progress | Done | Heard | Exception | None
 """What comes back of a job; None: it is over."""
 
 
@@ -238,7 +251,7 @@ class Pool:
             self.backlog.remove(job.number)
             self._send(job, Message(fields={"type": "cancel", "id": job.number}))
 
-    async def updates(self, job: Job) -> AsyncIterator[Progress | Done | tuple[LiveEvent, ...]]:
+    async def updates(self, job: Job) -> AsyncIterator[Progress | Done | Heard]:
         """Yield what comes back of a job; leaving the loop early drops it.
 
         Raises:
@@ -335,7 +348,8 @@ class Pool:
             case "segments":
                 job.updates.put_nowait(self._progress(job, fields))
             case "events":
-                job.updates.put_nowait(tuple(read_event(event) for event in fields["events"]))
+                events = tuple(read_event(event) for event in fields["events"])
+                job.updates.put_nowait(Heard(events=events, audio_s=fields["audio_s"]))
             case "done":
                 values = {name: value for name, value in fields.items() if name not in {"type", "id"}}
                 job.updates.put_nowait(Done(**values))

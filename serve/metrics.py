@@ -65,7 +65,7 @@ class Metrics:
         )
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a number that is read when it is asked for."""
+        """Show a number that is read at each request."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def count_batch(self, batch: Batch) -> None:

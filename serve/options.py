@@ -58,11 +58,11 @@ class ServeOptions:
         port: 0 takes a free one.
         workers: processes of each model.
         threads: of inference, of each process.
-        api_keys: one of which a request must have; empty: none is asked for.
+        api_keys: one of which a request must have; empty: none is needed.
         is_insecure: a public address needs no key.
         hosts: further names under which browsers may reach the server.
         max_duration_s: longer audio is refused.
-        live_sessions: that may be open at once, of each model.
+        live_sessions: that may be open at once.
         drain_s: after SIGTERM, until what is not done is dropped.
         uploads: limits of requests.
         admission: limits of the audio that waits.

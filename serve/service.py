@@ -10,7 +10,6 @@ from sottovoce.serve.models import Models
 from sottovoce.serve.openai.errors import ApiError
 from sottovoce.serve.options import ServeOptions
 from sottovoce.serve.uploads import Uploads
-from sottovoce.serve.workers.pool import Pool
 
 LIVE_RETRY_S = 30
 
@@ -36,17 +35,14 @@ class Service:
     uploads: Uploads = field(init=False)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     _n_working: int = 0
+    _n_live: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.uploads = Uploads(self.options.uploads)
         self._idle.set()
         self.metrics.watch("sottovoce_queue_length", "Recordings in the server.", lambda: self.n_jobs)
-        self.metrics.watch(
-            "sottovoce_live_sessions",
-            "Live sessions that are open.",
-            lambda: sum(pool.n_streams for pool in self.models.pools),
-        )
+        self.metrics.watch("sottovoce_live_sessions", "Live sessions that are open.", lambda: self._n_live)
         self.metrics.watch(
             "sottovoce_backlog_audio_seconds",
             "Audio that waits or is transcribed.",
@@ -84,19 +80,26 @@ class Service:
         """Whether it takes requests."""
         return self.models.is_ready and not self.draining.is_set()
 
-    def check_live(self, pool: Pool) -> None:
-        """Refuse a live session where enough are open.
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Count a live session.
 
         Raises:
-            ApiError: there are.
+            ApiError: enough are open, or the server ends.
         """
-        if pool.n_streams >= self.options.live_sessions:
+        if self._n_live >= self.options.live_sessions:
             raise ApiError(
                 503,
                 f"{self.options.live_sessions} live sessions are open, as many as the server takes; try again later",
                 code="overloaded",
                 headers={"Retry-After": str(LIVE_RETRY_S)},
             )
+        self._n_live += 1
+        try:
+            with self.working():
+                yield
+        finally:
+            self._n_live -= 1
 
     def check_open(self) -> None:
         """Refuse a request while the server ends.

@@ -79,7 +79,7 @@ class AudioRequest(BaseModel):
 
     @property
     def has_segments(self) -> bool:
-        """Whether the answer has segments: by default, and where they are asked for."""
+        """Whether the answer has segments: by default, and where they are requested."""
         return not self.timestamp_granularities or "segment" in self.timestamp_granularities
 
     @property

@@ -29,7 +29,7 @@ class Found:
 
     Attributes:
         transcript: of the audio.
-        pieces: the bytes of each token of each segment, where they were asked for.
+        pieces: the bytes of each token of each segment, where they were requested.
     """
 
     transcript: Transcript

@@ -82,7 +82,7 @@ class Progress:
 
     Attributes:
         segments: that are final now, perhaps none.
-        pieces: the bytes of each token of each segment, where they were asked for.
+        pieces: the bytes of each token of each segment, where they were requested.
         done_s: seconds of audio that are decoded.
         duration_s: of the recording, as far as its header states it.
     """
@@ -94,7 +94,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class LiveUpdate:
     """A live session took more audio in.
 
     Attributes:
@@ -106,7 +106,7 @@ class Heard:
     audio_s: float
 
 
-Update = Progress | Done | Heard | Exception | None
+Update = Progress | Done | LiveUpdate | Exception | None
 """What comes back of a job; None: it is over."""
 
 
@@ -198,11 +198,6 @@ class Pool:
         """Recordings and live sessions that are not over."""
         return len(self._jobs)
 
-    @property
-    def n_streams(self) -> int:
-        """Live sessions that are not over."""
-        return sum(job.is_stream for job in self._jobs.values())
-
     def add_file(
         self,
         options: TranscribeOptions,
@@ -251,7 +246,7 @@ class Pool:
             self.backlog.remove(job.number)
             self._send(job, Message(fields={"type": "cancel", "id": job.number}))
 
-    async def updates(self, job: Job) -> AsyncIterator[Progress | Done | Heard]:
+    async def updates(self, job: Job) -> AsyncIterator[Progress | Done | LiveUpdate]:
         """Yield what comes back of a job; leaving the loop early drops it.
 
         Raises:
@@ -349,7 +344,7 @@ class Pool:
                 job.updates.put_nowait(self._progress(job, fields))
             case "events":
                 events = tuple(read_event(event) for event in fields["events"])
-                job.updates.put_nowait(Heard(events=events, audio_s=fields["audio_s"]))
+                job.updates.put_nowait(LiveUpdate(events=events, audio_s=fields["audio_s"]))
             case "done":
                 values = {name: value for name, value in fields.items() if name not in {"type", "id"}}
                 job.updates.put_nowait(Done(**values))

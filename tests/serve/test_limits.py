@@ -19,14 +19,14 @@ from tests.support.server import RunningServer, encoded, running_server, wav
 from tests.support.tones import tone
 
 PATH = "/v1/audio/transcriptions"
-ASKED = {"language": "en", "vad_filter": "false", "temperature": "1"}
+FIELDS = {"language": "en", "vad_filter": "false", "temperature": "1"}
 LONG_S = 240.0
 
 
 def post(server: RunningServer, content: bytes, **options: Any) -> httpx.Response:
     return httpx.post(
         f"{server.url}{PATH}",
-        data=ASKED,
+        data=FIELDS,
         files={"file": ("a.wav", content, "audio/wav")},
         timeout=120,
         **options,
@@ -59,11 +59,11 @@ def test_a_client_that_goes_away_frees_the_worker(server: RunningServer) -> None
 
     async def leave() -> None:
         async with httpx.AsyncClient() as client:
-            asked = client.post(
-                f"{server.url}{PATH}", data=ASKED, files={"file": ("a.wav", wav(LONG_S), "audio/wav")}
+            request = client.post(
+                f"{server.url}{PATH}", data=FIELDS, files={"file": ("a.wav", wav(LONG_S), "audio/wav")}
             )
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asked, 1.5)
+                await asyncio.wait_for(request, 1.5)
 
     asyncio.run(leave())
     assert wait_for(lambda: metric(server, "sottovoce_queue_length") == 0, 5.0)
@@ -229,7 +229,7 @@ def test_sigterm_finishes_what_was_begun_and_refuses_the_rest(served: Path, tmp_
     ("arguments", "code", "message"),
     [
         (
-            ("--host", "0.0.0.0"),
+            ("--host", "0.0.0.0"),  # noqa: S104 - it is refused
             2,
             "give --api-key-file, or --insecure",
         ),

@@ -8,14 +8,14 @@ from openai import APIError, BadRequestError, OpenAI
 
 from tests.support.server import silence, wav
 
-ASKED: Any = {"model": "whisper-1", "language": "en", "temperature": 1, "extra_body": {"vad_filter": False}}
+FIELDS: Any = {"model": "whisper-1", "language": "en", "temperature": 1, "extra_body": {"vad_filter": False}}
 """A random model repeats itself, unless it draws its tokens."""
 
 
 def test_deltas_join_to_the_text_of_the_whole(client: OpenAI) -> None:
     file = ("a.wav", wav(70.0), "audio/wav")
-    whole = client.audio.transcriptions.create(file=file, **ASKED)
-    *deltas, done = client.audio.transcriptions.create(file=file, stream=True, **ASKED)
+    whole = client.audio.transcriptions.create(file=file, **FIELDS)
+    *deltas, done = client.audio.transcriptions.create(file=file, stream=True, **FIELDS)
     assert len(deltas) > 1
     assert {event.type for event in deltas} == {"transcript.text.delta"}
     assert done.type == "transcript.text.done"
@@ -26,18 +26,18 @@ def test_deltas_join_to_the_text_of_the_whole(client: OpenAI) -> None:
 
 def test_silence_is_done_without_a_delta(client: OpenAI) -> None:
     file = ("a.wav", silence(), "audio/wav")
-    (done,) = client.audio.transcriptions.create(file=file, stream=True, **ASKED)
+    (done,) = client.audio.transcriptions.create(file=file, stream=True, **FIELDS)
     assert (done.type, done.text) == ("transcript.text.done", "")
 
 
 def test_log_probabilities_are_of_the_tokens_of_the_text(client: OpenAI) -> None:
     file = ("a.wav", wav(2.0), "audio/wav")
-    whole = client.audio.transcriptions.create(file=file, include=["logprobs"], **ASKED)
+    whole = client.audio.transcriptions.create(file=file, include=["logprobs"], **FIELDS)
     assert whole.logprobs
     joined = b"".join(bytes(int(byte) for byte in each.bytes or ()) for each in whole.logprobs)
     assert joined.decode(errors="replace").replace(" ", "") == whole.text.replace(" ", "")
     assert all(each.logprob is not None and -math.inf < each.logprob <= 0 for each in whole.logprobs)
-    *deltas, done = client.audio.transcriptions.create(file=file, include=["logprobs"], stream=True, **ASKED)
+    *deltas, done = client.audio.transcriptions.create(file=file, include=["logprobs"], stream=True, **FIELDS)
     streamed = [each.logprob for event in deltas for each in event.logprobs or ()]
     assert streamed == [each.logprob for each in done.logprobs or ()]
     assert streamed == pytest.approx([each.logprob for each in whole.logprobs], abs=1e-4)
@@ -46,14 +46,14 @@ def test_log_probabilities_are_of_the_tokens_of_the_text(client: OpenAI) -> None
 def test_words_of_a_stream_are_refused_like_those_of_json(client: OpenAI) -> None:
     with pytest.raises(BadRequestError, match="needs the response_format verbose_json"):
         client.audio.transcriptions.create(
-            file=("a.wav", wav(), "audio/wav"), stream=True, timestamp_granularities=["word"], **ASKED
+            file=("a.wav", wav(), "audio/wav"), stream=True, timestamp_granularities=["word"], **FIELDS
         )
 
 
 def test_audio_that_is_none_is_refused_before_the_stream_starts(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as caught:
         client.audio.transcriptions.create(
-            file=("a.wav", b"no audio here", "audio/wav"), stream=True, **ASKED
+            file=("a.wav", b"no audio here", "audio/wav"), stream=True, **FIELDS
         )
     assert caught.value.code == "invalid_audio"
 
@@ -61,7 +61,7 @@ def test_audio_that_is_none_is_refused_before_the_stream_starts(client: OpenAI) 
 def test_audio_that_breaks_off_ends_the_stream_with_an_error(client: OpenAI) -> None:
     file = ("a.wav", wav(100.0)[: 32_000 * 70], "audio/wav")
     with pytest.raises(APIError, match="damaged"):
-        list(client.audio.transcriptions.create(file=file, stream=True, **ASKED))
+        list(client.audio.transcriptions.create(file=file, stream=True, **FIELDS))
 
 
 @pytest.mark.parametrize(

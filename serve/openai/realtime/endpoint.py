@@ -17,7 +17,7 @@ from sottovoce.serve.openai.realtime.audio import AudioDecoder
 from sottovoce.serve.openai.realtime.items import Event, Items
 from sottovoce.serve.openai.realtime.settings import Settings, new_id, updated
 from sottovoce.serve.service import Service
-from sottovoce.serve.workers.pool import AudioError, Heard, Job, OptionError, Pool, WorkerError
+from sottovoce.serve.workers.pool import AudioError, Job, LiveUpdate, OptionError, Pool, WorkerError
 
 SUBPROTOCOL = "realtime"
 
@@ -34,9 +34,8 @@ async def realtime(websocket: WebSocket) -> None:
     """Serve a connection."""
     service: Service = websocket.app.state.service
     try:
-        with service.working():
+        with service.live():
             pool = service.models.pool(websocket.query_params.get("model") or service.models.names[0])
-            service.check_live(pool)
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
             await _Connection(service, websocket, pool).run()
@@ -58,8 +57,8 @@ class _Connection:
         self._job: Job | None = None
         self._pump: asyncio.Task[None] | None = None
         self._fed_s = 0.0
-        self._heard_s = 0.0
-        self._has_heard = asyncio.Event()
+        self._processed_s = 0.0
+        self._has_progress = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until the client goes away, or the server ends."""
@@ -116,8 +115,6 @@ class _Connection:
         settings = updated(self._settings, event)
         settings.options()
         pool = self._pool if settings.model is None else self._service.models.pool(settings.model)
-        if pool is not self._pool:
-            self._service.check_live(pool)
         await self._flush()
         self._pool, self._settings, self._items.settings = pool, settings, settings
         self._decoder = self._new_decoder()
@@ -126,9 +123,9 @@ class _Connection:
 
     async def _append(self, content: bytes) -> None:
         await self._feed(self._decoder.decode(content))
-        while self._pump is not None and self._fed_s - self._heard_s > MOST_AHEAD_S:
-            self._has_heard.clear()
-            await self._has_heard.wait()
+        while self._pump is not None and self._fed_s - self._processed_s > MOST_AHEAD_S:
+            self._has_progress.clear()
+            await self._has_progress.wait()
 
     async def _feed(self, samples: Any) -> None:
         if not len(samples):
@@ -161,7 +158,7 @@ class _Connection:
 
     def _restart(self) -> None:
         self._job = self._pump = None
-        self._fed_s = self._heard_s = 0.0
+        self._fed_s = self._processed_s = 0.0
         self._decoder = self._new_decoder()
 
     async def _drop(self) -> None:
@@ -175,7 +172,7 @@ class _Connection:
         """Pass on what the worker finds."""
         try:
             async for update in self._pool.updates(job):
-                if isinstance(update, Heard):
+                if isinstance(update, LiveUpdate):
                     self._count(update)
                     for event in update.events:
                         await self._send_all(self._items.take(event))
@@ -189,11 +186,11 @@ class _Connection:
         finally:
             if self._job is job:
                 self._job = self._pump = None
-            self._has_heard.set()
+            self._has_progress.set()
 
-    def _count(self, update: Heard) -> None:
-        self._heard_s = update.audio_s
-        self._has_heard.set()
+    def _count(self, update: LiveUpdate) -> None:
+        self._processed_s = update.audio_s
+        self._has_progress.set()
         for event in update.events:
             if isinstance(event, Committed):
                 for word in event.words:

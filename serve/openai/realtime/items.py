@@ -35,6 +35,8 @@ class Items:
         """Yield what a live event becomes."""
         match event:
             case SpeechStarted():
+                if self.is_open and not self.settings.is_manual:  # speech without words: no event was its end
+                    yield from self._stop()
                 yield from self._open(event.at_s)
             case Committed():
                 yield from self._delta(event)
@@ -55,7 +57,9 @@ class Items:
         """Yield the end of the item that is open, or else of one without text."""
         if self._item_id is None:
             self._item_id = new_id("item")
-        yield from self._close()
+            yield from self._close()
+        else:
+            yield from self._stop()
 
     def shift(self, audio_s: float) -> None:
         """Take in that a stream of some seconds is over: the next one's times follow."""
@@ -106,12 +110,16 @@ class Items:
     def _utterance(self, event: Utterance) -> Iterator[Event]:
         self._end_s = event.segment.end_s
         if not self.settings.is_manual:
+            yield from self._stop()
+
+    def _stop(self) -> Iterator[Event]:
+        if not self.settings.is_manual:
             yield {
                 "type": "input_audio_buffer.speech_stopped",
                 "item_id": self._item_id,
-                "audio_end_ms": round(1000 * self._stream_s(self._end_s)),
+                "audio_end_ms": round(1000 * self._stream_s(max(self._start_s, self._end_s))),
             }
-            yield from self._close()
+        yield from self._close()
 
     def _close(self) -> Iterator[Event]:
         item_id, self._item_id = self._item_id, None

@@ -63,6 +63,7 @@ class ServeOptions:
         hosts: further names under which browsers may reach the server.
         max_duration_s: longer audio is refused.
         live_sessions: that may be open at once.
+        wyoming_port: of the Wyoming protocol; None: it is not spoken.
         drain_s: after SIGTERM, until what is not done is dropped.
         uploads: limits of requests.
         admission: limits of the audio that waits.
@@ -78,6 +79,7 @@ class ServeOptions:
     hosts: tuple[str, ...] = ()
     max_duration_s: float | None = None
     live_sessions: int = 4
+    wyoming_port: int | None = None
     drain_s: float = 30.0
     uploads: UploadLimits = field(default_factory=UploadLimits)
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
@@ -86,6 +88,11 @@ class ServeOptions:
         if self.host not in LOCAL_HOSTS and not self.api_keys and not self.is_insecure:
             raise SpecError(
                 f"--host {self.host} can be reached by other machines; give --api-key-file, or --insecure to let anyone in"
+            )
+        if self.host not in LOCAL_HOSTS and self.wyoming_port is not None and not self.is_insecure:
+            raise SpecError(
+                f"--wyoming-port has no keys, and --host {self.host} can be reached by other machines; give --insecure to let "
+                "anyone in"
             )
 
 

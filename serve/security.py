@@ -99,7 +99,7 @@ class Guard:
         if not self._keys or path in OPEN_PATHS or path.startswith(PAGE):
             return
         given = _key_of(headers).encode()
-        # All are compared, in constant time each: how long it takes tells nothing.
+        # All are compared, in constant time each: the time that it takes says nothing.
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if not any(matches):
             raise ApiError(

@@ -18,6 +18,7 @@ from sottovoce.serve.models import Models
 from sottovoce.serve.options import ServeOptions
 from sottovoce.serve.service import Service
 from sottovoce.serve.workers.pool import Pool
+from sottovoce.serve.wyoming import start_wyoming
 
 BACKLOG = 512
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -100,12 +101,30 @@ async def _run(service: Service, listener: socket.socket, announce: Announce) ->
         await asyncio.wait([serving, loading], return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            await _speak_wyoming(service)
             announce(_address(listener))
         await serving
     finally:
         server.should_exit = True
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _speak_wyoming(service: Service) -> None:
+    """Listen for Wyoming clients too, where that is wanted.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    options = service.options
+    if options.wyoming_port is None:
+        return
+    try:
+        await start_wyoming(service, options.host, options.wyoming_port)
+    except OSError as error:
+        raise InputError(
+            f"--wyoming-port {options.wyoming_port} cannot be listened on ({error.strerror}); choose another"
+        ) from error
 
 
 class _Ending:

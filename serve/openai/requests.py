@@ -123,7 +123,7 @@ def read_request(fields: Sequence[tuple[str, str]], *, is_translation: bool) -> 
     """
     given = _collect(fields)
     if given.get("response_format") == "diarized_json":
-        message = "diarized_json is not supported: the models do not tell speakers apart; use verbose_json"
+        message = "diarized_json is not supported: the models do not distinguish speakers; use verbose_json"
         raise ApiError(400, message, param="response_format", code="unsupported_value")
     try:
         request = AudioRequest.model_validate(given)

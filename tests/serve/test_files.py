@@ -140,7 +140,7 @@ def test_a_model_that_is_not_served_is_not_found(client: OpenAI) -> None:
     [
         ({"temperature": "7"}, "temperature", "temperature is '7'"),
         ({"language": "klingon"}, "language", "unknown language klingon"),
-        ({"response_format": "diarized_json"}, "response_format", "do not tell speakers apart"),
+        ({"response_format": "diarized_json"}, "response_format", "do not distinguish speakers"),
         ({"response_format": "docx"}, "response_format", "'json', 'text', 'srt', 'verbose_json' or 'vtt'"),
         ({"timestamp_granularities[]": "word"}, "timestamp_granularities", "needs the response_format"),
         ({"chunking_strategy": "{"}, "chunking_strategy", "is no JSON"),

@@ -22,26 +22,12 @@ from sottovoce.serve.openai.errors import ApiError
 from sottovoce.serve.openai.realtime.audio import AudioDecoder, AudioFormat
 from sottovoce.serve.openai.realtime.items import Items
 from sottovoce.serve.openai.realtime.settings import Settings, updated
-from sottovoce.speech.synthetic import demo_speech
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, pcm, speech
 from tests.support.tones import tone
 
 RATE_HZ = 24_000
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
-
-
-def speech(rate_hz: int) -> bytes:
-    """Return a spoken sentence and two seconds of silence, as PCM."""
-    manifest = demo_speech()
-    first = json.loads(manifest.read_text(encoding="utf-8").splitlines()[0])
-    wave, its_rate_hz = soundfile.read(manifest.parent / first["audio"], dtype="float32")
-    wave = np.concatenate([soxr.resample(wave, its_rate_hz, rate_hz), np.zeros(2 * rate_hz, np.float32)])
-    return pcm(wave)
-
-
-def pcm(wave: Any) -> bytes:
-    return bytes((np.clip(wave, -1, 1) * 32_767).astype("<i2").tobytes())
 
 
 def pieces(content: bytes, n_bytes: int) -> Iterator[str]:
@@ -255,7 +241,7 @@ def test_words_behind_a_cut_belong_to_the_next_item() -> None:
     assert len(set(started)) == 2
 
 
-def test_words_before_they_are_final_come_where_they_are_asked_for() -> None:
+def test_words_before_they_are_final_come_where_they_are_requested() -> None:
     partial = Partial(words=words(" perhaps"), audio_s=1.0)
     assert list(Items(Settings()).take(partial)) == []
     (event,) = Items(Settings(include=("x_sottovoce.hypothesis",))).take(partial)

@@ -1,6 +1,7 @@
 """A server of a run in a process of its own, and a little speech for it."""
 
 import io
+import json
 import os
 import re
 import signal
@@ -11,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
+from sottovoce.speech.synthetic import demo_speech
 from tests.support.tones import tone
 
 START_S = 60.0
@@ -58,12 +62,25 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(run: Path, folder: Path, options: Sequence[str] = ()) -> Iterator[RunningServer]:
+def running_server(
+    run: Path, folder: Path, options: Sequence[str] = (), *, threads: int = 1
+) -> Iterator[RunningServer]:
     """Start a server on a free port, and stop it at the end of the block."""
     log = folder / "server.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sottovoce", "serve", str(run), "--port", "0", "--threads", "1", *options],
+            [
+                sys.executable,
+                "-m",
+                "sottovoce",
+                "serve",
+                str(run),
+                "--port",
+                "0",
+                "--threads",
+                str(threads),
+                *options,
+            ],
             stderr=file,
             env={**os.environ, "COLUMNS": "200"},
         )
@@ -105,3 +122,16 @@ def encoded(wave: Wave, kind: str = "WAV") -> bytes:
     file = io.BytesIO()
     soundfile.write(file, wave, SAMPLE_RATE_HZ, format=kind)
     return file.getvalue()
+
+
+def speech(rate_hz: int) -> bytes:
+    """Return a spoken sentence and two seconds of silence, as PCM."""
+    manifest = demo_speech()
+    first = json.loads(manifest.read_text(encoding="utf-8").splitlines()[0])
+    wave, its_rate_hz = soundfile.read(manifest.parent / first["audio"], dtype="float32")
+    wave = np.concatenate([soxr.resample(wave, its_rate_hz, rate_hz), np.zeros(2 * rate_hz, np.float32)])
+    return pcm(wave)
+
+
+def pcm(wave: Any) -> bytes:
+    return bytes((np.clip(wave, -1, 1) * 32_767).astype("<i2").tobytes())

@@ -43,6 +43,19 @@ def serve(
             "--allow-host", metavar="NAME", help="Another name under which browsers reach the server."
         ),
     ] = None,
+    wyoming_port: Annotated[
+        int | None,
+        typer.Option(
+            "--wyoming-port",
+            min=1,
+            max=65535,
+            help="Speak the Wyoming protocol of Home Assistant on this port too; 10300 is usual.",
+            show_default=False,
+        ),
+    ] = None,
+    live_sessions: Annotated[
+        int, typer.Option("--live-sessions", min=0, help="Live sessions that may be open at once.")
+    ] = 4,
     max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Refuse larger files.")] = 1024,
     max_hours: Annotated[
         float | None,
@@ -91,6 +104,8 @@ def serve(
         is_insecure=insecure,
         hosts=tuple(allow_host or ()),
         max_duration_s=None if max_hours is None else 3600 * max_hours,
+        live_sessions=live_sessions,
+        wyoming_port=wyoming_port,
         uploads=UploadLimits(file_bytes=max_upload_mb * 1024**2, all_bytes=4 * max_upload_mb * 1024**2),
         admission=AdmissionLimits(audio_s=3600 * queue_hours),
     )

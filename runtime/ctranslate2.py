@@ -49,6 +49,9 @@ AS_STORED = "default"
 """The compute type that is the file's, or the nearest that the CPU has kernels for."""
 
 END_NAME = "<|endoftext|>"
+
+FASTER_WHISPER_BEST_OF = 5
+"""Texts that faster-whisper draws at a temperature above 0 where nobody says how many."""
 """All tokens from it on are special or timestamps."""
 
 
@@ -219,7 +222,7 @@ class Ctranslate2Transcriber(Transcriber):
             **penalty,
             patience=options.patience,
             temperature=list(options.temperatures_tried),
-            best_of=options.best_of,
+            best_of=options.best_of or FASTER_WHISPER_BEST_OF,
             repetition_penalty=options.repetition_penalty,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
             suppress_tokens=[-1] if options.suppress_tokens is None else list(options.suppress_tokens),

@@ -91,7 +91,8 @@ class TranscribeOptions:
         length_penalty: of beam search, an exponent; None divides a beam's log-probability by its number of tokens.
         patience: of beam search: the finished beams that it looks for, as a multiple of `beam_size`.
         temperature: one, or several that are tried in order until one gives a likely text that does not repeat itself.
-        best_of: texts drawn at a temperature above 0, of which the likeliest is taken.
+        best_of: texts drawn at a temperature above 0, of which the likeliest is taken. None: 1, and 5 with CTranslate2, as
+            faster-whisper does.
         repetition_penalty: above 1, tokens that the text of the window has already become less likely. Source: Keskar et
             al., "CTRL", 2019, section 4.1.
         no_repeat_ngram_size: no sequence of so many tokens occurs twice in a window; 0 allows all.
@@ -122,7 +123,7 @@ class TranscribeOptions:
     length_penalty: float | None = None
     patience: float = 1.0
     temperature: float | tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    best_of: int = 1
+    best_of: int | None = None
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     suppress_tokens: tuple[int, ...] | None = None
@@ -169,7 +170,7 @@ class TranscribeOptions:
     def _check_choice_of_tokens(self) -> None:
         if not 0 < self.patience <= MAX_BEAMS:
             raise SpecError(f"patience is {self.patience}, want more than 0 and at most {MAX_BEAMS}")
-        if not 1 <= self.best_of <= MAX_BEAMS:
+        if self.best_of is not None and not 1 <= self.best_of <= MAX_BEAMS:
             raise SpecError(f"best_of is {self.best_of}, want 1 to {MAX_BEAMS}")
         if not 0 < self.repetition_penalty < math.inf:
             raise SpecError(f"repetition_penalty is {self.repetition_penalty}, want more than 0")
@@ -214,7 +215,7 @@ class OptionValues(TypedDict, total=False):
     length_penalty: float | None
     patience: float
     temperature: float | tuple[float, ...]
-    best_of: int
+    best_of: int | None
     repetition_penalty: float
     no_repeat_ngram_size: int
     suppress_tokens: tuple[int, ...] | None

@@ -61,7 +61,7 @@ def strategies(options: TranscribeOptions) -> tuple[DecodingStrategy, ...]:
 
 def _strategy(options: TranscribeOptions, temperature: float) -> DecodingStrategy:
     if temperature > 0:
-        return Sampling(temperature=temperature, best_of=options.best_of)
+        return Sampling(temperature=temperature, best_of=options.best_of or 1)
     if options.beam_size > 1:
         return BeamSearch(
             beam_size=options.beam_size, length_penalty=options.length_penalty, patience=options.patience

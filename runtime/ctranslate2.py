@@ -49,10 +49,10 @@ AS_STORED = "default"
 """The compute type that is the file's, or the nearest that the CPU has kernels for."""
 
 END_NAME = "<|endoftext|>"
+"""All tokens from it on are special or timestamps."""
 
 FASTER_WHISPER_BEST_OF = 5
-"""Texts that faster-whisper draws at a temperature above 0 where nobody says how many."""
-"""All tokens from it on are special or timestamps."""
+"""Texts that faster-whisper draws at a temperature above 0 unless the options give a number."""
 
 
 def open_model(folder: Path, compute: ComputeSpec) -> Any:

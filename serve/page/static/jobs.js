@@ -22,15 +22,16 @@ export class Jobs extends EventTarget {
       const isCut = record.state === "waiting" || RUNNING.includes(record.state);
       this.list.push(isCut ? { ...record, state: "interrupted" } : record);
     }
-    this.list.sort((a, b) => b.created - a.created);
+    this.list.sort((a, b) => b.created - a.created || a.index - b.index);
     this.#emit("list");
   }
 
   /** Queue files, which become jobs; returns the first. */
   add(files, { model, language, translates }) {
+    const created = Date.now();
     const jobs = [...files].map((file, index) => ({
-      id: crypto.randomUUID?.() ?? `${Date.now()}-${index}-${Math.random()}`,
-      name: file.name, created: Date.now() - index, model, language, translates, file,
+      id: crypto.randomUUID?.() ?? `${created}-${index}-${Math.random()}`,
+      name: file.name, created, index, model, language, translates, file,
       state: "waiting", uploaded: 0, progress: null, duration: null, transcript: null, translation: null,
     }));
     this.list.unshift(...jobs);
@@ -115,7 +116,8 @@ export class Jobs extends EventTarget {
 
   #pump() {
     const n = this.list.filter((job) => RUNNING.includes(job.state)).length;
-    const waiting = this.list.filter((job) => job.state === "waiting" && !job.resumeAt).toReversed();
+    const waiting = this.list.filter((job) => job.state === "waiting" && !job.resumeAt)
+      .sort((a, b) => a.created - b.created || a.index - b.index);
     for (const job of waiting.slice(0, Math.max(0, N_AT_ONCE - n))) this.#run(job);
   }
 
@@ -182,6 +184,6 @@ export class Jobs extends EventTarget {
 /** Return the paragraphs that are known while a job is under way. */
 export const previewOf = (job) => joinSegments(job.preview ?? []);
 
-function recordOf({ id, name, created, model, language, translates, state, duration, transcript, translation, elapsed, error, note }) {
-  return { id, name, created, model, language, translates, state, duration, transcript, translation, elapsed, error, note };
+function recordOf({ id, name, created, index, model, language, translates, state, duration, transcript, translation, elapsed, error, note }) {
+  return { id, name, created, index, model, language, translates, state, duration, transcript, translation, elapsed, error, note };
 }

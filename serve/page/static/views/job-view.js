@@ -27,6 +27,7 @@ export class JobView {
     this.view = new TranscriptView({
       onWord: (place) => this.#playFrom(place),
       onEdit: (index, text) => this.#edit(index, text),
+      onEditStart: () => this.player.pause(),
       onEditEnd: () => { this.hasTyped = false; },
       onFocus: (index) => { this.focused = index; },
     });
@@ -111,26 +112,28 @@ export class JobView {
       job.duration ? clock(job.duration) : null,
       job.transcript?.language ? languageName(job.transcript.language) : null,
       job.model,
-      job.transcript ? describeSaved(job) : describe(job).text,
+      job.transcript ? describeSaved(job) : job.state === "failed" ? null : describe(job).text,
     ];
     setText(byId("job-facts"), facts.filter(Boolean).join(" · "));
     byId("job-note").hidden = !job.note;
     setText(byId("job-note"), job.note ?? "");
     byId("tools").hidden = !job.transcript;
+    byId("awaited").hidden = Boolean(job.transcript || job.preview?.length);
+    setText(byId("awaited"), describeAwaited(job));
     byId("translate").hidden = Boolean(job.translation) || /^en/i.test(job.transcript?.language ?? "");
     byId("translate").disabled = Boolean(job.isTranslating);
     setText(byId("translate"), job.isTranslating ? "Translating …" : "Translate to English");
   }
 
   #light(seconds, isPlaying) {
-    this.view.light(this.paragraphs.length ? wordAt(this.paragraphs, seconds) : null, { follows: isPlaying });
+    const isStepping = !isPlaying && this.#current; // the word that is stepped to is marked already
+    this.view.light(isStepping ? null : wordAt(this.paragraphs, seconds), { follows: isPlaying });
   }
 
   #playFrom(place) {
     const paragraph = this.paragraphs[place.paragraph];
     if (!paragraph) return;
     this.#setCurrent(null);
-    this.#current = place;
     this.focused = place.paragraph;
     this.player.seek((paragraph.words[place.word] ?? paragraph).start, { plays: true });
   }
@@ -180,7 +183,6 @@ export class JobView {
   edit() {
     const place = this.#current ?? wordAt(this.paragraphs, this.player.time) ?? { paragraph: this.focused ?? 0, word: -1 };
     const word = this.paragraphs[place.paragraph]?.words[place.word];
-    this.player.pause();
     this.view.edit(place.paragraph, word && this.#current ? { from: word.from, to: word.to } : {});
   }
 
@@ -188,7 +190,7 @@ export class JobView {
 
   nextDoubtful({ isBackwards = false } = {}) {
     const places = doubtfulWords(this.paragraphs);
-    const place = neighbour(places, this.#current, { isBackwards });
+    const place = neighbour(places, this.#current ?? wordAt(this.paragraphs, this.player.time), { isBackwards });
     if (!place) {
       announce("no doubtful words");
       return;
@@ -297,6 +299,11 @@ export class JobView {
       announce(this.job.note);
     }
   }
+}
+
+function describeAwaited(job) {
+  if (job.state === "failed") return job.error;
+  return ["cancelled", "interrupted"].includes(job.state) ? "There is no text yet: start it again at the left." : "The text appears here while it is made.";
 }
 
 function describeSaved({ savedAt }) {

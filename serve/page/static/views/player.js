@@ -25,14 +25,15 @@ export class Player {
     new ResizeObserver(() => this.#draw()).observe(this.canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
     for (const type of ["play", "pause", "ended"]) this.audio.addEventListener(type, () => this.#renderState());
-    for (const type of ["seeked", "loadedmetadata"]) this.audio.addEventListener(type, () => this.#renderTime());
+    this.audio.addEventListener("loadedmetadata", () => this.#setDuration());
+    this.audio.addEventListener("seeked", () => this.#renderTime());
     this.audio.addEventListener("play", () => this.#tick());
     this.audio.addEventListener("error", () => this.#showUnplayable());
   }
 
   /** Load the audio of a job; a blob of null leaves the player without sound. */
   async load(blob, { duration, paragraphs }) {
-    this.duration = duration || 1;
+    this.duration = duration || 0;
     this.canPlay = Boolean(blob);
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = blob ? URL.createObjectURL(blob) : null;
@@ -91,6 +92,11 @@ export class Player {
   setRate(rate) {
     this.audio.playbackRate = rate;
     byId("rate").value = String(rate);
+  }
+
+  #setDuration() {
+    if (Number.isFinite(this.audio.duration)) this.duration ||= this.audio.duration;
+    this.#renderTime();
   }
 
   #tick() {
@@ -153,8 +159,8 @@ export class Player {
     const n = Math.floor(width / (BAR + GAP));
     for (let index = 0; index < n; index += 1) {
       const peak = this.#peaks[Math.floor((index / n) * this.#peaks.length)] ?? 0;
-      const size = Math.max(BAR, peak * (height - 4));
-      context.fillStyle = index / n < this.time / this.duration ? played : rest;
+      const size = Math.max(BAR, peak ** 0.8 * (height - 4));
+      context.fillStyle = index / n < this.time / (this.duration || 1) ? played : rest;
       context.beginPath();
       context.roundRect(index * (BAR + GAP), (height - size) / 2, BAR, size, BAR / 2);
       context.fill();

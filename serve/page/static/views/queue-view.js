@@ -1,7 +1,7 @@
 // The list of files at the left, with the state of each in words.
 
 import { languageName } from "../logic/languages.js";
-import { count, clock, duration } from "../logic/time.js";
+import { clock, duration } from "../logic/time.js";
 import { doubtfulWords } from "../logic/transcript.js";
 import { byId, el, setText } from "./dom.js";
 
@@ -109,7 +109,7 @@ function describeDone({ transcript, elapsed, isTranslating, translation }) {
   if (!transcript.paragraphs.length) return `${facts[0]} · no speech found`;
   if (transcript.language) facts.push(languageName(transcript.language));
   const n = doubtfulWords(transcript.paragraphs).length;
-  if (n) facts.push(count(n, "doubtful word"));
+  if (n) facts.push(`${n.toLocaleString("en")} doubtful`);
   if (translation) facts.push("translated");
   return facts.join(" · ");
 }

@@ -10,17 +10,18 @@ const NAMES = ["doubtful", "edited", "found", "found-current", "playing", "curre
 /**
  * Shows paragraphs.
  *
- * onWord(place) is called for a click, onEdit(index, text) while a person types, which returns the paragraph, onEditEnd() after
- * that, and onFocus(index) where a paragraph is focused.
+ * onWord(place) is called for a click, onFocus(index) where a paragraph is focused, onEditStart() and onEditEnd() around editing,
+ * and onEdit(index, text) while a person types, which returns the paragraph.
  */
 export class TranscriptView {
   #rows = [];
   #highlights = Object.fromEntries(NAMES.map((name, index) => [name, registerHighlight(name, index)]));
   #marks = [];
 
-  constructor({ onWord, onEdit, onEditEnd, onFocus }) {
+  constructor({ onWord, onEditStart, onEdit, onEditEnd, onFocus }) {
     this.list = byId("text");
     this.scroller = byId("scroller");
+    this.onEditStart = onEditStart;
     this.onEdit = onEdit;
     this.onEditEnd = onEditEnd;
     this.onFocus = onFocus;
@@ -79,7 +80,7 @@ export class TranscriptView {
     const text = el("p", { class: "words", "data-index": index, lang: language || null, dir: "auto" }, paragraph.text);
     const edit = el("button", { type: "button", class: "edit", tabindex: -1, "data-index": index, "aria-label": `Edit the text from ${clock(paragraph.start)}` }, "edit");
     const other = beside && el("p", { class: "beside", lang: "en" }, beside.map((part) => part.text).join(" "));
-    return { root: el("li", { class: "row" }, el("span", { class: "margin" }, time, this.isPreview ? null : edit), text, other), time, text, edit };
+    return { root: el("li", { class: "row" }, time, text, this.isPreview ? null : edit, other), time, text, edit };
   }
 
   #mark(index) {
@@ -151,6 +152,7 @@ export class TranscriptView {
     const text = this.#rows[index]?.text;
     if (!text || this.isPreview) return;
     this.setCurrent(null);
+    this.onEditStart();
     text.setAttribute("contenteditable", "plaintext-only");
     text.setAttribute("role", "textbox");
     text.setAttribute("aria-multiline", "true");

@@ -1,6 +1,6 @@
 // Requests to the server, in OpenAI's form. The key stays in this tab.
 
-import { EventReader } from "../logic/sse.js";
+import { readEvents } from "../logic/sse.js";
 
 const KEY = "sottovoce-api-key";
 
@@ -59,13 +59,15 @@ export function transcribe({ file, name, model, language, task, signal, onUpload
 function send(path, form, { signal, onUpload, onEvent }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const reader = new EventReader();
     let done = null;
+    let rest = "";
     let nRead = 0;
     const isStream = () => request.getResponseHeader("Content-Type")?.startsWith("text/event-stream");
-    const readEvents = () => {
+    const read = () => {
       if (request.status !== 200 || !isStream()) return;
-      for (const event of reader.feed(request.responseText.slice(nRead))) {
+      const found = readEvents(rest, request.responseText.slice(nRead));
+      rest = found.rest;
+      for (const event of found.events) {
         if (event.type === "transcript.text.done") done = event;
         else if (event.error) reject(new ApiError(500, event.error.message));
         else onEvent?.(event);
@@ -76,13 +78,13 @@ function send(path, form, { signal, onUpload, onEvent }) {
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
     request.upload.onload = () => onUpload?.(1);
-    request.onprogress = readEvents;
+    request.onprogress = read;
     request.onload = () => {
       if (request.status !== 200) {
         reject(readError(request.status, request.responseText, request.getResponseHeader("Retry-After")));
         return;
       }
-      readEvents();
+      read();
       if (!isStream()) resolve(JSON.parse(request.responseText));
       else if (done) resolve(done);
       else reject(new ApiError(0, "The server ended the answer early. Try again."));

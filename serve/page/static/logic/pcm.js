@@ -15,7 +15,7 @@ export function toBase64(integers) {
   return btoa(text);
 }
 
-/** Return the header of a WAV file of one channel. */
+/** Return the header of a WAV file of one channel, as bytes. */
 export function wavHeader(nSamples, sampleRate) {
   const header = new DataView(new ArrayBuffer(HEADER_BYTES));
   const ascii = (at, text) => [...text].forEach((char, index) => header.setUint8(at + index, char.charCodeAt(0)));
@@ -31,5 +31,5 @@ export function wavHeader(nSamples, sampleRate) {
   header.setUint16(34, 16, true);
   ascii(36, "data");
   header.setUint32(40, 2 * nSamples, true);
-  return header.buffer;
+  return new Uint8Array(header.buffer);
 }

@@ -1,15 +1,11 @@
 // Server-sent events: the JSON of each `data:` line.
 
-/** Reads a stream of text that arrives in pieces. */
-export class EventReader {
-  #rest = "";
-
-  /** Return the events that a piece completes. */
-  feed(piece) {
-    const blocks = (this.#rest + piece).replaceAll("\r\n", "\n").split("\n\n");
-    this.#rest = blocks.pop();
-    return blocks.map(dataOf).filter((data) => data && data !== "[DONE]").map((data) => JSON.parse(data));
-  }
+/** Return the events that a piece of the stream completes, and the rest that waits for the next piece. */
+export function readEvents(rest, piece) {
+  const blocks = (rest + piece).replaceAll("\r\n", "\n").split("\n\n");
+  const last = blocks.pop();
+  const events = blocks.map(dataOf).filter((data) => data && data !== "[DONE]").map((data) => JSON.parse(data));
+  return { events, rest: last };
 }
 
 function dataOf(block) {

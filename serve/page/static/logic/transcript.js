@@ -31,8 +31,8 @@ export function readSegments(segments, words) {
     for (; next < words.length; next += 1) {
       const spoken = words[next].word.trim();
       const from = spoken ? text.indexOf(spoken, offset) : -1;
-      const isElsewhere = from < 0 || /[\p{L}\p{N}]/u.test(text.slice(offset, from));
-      if (isElsewhere && midpoint(words[next]) >= segment.end) break;
+      const isElsewhere = from < 0 || isSpoken(text.slice(offset, from));
+      if (isElsewhere && (!isSpoken(text.slice(offset)) || midpoint(words[next]) >= segment.end)) break;
       if (isElsewhere) continue;
       offset = from + spoken.length;
       own.push(readWord(words[next], from, offset));
@@ -44,6 +44,8 @@ export function readSegments(segments, words) {
 function readWord(word, from, to) {
   return { from, to, start: word.start, end: word.end, probability: word.probability ?? null, isEdited: false };
 }
+
+const isSpoken = (text) => /[\p{L}\p{N}]/u.test(text);
 
 const midpoint = (span) => (span.start + span.end) / 2;
 
@@ -103,7 +105,7 @@ const isJoined = (left, right) => Boolean(left && right) && !UNSPACED.test(left)
 
 function tokens(text, start, end) {
   return [...text.slice(start, end).matchAll(/\S+/g)]
-    .filter(([token]) => /[\p{L}\p{N}]/u.test(token))
+    .filter(([token]) => isSpoken(token))
     .map((match) => ({ from: start + match.index, to: start + match.index + match[0].length, text: match[0] }));
 }
 

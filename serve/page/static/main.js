@@ -63,7 +63,7 @@ async function checkServer() {
 
 async function loadModels() {
   try {
-    const models = (await listModels()).map((model) => model.id);
+    const models = await listModels();
     byId("model").replaceChildren(...models.map((model) => el("option", {}, model)));
     compareView.setModels(models);
   } catch (error) {
@@ -113,7 +113,7 @@ function stopRecording() {
 
 function fillLanguages() {
   for (const id of ["language", "live-language"]) {
-    byId(id).replaceChildren(el("option", { value: "" }, "detect"), ...languages().map(([code, name]) => el("option", { value: code }, name)));
+    byId(id).replaceChildren(el("option", { value: "" }, "detect language"), ...languages().map(([code, name]) => el("option", { value: code }, name)));
   }
 }
 

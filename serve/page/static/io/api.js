@@ -26,11 +26,14 @@ function headers() {
 /** Return an address of the server, also where a proxy serves it under a path. */
 export const address = (path) => new URL(path, document.baseURI);
 
-/** Return the served models as [{id}]. */
+const ALIAS = "whisper-1"; // the first model under OpenAI's name
+
+/** Return the names of the served models. */
 export async function listModels() {
   const answer = await fetch(address("v1/models"), { headers: headers() });
   if (!answer.ok) throw readError(answer.status, await answer.text(), answer.headers.get("Retry-After"));
-  return (await answer.json()).data;
+  const names = (await answer.json()).data.map((model) => model.id);
+  return names.length > 1 ? names.filter((name) => name !== ALIAS) : names;
 }
 
 /** Return whether the server takes work. */
@@ -50,7 +53,7 @@ export function transcribe({ file, name, model, language, task, signal, onUpload
   form.append("response_format", "verbose_json");
   form.append("timestamp_granularities[]", "word");
   form.append("timestamp_granularities[]", "segment");
-  form.append("stream", "true");
+  if (task === "transcribe") form.append("stream", "true");
   form.append("file", file, name);
   const path = task === "translate" ? "v1/audio/translations" : "v1/audio/transcriptions";
   return send(path, form, { signal, onUpload, onEvent });

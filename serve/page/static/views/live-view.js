@@ -6,6 +6,7 @@ import { clock } from "../logic/time.js";
 import { announce, byId, el, isTyping, setText } from "./dom.js";
 
 const LATE_S = 3;
+const PHONE = "(max-width: 52rem)";
 const SIZES_REM = [1.25, 1.5, 1.875, 2.25, 2.75, 3.5];
 const N_DELAYS = 20; // words whose median delay is shown
 const CLOSE_AFTER_MS = 15_000; // without the last words by then, the connection is closed
@@ -14,7 +15,8 @@ export class LiveView {
   #paragraphs = new Map();
   #levels = [0, 0, 0, 0, 0];
   #delays = [];
-  #size = 2;
+  #size = matchMedia(PHONE).matches ? 1 : 2;
+  #tail = el("span", { class: "tail", "aria-hidden": "true" });
 
   /** model() gives the chosen model; onKeep gets the recording. */
   constructor({ model, onKeep }) {
@@ -89,7 +91,7 @@ export class LiveView {
 
   #closed(event) {
     clearTimeout(this.closing);
-    byId("tail").textContent = "";
+    this.#tail.remove();
     if (!this.microphone) return;
     this.stop();
     this.#fail(event.reason || "The server closed the connection.");
@@ -97,9 +99,8 @@ export class LiveView {
 
   #commit({ item_id: id, delta, words }) {
     if (!delta) return;
-    byId("tail").textContent = "";
+    this.#tail.remove();
     this.#paragraph(id).append(el("span", {}, delta));
-    this.#renderTail();
     this.#measure(words?.at(-1)?.end);
     this.#scroll();
   }
@@ -113,19 +114,16 @@ export class LiveView {
     return this.#paragraphs.get(id);
   }
 
-  #showTail({ text }) {
-    byId("tail").textContent = text.trim();
+  #showTail({ item_id: id, text }) {
+    this.#tail.textContent = text;
+    this.#paragraph(id).append(this.#tail);
     this.#scroll();
   }
 
-  #renderTail() {
-    byId("tail").classList.toggle("alone", !this.#paragraphs.size);
-  }
-
   #complete({ item_id: id, transcript }) {
+    this.#tail.remove();
     const paragraph = this.#paragraphs.get(id);
-    if (!paragraph && transcript) this.#commit({ item_id: id, delta: transcript });
-    byId("tail").textContent = "";
+    if (!paragraph?.textContent) this.#commit({ item_id: id, delta: transcript });
     if (!this.microphone) this.realtime.close();
   }
 

@@ -1,11 +1,14 @@
 // The transcript: one row for each paragraph, whose text is a single text node. The word that plays, doubtful and edited
 // words and matches are CSS highlights over ranges of it, so that 30,000 words need few elements and editing needs no markup.
+// The browser lays out blocks of rows that are near the window only.
 
 import { clock } from "../logic/time.js";
 import { isDoubtful, wordAtOffset } from "../logic/transcript.js";
 import { byId, el, scrollBehavior } from "./dom.js";
 
 const NAMES = ["doubtful", "edited", "found", "found-current", "playing", "current"]; // later ones are painted over earlier ones
+
+const BLOCK_ROWS = 40;
 
 /**
  * Shows paragraphs.
@@ -41,7 +44,8 @@ export class TranscriptView {
     this.#rows = paragraphs.map((paragraph, index) => this.#row(paragraph, index, beside?.[index], language));
     this.#marks = paragraphs.map(() => []);
     this.list.classList.toggle("with-translation", Boolean(beside));
-    this.list.replaceChildren(...this.#rows.map((row) => row.root));
+    this.list.replaceChildren();
+    this.#rows.forEach((row, index) => this.#append(row, index));
     if (this.#rows.length) this.#rows[0].time.tabIndex = 0;
     paragraphs.forEach((_, index) => this.#mark(index));
   }
@@ -58,7 +62,7 @@ export class TranscriptView {
       const index = first + offset;
       const row = this.#row(paragraph, index, null, "");
       if (this.#rows[index]) this.#rows[index].root.replaceWith(row.root);
-      else this.list.append(row.root);
+      else this.#append(row, index);
       this.#rows[index] = row;
       this.#marks[index] ??= [];
       this.#mark(index);
@@ -75,12 +79,17 @@ export class TranscriptView {
     });
   }
 
+  #append(row, index) {
+    if (index % BLOCK_ROWS === 0) this.list.append(el("div", { class: "block" }));
+    this.list.lastChild.append(row.root);
+  }
+
   #row(paragraph, index, beside, language) {
     const time = el("button", { type: "button", class: "time", tabindex: -1, "data-index": index }, clock(paragraph.start));
     const text = el("p", { class: "words", "data-index": index, lang: language || null, dir: "auto" }, paragraph.text);
     const edit = el("button", { type: "button", class: "edit", tabindex: -1, "data-index": index, "aria-label": `Edit the text from ${clock(paragraph.start)}` }, "edit");
     const other = beside && el("p", { class: "beside", lang: "en" }, beside.map((part) => part.text).join(" "));
-    return { root: el("li", { class: "row" }, time, text, this.isPreview ? null : edit, other), time, text, edit };
+    return { root: el("div", { class: "row", role: "listitem" }, time, text, this.isPreview ? null : edit, other), time, text, edit };
   }
 
   #mark(index) {
@@ -120,7 +129,10 @@ export class TranscriptView {
 
   /** Scroll to a paragraph. */
   reveal(index) {
-    this.#rows[index]?.root.scrollIntoView({ block: "center", behavior: scrollBehavior() });
+    const row = this.#rows[index]?.root;
+    if (!row) return;
+    const isNear = Math.abs(row.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top) < 2 * this.scroller.clientHeight;
+    row.scrollIntoView({ block: "center", behavior: isNear ? scrollBehavior() : "instant" }); // blocks on a long way get their heights on it
   }
 
   /** Mark the word that a person steps to; null marks none. */

@@ -1,8 +1,6 @@
 """The page in a real browser: layout, audio and keyboard, with scripts and without."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,34 +10,19 @@ import pytest
 
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.reports.report import write_report
+from tests.support.browser import PHONE, WATCH, chromium, needs_chromium
 from tests.support.detailed_results import build_detailed_sample, write_tones
 from tests.support.results import Sample, save_sample
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-)
 DESKTOP = {"width": 1200, "height": 900}
-PHONE = {"width": 390, "height": 844}
 PAPER = {"width": 672, "height": 1017}
 """A4 at 96 dots an inch, without the margins."""
 
-WATCH = """
-window.violations = [];
-addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
-"""
 PLACES = """[...document.querySelectorAll(".clip:not([hidden])")].map((clip) =>
     [...clip.querySelectorAll(".line")].map((line) =>
         [...line.querySelectorAll(".w")].map((word) => word.getBoundingClientRect().toJSON())))"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (or set CHROMIUM)")
+pytestmark = needs_chromium
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +39,8 @@ Open = Callable[..., Opened]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

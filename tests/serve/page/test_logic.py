@@ -54,7 +54,9 @@ def segments(draw: st.DrawFn) -> Segment:
     for text in texts:
         start_ms = time_ms + 20 * draw(st.integers(0, 40))
         time_ms = start_ms + 20 * draw(st.integers(0, 40))
-        shown = text if words else text.strip()  # the page has the text of a segment without the space before it
+        shown = (
+            text if words else text.strip()
+        )  # the page has the text of a segment without the space before it
         words.append(Word(text=shown, start_s=start_ms / 1000, end_s=time_ms / 1000, probability=0.9))
     return build_segment("".join(texts).strip(), words)
 

@@ -1,6 +1,7 @@
 // The player at the foot: own controls over an audio element, and its waveform.
 
 import { loadPeaks } from "../io/audio.js";
+import { peaksOf } from "../logic/peaks.js";
 import { clock } from "../logic/time.js";
 import { announce, byId, setText } from "./dom.js";
 
@@ -12,6 +13,7 @@ const RATES = [0.5, 0.75, 1, 1.25, 1.5, 2];
 /** Plays the audio of a job; onTime(seconds, isPlaying) is called for each frame while it plays, and after jumps. */
 export class Player {
   #peaks = [];
+  #bars = []; // peaks of the drawn bars
   #url = null;
 
   constructor({ onTime }) {
@@ -37,7 +39,7 @@ export class Player {
     this.canPlay = Boolean(blob);
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = blob ? URL.createObjectURL(blob) : null;
-    this.#peaks = [];
+    [this.#peaks, this.#bars] = [[], []];
     if (this.#url) this.audio.src = this.#url;
     else this.audio.removeAttribute("src");
     this.audio.playbackRate = Number(byId("rate").value);
@@ -49,7 +51,8 @@ export class Player {
     this.#renderTime();
     const asked = this.#url;
     const peaks = await loadPeaks(blob, { duration, paragraphs });
-    if (asked === this.#url) this.#peaks = peaks;
+    if (asked !== this.#url) return;
+    [this.#peaks, this.#bars] = [peaks, []];
     this.#draw();
   }
 
@@ -157,8 +160,8 @@ export class Player {
     const style = getComputedStyle(this.canvas);
     const [played, rest] = [style.getPropertyValue("--played"), style.getPropertyValue("--unplayed")];
     const n = Math.floor(width / (BAR + GAP));
-    for (let index = 0; index < n; index += 1) {
-      const peak = this.#peaks[Math.floor((index / n) * this.#peaks.length)] ?? 0;
+    if (this.#bars.length !== n) this.#bars = peaksOf(this.#peaks, n);
+    for (const [index, peak] of this.#bars.entries()) {
       const size = Math.max(BAR, peak ** 0.8 * (height - 4));
       context.fillStyle = index / n < this.time / (this.duration || 1) ? played : rest;
       context.beginPath();

@@ -95,22 +95,27 @@ def _verbose_json(transcript: Transcript, request: AudioRequest, task: Task) -> 
         "usage": usage(transcript),
     }
     if request.has_segments:
-        fields["segments"] = [_segment(number, each) for number, each in enumerate(transcript.segments)]
+        fields["segments"] = [segment_fields(number, each) for number, each in enumerate(transcript.segments)]
     if request.has_words:
-        fields["words"] = [
-            {
-                "word": encodable(word.text.strip()),
-                "start": rounded(word.start_s, 3),
-                "end": rounded(word.end_s, 3),
-                "probability": rounded(word.probability),
-            }
-            for segment in transcript.segments
-            for word in segment.words
-        ]
+        fields["words"] = [word for segment in transcript.segments for word in words_fields(segment)]
     return fields
 
 
-def _segment(number: int, segment: Segment) -> dict[str, Any]:
+def words_fields(segment: Segment) -> list[dict[str, Any]]:
+    """Return the words of a segment as verbose JSON has them; `probability` is an addition of ours."""
+    return [
+        {
+            "word": encodable(word.text.strip()),
+            "start": rounded(word.start_s, 3),
+            "end": rounded(word.end_s, 3),
+            "probability": rounded(word.probability),
+        }
+        for word in segment.words
+    ]
+
+
+def segment_fields(number: int, segment: Segment) -> dict[str, Any]:
+    """Return a segment as verbose JSON has it."""
     return {
         "id": number,
         "seek": int(segment.start_s * FRAMES_PER_S),

@@ -1,4 +1,8 @@
-"""A transcript as server-sent events, in OpenAI's form: `transcript.text.delta` and `transcript.text.done`."""
+"""A transcript as server-sent events, in OpenAI's form: `transcript.text.delta` and `transcript.text.done`.
+
+With the format `verbose_json` each delta also has its `segment`, with its `words` where they are asked for, and the last
+event the `language` and the `duration`: additions of ours, for programs that show progress.
+"""
 
 import asyncio
 import json
@@ -6,10 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from sottovoce.runtime.output.formats import encodable
+from sottovoce.languages import language_name
+from sottovoce.runtime.output.formats import encodable, rounded
+from sottovoce.runtime.transcript import Segment
 from sottovoce.serve.openai.errors import ApiError
-from sottovoce.serve.openai.requests import AudioRequest
-from sottovoce.serve.openai.responses import log_probabilities
+from sottovoce.serve.openai.requests import AudioRequest, ResponseFormat
+from sottovoce.serve.openai.responses import log_probabilities, segment_fields, words_fields
 from sottovoce.serve.workers.pool import Progress
 from sottovoce.serve.workers.wire import Done
 
@@ -32,6 +38,7 @@ class TranscriptStream:
         self._request = request
         self._text = ""
         self._n_tokens = 0
+        self._n_segments = 0
         self._logs: list[dict[str, Any]] = []
 
     async def events(
@@ -86,6 +93,8 @@ class TranscriptStream:
             if self._request.has_log_probabilities:
                 fields["logprobs"] = log_probabilities(segment, update.pieces[number])
                 self._logs += fields["logprobs"]
+            if self._is_verbose:
+                fields["segment"] = self._segment(segment)
             found.append(fields)
         return found
 
@@ -102,7 +111,18 @@ class TranscriptStream:
                 "total_tokens": n_audio + self._n_tokens,
             },
         }
+        if self._is_verbose:
+            fields |= {"language": language_name(done.language), "duration": rounded(done.duration_s, 3)}
         return fields | {"logprobs": self._logs} if self._request.has_log_probabilities else fields
+
+    @property
+    def _is_verbose(self) -> bool:
+        return self._request.response_format is ResponseFormat.VERBOSE_JSON
+
+    def _segment(self, segment: Segment) -> dict[str, Any]:
+        fields = segment_fields(self._n_segments, segment)
+        self._n_segments += 1
+        return fields | {"words": words_fields(segment)} if self._request.has_words else fields
 
 
 def _event(fields: dict[str, Any]) -> bytes:

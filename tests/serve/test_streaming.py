@@ -50,6 +50,19 @@ def test_words_of_a_stream_are_refused_like_those_of_json(client: OpenAI) -> Non
         )
 
 
+def test_a_verbose_stream_gives_each_segment_with_its_words(client: OpenAI) -> None:
+    asked = {**ASKED, "response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]}
+    file = ("a.wav", wav(2.0), "audio/wav")
+    whole = client.audio.transcriptions.create(file=file, **asked)
+    *deltas, done = client.audio.transcriptions.create(file=file, stream=True, **asked)
+    segments = [event.model_extra["segment"] for event in deltas if event.model_extra]
+    assert [segment["text"] for segment in segments] == [segment.text for segment in whole.segments or ()]
+    words = [word for segment in segments for word in segment["words"]]
+    assert words == [word.model_dump() for word in whole.words or ()] != []
+    assert done.model_extra is not None
+    assert (done.model_extra["language"], done.model_extra["duration"]) == (whole.language, whole.duration)
+
+
 def test_audio_that_is_none_is_refused_before_the_stream_starts(client: OpenAI) -> None:
     with pytest.raises(BadRequestError) as caught:
         client.audio.transcriptions.create(

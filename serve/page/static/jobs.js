@@ -142,7 +142,7 @@ export class Jobs extends EventTarget {
       onUpload: (uploaded) => {
         this.#set(job, { uploaded, ...(uploaded === 1 && { state: "working", workStartedAt: Date.now() }) });
       },
-      onEvent: (event) => event.segment && this.#extend(job, event.segment),
+      onSegment: (segment) => this.#extend(job, segment),
     });
   }
 

@@ -12,7 +12,6 @@ import soundfile
 
 from tests.support.browser import chromium, needs_chromium
 from tests.support.server import RunningServer
-from tests.support.tones import tone
 
 pytestmark = needs_chromium
 

@@ -64,6 +64,15 @@ def refuses(status: int, message: str, **headers: str) -> Fulfil:
     )
 
 
+def in_turn(*fulfils: Fulfil) -> Fulfil:
+    upcoming = iter(fulfils)
+
+    def fulfil(route: Any) -> None:
+        next(upcoming)(route)
+
+    return fulfil
+
+
 def add(opened: Opened, *files: Path | dict[str, Any]) -> None:
     opened.page.set_input_files("#file-input", list(files))
 
@@ -154,8 +163,7 @@ def test_differing_words_are_marked_and_stepped_through(visit: Visit) -> None:
         "The office in Scheveningen has the plan.",
         "Most of the delay is in Rotterdam.",
     )
-    given = iter([MEETING, other])
-    page = visit("compare", answers={TRANSCRIPTIONS: lambda route: gives(next(given))(route)}).page
+    page = visit("compare", answers={TRANSCRIPTIONS: in_turn(gives(MEETING), gives(other))}).page
     page.set_input_files("#compare-file", SPEECH)
     page.get_by_role("button", name="Compare", exact=True).click()
     page.wait_for_selector("#compare-result")
@@ -286,8 +294,8 @@ def test_a_running_file_is_cancelled(visit: Visit) -> None:
 
 
 def test_a_busy_server_is_tried_again(visit: Visit) -> None:
-    given = iter([refuses(503, "busy", **{"Retry-After": "1"}), gives(MEETING)])
-    opened = visit(answers={TRANSCRIPTIONS: lambda route: next(given)(route)})
+    busy = refuses(503, "busy", **{"Retry-After": "1"})
+    opened = visit(answers={TRANSCRIPTIONS: in_turn(busy, gives(MEETING))})
     add(opened, SPEECH)
     opened.page.wait_for_selector(".state >> text=/the server is busy/")
     opened.page.wait_for_selector("text=Scheveningen")

@@ -44,9 +44,9 @@ export async function isReady() {
 /**
  * Transcribe or translate a file; resolves with the answer in the format verbose_json.
  *
- * onUpload gets the uploaded part of the file, 0 to 1; onEvent gets the events of the stream.
+ * onUpload gets the uploaded part of the file, 0 to 1; onSegment gets each segment when it is ready.
  */
-export function transcribe({ file, name, model, language, task, signal, onUpload, onEvent }) {
+export function transcribe({ file, name, model, language, task, signal, onUpload, onSegment }) {
   const form = new FormData();
   form.append("model", model);
   if (language && task === "transcribe") form.append("language", language);
@@ -56,12 +56,13 @@ export function transcribe({ file, name, model, language, task, signal, onUpload
   if (task === "transcribe") form.append("stream", "true");
   form.append("file", file, name);
   const path = task === "translate" ? "v1/audio/translations" : "v1/audio/transcriptions";
-  return send(path, form, { signal, onUpload, onEvent });
+  return send(path, form, { signal, onUpload, onSegment });
 }
 
-function send(path, form, { signal, onUpload, onEvent }) {
+function send(path, form, { signal, onUpload, onSegment }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
+    const segments = [];
     let done = null;
     let rest = "";
     let nRead = 0;
@@ -73,7 +74,10 @@ function send(path, form, { signal, onUpload, onEvent }) {
       for (const event of found.events) {
         if (event.type === "transcript.text.done") done = event;
         else if (event.error) reject(new ApiError(500, event.error.message));
-        else onEvent?.(event);
+        else if (event.segment) {
+          segments.push(event.segment);
+          onSegment?.(event.segment);
+        }
       }
       nRead = request.responseText.length;
     };
@@ -89,7 +93,7 @@ function send(path, form, { signal, onUpload, onEvent }) {
       }
       read();
       if (!isStream()) resolve(JSON.parse(request.responseText));
-      else if (done) resolve(done);
+      else if (done) resolve({ ...done, segments, words: segments.flatMap((segment) => segment.words ?? []) });
       else reject(new ApiError(0, "The server ended the answer early. Try again."));
     };
     request.onerror = () => reject(new ApiError(0, "The server cannot be reached. Is it running?"));

@@ -148,7 +148,8 @@ export class Jobs extends EventTarget {
 
   #extend(job, segment) {
     job.preview.push(...readSegments([segment], segment.words ?? []));
-    this.#set(job, { progress: job.duration ? Math.min(1, segment.end / job.duration) : null });
+    const progress = job.duration ? Math.min(1, segment.end / job.duration) : null;
+    this.#set(job, { progress, progressAt: Date.now() });
   }
 
   #fail(job, error) {

@@ -50,7 +50,7 @@ def browser() -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Start a server of two variants."""
     folder = tmp_path_factory.mktemp("pair")

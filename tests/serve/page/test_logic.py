@@ -50,7 +50,7 @@ def segments(draw: st.DrawFn) -> Segment:
         )
     )
     time_ms = draw(st.integers(0, 10_000))
-    words = []
+    words: list[Word] = []
     for text in texts:
         start_ms = time_ms + 20 * draw(st.integers(0, 40))
         time_ms = start_ms + 20 * draw(st.integers(0, 40))
@@ -75,7 +75,8 @@ def build_transcript(*parts: Segment) -> Transcript:
 
 
 def paragraph_of(segment: Segment) -> Paragraph:
-    words, offset = [], 0
+    words: list[dict[str, Any]] = []
+    offset = 0
     for word in segment.words:
         text = word.text.strip()
         offset = segment.text.index(text, offset)
@@ -330,7 +331,8 @@ def test_events_do_not_depend_on_how_they_arrive(logic: JavaScript, cuts: list[i
     stream = 'data: {"type":"a","delta":"x y"}\r\n\r\n: ping\n\ndata: {"type":"b"}\n\ndata: [DONE]\n\n'
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     pieces = [stream[a:b] for a, b in pairwise(edges)]
-    events, rest = [], ""
+    events: list[Any] = []
+    rest = ""
     for piece in pieces:
         found = logic.call("sse.readEvents", rest, piece)
         events, rest = events + found["events"], found["rest"]

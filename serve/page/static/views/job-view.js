@@ -117,7 +117,7 @@ export class JobView {
     setText(byId("job-facts"), facts.filter(Boolean).join(" · "));
     byId("job-note").hidden = !job.note;
     setText(byId("job-note"), job.note ?? "");
-    byId("tools").hidden = !job.transcript;
+    byId("tools").classList.toggle("awaiting", !job.transcript); // it keeps its room, so that nothing jumps
     byId("awaited").hidden = Boolean(job.transcript || job.preview?.length);
     setText(byId("awaited"), describeAwaited(job));
     byId("translate").hidden = Boolean(job.translation) || /^en/i.test(job.transcript?.language ?? "");
@@ -127,12 +127,11 @@ export class JobView {
 
   #light(seconds, isPlaying) {
     const isStepping = !isPlaying && this.#current; // the word that is stepped to is marked already
-    this.view.light(isStepping ? null : wordAt(this.paragraphs, seconds), { follows: isPlaying });
+    this.view.light(isStepping ? null : wordAt(this.view.paragraphs, seconds), { follows: isPlaying });
   }
 
   #playFrom(place) {
-    const paragraph = this.paragraphs[place.paragraph];
-    if (!paragraph) return;
+    const paragraph = this.view.paragraphs[place.paragraph];
     this.#setCurrent(null);
     this.focused = place.paragraph;
     this.player.seek((paragraph.words[place.word] ?? paragraph).start, { plays: true });

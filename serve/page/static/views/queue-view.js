@@ -99,9 +99,9 @@ const percent = (part) => `${Math.floor(part * 100)} %`;
 
 function describeProgress(job, now) {
   if (!job.progress) return "transcribing";
-  const elapsed = (now - job.workStartedAt) / 1000;
-  const left = (elapsed / job.progress) * (1 - job.progress);
-  return `${percent(job.progress)} · ${duration(Math.max(1, left))} left`;
+  const elapsed = (job.progressAt - job.workStartedAt) / 1000;
+  const left = (elapsed / job.progress) * (1 - job.progress) - (now - job.progressAt) / 1000;
+  return left < 1 ? percent(job.progress) : `${percent(job.progress)} · ${duration(left)} left`;
 }
 
 function describeDone({ transcript, elapsed, isTranslating, translation }) {

@@ -18,6 +18,7 @@ const BLOCK_ROWS = 40;
  */
 export class TranscriptView {
   #rows = [];
+  paragraphs = [];
   #highlights = Object.fromEntries(NAMES.map((name, index) => [name, registerHighlight(name, index)]));
   #marks = [];
 

@@ -2,14 +2,16 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
+from sottovoce.speech.synthetic import demo_speech
 from tests.support.browser import chromium, needs_chromium
 from tests.support.server import RunningServer
 
@@ -21,11 +23,12 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 @pytest.fixture(scope="module")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write what the microphone gives: a second of silence, four of a loud tone."""
-    path = tmp_path_factory.mktemp("microphone") / "tone.wav"
-    wave = np.concatenate(
-        [np.zeros(FILE_RATE), 0.5 * np.sin(2 * np.pi * 440 * np.arange(4 * FILE_RATE) / FILE_RATE)]
-    )
+    """Write what the microphone gives: a second of silence, two of a tone, silence, 4 s of speech, silence."""
+    path = tmp_path_factory.mktemp("microphone") / "sound.wav"
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * FILE_RATE) / FILE_RATE)
+    speech, rate = soundfile.read(demo_speech().parent / "clips" / "e02.flac")
+    silence = np.zeros(FILE_RATE)
+    wave = np.concatenate([silence, tone, silence, soxr.resample(speech, rate, FILE_RATE), silence, silence])
     soundfile.write(path, wave, FILE_RATE, subtype="PCM_16")
     return path
 
@@ -74,14 +77,43 @@ def service() -> Service:
 
 
 @pytest.fixture
-def page(listening_browser: Any, pair: RunningServer, service: Service) -> Iterator[Any]:
+def open_live(listening_browser: Any, pair: RunningServer) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens the live view, with a service in the place of the server's."""
     context = listening_browser.new_context(permissions=["microphone"])
-    opened = context.new_page()
-    opened.route_web_socket("**/v1/realtime**", service.open)
-    opened.goto(f"{pair.url}/#live")
-    opened.wait_for_selector("#model option", state="attached")
-    yield opened
+    context.set_default_timeout(60_000)
+
+    def open_live(service: Service | None = None) -> Any:
+        page = context.new_page()
+        if service is not None:
+            page.route_web_socket("**/v1/realtime**", service.open)
+        page.goto(f"{pair.url}/#live")
+        page.wait_for_selector("#model option", state="attached")
+        return page
+
+    yield open_live
     context.close()
+
+
+@pytest.fixture
+def page(open_live: Callable[..., Any], service: Service) -> Any:
+    return open_live(service)
+
+
+def test_speech_is_sent_and_its_text_shown(open_live: Callable[..., Any]) -> None:
+    page = open_live()
+    page.get_by_label("Language of the live speech").select_option("en")
+    with page.expect_websocket() as opened:
+        page.get_by_role("button", name="Start").click()
+    received: list[dict[str, Any]] = []
+    opened.value.on("framereceived", lambda message: received.append(json.loads(message)))
+    page.wait_for_selector("#live-time:text-matches('0:(09|1.)')")
+    with opened.value.expect_event("close"):
+        page.get_by_role("button", name="Stop").click()
+    kinds = {event["type"] for event in received}
+    assert {"session.updated", "input_audio_buffer.speech_started", f"{TRANSCRIPTION}.completed"} <= kinds
+    assert "error" not in kinds
+    transcripts = [event["transcript"] for event in received if event["type"] == f"{TRANSCRIPTION}.completed"]
+    assert page.locator("#captions").text_content().split() == " ".join(transcripts).split()
 
 
 def test_committed_words_are_announced_and_the_tail_is_not(page: Any, service: Service) -> None:
@@ -116,7 +148,7 @@ def test_the_microphone_is_sent_at_its_own_rate_and_kept_as_a_file(page: Any, se
     assert audio["transcription"]["model"] == page.input_value("#model")
     rate = audio["format"]["rate"]
     assert len(service.samples) >= 4 * rate
-    loud = service.samples[2 * rate : 3 * rate].astype(float)
+    loud = service.samples[round(1.5 * rate) : round(2.5 * rate)].astype(float)
     spectrum = np.abs(np.fft.rfft(loud * np.hanning(len(loud))))
     assert np.argmax(spectrum) * rate / len(loud) == pytest.approx(440, abs=3)
     with page.expect_request("**/v1/audio/transcriptions") as sent:

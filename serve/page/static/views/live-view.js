@@ -10,6 +10,7 @@ const PHONE = "(max-width: 52rem)";
 const SIZES_REM = [1.25, 1.5, 1.875, 2.25, 2.75, 3.5];
 const N_DELAYS = 20; // words whose median delay is shown
 const CLOSE_AFTER_MS = 15_000; // without the last words by then, the connection is closed
+const CLOSE_AFTER_LAST_MS = 2000; // an utterance that ended before the stop may come before the last one
 
 export class LiveView {
   #paragraphs = new Map();
@@ -83,10 +84,15 @@ export class LiveView {
     this.recording = this.microphone.toFile(recordingName());
     this.microphone = null;
     this.realtime.commit();
-    this.closing = setTimeout(() => this.realtime.close(), CLOSE_AFTER_MS);
+    this.#closeAfter(CLOSE_AFTER_MS);
     clearInterval(this.timer);
     this.#renderState();
     announce("stopped");
+  }
+
+  #closeAfter(milliseconds) {
+    clearTimeout(this.closing);
+    this.closing = setTimeout(() => this.realtime.close(), milliseconds);
   }
 
   #closed(event) {
@@ -115,6 +121,7 @@ export class LiveView {
   }
 
   #showTail({ item_id: id, text }) {
+    if (!id) return; // of an utterance that is over
     this.#tail.textContent = text;
     this.#paragraph(id).append(this.#tail);
     this.#scroll();
@@ -124,7 +131,7 @@ export class LiveView {
     this.#tail.remove();
     const paragraph = this.#paragraphs.get(id);
     if (!paragraph?.textContent) this.#commit({ item_id: id, delta: transcript });
-    if (!this.microphone) this.realtime.close();
+    if (!this.microphone) this.#closeAfter(CLOSE_AFTER_LAST_MS);
   }
 
   #measure(end) {

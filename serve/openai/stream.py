@@ -1,6 +1,6 @@
 """A transcript as server-sent events, in OpenAI's form: `transcript.text.delta` and `transcript.text.done`.
 
-With the format `verbose_json` each delta also has its `segment`, with its `words` where they are asked for, and the last
+With the format `verbose_json` each delta also has its `segment`, with its `words` where they are wanted, and the last
 event the `language` and the `duration`: additions of ours, for programs that show progress.
 """
 

@@ -51,10 +51,10 @@ def test_words_of_a_stream_are_refused_like_those_of_json(client: OpenAI) -> Non
 
 
 def test_a_verbose_stream_gives_each_segment_with_its_words(client: OpenAI) -> None:
-    asked = {**ASKED, "response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]}
+    fields = {**FIELDS, "response_format": "verbose_json", "timestamp_granularities": ["word", "segment"]}
     file = ("a.wav", wav(2.0), "audio/wav")
-    whole = client.audio.transcriptions.create(file=file, **asked)
-    *deltas, done = client.audio.transcriptions.create(file=file, stream=True, **asked)
+    whole = client.audio.transcriptions.create(file=file, **fields)
+    *deltas, done = client.audio.transcriptions.create(file=file, stream=True, **fields)
     segments = [event.model_extra["segment"] for event in deltas if event.model_extra]
     assert [segment["text"] for segment in segments] == [segment.text for segment in whole.segments or ()]
     words = [word for segment in segments for word in segment["words"]]

@@ -301,7 +301,7 @@ def test_a_busy_server_is_tried_again(visit: Visit) -> None:
     opened.page.wait_for_selector("text=Scheveningen")
 
 
-def test_a_key_is_asked_for_and_kept_for_the_session(visit: Visit) -> None:
+def test_a_key_is_requested_and_kept_for_the_session(visit: Visit) -> None:
     def check(route: Any) -> None:
         if route.request.headers.get("authorization") == "Bearer right-key":
             route.continue_()

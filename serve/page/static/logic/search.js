@@ -2,7 +2,7 @@
 
 import { replaceRange } from "./transcript.js";
 
-/** Return the places of a text, without regard to case unless it is asked for, as {paragraph, from, to}. */
+/** Return the places of a text, without regard to case unless it is to count, as {paragraph, from, to}. */
 export function findAll(paragraphs, query, { isCaseSensitive = false } = {}) {
   if (!query.trim()) return [];
   const pattern = new RegExp(query.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&"), isCaseSensitive ? "gu" : "giu");

@@ -38,6 +38,6 @@ export function download(blob, name) {
 export const isTyping = (target) =>
   target.isContentEditable || /^(?:input|textarea|select)$/i.test(target.tagName);
 
-/** Return how to scroll: without motion where the user asked for none. */
+/** Return how to scroll: without motion where the user wants none. */
 export const scrollBehavior = () =>
   (matchMedia("(prefers-reduced-motion: reduce)").matches ? "instant" : "smooth");

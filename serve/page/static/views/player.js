@@ -49,9 +49,9 @@ export class Player {
     if (!blob) this.#showUnplayable("The audio is not kept in this browser.");
     this.#renderState();
     this.#renderTime();
-    const asked = this.#url;
+    const loading = this.#url;
     const peaks = await loadPeaks(blob, { duration, paragraphs });
-    if (asked !== this.#url) return;
+    if (loading !== this.#url) return;
     [this.#peaks, this.#bars] = [peaks, []];
     this.#draw();
   }

@@ -21,6 +21,8 @@ NEEDED = (
     "reports/templates/explorer.html.j2",
     "reports/templates/report.css",
     "reports/templates/report.js",
+    "serve/page/static/index.html",
+    "serve/page/static/logic/transcript.js",
     "speech/demo_speech/manifest.jsonl",
 )
 EXTRAS = {

@@ -154,13 +154,12 @@ export class Jobs extends EventTarget {
 
   #fail(job, error) {
     if (error.name === "AbortError") return;
-    if (error instanceof ApiError && [429, 503].includes(error.status)) this.#waitAndRetry(job, error);
-    else if (job.state === "done") this.#set(job, { note: `Not translated: ${error.message}` });
+    if (job.state === "done") this.#set(job, { note: `Not translated: ${error.message}` });
+    else if (error instanceof ApiError && [429, 503].includes(error.status)) this.#waitAndRetry(job, error);
     else this.#set(job, { state: "failed", error: error.message, needsKey: error.status === 401 });
   }
 
   #waitAndRetry(job, error) {
-    if (job.state === "done") return;
     const wait = Math.min(error.retryAfter ?? 5, MAX_WAIT_S);
     this.#set(job, { state: "waiting", resumeAt: Date.now() + wait * 1000 });
     setTimeout(() => {

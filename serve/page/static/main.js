@@ -112,8 +112,8 @@ function stopRecording() {
 }
 
 function fillLanguages() {
-  for (const id of ["language", "live-language"]) {
-    byId(id).replaceChildren(el("option", { value: "" }, "detect language"), ...languages().map(([code, name]) => el("option", { value: code }, name)));
+  for (const [id, unknown] of [["language", "detect"], ["live-language", "detect language"]]) {
+    byId(id).replaceChildren(el("option", { value: "" }, unknown), ...languages().map(([code, name]) => el("option", { value: code }, name)));
   }
 }
 

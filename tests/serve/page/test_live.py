@@ -163,3 +163,12 @@ def test_a_refused_connection_says_so(page: Any, service: Service) -> None:
     service.send("error", error={"message": "the model is not multilingual"})
     page.wait_for_selector("#live-empty >> text=the model is not multilingual")
     page.get_by_role("button", name="Start").wait_for()
+
+
+def test_a_recording_becomes_a_file_of_the_queue(page: Any) -> None:
+    page.get_by_role("link", name="Files").click()
+    page.get_by_role("button", name="record", exact=True).click()
+    page.wait_for_selector("#recording:text-is('recording · 0:02')")
+    page.get_by_role("button", name="stop recording").click()
+    page.wait_for_selector("#jobs .name:text-matches('^recording .*wav$')")
+    page.wait_for_selector("#jobs .length:text-is('0:02')")

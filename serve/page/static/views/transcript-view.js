@@ -9,6 +9,7 @@ import { byId, el, scrollBehavior } from "./dom.js";
 const NAMES = ["doubtful", "edited", "found", "found-current", "playing", "current"]; // later ones are painted over earlier ones
 
 const BLOCK_ROWS = 40;
+const LOOK_AROUND_MS = 5000; // after a person scrolls, the view does not follow the playing word for so long
 
 /**
  * Shows paragraphs.
@@ -19,6 +20,7 @@ const BLOCK_ROWS = 40;
 export class TranscriptView {
   #rows = [];
   paragraphs = [];
+  scrolledAt = 0;
   #highlights = Object.fromEntries(NAMES.map((name, index) => [name, registerHighlight(name, index)]));
   #marks = [];
 
@@ -29,6 +31,9 @@ export class TranscriptView {
     this.onEdit = onEdit;
     this.onEditEnd = onEditEnd;
     this.onFocus = onFocus;
+    for (const type of ["wheel", "touchmove"]) {
+      this.scroller.addEventListener(type, () => { this.scrolledAt = Date.now(); }, { passive: true });
+    }
     this.list.addEventListener("click", (event) => this.#click(event, onWord));
     this.list.addEventListener("dblclick", (event) => this.#editClicked(event));
     this.list.addEventListener("keydown", (event) => this.#keydown(event));
@@ -122,7 +127,7 @@ export class TranscriptView {
   }
 
   #follow(index) {
-    if (index === this.followed || this.isEditing) return;
+    if (index === this.followed || this.isEditing || Date.now() - this.scrolledAt < LOOK_AROUND_MS) return;
     this.followed = index;
     const [row, view] = [this.#rows[index].root.getBoundingClientRect(), this.scroller.getBoundingClientRect()];
     if (row.top < view.top + 20 || row.bottom > view.bottom - 60) this.reveal(index);

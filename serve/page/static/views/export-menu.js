@@ -32,7 +32,8 @@ export class ExportMenu {
     const { transcript, translation } = this.source();
     const texts = [["", transcript, ""], ...(translation ? [["Translation: ", translation, "en"]] : [])];
     byId("export-items").replaceChildren(...texts.flatMap(([label, text, mark]) =>
-      FORMATS.map((format) => el("button", { type: "button", click: () => this.#save(format, text, mark) }, label + LABELS[format]))));
+      FORMATS.map((format) => el("button", { type: "button", click: () => this.#save(format, text, mark) }, label + LABELS[format]))),
+    el("button", { type: "button", click: () => this.copy() }, "Copy the text"));
   }
 
   #save(format, transcript, mark) {
@@ -45,6 +46,7 @@ export class ExportMenu {
 
   /** Copy the text. */
   async copy() {
+    this.close();
     try {
       await navigator.clipboard.writeText(exportAs("txt", this.source().transcript));
       this.onDone("copied");

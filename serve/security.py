@@ -1,14 +1,12 @@
 """Who may use the server: keys, names of hosts, origins of browsers."""
 
 import hmac
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from sottovoce.errors import InputError
 from sottovoce.serve.openai.errors import ApiError, refuse
 from sottovoce.serve.options import LOCAL_HOSTS, ServeOptions
 
@@ -20,34 +18,12 @@ PAGE = "/page/"
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
 """How a browser sends a key for a WebSocket, which it cannot give a header (OpenAI's own clients do so)."""
 
-LEAST_KEY_CHARS = 8
-
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-
-
-def read_keys(path: Path) -> tuple[str, ...]:
-    """Read API keys: one a line; empty lines and those that start with # do not count.
-
-    Raises:
-        InputError: the file cannot be read, or has no key or a short one.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--api-key-file {path} cannot be read ({error}); check the path") from error
-    keys = tuple(line for line in lines if line and not line.startswith("#"))
-    if not keys:
-        raise InputError(f"--api-key-file {path} holds no key; write one a line")
-    if any(len(key) < LEAST_KEY_CHARS or not key.isascii() for key in keys):
-        raise InputError(
-            f"--api-key-file {path} holds a key under {LEAST_KEY_CHARS} ASCII characters; write longer ones"
-        )
-    return keys
 
 
 class Guard:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
@@ -18,6 +18,7 @@ from sottovoce.serve.models import Models
 from sottovoce.serve.options import ServeOptions
 from sottovoce.serve.service import Service
 from sottovoce.serve.workers.pool import Pool
+from sottovoce.serve.workers.worker import Worker
 from sottovoce.serve.wyoming import start_wyoming
 
 BACKLOG = 512
@@ -32,40 +33,28 @@ Announce = Callable[[str], None]
 log = logging.getLogger("sottovoce.serve")
 
 
-def serve(options: ServeOptions, announce: Announce, *, log_level: int = logging.INFO) -> None:
+def serve(options: ServeOptions, workers: Sequence[Sequence[Worker]], announce: Announce) -> None:
     """Serve until SIGTERM or Ctrl-C, which let finish what was begun.
 
     Args:
         options: of the server.
+        workers: of each model; see `start_workers`.
         announce: called when requests are answered.
-        log_level: of the log, which goes to standard error.
 
     Raises:
         InputError: the address is taken, or is none of this machine.
         ResourceError: a model cannot be loaded.
     """
-    log_to_stderr(log_level)
+    log_to_stderr(logging.INFO)
     metrics = Metrics()
-    listener = _listen(options.host, options.port)
-    pools = [
-        (
-            model,
-            Pool(
-                model.variant,
-                n_workers=options.workers,
-                threads=options.threads,
-                limits=options.admission,
-                on_batch=metrics.count_batch,
-            ),
-        )
-        for model in options.models
-    ]
-    service = Service(options=options, models=Models(pools), metrics=metrics)
+    pools = [Pool(each, limits=options.admission, on_batch=metrics.count_batch) for each in workers]
+    models = Models(list(zip(options.models, pools, strict=True)))
     try:
-        asyncio.run(_run(service, listener, announce))
+        service = Service(options=options, models=models, metrics=metrics)
+        with _listen(options.host, options.port) as listener:
+            asyncio.run(_run(service, listener, announce))
     finally:
-        service.models.close()
-        listener.close()
+        models.close()
 
 
 class _Server(uvicorn.Server):

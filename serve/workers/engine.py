@@ -6,6 +6,7 @@ The state belongs to the thread of `run`. What other threads find or receive rea
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.errors import InputError, SottovoceError, SpecError
+from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.live.options import LiveOptions
@@ -30,6 +32,9 @@ READERS = 8
 
 FED_WINDOWS = 12
 """Read ahead for each long file."""
+
+LINGER_SHARE = 0.15
+"""Of the time of a batch of several clips, after it: their clients send the next ones now, which then go together."""
 
 COMPANY_S = 10.0
 """So long after a short clip or live audio, batches of long files stay small."""
@@ -66,6 +71,8 @@ class Engine:
         self._files: dict[int, FileJob] = {}
         self._streams: dict[int, LiveJob] = {}
         self._n_batches = 0
+        self._n_last = 0
+        self._linger_until_s = 0.0
         self._company_until_s = 0.0
         self._was_live = False
         self._is_closed = False
@@ -74,6 +81,7 @@ class Engine:
         """Work until `close`."""
         while not self._is_closed:
             self._take_calls(wait=not self._has_work())
+            self._linger()
             self._work()
 
     def add_file(self, fields: dict[str, Any], content: bytes, file: int | None) -> None:
@@ -116,6 +124,17 @@ class Engine:
             except Empty:
                 return
             call()
+
+    def _linger(self) -> None:
+        """Wait a moment for as many short clips as the last batch had."""
+        while (left_s := self._linger_until_s - time.monotonic()) > 0:
+            if (
+                sum(job.priority is Priority.SHORT and not job.is_feeding for job in self._files.values())
+                >= self._n_last
+            ):
+                return
+            with suppress(Empty):
+                self._inbox.get(timeout=left_s)()
 
     def _has_work(self) -> bool:
         return (
@@ -251,13 +270,26 @@ class Engine:
         for job, windows in zip(jobs, taken, strict=True):
             own, results = results[: len(windows)], results[len(windows) :]
             self._guard(job, partial(self._settle, job, windows, own))
-        audio_s = sum(len(each.window.wave) for windows in taken for each in windows) / 16_000
+        self._measure(jobs, taken, queued_s, time.monotonic() - now_s)
+
+    def _measure(
+        self,
+        jobs: Sequence[FileJob],
+        taken: Sequence[Sequence[QueuedWindow]],
+        queued_s: Sequence[float],
+        work_s: float,
+    ) -> None:
+        """Report a batch, and wait a moment after it where it had several clips."""
+        self._n_last = len(jobs)
+        if len(jobs) > 1 and jobs[0].priority is Priority.SHORT:
+            self._linger_until_s = time.monotonic() + LINGER_SHARE * work_s
+        n_samples = sum(len(each.window.wave) for windows in taken for each in windows)
         self._send(
             type="batch",
             n_windows=sum(map(len, taken)),
             n_jobs=len(jobs),
-            audio_s=audio_s,
-            work_s=time.monotonic() - now_s,
+            audio_s=n_samples / SAMPLE_RATE_HZ,
+            work_s=work_s,
             queued_s=queued_s,
         )
 

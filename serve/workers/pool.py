@@ -4,9 +4,8 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sottovoce.errors import ResourceError
@@ -145,26 +144,20 @@ class Pool:
 
     def __init__(
         self,
-        variant: Path,
+        workers: Sequence[Worker],
         *,
-        n_workers: int,
-        threads: int,
         limits: AdmissionLimits = DEFAULT_LIMITS,
         on_batch: Callable[[Batch], None] = lambda _: None,
     ) -> None:
-        """Start the workers, which load the model.
+        """Take workers of the same model.
 
         Args:
-            variant: folder.
-            n_workers: processes.
-            threads: of inference, of each.
+            workers: that were started.
             limits: of audio that is let in.
             on_batch: called with each batch that was decoded.
         """
         self.backlog = Backlog(limits)
         self.languages: tuple[str, ...] = ()
-        self._variant = variant
-        self._threads = threads
         self._on_batch = on_batch
         self._numbers = itertools.count(1)
         self._jobs: dict[int, Job] = {}
@@ -173,7 +166,7 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first = asyncio.Event()
         self._failure: Exception | None = None
-        self._workers = [self._start() for _ in range(n_workers)]
+        self._workers = list(workers)
 
     async def open(self) -> None:
         """Wait until a worker is ready.
@@ -183,7 +176,7 @@ class Pool:
         """
         self._loop = asyncio.get_running_loop()
         for worker in self._workers:
-            worker.listen(self._loop)
+            worker.listen(self._loop, self._receive)
         await self._first.wait()
         if self._failure is not None:
             raise self._failure
@@ -282,9 +275,6 @@ class Pool:
         job = Job(number=number, message=Message(fields=fields, content=content, file=file))
         self._jobs[number] = job
         return job
-
-    def _start(self) -> Worker:
-        return Worker(self._variant, self._threads, self._receive)
 
     def _assign(self, job: Job) -> None:
         """Give a job to the worker with the fewest; to the first one that starts, where there is none."""
@@ -403,6 +393,6 @@ class Pool:
     def _restart(self, worker: Worker) -> None:
         if self._is_closed or self._loop is None:
             return
-        fresh = self._start()
+        fresh = worker.again()
         self._workers[self._workers.index(worker)] = fresh
-        fresh.listen(self._loop)
+        fresh.listen(self._loop, self._receive)

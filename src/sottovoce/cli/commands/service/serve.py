@@ -88,10 +88,10 @@ def serve(
 
         curl -F file=@talk.mp3 http://127.0.0.1:8000/v1/audio/transcriptions
     """
+    from sottovoce.serve.keys import read_keys
     from sottovoce.serve.options import ServeOptions, UploadLimits, find_models, share_threads
     from sottovoce.serve.scheduler.admission import AdmissionLimits
-    from sottovoce.serve.security import read_keys
-    from sottovoce.serve.server import serve as run
+    from sottovoce.serve.workers.worker import start_workers
 
     session: Session = context.obj
     options = ServeOptions(
@@ -109,4 +109,9 @@ def serve(
         uploads=UploadLimits(file_bytes=max_upload_mb * 1024**2, all_bytes=4 * max_upload_mb * 1024**2),
         admission=AdmissionLimits(audio_s=3600 * queue_hours),
     )
-    run(options, lambda address: session.terminal.note(f"listens on {address}"))
+    started = start_workers(
+        [model.variant for model in options.models], each=workers, threads=options.threads
+    )
+    from sottovoce.serve.server import serve as run  # while the models are loaded
+
+    run(options, started, lambda address: session.terminal.note(f"listens on {address}"))

@@ -7,12 +7,13 @@ UV_VERSION := 0.13.8
 TORCH_INDEX ?=
 DEMO_DIR := sottovoce-demo
 
-.PHONY: demo test torture check check-plain-install format lock clean help
+.PHONY: demo test torture load check check-plain-install format lock clean help
 
 help:
 	@echo "make demo    install, optimize whisper-tiny.en, benchmark it, write $(DEMO_DIR)/report.html"
 	@echo "make test    install what is missing and run the tests"
 	@echo "make torture kill, starve and interrupt commands on whisper-tiny.en, for hours"
+	@echo "make load    measure a server of RUN under load, with the recording AUDIO"
 	@echo "make check   format, lint and type checks"
 	@echo "make check-plain-install  test a plain, unpinned pip install"
 	@echo "make format  rewrite the code in the project's format"
@@ -36,6 +37,10 @@ torture: $(VENV)/installed-dev
 	$(TORTURE) --torture 1000 tests/torture/test_bundles.py
 	$(BIN)/python tests/torture/hostile_audio.py
 	$(BIN)/python tests/torture/crafted_models.py
+
+load: $(VENV)/installed-dev
+	PYTHONPATH=. $(BIN)/python tests/measure/server_load.py $(RUN) $(AUDIO)
+	PYTHONPATH=. $(BIN)/python tests/measure/server_hostile.py $(RUN) --requests 10000
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -24,8 +24,7 @@ MAX_PAYLOAD_BYTES = 1024 * 1024
 IDLE_S = 60.0
 SAMPLE_BYTES = 2
 
-PROJECT_URL = "https://pypi.org/project/sottovoce"
-ATTRIBUTION = {"name": "The sottovoce authors", "url": PROJECT_URL}
+ATTRIBUTION = {"name": "The sottovoce authors", "url": ""}
 
 Event = dict[str, Any]
 

@@ -3,7 +3,7 @@
     python tests/measure/server_hostile.py RUN --requests 10000
 
 Hostile requests are files that lie, bodies that break off or stand still, thousands of fields, lengths that are false, and what is
-no HTTP. They may get 4xx, or no answer where there is nobody left to get one; the others 200, or 503 where the server is full.
+no HTTP. They may get 4xx, or no answer where the client is gone; the others 200, or 503 where the server is full.
 """
 
 import argparse
@@ -159,7 +159,7 @@ async def large(server: RunningServer) -> tuple[Counter[int], float, float]:
 
 
 def main() -> None:
-    """Send everything, and print what came of it."""
+    """Send everything, and print the answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--requests", type=int, default=1_000)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -411,14 +412,21 @@ def _take(job: FileJob, share: Share) -> list[QueuedWindow]:
 
 
 def _decoding_key(queue: WindowQueue) -> tuple[Any, ...]:
-    """Return what windows have in common that are decoded together."""
-    options = queue.context.options
-    return (
-        queue.prompt,
-        options.temperatures_tried,
-        options.beam_size,
-        options.length_penalty,
-        options.compression_ratio_threshold,
-        options.log_prob_threshold,
-        options.no_speech_threshold,
+    """Return what windows have in common that are decoded together: the prompt, and the options that decoding reads.
+
+    The prompt has language, task, timestamps and texts already; the others say how files are read and words are timed.
+    """
+    decoding = replace(
+        queue.context.options,
+        language=None,
+        task=None,
+        without_timestamps=False,
+        word_timestamps=False,
+        initial_prompt=None,
+        hotwords=None,
+        vad_filter=None,
+        max_duration_s=None,
+        audio_track=None,
+        allow_damaged=False,
     )
+    return queue.prompt, decoding

@@ -185,3 +185,18 @@ def test_the_log_has_ids_and_neither_text_nor_names(server: RunningServer) -> No
     assert "hush" not in log
     assert "private" not in log
     assert answer.json()["text"] not in log
+
+
+def test_requests_with_other_options_do_not_change_each_other(client: OpenAI) -> None:
+    """They arrive together; only those whose prompt and options are the same are decoded together."""
+
+    def transcribe(options: tuple[str, float]) -> str:
+        language, temperature = options
+        return client.audio.transcriptions.create(
+            file=SPEECH, model="whisper-1", language=language, temperature=temperature, **SPOKEN
+        ).text
+
+    options_of = [("en", 1.0), ("de", 1.0), ("en", 0.6), ("de", 0.6)]
+    alone = [transcribe(options) for options in options_of]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(transcribe, options_of)) == alone

@@ -3,6 +3,7 @@
 The state belongs to the thread of `run`. What other threads find or receive reaches it as calls in an inbox.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -86,8 +87,24 @@ class Engine:
             self._work()
 
     def add_file(self, fields: dict[str, Any], content: bytes, file: int | None) -> None:
-        """Take a recording: its message and its file; like all that follows, for any thread."""
-        self._inbox.put(partial(self._add_file, fields, content, file))
+        """Take a recording: its message and its file; like all that follows, for any thread.
+
+        It is read at once, beside a batch that is decoded, so that it can be in the next one.
+        """
+        number = fields["id"]
+        try:
+            options = self._pipeline.complete(transcribe_options(fields["options"]))
+        except SottovoceError as error:
+            self._fail(number, error)
+            if file is not None:
+                os.close(file)
+            return
+        job = FileJob(
+            number=number, options=options, has_pieces=fields["has_pieces"], content=content, file=file
+        )
+        job.is_feeding = True
+        self._inbox.put(partial(self._files.__setitem__, number, job))
+        self._readers.submit(self._read, job, self._plan)
 
     def add_stream(self, number: int, options: dict[str, Any]) -> None:
         """Open a live session."""
@@ -174,20 +191,6 @@ class Engine:
         ]
 
     # Recordings
-
-    def _add_file(self, fields: dict[str, Any], content: bytes, file: int | None) -> None:
-        number = fields["id"]
-        try:
-            options = self._pipeline.complete(transcribe_options(fields["options"]))
-        except SottovoceError as error:
-            self._fail(number, error)
-            return
-        job = FileJob(
-            number=number, options=options, has_pieces=fields["has_pieces"], content=content, file=file
-        )
-        self._files[number] = job
-        job.is_feeding = True
-        self._readers.submit(self._read, job, self._plan)
 
     def _read(self, job: FileJob, read: Callable[[FileJob], Callable[[], None]]) -> None:
         """Read a file in a thread of the readers, and pass on what was found."""

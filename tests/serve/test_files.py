@@ -192,9 +192,10 @@ def test_requests_with_other_options_do_not_change_each_other(client: OpenAI) ->
 
     def transcribe(options: tuple[str, float]) -> str:
         language, temperature = options
-        return client.audio.transcriptions.create(
+        given = client.audio.transcriptions.create(
             file=SPEECH, model="whisper-1", language=language, temperature=temperature, **SPOKEN
-        ).text
+        )
+        return str(given.text)
 
     options_of = [("en", 1.0), ("de", 1.0), ("en", 0.6), ("de", 0.6)]
     alone = [transcribe(options) for options in options_of]

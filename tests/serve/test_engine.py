@@ -1,0 +1,83 @@
+"""The loop of a worker, without a model."""
+
+from collections.abc import Sequence
+from threading import Event, Thread
+from typing import Any, cast
+
+import numpy as np
+
+from sottovoce.runtime.clock import PhaseClock
+from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage
+from sottovoce.runtime.options import TranscribeOptions
+from sottovoce.runtime.pipeline import InferencePipeline, WindowPlan
+from sottovoce.runtime.vad.segmenter import AudioWindow
+from sottovoce.runtime.window_queue import QueuedWindow, WindowQueue, WindowText
+from sottovoce.serve.workers.engine import Engine
+
+WAIT_S = 10.0
+LONG, SHORT = 1, 2
+
+
+class Script:
+    """Stands for a pipeline: the content of a file says how many windows it has."""
+
+    def __init__(self) -> None:
+        self.decoding, self.has_read_clip = Event(), Event()
+        self.batches: list[int] = []
+        self.read_beside = False
+
+    def complete(self, options: TranscribeOptions) -> TranscribeOptions:
+        return options
+
+    def plan(self, audio: Any, _options: TranscribeOptions, _clock: PhaseClock) -> WindowPlan:
+        audio.close()
+        is_short = self.decoding.is_set()
+        if is_short:
+            self.has_read_clip.set()
+        n = 1 if is_short else 24
+        windows = (
+            AudioWindow(start_s=20.0 * number, wave=np.zeros(16_000, np.float32)) for number in range(n)
+        )
+        return WindowPlan(windows=windows, is_short=is_short)
+
+    def first_windows(self, plan: WindowPlan, _options: TranscribeOptions) -> list[AudioWindow]:
+        return [next(plan.windows)]
+
+    def open_queue(
+        self, first: Sequence[AudioWindow], options: TranscribeOptions, clock: PhaseClock, *, is_short: bool
+    ) -> WindowQueue:
+        detected = DetectedLanguage(language="en", probability=1.0)
+        context = DecodingContext(options=options, clock=clock, detected=detected)
+        queue = WindowQueue(context, (), lambda *_: WindowText(), has_speech=not is_short)
+        queue.push(first)
+        return queue
+
+    def decode(self, windows: Sequence[QueuedWindow], _queue: WindowQueue) -> list[None]:
+        self.batches.append(len(windows))
+        if not self.decoding.is_set():
+            self.decoding.set()
+            self.read_beside = self.has_read_clip.wait(WAIT_S)
+        return [None for _ in windows]
+
+
+def test_a_clip_is_read_beside_a_batch_and_is_in_the_next_one() -> None:
+    script, done = Script(), {LONG: Event(), SHORT: Event()}
+    order: list[int] = []
+
+    def send(**fields: Any) -> None:
+        if fields["type"] == "done":
+            order.append(fields["id"])
+            done[fields["id"]].set()
+
+    engine = Engine(cast("InferencePipeline", script), cast("Any", None), send)
+    thread = Thread(target=engine.run)
+    thread.start()
+    message = {"options": {}, "has_pieces": False}
+    engine.add_file({**message, "id": LONG}, b"", None)
+    assert script.decoding.wait(WAIT_S)
+    engine.add_file({**message, "id": SHORT}, b"", None)
+    assert all(each.wait(WAIT_S) for each in done.values())
+    engine.close()
+    thread.join(WAIT_S)
+    assert script.read_beside
+    assert order == [SHORT, LONG]

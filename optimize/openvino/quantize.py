@@ -274,7 +274,7 @@ def _copy_of_table(node: Any) -> Any:
     return copy
 
 
-LARGE_ELEMENTS = 16_384
+LARGE_ELEMENTS = 8_192
 """Smaller float constants are scales and biases: float16 would save little and cost accuracy."""
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import soxr
-from av.audio.frame import AudioFrame
+from av.audio.frame import AudioFrame, format_dtypes
+from av.audio.plane import AudioPlane
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
@@ -41,20 +42,19 @@ class Downmixer:
         Raises:
             InputError: samples are not finite, or far over full scale.
         """
-        stored = frame.to_ndarray()
-        n_channels = frame.layout.nb_channels
-        if stored.dtype.kind == "f":
-            _check_floats(stored, self._label)
-        channels = stored if frame.format.is_planar else stored.reshape(-1, n_channels).T
+        channels = read_channels(frame)
+        stored, n_channels = channels.dtype, channels.shape[0]
+        if stored.kind == "f":
+            _check_floats(channels, self._label)
         mean = channels.mean(axis=0, dtype=np.float64)
         if n_channels > 1:
             self._watch(
-                _to_full_scale(channels, stored.dtype),
-                _to_full_scale(mean, stored.dtype),
+                to_full_scale(channels, stored),
+                to_full_scale(mean, stored),
                 frame.samples / frame.sample_rate,
             )
         chosen = mean if n_channels == 1 or self._channel is None else channels[self._channel]
-        return _to_full_scale(chosen, stored.dtype).astype(np.float32)
+        return to_full_scale(chosen, stored).astype(np.float32)
 
     def _watch(self, channels: NDArray[Any], mean: NDArray[np.float64], duration_s: float) -> None:
         """Follow the power of the channels and of their average, over about half a second."""
@@ -76,6 +76,22 @@ class Downmixer:
                     f"{self._label}: its channels cancel each other out; channel {self._channel + 1} is used alone"
                 )
                 self._is_noted = True
+
+
+def read_channels(frame: AudioFrame) -> NDArray[Any]:
+    """Return the samples of a frame as they are stored: shape (n_channels, n_samples).
+
+    `AudioFrame.to_ndarray` and `planes` of PyAV read beyond the planes of eight or more planar channels, which crashes.
+    """
+    n_channels = frame.layout.nb_channels
+    if not frame.format.is_planar:
+        return _read_plane(frame, 0, frame.samples * n_channels).reshape(-1, n_channels).T
+    return np.stack([_read_plane(frame, channel, frame.samples) for channel in range(n_channels)])
+
+
+def _read_plane(frame: AudioFrame, index: int, n_values: int) -> NDArray[Any]:
+    plane: Any = AudioPlane(frame, index)  # a buffer, which its type stub does not say
+    return np.frombuffer(plane, np.dtype(format_dtypes[frame.format.name]), n_values)
 
 
 def resample(frames: Iterable[AudioFrame | Silence], downmixer: Downmixer) -> Iterator[NDArray[np.float32]]:
@@ -116,7 +132,8 @@ def _zeros(silence: Silence) -> Iterator[NDArray[np.float32]]:
         left -= BLOCK_SAMPLES
 
 
-def _to_full_scale(samples: NDArray[Any], stored: np.dtype[Any]) -> NDArray[Any]:
+def to_full_scale(samples: NDArray[Any], stored: np.dtype[Any]) -> NDArray[Any]:
+    """Scale samples stored in a type so that full scale is 1."""
     match stored.kind:
         case "f":
             return samples

@@ -1,6 +1,7 @@
 """One audio track in time: its frames, silence where the file has a hole, and what could not be decoded."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ _SHARE_OF_PADDED = 24 / 32
 _LEAST_HOLE_S = 0.1
 # Speech codecs send nothing in pauses of some tenths of a second.
 _NOTED_HOLE_S = 1.0
+# AVI has no timestamps: FFmpeg counts chunks or bytes, whatever they last. Its parser of FLAC looks ten frames ahead, and
+# gives frames in ASF the times of later ones.
+_FORMAT_WITHOUT_TIMES, _FORMAT_WITH_WRONG_TIMES_OF_FLAC = "avi", "asf"
 
 # Formats whose header states the duration; FFmpeg estimates that of other formats from the bit rate.
 _FORMATS_WITH_DURATION = frozenset({"aiff", "caf", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "w64", "wav"})
@@ -109,7 +113,7 @@ class TrackReader:
         """
         self._check_stated()
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in read_packets(self._container, self._stream):
                 for frame in self._decode(packet):
                     yield from self._in_time(frame)
         except (av.FFmpegError, OSError) as error:
@@ -163,6 +167,8 @@ class TrackReader:
         """Return the silence before a frame; 0 where timestamps are missing or not to be believed."""
         expected_s = self._end_s if self._decoded_s else self._start_s
         if frame.time is None or expected_s is None or self._container.duration is None:
+            return 0.0
+        if self._decoded_s and not has_times(self._container, self._stream):
             return 0.0
         hole_s = frame.time - expected_s
         is_within = frame.time <= self._start_s + self._container.duration / av.time_base
@@ -241,6 +247,22 @@ def check_frame(frame: AudioFrame, label: str) -> None:
         raise InputError(
             f"{label} has the sample format {frame.format.name}, which is not supported; {ADVICE}"
         )
+
+
+def read_packets(container: InputContainer, stream: AudioStream) -> Iterator["Packet[AudioStream]"]:
+    """Yield the packets of a track; the last one is empty.
+
+    Where another stream starts midway, PyAV looks for its last packet after those of this track, and fails.
+    """
+    with suppress(IndexError):
+        yield from container.demux(stream)
+
+
+def has_times(container: InputContainer, stream: AudioStream) -> bool:
+    """Return whether the timestamps of frames can show a hole."""
+    kind = container.format.name
+    is_wrong = kind == _FORMAT_WITH_WRONG_TIMES_OF_FLAC and stream.codec_context.name == "flac"
+    return kind != _FORMAT_WITHOUT_TIMES and not is_wrong
 
 
 def header_duration_s(container: InputContainer, stream: AudioStream) -> float | None:

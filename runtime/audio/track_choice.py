@@ -1,5 +1,6 @@
 """Which audio track of a file is decoded."""
 
+from itertools import chain
 from typing import BinaryIO
 
 import av
@@ -10,7 +11,8 @@ from av.container import InputContainer
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.container import ADVICE, open_container
-from sottovoce.runtime.audio.track import Note
+from sottovoce.runtime.audio.mixing import read_channels, to_full_scale
+from sottovoce.runtime.audio.track import Note, check_frame, read_packets
 
 _PROBED_S = 600.0
 """A track without a sound in its first ten minutes is silent."""
@@ -48,7 +50,9 @@ def find_track(container: InputContainer, number: int | None, label: str) -> Aud
     if number is not None and not 1 <= number <= len(tracks):
         have = f"{len(tracks)} audio track" + ("" if len(tracks) == 1 else "s")
         raise InputError(f"{label} has {have}, no track {number}; choose one of them")
-    stream = container.streams.best("audio") if number is None else tracks[number - 1]
+    # FFmpeg finds no best track where it could not detect the parameters, as in the shortest files.
+    best = container.streams.best("audio") or next(iter(tracks), None)
+    stream = best if number is None else tracks[number - 1]
     if not isinstance(stream, AudioStream):
         kinds = ", ".join(sorted({other.type for other in container.streams})) or "none"
         raise InputError(f"{label} has no audio to decode (its streams: {kinds}); give a file with sound")
@@ -56,19 +60,32 @@ def find_track(container: InputContainer, number: int | None, label: str) -> Aud
         raise InputError(f"{label} has audio in an unknown codec; {ADVICE}")
     if stream.codec_context.name == "flac":
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
+    _forget_channel_order(stream)
     return stream
+
+
+def _forget_channel_order(stream: AudioStream) -> None:
+    """Replace an order of channels that the file lists, as CAF, AIFF and MOV do, by the usual one for their number.
+
+    PyAV 18 and before frees such a list with each frame, and crashes. Here it frees the list once, where the number is read.
+    """
+    n_channels = stream.codec_context.layout.nb_channels
+    if n_channels:
+        stream.codec_context.layout = f"{n_channels} channels"
 
 
 def _is_audible(file: BinaryIO, number: int, label: str) -> bool:
     """Return whether a track has sound in its first minutes, and rewind the file."""
     try:
         with open_container(file, label) as container:
-            for frame in container.decode(container.streams.audio[number - 1]):
+            packets = read_packets(container, find_track(container, number, label))
+            for frame in chain.from_iterable(packet.decode() for packet in packets):
+                check_frame(frame, label)
                 if _std(frame) > _LEAST_STD:
                     return True
                 if frame.time is not None and frame.time > _PROBED_S:
                     return False
-    except av.FFmpegError:
+    except (av.FFmpegError, InputError):
         return False  # a broken track; decoding reports it if no other has sound
     finally:
         file.seek(0)
@@ -77,6 +94,5 @@ def _is_audible(file: BinaryIO, number: int, label: str) -> bool:
 
 def _std(frame: AudioFrame) -> float:
     """Return the level of a frame without DC offset, full scale is 1."""
-    samples = frame.to_ndarray()
-    full_scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1)
-    return float(np.std(samples, dtype=np.float64)) / full_scale
+    channels = read_channels(frame)
+    return float(np.std(to_full_scale(channels, channels.dtype), dtype=np.float64))

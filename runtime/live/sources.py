@@ -11,6 +11,7 @@ from typing import Protocol
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from sottovoce.errors import InputError, SpecError
@@ -25,6 +26,8 @@ from sottovoce.runtime.audio.track import (
     Note,
     Silence,
     check_frame,
+    has_times,
+    read_packets,
 )
 from sottovoce.runtime.audio.track_choice import find_track
 from sottovoce.runtime.live.pipe import Pipe, RawFormat, detect_format
@@ -112,18 +115,22 @@ class StreamSource:
     def _frames(self, container: InputContainer, note: Note) -> Iterator[AudioFrame | Silence]:
         """Yield the frames, and silence where their timestamps leave a hole."""
         end_s: float | None = None
-        for frame in self._decode(container, note):
+        stream = find_track(container, None, self._label)
+        is_timed = has_times(container, stream)
+        for frame in self._decode(container, stream, note):
             check_frame(frame, self._label)
-            hole_s = frame.time - end_s if frame.time is not None and end_s is not None else 0.0
+            hole_s = 0.0
+            if is_timed and frame.time is not None and end_s is not None:
+                hole_s = frame.time - end_s
             if LEAST_HOLE_S < hole_s <= LONGEST_HOLE_S:
                 yield Silence(rate_hz=frame.sample_rate, duration_s=hole_s)
             yield frame
             end_s = None if frame.time is None else frame.time + frame.samples / frame.sample_rate
 
-    def _decode(self, container: InputContainer, note: Note) -> Iterator[AudioFrame]:
+    def _decode(self, container: InputContainer, stream: AudioStream, note: Note) -> Iterator[AudioFrame]:
         is_noted = False
         try:
-            for packet in container.demux(find_track(container, None, self._label)):
+            for packet in read_packets(container, stream):
                 try:
                     yield from packet.decode()
                 except av.FFmpegError:

@@ -11,7 +11,14 @@ from sottovoce.runtime.audio.constants import HOP_SAMPLES, SAMPLE_RATE_HZ, WINDO
 from sottovoce.runtime.audio.decode import Wave, is_silent
 from sottovoce.runtime.audio.stream import BlockStream, check_wave
 from sottovoce.runtime.clock import PhaseClock
-from sottovoce.runtime.decoding.context import DecodingContext, DetectedLanguage, default_language, likeliest
+from sottovoce.runtime.decoding.context import (
+    DecodingContext,
+    DetectedLanguage,
+    OnShare,
+    default_language,
+    ignore_share,
+    likeliest,
+)
 from sottovoce.runtime.decoding.gap_recovery import AudioSpan, GapRecovery
 from sottovoce.runtime.decoding.tokenizer import MAX_PREVIOUS_TOKENS, Tokens, with_room
 from sottovoce.runtime.decoding.window_decoder import DecodingResult
@@ -134,9 +141,12 @@ class InferencePipeline:
         queue.push(first)
         return queue
 
-    def decode(self, windows: Sequence[QueuedWindow], queue: WindowQueue) -> tuple[DecodingResult, ...]:
+    def decode(
+        self, windows: Sequence[QueuedWindow], queue: WindowQueue, on_share: OnShare = ignore_share
+    ) -> tuple[DecodingResult, ...]:
         """Decode windows together: of one queue, or of several with the same prompt and options of decoding."""
-        return self._window_decoder.decode([each.window for each in windows], queue.prompt, queue.context)
+        context = replace(queue.context, on_share=on_share)
+        return self._window_decoder.decode([each.window for each in windows], queue.prompt, context)
 
     def transcribe_batch(self, waves: Sequence[Wave], options: TranscribeOptions) -> tuple[Transcript, ...]:
         """Transcribe clips in batches; see `Transcriber`. Clips of a batch are of one language and similar lengths.
@@ -214,7 +224,8 @@ class InferencePipeline:
         size = queue.context.options.batch_size
         queue.push(islice(upcoming, max(0, size - len(queue))))
         while batch := queue.take(size):
-            segments = queue.settle(batch, self.decode(batch, queue))
+            on_share = ignore_share if stream is None else _progress(stream, queue.done_s, batch)
+            segments = queue.settle(batch, self.decode(batch, queue, on_share))
             if stream is not None:
                 stream.report(queue.done_s)
             yield from segments
@@ -336,6 +347,12 @@ class InferencePipeline:
 def _is_one_window(first: Wave, options: TranscribeOptions) -> bool:
     """Return whether the first samples are all, and are decoded at once."""
     return len(first) <= WINDOW_SAMPLES and options.vad_filter is not True
+
+
+def _progress(stream: SegmentStream, done_s: float, batch: Sequence[QueuedWindow]) -> OnShare:
+    """Return what reports the progress within a batch; windows that are decoded again lie further back, which is none."""
+    left_s = max(0.0, batch[-1].window.end_s - done_s)
+    return lambda share: stream.report(done_s + share * left_s)
 
 
 def _covered_spans(

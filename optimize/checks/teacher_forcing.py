@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
+from sottovoce.runtime.audio.features import Features
 from sottovoce.runtime.decoding.attempt import prefill, token_limit
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, Row, log_sum_exp
 from sottovoce.runtime.decoding.strategies import Greedy
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
-from sottovoce.runtime.model.base import Decoder, Encoded
+from sottovoce.runtime.model.base import Decoder, Encoded, States
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder
@@ -109,6 +110,17 @@ class Candidate:
         return cls(
             Encoder.load(folder, compute), load_decoder(folder, compute), WhisperTokenizer.load(folder)
         )
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether the model knows other languages than English."""
+        return self._tokenizer.is_multilingual
+
+    def encode(self, wave: Wave) -> tuple[Features, States]:
+        """Return the features of a wave, and a copy of the encoder's output."""
+        plan = self._encoder.plan(len(wave))
+        features = self._encoder.features(wave, plan)
+        return features, self._encoder.run(features).copy()
 
     def generate(self, clip: LoadedClip) -> TeacherSequence:
         """Transcribe a clip greedily, without timestamps."""

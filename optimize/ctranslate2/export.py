@@ -16,6 +16,7 @@ from sottovoce.errors import InputError, MissingExtraError, ParityError
 from sottovoce.optimize.checkpoint.ctranslate2_reader import StoredVariable, list_variables
 from sottovoce.optimize.checkpoint.identity import Identity
 from sottovoce.optimize.checks.fidelity import check_fidelity, compare_outputs
+from sottovoce.optimize.checks.unrecorded import unrecorded_speech
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.recipes.recipe import ComponentQuantization
 from sottovoce.reference_pipeline import quiet_libraries
@@ -106,7 +107,8 @@ def check_ctranslate2(
         features = np.ascontiguousarray(call["input_features"])
         return np.array(model.encode(ctranslate2.StorageView.from_array(features)))
 
-    fidelity = compare_outputs(run_float, run_quantized, store.calls(Component.ENCODER, baseline))
+    calls = unrecorded_speech(baseline, store.clip_ids()).calls(Component.ENCODER, is_stateful=False)
+    fidelity = compare_outputs(run_float, run_quantized, calls)
     check_fidelity(Component.ENCODER, fidelity, ComponentQuantization(smooth_quant_alpha=None))
     return {Component.ENCODER: fidelity}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.checks.fidelity import RunComponent, check_fidelity, compare_outputs
+from sottovoce.optimize.checks.fidelity import RunComponent, check_fidelity, compare_outputs, note_damage
 from sottovoce.optimize.onnx.graph import (
     LARGE_ELEMENTS,
     Graph,
@@ -34,7 +34,7 @@ from sottovoce.optimize.onnx.weights import (
 from sottovoce.optimize.openvino.elastic import save_padding_states
 from sottovoce.optimize.openvino.graph import Int8Count
 from sottovoce.optimize.openvino.padding_states import padding_of
-from sottovoce.optimize.openvino.quantize import calls_of
+from sottovoce.optimize.openvino.quantize import calls_of, unrecorded_calls_of
 from sottovoce.optimize.openvino.quantize_graph import n_passes, quantize_component
 from sottovoce.progress import Advance, Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat, QuantizedVariant
@@ -70,7 +70,7 @@ def quantize_onnx_variant(
         source: folder of the float32 variant in ONNX.
         store: the calibration record; components of scheme w8 are only compared on it.
         into: a folder that does not exist yet.
-        baseline: folder of the recorded OpenVINO variant, which rebuilds the calls of the decoder with past.
+        baseline: folder of the recorded OpenVINO variant, which rebuilds calls and makes those of the check.
 
     Raises:
         SpecError: the recipe has a key that ONNX variants do not support.
@@ -88,8 +88,10 @@ def quantize_onnx_variant(
         check_onnx_count(component, graph, count_int8(graph), spec)
         store_float_weights(graph, variant.weights, min_elements=LARGE_ELEMENTS)
         save_graph(graph, onnx_path(into, component))
-        fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), calls)
+        unrecorded = unrecorded_calls_of(store, component, variant, baseline)
+        fidelity = measure_onnx_fidelity(onnx_path(source, component), onnx_path(into, component), unrecorded)
         check_fidelity(component, fidelity, spec)
+        note_damage(component, fidelity, reporter)
         fidelities[component] = fidelity
     if variant.elastic is not None:
         save_padding_states(into, variant.elastic, padding_of(baseline, store))

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from sottovoce.calibrate.extremes import constant_weight, weighted_operations
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
-from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity
+from sottovoce.optimize.checks.fidelity import check_fidelity, measure_fidelity, note_damage
+from sottovoce.optimize.checks.unrecorded import unrecorded_speech
 from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, save_padding_states
 from sottovoce.optimize.openvino.graph import INT8_TYPES, Int8Count, count_int8, n_elements
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
@@ -152,8 +153,10 @@ def quantize_file(
         quantized = quantize_graph(model, calls, spec, variant.instruction_set, advance)
     count = count_int8(quantized)
     check_count(component, model, count, spec)
-    fidelity = measure_fidelity(model, quantized, calls, quantized_compute(variant))
+    unrecorded = unrecorded_calls_of(store, component, variant, source)
+    fidelity = measure_fidelity(model, quantized, unrecorded, quantized_compute(variant))
     check_fidelity(component, fidelity, spec)
+    note_damage(component, fidelity, reporter)
     _store_float_weights(quantized, variant.weights)
     _separate_token_embedding(quantized)
     openvino.save_model(quantized, path, compress_to_fp16=False)
@@ -167,6 +170,21 @@ def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVa
     if component is Component.DECODER and variant.layout is Layout.STATEFUL:
         return store.prefixes()
     calls = store.calls(component, source)
+    if component is Component.ENCODER and variant.elastic is not None:
+        return elastic_calls(calls, variant.elastic)
+    return calls
+
+
+def unrecorded_calls_of(
+    store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path
+) -> Calls:
+    """Return calls that a component of the variant receives on speech that was not recorded.
+
+    Args:
+        source: folder of a float variant in OpenVINO that decodes the speech.
+    """
+    is_stateful = variant.layout is Layout.STATEFUL
+    calls = unrecorded_speech(source, store.clip_ids()).calls(component, is_stateful=is_stateful)
     if component is Component.ENCODER and variant.elastic is not None:
         return elastic_calls(calls, variant.elastic)
     return calls

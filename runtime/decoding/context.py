@@ -1,6 +1,6 @@
 """What one transcription has in common for all of its windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sottovoce.runtime.clock import PhaseClock
@@ -24,6 +24,14 @@ class DetectedLanguage:
     language: str
     probability: float
     probabilities: LanguageProbabilities = field(default_factory=dict, compare=False)
+
+
+OnShare = Callable[[float], None]
+"""Called with the share of the windows of one call that is done: 0 to 1, never less than before."""
+
+
+def ignore_share(_share: float) -> None:
+    """Report nothing."""
 
 
 def likeliest(found: Sequence[tuple[LanguageProbabilities, float]]) -> DetectedLanguage:
@@ -58,6 +66,7 @@ class DecodingContext:
         hotwords: tokens before the text of every window.
         initial_prompt: tokens before the first text: names, style.
         are_times_aligned: segments get their times from the alignment, and the model gives no timestamps.
+        on_share: follows the decoding of each batch of windows.
     """
 
     options: TranscribeOptions
@@ -66,3 +75,4 @@ class DecodingContext:
     hotwords: Tokens = ()
     initial_prompt: Tokens = ()
     are_times_aligned: bool = False
+    on_share: OnShare = ignore_share

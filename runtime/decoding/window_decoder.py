@@ -10,11 +10,16 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ, WINDOW_POSITIONS
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.attempt import Attempt, compression_ratio, prefill, token_limit
-from sottovoce.runtime.decoding.context import DecodingContext, LanguageProbabilities
+from sottovoce.runtime.decoding.context import (
+    DecodingContext,
+    LanguageProbabilities,
+    OnShare,
+    ignore_share,
+)
 from sottovoce.runtime.decoding.logit_filters import LogitFilters, log_sum_exp
 from sottovoce.runtime.decoding.strategies import DecodingStrategy, strategies
 from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
-from sottovoce.runtime.model.base import Decoder, Encoded, States, stacked
+from sottovoce.runtime.model.base import Decoder, Encoded, Logits, States, TokenArray, stacked
 from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.openvino.huge_pages import start_moving
@@ -31,6 +36,43 @@ no speech, windows of noise mostly over 0.7 (docs/lab-notes.md)."""
 
 HUGE_PAGES_AT_DECODING = 2
 """Not at the first decoding, whose text is wanted soon; a second one shows that more follow."""
+
+
+ENCODER_SHARE = 0.4
+"""Of the time of a batch, about; for progress only."""
+
+EXPECTED_SHARE = 1 / 3
+"""Tokens of ordinary speech, by the most that a window can hold."""
+
+
+class WatchedDecoder:
+    """A decoder that reports what share of the expected steps is done."""
+
+    def __init__(self, decoder: Decoder, limits: Sequence[int], on_share: OnShare) -> None:
+        self._decoder = decoder
+        self._n_expected = max(1.0, EXPECTED_SHARE * max(limits))
+        self._on_share = on_share
+        self._n_steps = 0
+        self.can_continue = decoder.can_continue
+
+    def start(self, encoded: Encoded) -> None:
+        """Decode from other states."""
+        self._decoder.start(encoded)
+
+    def run(self, tokens: TokenArray, at: Sequence[int] | None = None) -> Logits:
+        """Feed tokens, and report the step."""
+        logits = self._decoder.run(tokens, at)
+        self._n_steps += 1
+        self._on_share(ENCODER_SHARE + (1 - ENCODER_SHARE) * min(1.0, self._n_steps / self._n_expected))
+        return logits
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget the last tokens."""
+        self._decoder.rewind(n_tokens)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Choose the rows to continue."""
+        self._decoder.select(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +129,7 @@ class WindowDecoder:
         prompt = (*prompt, *prefix)
         if next(self._decodings) == HUGE_PAGES_AT_DECODING:
             start_moving()
-        encoded = self._encode(windows, context.clock)
+        encoded = self._encode(windows, context)
         rows = [encoded.row(number) for number in range(len(windows))]
         chosen = strategies(context.options)
         first = chosen[0]
@@ -124,14 +166,14 @@ class WindowDecoder:
         values = np.exp(logits - log_sum_exp(logits)).tolist()
         return dict(zip(special.languages, values, strict=True)), replace(window, states=states)
 
-    def _encode(self, windows: Sequence[AudioWindow], clock: PhaseClock) -> Encoded:
+    def _encode(self, windows: Sequence[AudioWindow], context: DecodingContext) -> Encoded:
         """Encode windows; all get as many positions as the longest one needs."""
         plans = [self._encoder.plan(len(window.wave), is_alone=len(windows) == 1) for window in windows]
         n_positions = max(plan.n_positions + plan.n_padding for plan in plans)
-        encoded = [
-            self._encode_one(window, plan.filled_to(n_positions), clock)
-            for window, plan in zip(windows, plans, strict=True)
-        ]
+        encoded = []
+        for number, (window, plan) in enumerate(zip(windows, plans, strict=True), start=1):
+            encoded.append(self._encode_one(window, plan.filled_to(n_positions), context.clock))
+            context.on_share(ENCODER_SHARE * number / len(windows))
         return encoded[0] if len(encoded) == 1 else stacked(encoded)
 
     def _encode_one(self, window: AudioWindow, plan: ElasticPlan, clock: PhaseClock) -> Encoded:
@@ -155,7 +197,8 @@ class WindowDecoder:
         strategy: DecodingStrategy,
         context: DecodingContext,
     ) -> Attempt:
-        (attempt,) = self._decode([window], encoded, prompt, strategy, context)
+        unwatched = replace(context, on_share=ignore_share)
+        (attempt,) = self._decode([window], encoded, prompt, strategy, unwatched)
         return attempt
 
     def _decode(
@@ -178,7 +221,8 @@ class WindowDecoder:
         )
         limits = [self._limit(window.wave, prompt) for window in windows]
         with clock.time(Phase.DECODE, 0):
-            attempts = strategy.decode(self._decoder, prefilled, filters, limits)
+            watched = WatchedDecoder(self._decoder, limits, context.on_share)
+            attempts = strategy.decode(watched, prefilled, filters, limits)
         clock.count(Phase.DECODE, max(len(attempt.tokens) for attempt in attempts))
         return attempts
 

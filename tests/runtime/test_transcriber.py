@@ -151,6 +151,17 @@ def test_long_audio_gives_segments_in_order_within_the_audio(
     assert done[-1] == pytest.approx(70)
 
 
+def test_progress_moves_while_one_batch_of_long_audio_is_decoded(transcriber: Transcriber) -> None:
+    done: list[float] = []
+    stream = transcriber.segments(tone(70), replace(GREEDY, vad_filter=False), progress=done.append)
+    next(stream)
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(70)  # one batch holds it all
+    seconds = {int(done_s) for done_s in done}
+    assert len(seconds) >= 7
+    assert max(after - before for before, after in pairwise((0.0, *done))) < 25
+
+
 @pytest.mark.parametrize("words", [False, True])
 def test_times_of_long_audio_change_no_word_of_it(transcriber: Transcriber, *, words: bool) -> None:
     """With timestamp tokens Whisper leaves speech out: times are taken from the alignment."""

@@ -31,6 +31,7 @@ class UnrecordedSpeech:
     """What a float variant decodes of sottovoce's own clips, other than recorded ones."""
 
     folder: Path
+    clip_ids: tuple[str, ...]
     sequences: tuple[DecodedSequence, ...]
 
     def calls(self, component: Component, *, is_stateful: bool) -> Calls:
@@ -75,7 +76,11 @@ def unrecorded_speech(folder: Path, recorded: frozenset[str]) -> UnrecordedSpeec
     """
     candidate = Candidate.load(folder, ComputeSpec())
     clips = load_clips(_choose(recorded, english_only=not candidate.is_multilingual), wanted=N_CLIPS).loaded
-    return UnrecordedSpeech(folder=folder, sequences=tuple(_decode(candidate, clip) for clip in clips))
+    return UnrecordedSpeech(
+        folder=folder,
+        clip_ids=tuple(clip.clip.clip_id for clip in clips),
+        sequences=tuple(_decode(candidate, clip) for clip in clips),
+    )
 
 
 def _choose(recorded: frozenset[str], *, english_only: bool) -> tuple[Clip, ...]:

@@ -67,10 +67,8 @@ def test_a_component_that_is_damaged_is_noted(
 ) -> None:
     notes = Notes()
     note_damage(component, Fidelity(n_calls=76, relative_error=error, token_agreement=agreement), notes)
-    if message is None:
-        assert notes.texts == []
-    else:
-        assert notes.texts == [
-            f"warning: quantization damages the {component}: {message} on clips that were not recorded; "
-            "record more clips, or measure it with `sottovoce benchmark`"
-        ]
+    warning = (
+        f"warning: quantization damages the {component}: {message} on clips that were not recorded; "
+        "record more clips, or measure it with `sottovoce benchmark`"
+    )
+    assert notes.texts == ([] if message is None else [warning])

@@ -65,7 +65,7 @@ def find_track(container: InputContainer, number: int | None, label: str) -> Aud
 
 
 def _forget_channel_order(stream: AudioStream) -> None:
-    """Replace an order of channels that the file lists, as CAF, AIFF and MOV do, by the usual one for their number.
+    """Replace an order of channels that the file lists, as CAF and AIFF may, by the usual one for their number.
 
     PyAV 18 and before frees such a list with each frame, and crashes. Here it frees the list once, where the number is read.
     """

@@ -180,6 +180,16 @@ def test_times_of_long_audio_change_no_word_of_it(transcriber: Transcriber, *, w
             assert "".join(word.text for word in segment.words).strip() == segment.text
 
 
+def sure_attempt(tokens: Tokens) -> Attempt:
+    return Attempt(
+        tokens=tokens,
+        sum_log_probability=0.0,
+        no_speech_probability=0.0,
+        has_looped=False,
+        log_probabilities=(0.0,) * len(tokens),
+    )
+
+
 class Hasty:
     """Decodes four seconds of each window, then ends it with a timestamp."""
 
@@ -198,7 +208,7 @@ class Hasty:
         duration_s = len(wave) / SAMPLE_RATE_HZ
         first = self._special.first_timestamp
         tokens = (first, 5, first + round(min(4.0, duration_s) / 0.02))
-        attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
+        attempt = sure_attempt(tokens)
         return DecodingResult(
             attempt=attempt,
             encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
@@ -213,10 +223,7 @@ class Terse(Hasty):
     def _decode_one(self, wave: Wave) -> DecodingResult:
         duration_s = len(wave) / SAMPLE_RATE_HZ
         n_words = 1 if duration_s > 7 else int(duration_s)
-        attempt = Attempt(
-            tokens=(5,) * n_words, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False
-        )
-        return replace(super()._decode_one(wave), attempt=attempt)
+        return replace(super()._decode_one(wave), attempt=sure_attempt((5,) * n_words))
 
 
 class Unsure(Hasty):
@@ -234,7 +241,7 @@ class CutOff(Hasty):
         first = self._special.first_timestamp
         end = first + round((len(wave) / SAMPLE_RATE_HZ - 2) / 0.02)
         tokens = (first, 5, end, end) if len(wave) > 3 * SAMPLE_RATE_HZ else (first, 6)
-        attempt = Attempt(tokens=tokens, sum_log_probability=0.0, no_speech_probability=0.0, has_looped=False)
+        attempt = sure_attempt(tokens)
         return replace(super()._decode_one(wave), attempt=attempt)
 
 

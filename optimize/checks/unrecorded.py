@@ -23,7 +23,7 @@ from sottovoce.terms import Component
 N_CLIPS = 6
 
 N_PREFIXES = 8
-"""Calls of a decoder for each clip, with more and more of its tokens: a clip alone gives one next token."""
+"""Calls of a stateful decoder for each clip, with more and more of its tokens: a clip alone gives one next token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,8 +43,9 @@ class UnrecordedSpeech:
         if component is Component.ENCODER:
             return Calls(length=len(self.sequences), make=self._encoder_calls)
         if component is Component.DECODER:
-            length = N_PREFIXES * len(self.sequences)
-            return Calls(length=length, make=lambda: self._prefix_calls(is_stateful=is_stateful))
+            if is_stateful:
+                return Calls(length=N_PREFIXES * len(self.sequences), make=self._prefix_calls)
+            return Calls(length=len(self.sequences), make=self._prompt_calls)
         n_steps = sum(each.token_ids.shape[1] - each.n_prompt for each in self.sequences)
         return Calls(length=n_steps, make=self._step_calls)
 
@@ -52,8 +53,13 @@ class UnrecordedSpeech:
         for sequence in self.sequences:
             yield {"input_features": sequence.features}
 
-    def _prefix_calls(self, *, is_stateful: bool) -> Iterator[Call]:
-        start = {"beam_idx": np.zeros(1, dtype=np.int32)} if is_stateful else {}
+    def _prompt_calls(self) -> Iterator[Call]:
+        for sequence in self.sequences:
+            prompt = np.ascontiguousarray(sequence.token_ids[:, : sequence.n_prompt])
+            yield {"input_ids": prompt, "encoder_hidden_states": sequence.encoder_states}
+
+    def _prefix_calls(self) -> Iterator[Call]:
+        start = {"beam_idx": np.zeros(1, dtype=np.int32)}
         for sequence in self.sequences:
             n_tokens = sequence.token_ids.shape[1]
             for length in np.linspace(sequence.n_prompt, n_tokens, N_PREFIXES).round().astype(int):

@@ -20,7 +20,7 @@ from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.window_queue import WindowQueue
 from sottovoce.serve.scheduler.batches import Priority
 
-LABEL = "the audio"
+LABEL = "the file"
 """How errors name an upload, whose file name is the client's."""
 
 

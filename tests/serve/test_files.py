@@ -156,7 +156,7 @@ def test_a_wrong_field_is_named(
 
 
 def test_a_file_that_is_no_audio_is_refused_without_its_name(client: OpenAI) -> None:
-    with pytest.raises(BadRequestError, match="the audio is not audio that FFmpeg can read") as caught:
+    with pytest.raises(BadRequestError, match="the file is not audio that FFmpeg can read") as caught:
         client.audio.transcriptions.create(
             file=("secret.txt", b"words, words", "audio/wav"), model="whisper-1"
         )

@@ -199,8 +199,8 @@ def test_weights_that_are_not_the_blocks_are_an_error(run: Run) -> None:
 def test_a_study_measures_every_block_and_the_whole_model(stateful: SensitivityReport) -> None:
     assert stateful.variant == "int8-fast"
     assert stateful.reference == "fp32-stateful"
-    assert [block.component for block in stateful.blocks] == [Component.ENCODER] * 5 + [Component.DECODER] * 7
-    assert sum(block.n_weights for block in stateful.blocks) == 14 + 21
+    assert [block.component for block in stateful.blocks] == [Component.ENCODER] * 4 + [Component.DECODER] * 7
+    assert sum(block.n_weights for block in stateful.blocks) == 12 + 21
     for block in stateful.blocks:
         assert 0 < block.divergence < 5
         assert 0 <= block.flips <= 1
@@ -252,7 +252,7 @@ def test_inspect_and_the_terminal_show_the_study(run: Run, stateful: Sensitivity
     assert all(any(block.label in row for row in rows) for block in stateful.blocks)
     assert sensitivity_lines(stateful)
     assert any(
-        line.startswith("sensitivity of int8-fast: 12 blocks on 2 clips") for line in run_lines(summary)
+        line.startswith("sensitivity of int8-fast: 11 blocks on 2 clips") for line in run_lines(summary)
     )
 
 

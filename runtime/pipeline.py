@@ -240,14 +240,11 @@ class InferencePipeline:
             cuts = self._recovery.doubtful_cuts(each.window, result, context)
             if cuts is not None:
                 return WindowText(retries=cuts)
-        if each.window.is_faint and not self._is_likely(each.window, result):
+        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
+        if not self._recovery.counts(each.window, result, n_tokens):
             return WindowText()
         segments, left_out = self._segments_of(each.window, result, context)
         return WindowText(segments=segments, retries=left_out)
-
-    def _is_likely(self, window: AudioWindow, result: DecodingResult) -> bool:
-        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
-        return self._recovery.is_likely(window, result, n_tokens)
 
     def _segments_of(
         self, window: AudioWindow, result: DecodingResult, context: DecodingContext

@@ -23,6 +23,10 @@ DOUBTFUL_LOG_PROBABILITY = -0.7
 FAINT_NO_SPEECH = 0.4
 """Whispered and distant speech has at most 0.3 of no speech, the noise that is taken for it more (docs/lab-notes.md)."""
 
+SHORT_CUT_NO_SPEECH = 0.6
+"""Of a short text in what is left of a noisy window: words 5 dB above kitchen noise have at most 0.56 of no speech, an
+invented "Thank you." 0.63 (docs/lab-notes.md)."""
+
 AudioSpan = tuple[float, float]
 """Start and end in seconds from the start of a window."""
 
@@ -85,24 +89,26 @@ class GapRecovery:
         spans = speech_spans(probabilities, duration_s=window_s)
         if _total_s(spans) >= window_s / 2:
             return None
-        return [_part(window, cut.start_s, cut.end_s) for cut in pack_windows(spans, probabilities)]
+        cuts = [_part(window, cut.start_s, cut.end_s) for cut in pack_windows(spans, probabilities)]
+        return [replace(cut, was_doubtful=True) for cut in cuts]
 
-    def is_likely(self, window: AudioWindow, result: DecodingResult, n_tokens: int) -> bool:
-        """Return whether the text of faint speech counts: Whisper makes up short or unlikely texts for noise.
+    def counts(self, window: AudioWindow, result: DecodingResult, n_tokens: int) -> bool:
+        """Return whether the text of a window counts: for noise Whisper makes up texts that are short or unlikely.
 
         Args:
             window: that was decoded.
             result: its text.
             n_tokens: of the text, without timestamps.
         """
-        window_s = len(window.wave) / SAMPLE_RATE_HZ
-        is_short = n_tokens <= max(SHORT_TEXT_TOKENS, SPARSE_TOKENS_PER_S * window_s)
         attempt = result.attempt
-        return (
-            not is_short
-            and attempt.no_speech_probability <= FAINT_NO_SPEECH
-            and attempt.mean_log_probability >= DOUBTFUL_LOG_PROBABILITY
-        )
+        is_likely = attempt.mean_log_probability >= DOUBTFUL_LOG_PROBABILITY
+        if window.is_faint:
+            window_s = len(window.wave) / SAMPLE_RATE_HZ
+            is_short = n_tokens <= max(SHORT_TEXT_TOKENS, SPARSE_TOKENS_PER_S * window_s)
+            return not is_short and is_likely and attempt.no_speech_probability <= FAINT_NO_SPEECH
+        is_long = n_tokens > SHORT_TEXT_TOKENS
+        has_speech = attempt.no_speech_probability <= SHORT_CUT_NO_SPEECH
+        return not window.was_doubtful or is_long or is_likely or has_speech
 
     def uncovered_speech(
         self, window: AudioWindow, covered: Sequence[AudioSpan], context: DecodingContext

@@ -48,12 +48,14 @@ class AudioWindow:
         start_s: seconds from the start of the audio.
         wave: float32, shape (n_samples,), at most 30 s.
         is_faint: most of its speech is so faint that its text counts only where it is likely.
+        was_doubtful: it is the speech of a window whose text was doubtful; a short text counts only where it is likely.
         states: encoder states of the wave, where it is encoded already: float32, shape (1, n_positions, d_model).
     """
 
     start_s: float
     wave: Wave
     is_faint: bool = False
+    was_doubtful: bool = False
     states: NDArray[np.float32] | None = None
 
     @property

@@ -19,6 +19,21 @@ from tests.support.activity import LoudIsSpeech
 from tests.support.tones import tone
 
 
+def result_of(n_tokens: int, mean_log_probability: float, no_speech_probability: float) -> DecodingResult:
+    attempt = Attempt(
+        tokens=tuple(range(n_tokens)),
+        sum_log_probability=mean_log_probability * (n_tokens + 1),
+        no_speech_probability=no_speech_probability,
+        has_looped=False,
+    )
+    return DecodingResult(
+        attempt=attempt,
+        encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
+        compression_ratio=1.0,
+        is_no_speech=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def recovery() -> GapRecovery:
     return GapRecovery(LoudIsSpeech())
@@ -92,17 +107,31 @@ def test_the_text_of_faint_speech_counts_where_it_is_likely_and_long(
     no_speech_probability: float,
     counts: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    attempt = Attempt(
-        tokens=tuple(range(n_tokens)),
-        sum_log_probability=mean_log_probability * (n_tokens + 1),
-        no_speech_probability=no_speech_probability,
-        has_looped=False,
-    )
-    result = DecodingResult(
-        attempt=attempt,
-        encoded=Encoded(np.zeros((1, 1, 1), np.float32)),
-        compression_ratio=1.0,
-        is_no_speech=False,
-    )
     window = AudioWindow(start_s=0.0, wave=tone(10.0), is_faint=True)
-    assert recovery.is_likely(window, result, n_tokens) == counts
+    result = result_of(n_tokens, mean_log_probability, no_speech_probability)
+    assert recovery.counts(window, result, n_tokens) == counts
+
+
+@pytest.mark.parametrize(
+    ("was_doubtful", "n_tokens", "mean_log_probability", "no_speech_probability", "counts"),
+    [
+        (True, 2, -0.9, 0.63, False),
+        (True, 2, -0.3, 0.63, True),
+        (True, 2, -0.9, 0.56, True),
+        (True, 12, -0.9, 0.63, True),
+        (False, 2, -0.9, 0.63, True),
+    ],
+    ids=["noise", "a likely word", "a word in noise", "a sentence", "another window"],
+)
+def test_a_short_text_from_a_doubtful_window_counts_where_something_speaks_for_it(
+    recovery: GapRecovery,
+    n_tokens: int,
+    mean_log_probability: float,
+    no_speech_probability: float,
+    *,
+    was_doubtful: bool,
+    counts: bool,
+) -> None:
+    window = AudioWindow(start_s=0.0, wave=tone(1.0), was_doubtful=was_doubtful)
+    result = result_of(n_tokens, mean_log_probability, no_speech_probability)
+    assert recovery.counts(window, result, n_tokens) == counts

@@ -8,8 +8,14 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-REFUSED_S = 1.0
-"""So long a client that was refused may go on sending."""
+REFUSED_S = 10.0
+"""So long a client that was refused may go on sending, ..."""
+
+REFUSED_IDLE_S = 1.0
+"""... without a pause of so long, ..."""
+
+REFUSED_BYTES = 64 * 1024**2
+"""... and so much."""
 
 
 class ApiError(Exception):
@@ -79,5 +85,8 @@ async def refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) ->
 
 async def _drain(receive: Receive) -> None:
     message: Message = {"more_body": True}
-    while message.get("more_body", False):
-        message = await receive()
+    n_bytes = 0
+    while message.get("more_body", False) and n_bytes < REFUSED_BYTES:
+        async with asyncio.timeout(REFUSED_IDLE_S):
+            message = await receive()
+        n_bytes += len(message.get("body", b""))

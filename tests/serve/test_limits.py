@@ -160,6 +160,17 @@ def test_long_audio_is_refused(strict: RunningServer) -> None:
     assert "is longer than 36 s" in answer.json()["error"]["message"]
 
 
+def test_a_client_that_sends_slowly_reads_why_it_is_refused(server: RunningServer) -> None:
+    """A connection that is closed while the client still sends loses the answer."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode())
+        for _ in range(5):
+            time.sleep(0.4)
+            connection.sendall(bytes(1000))
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 400")
+
+
 def test_many_fields_and_long_ones_are_refused(strict: RunningServer) -> None:
     files = {"file": ("a.wav", wav(), "audio/wav")}
     for data in ({f"field{number}": "x" for number in range(10_000)}, {"prompt": "x" * 100_000}):

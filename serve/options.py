@@ -26,6 +26,7 @@ class UploadLimits:
         fields: of a form, beside the file.
         field_bytes: of each.
         idle_s: without a byte, after which a request is dropped.
+        least_bytes_per_s: on average, after `idle_s`: a slow upload keeps room from others.
     """
 
     file_bytes: int = 1024**3
@@ -33,6 +34,24 @@ class UploadLimits:
     fields: int = 32
     field_bytes: int = 64 * 1024
     idle_s: float = 30.0
+    least_bytes_per_s: int = 4 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How long a client may hold a connection, and how many there may be.
+
+    Attributes:
+        head_s: from the first byte of a request, or the start of a connection, to the end of the head.
+        keep_alive_s: from an answer to the next request.
+        unread_s: without reading of an answer.
+        count: beyond which the oldest connection without a request is closed; each may need two descriptors, of 1024.
+    """
+
+    head_s: float = 10.0
+    keep_alive_s: int = 5
+    unread_s: float = 30.0
+    count: int = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +84,7 @@ class ServeOptions:
         live_sessions: that may be open at once.
         wyoming_port: of the Wyoming protocol; None: it is not spoken.
         drain_s: after SIGTERM, until what is not done is dropped.
+        connections: limits of connections.
         uploads: limits of requests.
         admission: limits of the audio that waits.
     """
@@ -81,6 +101,7 @@ class ServeOptions:
     live_sessions: int = 4
     wyoming_port: int | None = None
     drain_s: float = 30.0
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     uploads: UploadLimits = field(default_factory=UploadLimits)
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
 

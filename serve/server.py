@@ -12,6 +12,7 @@ import uvicorn
 from sottovoce.errors import InputError
 from sottovoce.machine.os_errors import translate_os_error
 from sottovoce.serve.app import make_app
+from sottovoce.serve.connections import http_config
 from sottovoce.serve.logs import log_to_stderr
 from sottovoce.serve.metrics import Metrics
 from sottovoce.serve.models import Models
@@ -20,10 +21,6 @@ from sottovoce.serve.service import Service
 from sottovoce.serve.workers.pool import Pool
 from sottovoce.serve.workers.worker import Worker
 from sottovoce.serve.wyoming import start_wyoming
-
-BACKLOG = 512
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Of a WebSocket: OpenAI allows 15 MiB of audio in one."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -66,20 +63,7 @@ class _Server(uvicorn.Server):
 
 
 async def _run(service: Service, listener: socket.socket, announce: Announce) -> None:
-    config = uvicorn.Config(
-        make_app(service),
-        lifespan="off",
-        http="h11",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=1,
-        backlog=BACKLOG,
-    )
-    server = _Server(config)
+    server = _Server(http_config(make_app(service), service.options.connections))
     loop = asyncio.get_running_loop()
     ending = _Ending(service, server)
     for number in SIGNALS:

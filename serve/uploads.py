@@ -1,6 +1,7 @@
 """Take in an upload: bounded while it arrives, in memory or in a file without a name."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ class _Counted:
         self._uploads = uploads
         self._limits = limits
         self._n_bytes = 0
+        self._started_s = time.monotonic()
         self.reserved = 0
 
     def reserve(self, n_bytes: int) -> None:
@@ -119,7 +121,17 @@ class _Counted:
             raise ApiError(408, f"nothing came for {self._limits.idle_s:g} s", code="timeout") from error
         self._n_bytes += len(message.get("body", b""))
         self.reserve(self._n_bytes)
+        self._check_speed()
         return message
+
+    def _check_speed(self) -> None:
+        allowed_s = self._limits.idle_s + self._n_bytes / self._limits.least_bytes_per_s
+        if time.monotonic() - self._started_s > allowed_s:
+            raise ApiError(
+                408,
+                f"the upload is slower than {self._limits.least_bytes_per_s} bytes per second",
+                code="timeout",
+            )
 
 
 def _stated_bytes(request: Request) -> int:

@@ -2,8 +2,9 @@
 
     python tests/measure/server_hostile.py RUN --requests 10000
 
-Hostile requests are files that lie, bodies that break off or stand still, thousands of fields, lengths that are false, and what is
-no HTTP. They may get 4xx, or no answer where the client is gone; the others 200, or 503 where the server is full.
+Hostile requests are files that lie, heads and bodies that break off or stand still, thousands of fields, lengths that are false,
+and what is no HTTP. Each kind has its right answer: 4xx, 200 for a file that the library decodes although its header lies, none where the
+client is gone. Clips get 200, or 503 where the server is full. Every other answer is printed as wrong.
 """
 
 import argparse
@@ -13,10 +14,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from sottovoce.errors import InputError
+from sottovoce.runtime.audio.decode import decode_audio
 from tests.support.hostile_audio import HOSTILE_AUDIO
 from tests.support.server import RunningServer, running_server, wav
 
@@ -26,6 +30,8 @@ HOSTILE_SHARE = 0.1
 UPLOADS = 64
 UPLOAD_BYTES = 10**9
 WARM_UP_SHARE = 0.3
+SLOW_S = 60.0
+"""Longer than the server waits for a client that stands still."""
 
 HEAD = (
     "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
@@ -33,69 +39,115 @@ HEAD = (
 )
 PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 
-Request = Callable[[httpx.AsyncClient, RunningServer], Awaitable[int]]
-"""Makes one request; returns the status, 0 without an answer."""
+LEFT = "left"
+"""The client went away before an answer, as it meant to."""
+
+CLOSED = "closed"
+"""The server closed the connection without an answer."""
+
+Request = Callable[[httpx.AsyncClient, RunningServer], Awaitable[str]]
+"""Makes one request; returns the status, or what took its place."""
 
 
-async def plain(client: httpx.AsyncClient, server: RunningServer) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of request.
+
+    Attributes:
+        name: of the kind.
+        send: makes a request.
+        expected: answers that are right.
+    """
+
+    name: str
+    send: Request
+    expected: frozenset[str]
+
+
+async def plain(client: httpx.AsyncClient, server: RunningServer) -> str:
     """Send a clip."""
     data = {"language": "en", "temperature": "1", "vad_filter": random.choice(("true", "false"))}  # noqa: S311
     files = {"file": ("a.wav", wav(random.uniform(0.2, 3.0)), "audio/wav")}  # noqa: S311
-    return (await client.post(f"{server.url}{PATH}", data=data, files=files)).status_code
+    return str((await client.post(f"{server.url}{PATH}", data=data, files=files)).status_code)
 
 
 def hostile_file(content: bytes) -> Request:
     """Send a hostile file."""
 
-    async def send(client: httpx.AsyncClient, server: RunningServer) -> int:
+    async def send(client: httpx.AsyncClient, server: RunningServer) -> str:
         files = {"file": ("a.wav", content, "audio/wav")}
-        return (await client.post(f"{server.url}{PATH}", files=files)).status_code
+        return str((await client.post(f"{server.url}{PATH}", files=files)).status_code)
 
     return send
 
 
-async def many_fields(client: httpx.AsyncClient, server: RunningServer) -> int:
+def answer_to(content: bytes) -> str:
+    """Return the right answer to a file: 200 where the library decodes it, since some lies in headers do no harm."""
+    try:
+        decode_audio(content)
+    except InputError:
+        return "400"
+    return "200"
+
+
+async def many_fields(client: httpx.AsyncClient, server: RunningServer) -> str:
     """Send 10,000 fields."""
     data = {f"field{number}": "x" for number in range(10_000)}
-    return (await client.post(f"{server.url}{PATH}", data=data, files={"file": ("a", b"x")})).status_code
+    answer = await client.post(f"{server.url}{PATH}", data=data, files={"file": ("a", b"x")})
+    return str(answer.status_code)
 
 
-def raw(content: bytes, wait_s: float = 0.0) -> Request:
+def raw(content: bytes, wait_s: float = SLOW_S) -> Request:
     """Send bytes, and go away after some seconds where no answer comes."""
 
-    async def send(_: httpx.AsyncClient, server: RunningServer) -> int:
+    async def send(_: httpx.AsyncClient, server: RunningServer) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
         try:
             writer.write(content)
             await writer.drain()
-            async with asyncio.timeout(wait_s + 0.05):
-                return int((await reader.readline()).split()[1])
-        except (TimeoutError, OSError, IndexError):
-            return 0
+            async with asyncio.timeout(wait_s):
+                return (await reader.readline()).split()[1].decode()
+        except TimeoutError:
+            return LEFT
+        except (OSError, IndexError):
+            return CLOSED
         finally:
             writer.close()
 
     return send
 
 
-def hostile_requests(folder: Path) -> list[Request]:
+PLAIN = Kind(name="clip", send=plain, expected=frozenset({"200", "503"}))
+
+
+def hostile_kinds(folder: Path) -> list[Kind]:
     """Return every kind of hostile request."""
-    files = []
-    for number, write in enumerate(HOSTILE_AUDIO.values()):
-        path = folder / str(number)
+    kinds = []
+    for name, write in HOSTILE_AUDIO.items():
+        path = folder / name
         write(path)
         if path.is_file():
-            files.append(hostile_file(path.read_bytes()))
+            content = path.read_bytes()
+            right = answer_to(content)
+            full = {"503"} if right == "200" else set()
+            kinds.append(Kind(name=name, send=hostile_file(content), expected=frozenset({right} | full)))
     head = HEAD.format(path=PATH, length=100_000).encode()
-    others = [
-        raw(head + PART + bytes(1000)),
-        raw(head + PART, wait_s=1.0),
-        raw(HEAD.format(path=PATH, length=-1).encode(), wait_s=1.0),
-        raw(HEAD.format(path=PATH, length="9" * 400).encode(), wait_s=1.0),
-        raw(HEAD.format(path=PATH, length=len(PART)).encode() + PART + bytes(5000), wait_s=1.0),
-        raw(bytes(range(256)) * 40, wait_s=1.0),
-    ]
-    return [*files, many_fields, *others * 5]
+    others: dict[str, tuple[Request, str]] = {
+        "10,000 fields": (many_fields, "400"),
+        "body cut": (raw(head + PART + bytes(1000), wait_s=0.05), LEFT),
+        "body stands still": (raw(head + PART), "408"),
+        "negative length": (raw(HEAD.format(path=PATH, length=-1).encode()), "400"),
+        "length of 400 digits": (raw(HEAD.format(path=PATH, length="9" * 400).encode()), "400"),
+        "length too short": (
+            raw(HEAD.format(path=PATH, length=len(PART)).encode() + PART + bytes(5000)),
+            "400",
+        ),
+        "head that does not end": (raw(head[:-2]), "408"),
+        "head of 1 MB": (raw(head[:-2] + b"X-A: " + b"x" * 10**6), "400"),
+        "no HTTP": (raw(bytes(range(256)) * 40), "400"),
+    }
+    made = [Kind(name=name, send=send, expected=frozenset({right})) for name, (send, right) in others.items()]
+    return [*kinds, *made * 4]
 
 
 def memory_mb(server: RunningServer) -> list[float]:
@@ -112,24 +164,32 @@ def n_files(server: RunningServer) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
-async def mixed(server: RunningServer, n: int, hostile: Sequence[Request]) -> Counter[str]:
-    """Send requests, several in flight; count the answers."""
-    answers = Counter[str]()
+async def mixed(server: RunningServer, n: int, hostile: Sequence[Kind]) -> Counter[tuple[str, str, bool]]:
+    """Send requests, several in flight; count kinds, answers, and whether these are right."""
+    answers = Counter[tuple[str, str, bool]]()
     slots = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(client: httpx.AsyncClient) -> None:
-        is_hostile = random.random() < HOSTILE_SHARE  # noqa: S311
-        request = random.choice(hostile) if is_hostile else plain  # noqa: S311
+        kind = random.choice(hostile) if random.random() < HOSTILE_SHARE else PLAIN  # noqa: S311
         async with slots:
             try:
-                status = await request(client, server)
+                answer = await kind.send(client, server)
             except httpx.TransportError:
-                status = 0
-        answers[f"{'hostile' if is_hostile else 'plain'} {status}"] += 1
+                answer = CLOSED
+        answers[kind.name, answer, answer in kind.expected] += 1
 
     async with httpx.AsyncClient(timeout=300) as client:
         await asyncio.gather(*(one(client) for _ in range(n)))
     return answers
+
+
+def describe(answers: Counter[tuple[str, str, bool]]) -> str:
+    """Count the answers to clips and to hostile requests, and name the wrong ones."""
+    totals, wrong = Counter[str](), Counter[str]()
+    for (kind, answer, is_right), n in answers.items():
+        totals[f"{PLAIN.name if kind == PLAIN.name else 'hostile'}: {answer}"] += n
+        wrong[f"{kind}: {answer}"] += 0 if is_right else n
+    return f"answers: {dict(sorted(totals.items()))}\nwrong answers: {dict(+wrong) or 'none'}"
 
 
 async def large(server: RunningServer) -> tuple[Counter[int], float, float]:
@@ -165,14 +225,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_server(given.run, Path(folder)) as server:
-        hostile = hostile_requests(Path(folder))
+        hostile = hostile_kinds(Path(folder))
         workers = server.workers
         n_first = round(WARM_UP_SHARE * given.requests)
         answers = asyncio.run(mixed(server, n_first, hostile))
         before_mb, before_files = memory_mb(server), n_files(server)
         answers += asyncio.run(mixed(server, given.requests - n_first, hostile))
         time.sleep(1)
-        print(f"answers: {dict(sorted(answers.items()))}")
+        print(describe(answers))
         print(f"workers that died: {sum(pid not in server.workers for pid in workers)}")
         print(f"open files: {before_files} -> {n_files(server)}")
         grown = zip(before_mb, memory_mb(server), strict=True)

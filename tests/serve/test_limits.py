@@ -162,7 +162,9 @@ def test_long_audio_is_refused(strict: RunningServer) -> None:
 
 def test_a_client_that_sends_slowly_reads_why_it_is_refused(server: RunningServer) -> None:
     """A connection that is closed while the client still sends loses the answer."""
-    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
         connection.sendall(head.encode())
         for _ in range(5):

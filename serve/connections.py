@@ -1,0 +1,130 @@
+"""Connections that are bounded in time and number: a client that sends nothing, or not to an end, holds none for long."""
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sottovoce.serve.options import ConnectionLimits
+
+BACKLOG = 512
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of a WebSocket: OpenAI allows 15 MiB of audio in one."""
+
+
+def http_config(app: ASGIApp, limits: ConnectionLimits) -> uvicorn.Config:
+    """Return the settings under which an application is served."""
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        http=_bounded(limits),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=limits.keep_alive_s,
+        backlog=BACKLOG,
+    )
+
+
+def _bounded(limits: ConnectionLimits) -> type[H11Protocol]:
+    return type("BoundedHttp", (BoundedHttp,), {"limits": limits})
+
+
+class BoundedHttp(H11Protocol):
+    """HTTP/1.1 with a time limit for the head of a request, which uvicorn has not.
+
+    It runs while no request is worked on: from the start of a connection, or from the first byte after an answer. It bounds what
+    is left of a refused body too. Where there are too many connections, the oldest one without a request is closed, so that
+    health checks are answered.
+
+    Attributes:
+        limits: of each connection, and of all.
+    """
+
+    limits = ConnectionLimits()
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._opened_s = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the time limit; close another connection where there are too many."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(self.limits.head_s, self._expire)
+        if len(self.connections) > self.limits.count:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in; start or stop the time limit."""
+        super().data_received(data)
+        if not self.is_waiting:
+            self._stop_deadline()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(self.limits.head_s, self._expire)
+
+    def pause_writing(self) -> None:
+        """Start the time limit of a client that does not read."""
+        super().pause_writing()
+        self._stall = self.loop.call_later(self.limits.unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop the time limit of a client that does not read."""
+        super().resume_writing()
+        self._stop_stall()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the time limits."""
+        self._stop_deadline()
+        self._stop_stall()
+        super().connection_lost(exc)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is worked on."""
+        if self.transport.get_protocol() is not self:  # a WebSocket took it over
+            return False
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # of uvicorn
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _expire(self) -> None:
+        """Close the connection, with a reason where a part of a request came."""
+        self._deadline = None
+        if not self.is_waiting or self.transport.is_closing():
+            return
+        has_part, _ = self.conn.trailing_data
+        if has_part and self.conn.our_state is h11.IDLE:
+            self._answer_timeout()
+        self.transport.close()
+
+    def _answer_timeout(self) -> None:
+        body = f"the head of the request did not come within {self.limits.head_s:g} s\n".encode()
+        headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        answer = h11.Response(
+            status_code=408, reason=b"Request Timeout", headers=[*headers, ("connection", "close")]
+        )
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+
+    def _make_room(self) -> None:
+        """Close the oldest connection without a request, if there is one."""
+        waiting = [each for each in self.connections if isinstance(each, BoundedHttp) and each.is_waiting]
+        oldest = min(waiting, key=lambda each: each._opened_s)  # noqa: SLF001 - of this class
+        oldest.transport.close()

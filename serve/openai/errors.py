@@ -8,11 +8,11 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-REFUSED_S = 10.0
-"""So long a client that was refused may go on sending, ..."""
+REFUSED_S = 30.0
+"""So long a client that was refused may go on sending (nginx's `lingering_time`), ..."""
 
-REFUSED_IDLE_S = 1.0
-"""... without a pause of so long, ..."""
+REFUSED_IDLE_S = 5.0
+"""... without a pause of so long (its `lingering_timeout`), ..."""
 
 REFUSED_BYTES = 64 * 1024**2
 """... and so much."""

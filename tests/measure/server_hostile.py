@@ -29,7 +29,6 @@ IN_FLIGHT = 16
 HOSTILE_SHARE = 0.1
 UPLOADS = 64
 UPLOAD_BYTES = 10**9
-WARM_UP_SHARE = 0.3
 SLOW_S = 60.0
 """Longer than the server waits for a client that stands still."""
 
@@ -91,10 +90,11 @@ def answer_to(content: bytes) -> str:
 
 
 async def many_fields(client: httpx.AsyncClient, server: RunningServer) -> str:
-    """Send 10,000 fields."""
-    data = {f"field{number}": "x" for number in range(10_000)}
-    answer = await client.post(f"{server.url}{PATH}", data=data, files={"file": ("a", b"x")})
-    return str(answer.status_code)
+    """Send 10,000 fields in one piece."""
+    field = b'--x\r\nContent-Disposition: form-data; name="field"\r\n\r\nx\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    content = field * 10_000 + b"--x--\r\n"
+    return str((await client.post(f"{server.url}{PATH}", content=content, headers=headers)).status_code)
 
 
 def raw(content: bytes, wait_s: float = SLOW_S) -> Request:
@@ -164,6 +164,12 @@ def n_files(server: RunningServer) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
+def describe_server(server: RunningServer) -> str:
+    """Return what the server holds now."""
+    memory = ", ".join(f"{each:.0f}" for each in memory_mb(server))
+    return f"memory of the server and its workers {memory} MB, {n_files(server)} open files"
+
+
 async def mixed(server: RunningServer, n: int, hostile: Sequence[Kind]) -> Counter[tuple[str, str, bool]]:
     """Send requests, several in flight; count kinds, answers, and whether these are right."""
     answers = Counter[tuple[str, str, bool]]()
@@ -177,6 +183,8 @@ async def mixed(server: RunningServer, n: int, hostile: Sequence[Kind]) -> Count
             except httpx.TransportError:
                 answer = CLOSED
         answers[kind.name, answer, answer in kind.expected] += 1
+        if answers.total() % max(1, n // 10) == 0:
+            print(f"{answers.total()} requests: {describe_server(server)}", flush=True)
 
     async with httpx.AsyncClient(timeout=300) as client:
         await asyncio.gather(*(one(client) for _ in range(n)))
@@ -227,16 +235,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running_server(given.run, Path(folder)) as server:
         hostile = hostile_kinds(Path(folder))
         workers = server.workers
-        n_first = round(WARM_UP_SHARE * given.requests)
-        answers = asyncio.run(mixed(server, n_first, hostile))
-        before_mb, before_files = memory_mb(server), n_files(server)
-        answers += asyncio.run(mixed(server, given.requests - n_first, hostile))
+        print(f"0 requests: {describe_server(server)}")
+        answers = asyncio.run(mixed(server, given.requests, hostile))
         time.sleep(1)
+        print(f"at the end: {describe_server(server)}")
         print(describe(answers))
         print(f"workers that died: {sum(pid not in server.workers for pid in workers)}")
-        print(f"open files: {before_files} -> {n_files(server)}")
-        grown = zip(before_mb, memory_mb(server), strict=True)
-        print("memory, MB: " + ", ".join(f"{before:.0f} -> {after:.0f}" for before, after in grown))
         uploads, slowest_s, peak_mb = asyncio.run(large(server))
         print(
             f"{UPLOADS} uploads of 1 GB at once: {dict(uploads)} (0: taken in), slowest refusal {1000 * slowest_s:.0f} ms, "

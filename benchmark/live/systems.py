@@ -18,10 +18,7 @@ from sottovoce.terms import Format
 
 if TYPE_CHECKING:
     from sottovoce.benchmark.live.peers import Segments
-
-WARM_UP_STEP_S = 0.5
-WARM_UP_S = 20.0
-"""Encoder and aligner prepare kernels for each length of audio; a live session has up to 19.5 s."""
+    from sottovoce.runtime.live.session import LiveSession
 
 FED_S = 60.0
 """Fed before anything counts."""
@@ -77,7 +74,7 @@ class System(ABC):
         return feed(self.stream(language, stopped), wave, stopped)
 
     def warm_up(self, wave: Wave, language: str | None) -> None:
-        """Prepare what depends on the length of audio, and feed a minute."""
+        """Feed a minute, so that most lengths of audio have been met."""
         self.feed_not_counted(wave[: round(FED_S * SAMPLE_RATE_HZ)], language)
 
 
@@ -108,6 +105,9 @@ class _Sottovoce(System):
             from sottovoce.benchmark.live.peers import SlidingWindow
 
             return SlidingWindow(lambda wave: self.offline(wave, language), clock)
+        return self._session(language, clock)
+
+    def _session(self, language: str | None, clock: Clock) -> "LiveSession":
         from sottovoce.runtime.live.session import open_session
 
         options = LiveOptions(language=self._known(language), policy=CommitPolicy(self._method))
@@ -120,17 +120,9 @@ class _Sottovoce(System):
         ).text
 
     def warm_up(self, wave: Wave, language: str | None) -> None:
-        """Transcribe each length, with word times where the session needs them."""
-        for number in range(1, round(WARM_UP_S / WARM_UP_STEP_S) + 1):
-            part = wave[: round(number * WARM_UP_STEP_S * SAMPLE_RATE_HZ)]
-            self._transcriber.transcribe(
-                part,
-                language=self._known(language),
-                without_timestamps=True,
-                temperature=0.0,
-                vad_filter=False,
-                word_timestamps=self._has_alignment,
-            )
+        """Warm up as `sottovoce live` does, and feed a minute."""
+        if self._method is not Method.WINDOW:
+            self._session(language, stopped).warm_up()
         super().warm_up(wave, language)
 
     def _known(self, language: str | None) -> str | None:

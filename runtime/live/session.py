@@ -45,6 +45,9 @@ LEAST_DETECTION_S = 2.0
 SURE_LANGUAGE = 0.8
 """A shorter utterance is in the language of the one before, unless the model is so sure of another."""
 
+WARM_UP_S = (1.0, 2.0, 3.0, 4.0)
+"""Lengths of audio whose first decoding takes several times as long as the second; of longer ones it takes little more."""
+
 FORCED_BEFORE_S = 1.0
 """Words that end so long before the audio are committed where an utterance must be cut and has no other."""
 
@@ -126,6 +129,16 @@ class LiveSession:
     def audio_s(self) -> float:
         """Seconds of the stream that are processed."""
         return self._position / SAMPLE_RATE_HZ
+
+    def warm_up(self) -> None:
+        """Decode silence, so that the first words do not wait for kernels, which are made for each length of audio."""
+        for length_s in WARM_UP_S:
+            silence = np.zeros(round(length_s * SAMPLE_RATE_HZ), np.float32)
+            window = AudioWindow(start_s=0.0, wave=silence)
+            language = self._language
+            if language is None:
+                language, window = self._recognizer.detect_language(window)
+            self._recognizer.recognize(window, (), language, is_last=False)
 
     def feed(self, samples: Wave) -> list[LiveEvent]:
         """Take the next samples of the stream; return what they settle.

@@ -105,6 +105,7 @@ def run_live(
     with Listener(source) as listener:
         session.terminal.note(f"listens to {listener.label}; Ctrl-C ends it")
         live = open_session()
+        live.warm_up()
         recording = None if save is None else Recording(save)
         with _output(session, kind) as (writer, note), session.signals.finish_first(listener.stop):
             LiveTranscription(live, [writer], note, recording).run(listener)

@@ -197,6 +197,17 @@ def test_silence_has_no_events_and_is_not_decoded(seconds: int) -> None:
     assert script.windows == []
 
 
+@pytest.mark.parametrize("language", [ENGLISH, None])
+def test_warming_up_decodes_and_changes_no_event(language: DetectedLanguage | None) -> None:
+    spans = steady(6)
+    script = Script(words_of(spans))
+    session = session_of(script, language=language)
+    session.warm_up()
+    assert len(script.windows) > 1
+    warm = events_of(session, spoken(spans, 6.0))
+    assert warm == events_of(session_of(Script(words_of(spans)), language=language), spoken(spans, 6.0))
+
+
 def test_a_short_unsure_noise_is_not_decoded() -> None:
     script = Script([])
     wave = spoken([(2.0, 2.4), (5.0, 5.5)], 8.0, probability=0.8)

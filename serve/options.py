@@ -1,7 +1,6 @@
 """How a server runs."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,6 +105,9 @@ class ServeOptions:
     admission: AdmissionLimits = field(default_factory=AdmissionLimits)
 
     def __post_init__(self) -> None:
+        name, n = Counter(model.name for model in self.models).most_common(1)[0]
+        if n > 1:
+            raise SpecError(f"two of the models are called {name}; rename one of the folders")
         if self.host not in LOCAL_HOSTS and not self.api_keys and not self.is_insecure:
             raise SpecError(
                 f"--host {self.host} can be reached by other machines; give --api-key-file, or --insecure to let anyone in"
@@ -117,32 +119,29 @@ class ServeOptions:
             )
 
 
-def find_models(paths: Sequence[Path]) -> tuple[ServedModel, ...]:
-    """Return the models in folders of runs or variants, named after them.
+def find_model(path: Path, name: str | None = None) -> ServedModel:
+    """Return the model in the folder of a run or a variant.
 
-    A run has the name of its folder, a variant of a run both names, such as `base-fp32`.
+    Args:
+        path: the folder.
+        name: in requests; by default that of a run's folder, or both names of a variant in a run, such as `base-fp32`.
 
     Raises:
-        InputError: a folder holds no variant.
-        SpecError: two have the same name, or one is of a format that is not served.
+        InputError: the folder holds no variant.
+        SpecError: the variant is of a format that is not served.
     """
-    models = tuple(_find_model(path) for path in paths)
-    name, n = Counter(model.name for model in models).most_common(1)[0]
-    if n > 1:
-        raise SpecError(f"two of the models are called {name}; rename one of the folders")
-    return models
-
-
-def _find_model(path: Path) -> ServedModel:
     variant = find_variant(path)
     if format_of(variant) is Format.CTRANSLATE2:
         raise SpecError(
-            f"{variant} is a CTranslate2 variant, which is not served; give an OpenVINO or ONNX one"
+            f"{path} holds a CTranslate2 variant, which is not served; give an OpenVINO or ONNX variant of the run"
         )
+    return ServedModel(name=name or _name_of(path, variant), variant=variant)
+
+
+def _name_of(path: Path, variant: Path) -> str:
     folder = path.resolve()
     is_in_run = variant == path and (folder.parent / MANIFEST_NAME).is_file()
-    name = f"{folder.parent.name}-{variant_name(variant)}" if is_in_run else folder.name
-    return ServedModel(name=name, variant=variant)
+    return f"{folder.parent.name}-{variant_name(variant)}" if is_in_run else folder.name
 
 
 def share_threads(n_processes: int) -> int:

@@ -257,6 +257,11 @@ def _read_stdin() -> bytes:
 def find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:
     """Return the path of a model; one of a name is made when it is first needed.
 
+    Args:
+        model: a path or a name.
+        files: audio, of which one must exist before a model is made; empty: a model is made without audio.
+        reporter: receives notes.
+
     Raises:
         InputError: the model would be made, and there is no audio for it.
     """
@@ -273,6 +278,6 @@ def find_model(model: str, files: Sequence[str], reporter: Reporter) -> Path:
         return path
     from sottovoce.optimize.cached_model import cached_model
 
-    if not any(name == STDIN or Path(name).exists() for name in files):
+    if files and not any(name == STDIN or Path(name).exists() for name in files):
         raise InputError(f"{files[0]} does not exist; check the path")
     return cached_model(model, reporter)

@@ -1,21 +1,30 @@
 """`sottovoce serve`."""
 
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sottovoce.cli.commands.device.transcribe import find_model
+from sottovoce.progress import Reporter
+
 if TYPE_CHECKING:
     from sottovoce.cli.commands.options import Session
+    from sottovoce.serve.options import ServedModel
+
+_ARCHIVE = re.compile(r"(\.tar)?\.gz\Z|\.tgz\Z")
 
 
 def serve(
     context: typer.Context,
-    runs: Annotated[
-        list[Path],
+    models: Annotated[
+        list[str],
         typer.Argument(
-            metavar="RUN...",
-            help="Folders of runs or variants; requests name them by the folder, and the first one also as whisper-1.",
+            metavar="MODEL...",
+            help="As for transcribe: folders of runs, variants or bundles, bundles as .tar.gz, or names (base, tiny.en, a hub id). "
+            "Requests have the name of the folder or file, and whisper-1 for the first one.",
             show_default=False,
         ),
     ],
@@ -76,7 +85,7 @@ def serve(
         bool, typer.Option("--insecure", help="Let anyone who reaches a public address use the server.")
     ] = False,
 ) -> None:
-    """Serve OpenAI's audio API and a page, for one run or several.
+    """Serve OpenAI's audio API and a page, for one model or several.
 
     Examples:
 
@@ -84,34 +93,55 @@ def serve(
 
         sottovoce serve runs/base runs/base/fp32 --port 9000
 
+        sottovoce serve base-int8-fast.tar.gz
+
         sottovoce serve runs/base --host 0.0.0.0 --api-key-file keys.txt
 
         curl -F file=@talk.mp3 http://127.0.0.1:8000/v1/audio/transcriptions
     """
     from sottovoce.serve.keys import read_keys
-    from sottovoce.serve.options import ServeOptions, UploadLimits, find_models, share_threads
+    from sottovoce.serve.options import ServeOptions, UploadLimits, share_threads
     from sottovoce.serve.scheduler.admission import AdmissionLimits
     from sottovoce.serve.workers.worker import start_workers
 
     session: Session = context.obj
-    options = ServeOptions(
-        models=find_models(runs),
-        host=host,
-        port=port,
-        workers=workers,
-        threads=threads or share_threads(workers),
-        api_keys=() if api_key_file is None else read_keys(api_key_file),
-        is_insecure=insecure,
-        hosts=tuple(allow_host or ()),
-        max_duration_s=None if max_hours is None else 3600 * max_hours,
-        live_sessions=live_sessions,
-        wyoming_port=wyoming_port,
-        uploads=UploadLimits(file_bytes=max_upload_mb * 1024**2, all_bytes=4 * max_upload_mb * 1024**2),
-        admission=AdmissionLimits(audio_s=3600 * queue_hours),
-    )
-    started = start_workers(
-        [model.variant for model in options.models], each=workers, threads=options.threads
-    )
-    from sottovoce.serve.server import serve as run  # while the models are loaded
+    with ExitStack() as stack:
+        options = ServeOptions(
+            models=tuple(_open(model, stack, session.terminal) for model in models),
+            host=host,
+            port=port,
+            workers=workers,
+            threads=threads or share_threads(workers),
+            api_keys=() if api_key_file is None else read_keys(api_key_file),
+            is_insecure=insecure,
+            hosts=tuple(allow_host or ()),
+            max_duration_s=None if max_hours is None else 3600 * max_hours,
+            live_sessions=live_sessions,
+            wyoming_port=wyoming_port,
+            uploads=UploadLimits(file_bytes=max_upload_mb * 1024**2, all_bytes=4 * max_upload_mb * 1024**2),
+            admission=AdmissionLimits(audio_s=3600 * queue_hours),
+        )
+        started = start_workers(
+            [model.variant for model in options.models], each=workers, threads=options.threads
+        )
+        from sottovoce.serve.server import serve as run  # while the models are loaded
 
-    run(options, started, lambda address: session.terminal.note(f"listens on {address}"))
+        run(options, started, lambda address: session.terminal.note(f"listens on {address}"))
+
+
+def _open(model: str, stack: ExitStack, reporter: Reporter) -> "ServedModel":
+    """Find a model; a bundle is checked, and an archive unpacked until the stack is closed.
+
+    Raises:
+        BundleError: a bundle is damaged.
+        InputError: there is no such model.
+        SpecError: its format is not served.
+    """
+    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.serve.options import find_model as served
+
+    path = find_model(model, (), reporter)
+    folder = stack.enter_context(open_model(path))
+    if not Path(model).exists():
+        return served(folder, model)
+    return served(folder, _ARCHIVE.sub("", path.resolve().name) if folder != path else None)

@@ -40,6 +40,7 @@ torture: $(VENV)/installed-dev
 
 load: $(VENV)/installed-dev
 	PYTHONPATH=. $(BIN)/python tests/measure/server_load.py $(RUN) $(AUDIO)
+	$(if $(PEERS),PYTHONPATH=. $(BIN)/python tests/measure/server_load.py $(RUN) $(AUDIO) $(PEERS:%=--peer %))
 	PYTHONPATH=. $(BIN)/python tests/measure/server_hostile.py $(RUN) --requests 10000
 
 check: $(VENV)/installed-dev

@@ -3,7 +3,11 @@
     python tests/measure/server_load.py RUN AUDIO --threads 2
 
 AUDIO is a recording of speech of a minute or more; clips are cut out of it. Rounds of what is compared are interleaved. Each
-line is a figure with the goal beside it.
+line is a figure with the goal beside it. With --peer, only the throughput is measured, and those of other servers under the same load:
+
+    python tests/measure/server_load.py RUN AUDIO --peer faster-whisper --peer whisper.cpp --peer NAME=http://127.0.0.1:8080/inference
+
+The checkpoint of the run is converted for the engines once; a URL is of a server that runs already.
 """
 
 import argparse
@@ -13,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -22,6 +27,7 @@ import soundfile
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.loading import load
+from tests.measure.server_peers import Peer, compare, running_peer
 from tests.support.server import RunningServer, running_server
 
 CLIP_S = 5
@@ -119,6 +125,22 @@ def measure_start(run: Path, threads: int, rounds: int) -> list[float]:
     return found
 
 
+def measure_peers(given: argparse.Namespace, clips: Sequence[bytes]) -> None:
+    """Measure the throughput of this server and of others, in turns, and print it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running_server(given.run, folder, threads=given.threads))
+        own = Peer(name="sottovoce", url=f"{server.url}{PATH}")
+        others = [stack.enter_context(running_peer(each, given.run, given.threads)) for each in given.peer]
+        found = asyncio.run(compare([own, *others], clips, in_flight=IN_FLIGHT, rounds=given.rounds))
+    least_s, _ = found[own.name]
+    for name, (seconds, n_words) in found.items():
+        print(
+            f"{name}: {len(clips)} clips of {CLIP_S} s in {seconds:.2f} s with {IN_FLIGHT} in flight, {n_words} words, "
+            f"{seconds / least_s:.2f} times the seconds of {own.name}"
+        )
+
+
 def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -127,9 +149,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--long-s", type=float, default=3600.0)
+    parser.add_argument("--peer", action="append", metavar="ENGINE|NAME=URL")
     given = parser.parse_args()
     wave = decode_audio(given.audio)
     clips = clips_of(wave, 24)
+    if given.peer:
+        measure_peers(given, clips)
+        return
     long = to_wav(np.resize(wave, round(given.long_s * SAMPLE_RATE_HZ)))
     starts = measure_start(given.run, given.threads, given.rounds)
     print(

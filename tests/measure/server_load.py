@@ -27,7 +27,7 @@ import soundfile
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, decode_audio
 from sottovoce.runtime.loading import load
-from tests.measure.server_peers import Peer, compare, running_peer
+from tests.measure.server_peers import Peer, check_peer, compare, running_peer
 from tests.support.server import RunningServer, running_server
 
 CLIP_S = 5
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--long-s", type=float, default=3600.0)
-    parser.add_argument("--peer", action="append", metavar="ENGINE|NAME=URL")
+    parser.add_argument("--peer", action="append", type=check_peer, metavar="ENGINE|NAME=URL")
     given = parser.parse_args()
     wave = decode_audio(given.audio)
     clips = clips_of(wave, 24)

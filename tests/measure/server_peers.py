@@ -1,5 +1,6 @@
 """Other servers under the load of ours: the same clips, as many in flight, in turns."""
 
+import argparse
 import asyncio
 import socket
 import subprocess
@@ -15,10 +16,15 @@ import httpx
 from sottovoce.benchmark.conversion import convert_checkpoint
 from sottovoce.benchmark.engines.engine import ConvertingEngine
 from sottovoce.benchmark.engines.registry import find_engine
+from sottovoce.benchmark.engines.whisper_cpp import GgmlType
 from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.runs import read_run
+from sottovoce.terms import Ctranslate2Type
 
 SCRIPT = Path(__file__).with_name("peer_server.py")
+KINDS = {"faster-whisper": str(Ctranslate2Type.INT8), "whisper.cpp": str(GgmlType.Q8_0)}
+"""Engines that are served, and the type of their weights."""
+
 START_S = 120.0
 PAUSE_S = 0.5
 """Between two servers: threads of some libraries spin for a while after their work."""
@@ -53,8 +59,7 @@ def running_peer(given: str, run: Path, threads: int) -> Iterator[Peer]:
         return
     engine = find_engine(name)
     assert issubclass(engine, ConvertingEngine)
-    assert engine.default_variant is not None
-    folder = convert_checkpoint(find_checkpoint(read_run(run), None), engine, engine.default_variant)
+    folder = convert_checkpoint(find_checkpoint(read_run(run), None), engine, KINDS[name])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     process = subprocess.Popen(
@@ -62,12 +67,21 @@ def running_peer(given: str, run: Path, threads: int) -> Iterator[Peer]:
     )
     try:
         _wait(port, process)
-        yield Peer(
-            name=f"{name} {engine.default_variant}", url=f"http://127.0.0.1:{port}/v1/audio/transcriptions"
-        )
+        yield Peer(name=f"{name} {KINDS[name]}", url=f"http://127.0.0.1:{port}/v1/audio/transcriptions")
     finally:
         process.terminate()
         process.wait()
+
+
+def check_peer(given: str) -> str:
+    """Return the name of a peer if it can be compared.
+
+    Raises:
+        ArgumentTypeError: it is neither an engine that is served nor NAME=URL.
+    """
+    if given not in KINDS and "=http" not in given:
+        raise argparse.ArgumentTypeError(f"{given} is none of {', '.join(KINDS)} and not NAME=URL")
+    return given
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:

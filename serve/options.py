@@ -44,12 +44,14 @@ class ConnectionLimits:
         head_s: from the first byte of a request, or the start of a connection, to the end of the head.
         keep_alive_s: from an answer to the next request.
         unread_s: without reading of an answer.
+        silent_s: of a live session without a message: the server has few of them.
         count: beyond which the oldest connection without a request is closed; each may need two descriptors, of 1024.
     """
 
     head_s: float = 10.0
     keep_alive_s: int = 5
     unread_s: float = 30.0
+    silent_s: float = 300.0
     count: int = 400
 
 

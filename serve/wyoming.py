@@ -22,6 +22,7 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_DATA_BYTES = 64 * 1024
 MAX_PAYLOAD_BYTES = 1024 * 1024
 IDLE_S = 60.0
+MAX_CONNECTIONS = 64
 SAMPLE_BYTES = 2
 
 ATTRIBUTION = {"name": "The sottovoce authors", "url": ""}
@@ -37,16 +38,25 @@ class WyomingError(Exception):
 
 async def start_wyoming(service: Service, host: str, port: int) -> asyncio.Server:
     """Listen for clients."""
+    slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await _Connection(service, reader, writer).run()
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            log.debug("a Wyoming client is gone")
-        finally:
+        if slots.locked():
             writer.close()
+            return
+        async with slots:
+            await _talk(service, reader, writer)
 
     return await asyncio.start_server(take, host, port, limit=MAX_LINE_BYTES)
+
+
+async def _talk(service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        await _Connection(service, reader, writer).run()
+    except (OSError, asyncio.IncompleteReadError, TimeoutError):
+        log.debug("a Wyoming client is gone")
+    finally:
+        writer.close()
 
 
 class _Connection:

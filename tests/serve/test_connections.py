@@ -6,17 +6,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
 
 from sottovoce.serve.connections import http_config
+from sottovoce.serve.metrics import Metrics
+from sottovoce.serve.models import Models
 from sottovoce.serve.openai.errors import ApiError, refuse
-from sottovoce.serve.options import ConnectionLimits, UploadLimits
+from sottovoce.serve.openai.realtime.endpoint import realtime
+from sottovoce.serve.options import ConnectionLimits, ServedModel, ServeOptions, UploadLimits
+from sottovoce.serve.service import Service
 from sottovoce.serve.uploads import Uploads
+from sottovoce.serve.workers.pool import Pool
 
 LIMITS = ConnectionLimits(head_s=0.5, keep_alive_s=5, unread_s=0.5, count=8)
 PATIENCE_S = 10.0
@@ -142,7 +152,11 @@ def test_a_body_that_comes_slowly_or_not_is_answered_with_408(port: int, piece: 
     with connect(port) as connection:
         connection.sendall(UPLOAD_HEAD)
         drip(connection, piece, times=9, pause_s=0.1)
-        answer = read_all(connection)
+        answer = b""
+        while found := connection.recv(4096):
+            answer += found
+            if reason in answer:
+                break
     assert answer.startswith(b"HTTP/1.1 408")
     assert reason in answer
 
@@ -157,3 +171,17 @@ def test_many_connections_without_a_request_leave_room_for_others() -> None:
         assert idle[0].recv(1) == b""
         for each in idle:
             each.close()
+
+
+def test_a_silent_live_session_is_closed(tmp_path: Path) -> None:
+    """The server has few of them."""
+    model = ServedModel(name="base", variant=tmp_path)
+    options = ServeOptions(models=(model,), connections=ConnectionLimits(silent_s=0.3))
+    service = Service(options=options, models=Models([(model, Pool([]))]), metrics=Metrics())
+    live = Starlette(routes=[WebSocketRoute("/v1/realtime", realtime)])
+    live.state.service = service
+    with TestClient(live).websocket_connect("/v1/realtime") as session:
+        assert session.receive_json()["type"] == "session.created"
+        with pytest.raises(WebSocketDisconnect) as closed:
+            session.receive_json()
+    assert (closed.value.code, closed.value.reason) == (1001, "no message came for 0.3 s")

@@ -12,6 +12,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.event import Event
 from wyoming.info import Describe, Info
 
+from sottovoce.serve.wyoming import MAX_CONNECTIONS
 from tests.support.server import running_server, speech
 
 RATE_HZ = 16_000
@@ -92,5 +93,15 @@ def test_what_is_no_event_ends_the_connection_only(port: int, line: bytes) -> No
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(line)
         assert b'"error"' in connection.recv(1000)
+    (answer,) = asyncio.run(talk(port, [Describe().event()], "info"))
+    assert answer.type == "info"
+
+
+def test_no_more_clients_than_the_server_takes_hold_connections(port: int) -> None:
+    """They would use up the descriptors that its HTTP needs."""
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(MAX_CONNECTIONS + 1)]
+    assert clients.pop().recv(1) == b""
+    for client in clients:
+        client.close()
     (answer,) = asyncio.run(talk(port, [Describe().event()], "info"))
     assert answer.type == "info"

@@ -61,21 +61,25 @@ class _Connection:
         self._has_progress = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the client goes away, or the server ends."""
+        """Serve until the client goes away or is silent for long, or the server ends."""
         await self._send({"type": "session.created", "session": self._settings.fields(self._session_id)})
         draining = asyncio.create_task(self._service.draining.wait())
+        silent_s = self._service.options.connections.silent_s
         try:
-            while not draining.done():
+            while True:
                 receiving = asyncio.create_task(self._websocket.receive())
-                await asyncio.wait([receiving, draining], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    [receiving, draining], timeout=silent_s, return_when=asyncio.FIRST_COMPLETED
+                )
                 if not receiving.done():
                     receiving.cancel()
                     await self._flush()
-                    await self._websocket.close(GOING_AWAY)
-                elif receiving.result()["type"] == "websocket.disconnect":
+                    reason = "the server ends" if draining.done() else f"no message came for {silent_s:g} s"
+                    await self._websocket.close(GOING_AWAY, reason)
                     return
-                else:
-                    await self._take(receiving.result())
+                if receiving.result()["type"] == "websocket.disconnect":
+                    return
+                await self._take(receiving.result())
         except WebSocketDisconnect:
             return
         finally:

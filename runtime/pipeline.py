@@ -234,13 +234,15 @@ class InferencePipeline:
 
     def _interpret(self, each: QueuedWindow, result: DecodingResult, context: DecodingContext) -> WindowText:
         """Return the segments of a window; those without known speech whose text is doubtful are cut to their speech."""
+        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
+        if cuts := self._recovery.cuts_at_pauses(each.window, result, n_tokens, context):
+            return WindowText(retries=cuts)
         if result.is_no_speech:
             return WindowText()
         if not each.has_speech:
-            cuts = self._recovery.doubtful_cuts(each.window, result, context)
-            if cuts is not None:
-                return WindowText(retries=cuts)
-        n_tokens = len(self._tokenizer.text_tokens(result.attempt.tokens))
+            speech = self._recovery.doubtful_cuts(each.window, result, context)
+            if speech is not None:
+                return WindowText(retries=speech)
         if not self._recovery.counts(each.window, result, n_tokens):
             return WindowText()
         segments, left_out = self._segments_of(each.window, result, context)

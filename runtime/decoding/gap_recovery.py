@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
+
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave, is_silent, loudest_level
 from sottovoce.runtime.clock import PhaseClock
@@ -11,7 +13,7 @@ from sottovoce.runtime.decoding.context import DecodingContext
 from sottovoce.runtime.decoding.window_decoder import SHORT_TEXT_TOKENS, DecodingResult
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
-from sottovoce.runtime.vad.frames import Probabilities, VoiceActivity, gain_of
+from sottovoce.runtime.vad.frames import FRAME_SAMPLES, Probabilities, VoiceActivity, gain_of
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.vad.silero import SileroVoiceActivity
 from sottovoce.runtime.vad.speech_spans import SpeechSpan, VadOptions, pack_windows, speech_spans
@@ -48,6 +50,21 @@ LEAST_SPEECH_S = 0.8
 SPARSE_SPEECH_S = 6.0
 SPARSE_TOKENS_PER_S = 0.7
 """People speak 3 to 5 tokens a second: fewer than these, in so many seconds of speech, and some of it was skipped."""
+
+BETWEEN_PAUSES = VadOptions(
+    threshold=LEAST_GAP_LEVEL,
+    neg_threshold=LEAST_GAP_LEVEL,
+    min_speech_s=0.0,
+    short_speech_s=0.0,
+    min_silence_s=0.25,
+    speech_pad_s=0.1,
+)
+"""Spans by level instead of by the probability of speech."""
+
+LONGEST_PART_S = 7.0
+"""Of audio that repeats itself: a sentence or two, too few repetitions for a loop."""
+
+LEAST_PART_S = 1.0
 
 SHORTER = 0.6
 """A window that is cut again is cut into pieces of at most this share of its length."""
@@ -159,6 +176,30 @@ class GapRecovery:
         cuts = pack_windows(spans, probabilities, max_s=SHORTER * window_s)
         return [_part(window, cut.start_s, cut.end_s) for cut in cuts]
 
+    def cuts_at_pauses(
+        self, window: AudioWindow, result: DecodingResult, n_tokens: int, context: DecodingContext
+    ) -> list[AudioWindow]:
+        """Cut a window at its pauses where its text repeats itself or is too short, without voice activity detection.
+
+        A text that repeats itself is a loop of the model, or what was said. Parts that are decoded apart have as many
+        repetitions as their audio. Empty where the text counts: it is neither, or the window has no pauses.
+        """
+        if context.options.vad_filter is not False:
+            return []
+        window_s = len(window.wave) / SAMPLE_RATE_HZ
+        levels = _relative_levels(window.wave)
+        spans = speech_spans(levels, BETWEEN_PAUSES, duration_s=window_s)
+        if not (result.has_repeated or _is_sparse(n_tokens, _total_s(spans))):
+            return []
+        longest_s = max(LEAST_PART_S, min(LONGEST_PART_S, SHORTER * window_s))
+        cuts = pack_windows(spans, levels, max_s=longest_s)
+        if len(spans) == 1 or len(cuts) <= 1:
+            return []
+        context.clock.n_redone += 1
+        parts = [_part(window, cut.start_s, cut.end_s) for cut in cuts]
+        is_faint = window.is_faint or result.is_no_speech or not result.has_repeated
+        return [replace(part, is_faint=is_faint) for part in parts]
+
     def _probabilities(self, wave: Wave, clock: PhaseClock) -> Probabilities:
         with clock.time(Phase.VOICE_ACTIVITY):
             gain = gain_of(loudest_level(wave))
@@ -192,3 +233,10 @@ def _is_doubtful(result: DecodingResult) -> bool:
 
 def _is_sparse(n_tokens: int, speech_s: float) -> bool:
     return speech_s >= SPARSE_SPEECH_S and n_tokens < SPARSE_TOKENS_PER_S * speech_s
+
+
+def _relative_levels(wave: Wave) -> Probabilities:
+    """Return the level of each frame as a share of that of the loudest tenth of a second: float32, shape (n_frames,)."""
+    frames = wave[: wave.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    levels: Probabilities = frames.std(axis=1) / np.float32(max(loudest_level(wave), 1e-9))
+    return levels

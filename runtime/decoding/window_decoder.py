@@ -84,12 +84,14 @@ class DecodingResult:
         encoded: the encoder states that it was decoded from, a batch of one.
         compression_ratio: of its text.
         is_no_speech: the model takes the window for silence.
+        has_repeated: the first decoding repeated itself, whatever was taken in the end.
     """
 
     attempt: Attempt
     encoded: Encoded
     compression_ratio: float
     is_no_speech: bool
+    has_repeated: bool = False
 
 
 class WindowDecoder:
@@ -246,13 +248,15 @@ class WindowDecoder:
             clock.n_redone += 1
             whole = self._encode_one(window, FULL_WINDOW, clock)
             result = self._result(self._decode_one(window, whole, prompt, first, context), whole, options)
+        result = replace(result, has_repeated=_repeats(result, options))
         results = [result]
         for strategy in others:
             if not _needs_fallback(results[-1], options):
                 break
             clock.n_redone += 1
             attempt = self._decode_one(window, result.encoded, prompt, strategy, context)
-            results.append(self._result(attempt, result.encoded, options))
+            again = self._result(attempt, result.encoded, options)
+            results.append(replace(again, has_repeated=result.has_repeated))
         if not _needs_fallback(results[-1], options):
             return results[-1]
         return max(results, key=lambda each: (not _repeats(each, options), each.attempt.mean_log_probability))

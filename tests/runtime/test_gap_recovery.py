@@ -1,5 +1,7 @@
 """Speech of a window that its text leaves out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -135,3 +137,57 @@ def test_a_short_text_from_a_doubtful_window_counts_where_something_speaks_for_i
     window = AudioWindow(start_s=0.0, wave=tone(1.0), was_doubtful=was_doubtful)
     result = result_of(n_tokens, mean_log_probability, no_speech_probability)
     assert recovery.counts(window, result, n_tokens) == counts
+
+
+def bursts(n_bursts: int, *, burst_s: float = 3.0, pause_s: float = 0.5) -> Wave:
+    """Return tones with pauses between and behind them."""
+    pause = np.full(round(pause_s * SAMPLE_RATE_HZ), 1e-4, np.float32)
+    return np.concatenate([part for _ in range(n_bursts) for part in (tone(burst_s), pause)])
+
+
+def cuts_at_pauses(
+    recovery: GapRecovery,
+    wave: Wave,
+    *,
+    has_repeated: bool = True,
+    n_tokens: int = 100,
+    vad_filter: bool | None = False,
+) -> list[AudioWindow]:
+    context = DecodingContext(
+        options=TranscribeOptions(vad_filter=vad_filter),
+        clock=PhaseClock(),
+        detected=DetectedLanguage(language="en", probability=1.0),
+    )
+    result = replace(result_of(0, 0.0, 0.0), has_repeated=has_repeated)
+    window = AudioWindow(start_s=100.0, wave=wave)
+    return recovery.cuts_at_pauses(window, result, n_tokens, context)
+
+
+def test_a_window_whose_text_repeats_itself_is_cut_at_its_pauses(recovery: GapRecovery) -> None:
+    cuts = cuts_at_pauses(recovery, bursts(8))
+    assert [cut.start_s - 100.0 for cut in cuts] == pytest.approx([0.0, 6.9, 13.9, 20.9], abs=0.1)
+    assert [cut.end_s - 100.0 for cut in cuts] == pytest.approx([6.6, 13.6, 20.6, 27.6], abs=0.1)
+    assert not any(cut.is_faint for cut in cuts)
+
+
+def test_a_loop_over_audio_without_pauses_or_without_more_speech_is_not_cut(recovery: GapRecovery) -> None:
+    assert cuts_at_pauses(recovery, tone(28.0)) == []
+    assert cuts_at_pauses(recovery, bursts(1, pause_s=20.0)) == []
+
+
+def test_parts_of_a_window_with_hardly_any_text_for_its_level_count_where_they_are_likely(
+    recovery: GapRecovery,
+) -> None:
+    cuts = cuts_at_pauses(recovery, bursts(8), has_repeated=False, n_tokens=9)
+    assert [cut.is_faint for cut in cuts] == [True] * 4
+
+
+@pytest.mark.parametrize("vad_filter", [None, True])
+def test_where_speech_is_searched_windows_are_not_cut_by_level(
+    recovery: GapRecovery, *, vad_filter: bool | None
+) -> None:
+    assert cuts_at_pauses(recovery, bursts(8), vad_filter=vad_filter) == []
+
+
+def test_a_text_that_is_long_enough_and_does_not_repeat_itself_stays(recovery: GapRecovery) -> None:
+    assert cuts_at_pauses(recovery, bursts(8), has_repeated=False) == []

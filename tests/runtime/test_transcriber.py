@@ -226,6 +226,15 @@ class Terse(Hasty):
         return replace(super()._decode_one(wave), attempt=sure_attempt((5,) * n_words))
 
 
+class Looping(Hasty):
+    """Decodes a word of short windows, and the same word thirty times of those longer than seven seconds."""
+
+    def _decode_one(self, wave: Wave) -> DecodingResult:
+        is_long = len(wave) > 7 * SAMPLE_RATE_HZ
+        attempt = sure_attempt((5,) * (30 if is_long else 1))
+        return replace(super()._decode_one(wave), attempt=attempt, has_repeated=is_long)
+
+
 class Unsure(Hasty):
     """Decodes as `Hasty`, but may have taken noise for speech."""
 
@@ -409,6 +418,18 @@ def test_without_voice_activity_skipped_speech_is_not_found(tiny_run: Path) -> N
     options = TranscribeOptions(language="en", without_timestamps=True, vad_filter=False)
     (segment,) = transcriber.transcribe(tone(20.0), options).segments
     assert segment.tokens == (5,)
+
+
+def test_without_voice_activity_a_repeated_text_is_as_often_there_as_its_audio(tiny_run: Path) -> None:
+    """Of speech that repeats itself the model makes a loop; the audio says how often it was spoken."""
+    folder = tiny_run / "fp32-stateful"
+    options = TranscribeOptions(language="en", without_timestamps=True, vad_filter=False)
+    spoken = np.concatenate([np.append(tone(5.0), np.full(8_000, 1e-4, np.float32)) for _ in range(5)])
+    said = transcriber_with(Looping(folder), folder).transcribe(spoken, options).segments
+    assert [segment.tokens for segment in said] == [(5,)] * 5
+    assert [segment.start_s for segment in said] == pytest.approx([0.0, 5.5, 11.0, 16.5, 22.0], abs=0.15)
+    (loop,) = transcriber_with(Looping(folder), folder).transcribe(tone(27.5), options).segments
+    assert loop.tokens == (5,) * 30
 
 
 def test_the_language_is_detected_where_none_is_given(transcriber: Transcriber) -> None:

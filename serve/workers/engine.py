@@ -4,6 +4,7 @@ The state belongs to the thread of `run`. What other threads find or receive rea
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ COMPANY_S = 10.0
 """So long after a short clip or live audio, batches of long files stay small."""
 
 DEFAULT_LIMITS = BatchLimits()
+
+_COMMAND_ADVICE = re.compile(r", or [^,;]* with --[a-z-]+")
+"""In errors: options of the command line, which clients do not have."""
 
 OpenLive = Callable[[LiveOptions], LiveSession]
 
@@ -366,7 +370,9 @@ class Engine:
             type="error",
             id=number,
             kind=kind,
-            message=str(error) if isinstance(error, SottovoceError) else type(error).__name__,
+            message=_COMMAND_ADVICE.sub("", str(error))
+            if isinstance(error, SottovoceError)
+            else type(error).__name__,
         )
 
     # Streams

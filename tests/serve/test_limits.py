@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.hostile_audio import FLAC_BLOCK, FLAC_BOMB_FRAMES, flac_bomb
 from tests.support.server import RunningServer, encoded, running_server, wav
 from tests.support.tones import tone
 
@@ -158,6 +159,22 @@ def test_long_audio_is_refused(strict: RunningServer) -> None:
     )
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
     assert "is longer than 36 s" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (wav(2.0)[:-20_000], "can be decoded; get a whole copy of it"),
+        (flac_bomb(n_samples=FLAC_BOMB_FRAMES * FLAC_BLOCK), "which cannot be speech; cut it into pieces"),
+    ],
+)
+def test_the_advice_of_a_refusal_can_be_followed_by_a_client(
+    server: RunningServer, content: bytes, message: str
+) -> None:
+    """The command line's options are not the client's."""
+    error = post(server, content).json()["error"]
+    assert error["code"] == "invalid_audio"
+    assert error["message"].endswith(message)
 
 
 def test_a_client_that_sends_slowly_reads_why_it_is_refused(server: RunningServer) -> None:

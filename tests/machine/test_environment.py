@@ -14,7 +14,7 @@ import pytest
 from sottovoce.machine import resources
 from sottovoce.machine.cpu import INSTRUCTION_SETS
 from sottovoce.machine.environment import Host, library_versions, read_host
-from sottovoce.machine.resources import PeakMemory, available_memory_bytes, peak_rss_bytes, usable_cores
+from sottovoce.machine.resources import available_memory_bytes, peak_rss_bytes, usable_cores
 
 MIB = 1 << 20
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -28,6 +28,7 @@ from sottovoce.calibrate.store import RECORD_AGAIN, SequenceEntry, read_sequence
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
+from sottovoce.runtime.model.openvino.memory import give_back_unused
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import estimate_snr_db, loudness_dbfs, sha256_of_text, speaker_of
@@ -123,8 +124,10 @@ def _converge(audited: AuditInput, reporter: Reporter) -> tuple[Convergence, ...
     with reporter.progress("measure ranges", 2 * len(entries)) as advance:
         sequences = (read_sequence(audited.folder, entry) for entry in entries)
         encoder = measure_encoder(audited.baseline, sequences, advance)
+        give_back_unused()
         sequences = (read_sequence(audited.folder, entry) for entry in entries)
         steps = measure_steps(audited.baseline, sequences, advance)
+    give_back_unused()
     return (
         _follow(encoder, Component.ENCODER, audited.quantize),
         _follow(steps, Component.DECODER_WITH_PAST, audited.quantize),

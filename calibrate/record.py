@@ -38,6 +38,7 @@ from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.openvino.memory import give_back_unused
 from sottovoce.speech.clips import (
     Clip,
     ClipSet,
@@ -58,6 +59,7 @@ from sottovoce.storage.artifacts import (
     sha256_of_file,
     write_manifest,
 )
+from sottovoce.terms import Component
 
 logger = logging.getLogger(__name__)
 
@@ -229,6 +231,7 @@ def record(
     with PeakMemory() as peak, one_torch_thread():
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
     recorded_s = time.perf_counter() - started
+    give_back_unused()
     write_index(entries, into)
     audit_calibration(
         AuditInput(
@@ -267,6 +270,7 @@ def _record_clips(
     baseline: Path, clips: Sequence[LoadedClip], into: Path, compute: ComputeSpec, reporter: Reporter
 ) -> tuple[tuple[SequenceEntry, ...], float]:
     variant = OptimumPipeline.load(baseline, compute)
+    rebuild = StepRebuilder(baseline, variant.compiled(Component.DECODER))
     recorder = Recorder(variant)
     entries: list[SequenceEntry] = []
     difference: float | None = None
@@ -279,7 +283,7 @@ def _record_clips(
                 _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
             ]
             if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
-                difference = check_rebuild(baseline, sequences[-1], recorder)
+                difference = check_rebuild(rebuild, sequences[-1], recorder)
             advance()
     if difference is None:
         raise StageError("no clip gave a decoder step; choose other speech")
@@ -300,14 +304,14 @@ def _write(sequence: DecodedSequence, clip: LoadedClip, number: int, into: Path)
     )
 
 
-def check_rebuild(baseline: Path, sequence: DecodedSequence, recorder: Recorder) -> float:
+def check_rebuild(rebuild: StepRebuilder, sequence: DecodedSequence, recorder: Recorder) -> float:
     """Check that the last step of a sequence can be rebuilt from the stored values.
 
     Raises:
         StageError: the rebuilt inputs differ from the recorded ones.
     """
     recorded = keep(recorder.last_step)
-    rebuilt = StepRebuilder(baseline).step(sequence, sequence.token_ids.shape[1] - 1)
+    rebuilt = rebuild.step(sequence, sequence.token_ids.shape[1] - 1)
     difference = largest_difference(rebuilt, recorded)
     if not difference <= MAX_REBUILD_DIFFERENCE:  # nan fails too
         raise StageError(

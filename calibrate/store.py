@@ -202,12 +202,18 @@ def _damaged(path: Path, cause: Exception) -> InputError:
 class StepRebuilder:
     """Rebuilds the calls of the decoder with past from token ids and encoder output."""
 
-    def __init__(self, baseline: Path) -> None:
+    def __init__(self, baseline: Path, decoder: Any | None = None) -> None:
+        """Prepare the first-step decoder.
+
+        Args:
+            decoder: it, where it is compiled already (`openvino.CompiledModel`).
+        """
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(component_path(baseline, Component.DECODER))
-        self._decoder = core.compile_model(model, "CPU", ComputeSpec().properties())
+        self._decoder = decoder or core.compile_model(
+            component_path(baseline, Component.DECODER), "CPU", ComputeSpec().properties()
+        )
         stepped = core.read_model(component_path(baseline, Component.DECODER_WITH_PAST))
         self._inputs = tuple(port.get_any_name() for port in stepped.inputs)
 

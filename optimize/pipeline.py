@@ -26,6 +26,7 @@ from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import Recipe
 from sottovoce.runs import CALIBRATION_NAME, Run, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
+from sottovoce.runtime.model.openvino.memory import map_large_blocks
 from sottovoce.speech.clips import ClipSet
 from sottovoce.storage.artifacts import Manifest, canonical_sha256, is_artifact, read_manifest
 from sottovoce.storage.folders import check_output, new_folder, recover_interrupted_write, replace_folder
@@ -86,6 +87,7 @@ def make_run(planned: RunPlan, finish: Finish, policy: OutputPolicy, reporter: R
         ResourceError: the disk is full, or memory is short.
         StageError: the result of a step fails its check.
     """
+    map_large_blocks()
     out = planned.out
     was_begun = is_begun(out)
     with translated_os_errors(out), output_lock(out, note=reporter.note) as waited:
@@ -182,6 +184,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
 @contextmanager
 def _locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
     """Lock a run, and yield its current state."""
+    map_large_blocks()
     with translated_os_errors(run.folder), output_lock(run.folder, note=reporter.note) as waited:
         yield read_run(run.folder) if waited else run
 

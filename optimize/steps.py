@@ -23,6 +23,7 @@ from sottovoce.recipes.recipe import FloatVariant, Recipe
 from sottovoce.runs import CALIBRATION_NAME
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import components_of
+from sottovoce.runtime.model.openvino.memory import give_back_unused
 from sottovoce.storage.artifacts import MANIFEST_NAME, Parent, is_artifact, sha256_of_file
 from sottovoce.storage.folders import new_folder
 from sottovoce.terms import Format, Weights
@@ -53,6 +54,11 @@ class Sources:
             clips = _parity_clips(self.clips, self.planned.identity)
             self._references[weights] = self.whisper.references(clips, weights)
         return self._references[weights]
+
+    def drop_whisper(self) -> None:
+        """Free the checkpoint in PyTorch; it is loaded again where it is needed."""
+        self.__dict__.pop("whisper", None)
+        give_back_unused()
 
 
 def export_missing(sources: Sources, work: Path) -> None:
@@ -95,6 +101,7 @@ def _export(sources: Sources, variant: FloatVariant, into: Path, *, same: Path |
             advance()
     with reporter.progress(f"parity of {variant.name} with PyTorch", 1) as advance:
         references = sources.references(variant.weights)
+        sources.drop_whisper()
         parity = check_variant(into, variant, planned.identity, references, sources.compute)
         advance()
     write_variant_manifest(

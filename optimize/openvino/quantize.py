@@ -21,6 +21,7 @@ from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runs import Fidelity
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
+from sottovoce.runtime.model.openvino.memory import give_back_unused
 from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import Component, Layout, Scheme, Weights
 
@@ -154,7 +155,9 @@ def quantize_file(
     count = count_int8(quantized)
     check_count(component, model, count, spec)
     unrecorded = unrecorded_calls_of(store, component, variant, source)
+    give_back_unused()
     fidelity = measure_fidelity(model, quantized, unrecorded, quantized_compute(variant))
+    give_back_unused()
     check_fidelity(component, fidelity, spec)
     note_damage(component, fidelity, reporter)
     _store_float_weights(quantized, variant.weights)

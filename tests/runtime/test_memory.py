@@ -1,6 +1,8 @@
 """Graphs over a mapping of our own: the same results, and pages that can be given back."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,29 @@ def test_a_graph_that_openvino_does_not_know_is_refused(path: Path) -> None:
 def test_giving_back_what_was_freed_can_be_repeated() -> None:
     give_back_freed()
     give_back_freed()
+
+
+KEPT_OF_FREED = """
+import numpy as np
+from sottovoce.machine.resources import PeakMemory, peak_rss_bytes
+from sottovoce.runtime.model.openvino.memory import map_large_blocks
+
+map_large_blocks()
+np.ones(BLOCK, np.uint8)
+with PeakMemory() as before:
+    pass
+blocks = [(np.ones(BLOCK, np.uint8), np.ones(BLOCK // 16, np.uint8)) for _ in range(10)]
+others = [other for _, other in blocks]
+del blocks
+with PeakMemory() as after:
+    pass
+print(after.peak_bytes - before.peak_bytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's peak is reset on Linux alone")
+def test_large_blocks_that_were_freed_between_others_go_back_to_the_system() -> None:
+    block_bytes = 8 << 20
+    code = KEPT_OF_FREED.replace("BLOCK", str(block_bytes))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * block_bytes

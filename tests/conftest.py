@@ -20,10 +20,15 @@ settings.load_profile("sottovoce")
 
 
 APART = (
+    "tests/benchmark/",
+    "tests/serve/",
+    "tests/optimize/test_resume.py",
     "tests/optimize/test_search.py",
+    "tests/optimize/test_sensitivity.py",
     "tests/bundle/",
-    "tests/benchmark/test_measure.py",
+    "tests/cli/",
     "tests/reports/",
+    "tests/faster_whisper/",
 )
 """Tests that need little or nothing of the run that others share, longest first."""
 

@@ -35,12 +35,9 @@ _FORMAT_WITHOUT_TIMES, _FORMAT_WITH_WRONG_TIMES_OF_FLAC = "avi", "asf"
 
 # Formats whose header states the duration; FFmpeg estimates that of other formats from the bit rate.
 _FORMATS_WITH_DURATION = frozenset({"aiff", "caf", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "ogg", "w64", "wav"})
-# An MP3 starts with tags, and a frame that is a table of contents. Where files were joined, they stand midway.
-_MP3_TAGS, _MP3_TABLES, _MP3_TABLE_WITHIN_BYTES = (
-    (b"ID3", b"TAG", b"APETAGEX"),
-    (b"Xing", b"Info", b"VBRI"),
-    64,
-)
+# An MP3 starts with a tag, and a frame that is a table of contents. Where files were joined, they stand midway.
+_MP3_START_TAG, _MP3_END_TAGS = b"ID3", (b"TAG", b"APETAGEX")
+_MP3_TABLES, _MP3_TABLE_WITHIN_BYTES = (b"Xing", b"Info", b"VBRI"), 64
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -137,6 +134,8 @@ class TrackReader:
     def _decode(self, packet: "Packet[AudioStream]") -> list[AudioFrame]:
         if packet.size:  # the last packet is empty, and flushes the decoder
             self._is_cut = packet.is_corrupt and not self._rules.is_whole
+        if _starts_mp3(self._codec, packet):
+            self._stated_s = None  # it was estimated from the bit rate of the first of joined files
         try:
             return packet.decode() if self._padded_pcm is None else self._padded_pcm.decode(packet)
         except av.FFmpegError as error:
@@ -289,6 +288,11 @@ def _packet_s(packet: "Packet[AudioStream]") -> float:
 
 def _is_mp3_header(codec: str, packet: "Packet[AudioStream]") -> bool:
     """Return whether a packet holds tags or a table of contents, no audio."""
-    content = bytes(packet)
-    is_table = any(table in content[:_MP3_TABLE_WITHIN_BYTES] for table in _MP3_TABLES)
-    return codec.startswith("mp3") and (content.startswith(_MP3_TAGS) or is_table)
+    is_end = codec.startswith("mp3") and bytes(packet).startswith(_MP3_END_TAGS)
+    return is_end or _starts_mp3(codec, packet)
+
+
+def _starts_mp3(codec: str, packet: "Packet[AudioStream]") -> bool:
+    """Return whether a packet is the start of a further MP3, joined to the first."""
+    start = bytes(packet)[:_MP3_TABLE_WITHIN_BYTES] if codec.startswith("mp3") else b""
+    return start.startswith(_MP3_START_TAG) or any(table in start for table in _MP3_TABLES)

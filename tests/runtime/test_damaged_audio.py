@@ -13,10 +13,22 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import DecodeOptions, Wave, decode_audio
 from sottovoce.runtime.audio.track import Damaged
-from tests.runtime.test_audio import ENCODINGS, Encoding, as_file, encode, fill_video, new_video, noise, tone
+from tests.runtime.test_audio import (
+    ENCODINGS,
+    TONE_HZ,
+    Encoding,
+    as_file,
+    encode,
+    fill_video,
+    new_video,
+    noise,
+    pitch_hz,
+    tone,
+)
 
 MP3 = Encoding(container="mp3", codec="libmp3lame")
 ADTS = Encoding(container="adts", codec="aac")
+AMR = Encoding(container="amr", codec="libopencore_amrnb")
 WITH_FRAMES = [
     each for each in ENCODINGS if each.container in {"flac", "mp3", "ogg", "webm", "ipod", "adts", "matroska"}
 ]
@@ -54,6 +66,17 @@ def test_one_bad_frame_costs_its_own_length(encoding: Encoding, sync: bytes) -> 
     whole[at + 7 : at + 40] = np.random.default_rng(1).bytes(33)
     wave, _ = decode_noted(bytes(whole))
     assert abs(wave.size - intact.size) <= 0.06 * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("n_bytes", [1, 20])
+def test_broken_frames_of_amr_end_no_transcript(n_bytes: int) -> None:
+    """AMR has no marks between frames: some of the bytes that follow are taken for frames of 20 ms."""
+    whole = encode(tone(8_000, duration_s=6.0), AMR, rate_hz=8_000)
+    at = len(whole) // 2
+    wave, notes = decode_noted(whole[:at] + b"\x5c" * n_bytes + whole[at + n_bytes :])
+    assert seconds(wave) == pytest.approx(6.0, abs=0.2)
+    assert pitch_hz(wave[-2 * SAMPLE_RATE_HZ :]) == pytest.approx(TONE_HZ, abs=1)
+    assert all(note.startswith("x.snd is damaged: about ") for note in notes)
 
 
 @pytest.mark.parametrize("encoding", [MP3, ADTS], ids=str)

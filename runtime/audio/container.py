@@ -19,6 +19,7 @@ import av
 from av.container import InputContainer
 
 from sottovoce.errors import InputError
+from sottovoce.storage.spelling import existing_spelling
 
 ADVICE = "convert it, for example with: ffmpeg -i IN -ac 1 -ar 16000 OUT.flac"
 
@@ -91,7 +92,7 @@ def duration_limit(
 
 
 def open_source(source: Path | bytes, label: str) -> BinaryIO:
-    """Open a file, or the bytes of one, for reading.
+    """Open a file, whichever way its accents are written, or the bytes of one, for reading.
 
     Raises:
         InputError: the file is missing or not a regular file: opening a pipe blocks, and a device may never end.
@@ -99,6 +100,7 @@ def open_source(source: Path | bytes, label: str) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     try:
+        source = existing_spelling(source)
         mode = source.stat().st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"{label} is a folder; give an audio file")

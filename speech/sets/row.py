@@ -1,7 +1,6 @@
 """A line of a speech set, with the column names of several tools."""
 
 import math
-import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from sottovoce.errors import InputError
 from sottovoce.languages import to_whisper_language
 from sottovoce.speech.clips import Clip
+from sottovoce.storage.spelling import existing_spelling
 
 # Names of sottovoce, NeMo, Common Voice, DeepSpeech, and other common ones.
 AUDIO_NAMES = ("audio", "audio_filepath", "path", "file", "filename", "wav_filename")
@@ -67,7 +67,7 @@ class Row(BaseModel):
         part = self._part()
         return Clip(
             clip_id=self.clip_id or _id_of(Path(self.audio), folder) + _part_suffix(self.offset),
-            audio=_existing(audio),
+            audio=existing_spelling(audio),
             part=part,
             text=self.text,
             language=self.language,
@@ -80,12 +80,6 @@ class Row(BaseModel):
 
 def _part_suffix(offset: float | None) -> str:
     return f"@{offset:g}" if offset else ""
-
-
-def _existing(path: Path) -> Path:
-    """Return the path under which a file exists: macOS writes accents apart from their letters, most others do not."""
-    spellings = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
-    return next((spelling for spelling in spellings if spelling.exists()), path)
 
 
 def format_row_error(error: ValidationError) -> str:

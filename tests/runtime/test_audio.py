@@ -2,9 +2,11 @@ import io
 import struct
 import subprocess
 import sys
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -325,6 +327,16 @@ def test_a_header_without_audio_is_refused() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(InputError, match=r"^nowhere/clip\.wav does not exist; check the path$"):
         decode_audio(Path("nowhere/clip.wav"))
+
+
+@pytest.mark.parametrize(("given", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_file_is_found_whichever_way_its_accents_are_written(
+    tmp_path: Path, given: Literal["NFC", "NFD"], on_disk: Literal["NFC", "NFD"]
+) -> None:
+    content = as_file(tone(SAMPLE_RATE_HZ), SAMPLE_RATE_HZ)
+    (tmp_path / unicodedata.normalize(on_disk, "Café.wav")).write_bytes(content)
+    wave = decode_audio(tmp_path / unicodedata.normalize(given, "Café.wav"))
+    np.testing.assert_array_equal(wave, decode_audio(content))
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

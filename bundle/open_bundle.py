@@ -195,7 +195,7 @@ def _check_sizes(manifest: BundleManifest, archive: Path, folder: Path) -> None:
     needed = sum(entry.size_bytes + BLOCK_BYTES for entry in manifest.files)
     if needed > MAX_RATIO * archive.stat().st_size:
         raise BundleError(
-            f"it claims to hold {needed} bytes, over {MAX_RATIO} times its own size: a decompression bomb, not a bundle"
+            f"it claims to hold {needed} bytes, over {MAX_RATIO} times its own size: it was cut short, or it is no bundle; copy it again"
         )
     free = shutil.disk_usage(folder).free
     if needed + SPARE_BYTES > free:

@@ -1,5 +1,6 @@
 """What every transcriber does, whichever library runs its variant."""
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -198,6 +199,32 @@ def test_sessions_share_a_model(transcriber: Transcriber) -> None:
     other = transcriber.new_session()
     assert type(other) is type(transcriber)
     assert other.compiled(Component.ENCODER) is transcriber.compiled(Component.ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("form", "most"),
+    [
+        (Format.OPENVINO, 1),  # of OpenVINO's cache of kernels, see docs/lab-notes.md
+        (Format.ONNX, 0),
+        (Format.CTRANSLATE2, 0),
+    ],
+)
+def test_a_transcriber_that_is_dropped_leaves_one_thread_at_most(
+    folders: dict[Format, Path], form: Format, most: int
+) -> None:
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        pytest.skip("needs /proc/self/task to count native threads")
+
+    def load_and_drop() -> int:
+        load(folders[form], threads=1)
+        gc.collect()
+        return len(list(tasks.iterdir()))
+
+    load_and_drop()
+    before = load_and_drop()
+    load_and_drop()
+    assert load_and_drop() - before <= 2 * most
 
 
 def transcribe_in_threads(sessions: Sequence[Transcriber], waves: Sequence[Wave]) -> list[list[Transcript]]:

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
 PREPROCESSOR_NAMES = ("preprocessor_config.json", "processor_config.json")
 ADAPTER_NAME = "adapter_config.json"
+ALIGNMENT_HEADS = "alignment_heads"
 
 LFS_HEAD = b"version https://git-lfs"
 COMPILED_PREFIX = "_orig_mod."
@@ -175,7 +176,11 @@ def _shape_problems(found: Mapping[str, Shape], expected: Mapping[str, Shape]) -
 
 
 def _setting_problems(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
-    """Compare preprocessor and tokenizer with the model."""
+    """Check the numbers of heads, and compare preprocessor and tokenizer with the model."""
+    for name in ("encoder_attention_heads", "decoder_attention_heads"):
+        width, n_heads = config.get("d_model"), config.get(name)
+        if isinstance(width, int) and not (isinstance(n_heads, int) and n_heads > 0 and width % n_heads == 0):
+            yield f"{name} in {CONFIG_NAME} is {n_heads}, which does not divide d_model, {width}"
     extractor = next((folder / name for name in PREPROCESSOR_NAMES if (folder / name).is_file()), None)
     if extractor is not None and not _is_lfs_pointer(extractor):
         settings = read_json(extractor)
@@ -219,11 +224,19 @@ def _generation_problems(path: Path) -> Iterator[str]:
             f"{path.name} has no {' and no '.join(missing)}: an old version of transformers wrote it; "
             "copy the file from the Whisper that the model was trained from"
         )
+    if not _are_pairs(config.get(ALIGNMENT_HEADS) or []):
+        yield f"{ALIGNMENT_HEADS} in {path.name} is not a list of pairs of layer and head; copy it from the original Whisper"
+
+
+def _are_pairs(heads: object) -> bool:
+    return isinstance(heads, list) and all(
+        isinstance(pair, list) and [type(number) for number in pair] == [int, int] for pair in heads
+    )
 
 
 def _note_alignment_heads(folder: Path, config: Mapping[str, Any]) -> None:
     """Say that word times come from other heads, where the settings name some that the decoder does not have."""
-    heads = read_json(folder / GENERATION_NAME).get("alignment_heads") or ()
+    heads = read_json(folder / GENERATION_NAME).get(ALIGNMENT_HEADS) or ()
     n_layers, n_heads = config["decoder_layers"], config["decoder_attention_heads"]
     if not all(layer < n_layers and head < n_heads for layer, head in heads):
         logger.warning(

@@ -119,6 +119,16 @@ def test_a_lora_folder_is_recognised(folder: Path) -> None:
         ),
         ("config.json", {"d_model": None}, "config.json lacks sizes of the model"),
         (
+            "config.json",
+            {"decoder_attention_heads": 3},
+            "decoder_attention_heads in config.json is 3, which does not divide d_model, 64",
+        ),
+        (
+            "generation_config.json",
+            {"alignment_heads": [1, 2]},
+            "alignment_heads in generation_config.json is not a list of pairs",
+        ),
+        (
             "preprocessor_config.json",
             {"feature_size": 128},
             "feature_size in preprocessor_config.json is 128",

@@ -368,11 +368,12 @@ def test_a_doubtful_text_of_a_clip_that_is_mostly_noise_is_decoded_again_from_it
     assert len(windows.prompts) == 2
 
 
-def test_a_doubtful_text_of_a_clip_without_speech_is_dropped(tiny_run: Path) -> None:
+def test_a_doubtful_text_of_a_clip_without_speech_is_dropped_with_a_note(tiny_run: Path) -> None:
     folder = tiny_run / "fp32-stateful"
     clip = quiet_around(tone(0.0), before_s=4.0, after_s=0.0)
     transcriber = transcriber_with(Unsure(folder), folder, SileroVoiceActivity.load())
-    assert transcriber.transcribe(clip, TranscribeOptions(language="en")).segments == ()
+    dropped = transcriber.transcribe(clip, TranscribeOptions(language="en"))
+    assert (dropped.segments, dropped.notes) == ((), ("no text: no speech was found in it",))
     assert transcriber.transcribe(clip, TranscribeOptions(language="en", vad_filter=False)).segments != ()
 
 

@@ -1,6 +1,5 @@
 """Records the inputs of a variant's components while it transcribes."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -94,7 +93,7 @@ def _array(value: Any) -> NDArray[Any]:
 
 def keep(call: Call) -> Call:
     """Copy a call: its arrays belong to the running model."""
-    return copy.deepcopy({name: np.array(value) for name, value in call.items()})
+    return {name: np.array(value) for name, value in call.items()}
 
 
 def largest_difference(found: Call, expected: Call) -> float:

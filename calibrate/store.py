@@ -228,7 +228,8 @@ class StepRebuilder:
         return self._call(sequence, self._keys_and_values(sequence), step)
 
     def _keys_and_values(self, sequence: DecodedSequence) -> Call:
-        outputs = self._decoder(
+        # A request of its own gives its buffers back, those of all keys and values.
+        outputs = self._decoder.create_infer_request().infer(
             {"input_ids": sequence.token_ids, "encoder_hidden_states": sequence.encoder_states}
         )
         return {

@@ -103,6 +103,7 @@ def _export(sources: Sources, variant: FloatVariant, into: Path, *, same: Path |
         references = sources.references(variant.weights)
         sources.drop_whisper()
         parity = check_variant(into, variant, planned.identity, references, sources.compute)
+        give_back_unused()
         advance()
     write_variant_manifest(
         into,

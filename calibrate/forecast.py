@@ -6,7 +6,7 @@ measurement of the speed of this machine.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -41,6 +41,27 @@ class ModelShape:
     decoder_layers: int
     vocab_size: int
     weight_bytes: int
+
+    @property
+    def second_decoder_bytes(self) -> int:
+        """Weights of the decoder with past, float32: those of the decoder but for the keys and values of cross-attention."""
+        layers = 14 * self.decoder_layers * self.d_model**2
+        return FLOAT_BYTES * (layers + self.d_model * (self.vocab_size + MAX_TOKENS))
+
+    @property
+    def decoder_bytes(self) -> int:
+        """Weights of the decoder, float32."""
+        return self.second_decoder_bytes + FLOAT_BYTES * 2 * self.decoder_layers * self.d_model**2
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Weights of the checkpoint, float32: those of the stateless layout without its second decoder."""
+        return self.weight_bytes - self.second_decoder_bytes
+
+    @property
+    def encoder_bytes(self) -> int:
+        """Weights of the encoder, float32."""
+        return self.checkpoint_bytes - self.decoder_bytes
 
     @property
     def encoder_states_bytes(self) -> int:
@@ -125,15 +146,20 @@ def read_shape(folder: Path) -> ModelShape:
     weight_bytes = sum(
         (folder / f"{COMPONENT_FILES[part]}.bin").stat().st_size for part in components_of(folder)
     )
-    return shape_of_checkpoint(folder, weight_bytes=weight_bytes)
+    return _read_config(folder, weight_bytes=weight_bytes)
 
 
-def shape_of_checkpoint(folder: Path, *, weight_bytes: int) -> ModelShape:
-    """Read a model's dimensions from its `config.json`.
+def shape_of_checkpoint(folder: Path, *, checkpoint_bytes: int) -> ModelShape:
+    """Return the dimensions of the stateless float32 variant that a checkpoint gives.
 
     Args:
-        weight_bytes: size of all components of the stateless float32 variant.
+        checkpoint_bytes: size of the checkpoint's weights in float32.
     """
+    shape = _read_config(folder, weight_bytes=checkpoint_bytes)
+    return replace(shape, weight_bytes=checkpoint_bytes + shape.second_decoder_bytes)
+
+
+def _read_config(folder: Path, *, weight_bytes: int) -> ModelShape:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -20,7 +20,6 @@ from sottovoce.calibrate.forecast import (
     gib,
     minutes,
     read_shape,
-    shape_of_checkpoint,
 )
 from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
 from sottovoce.calibrate.store import (
@@ -177,15 +176,14 @@ def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
     return _forecast(read_shape(baseline), [clip.clip for clip in clips], audio_s)
 
 
-def forecast_planned(checkpoint: Path, clips: Sequence[Clip], *, weight_bytes: int) -> Forecast:
+def forecast_planned(shape: ModelShape, clips: Sequence[Clip]) -> Forecast:
     """Forecast a recording before the variant exists and before clips are decoded.
 
     Args:
         clips: the clips to record; one of unknown length counts as 10 s.
-        weight_bytes: size of all components of the stateless float32 variant.
     """
     audio_s = sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips)
-    return _forecast(shape_of_checkpoint(checkpoint, weight_bytes=weight_bytes), clips, audio_s)
+    return _forecast(shape, clips, audio_s)
 
 
 def _forecast(shape: ModelShape, clips: Sequence[Clip], audio_s: float) -> Forecast:

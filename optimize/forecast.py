@@ -5,7 +5,7 @@ The constants of time come from one run of whisper-tiny.en on a loaded machine, 
 
 from dataclasses import dataclass
 
-from sottovoce.calibrate.forecast import Forecast, gib, minutes
+from sottovoce.calibrate.forecast import FLOAT_BYTES, Forecast, ModelShape, gib, minutes
 from sottovoce.optimize.ctranslate2.export import BYTES_PER_WEIGHT
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.terms import Format, Layout, Weights
@@ -20,12 +20,6 @@ EXPORT_BYTES_PER_S = 1e7
 
 QUANTIZE_EXAMINATIONS = 6.0
 """Time of quantization, by that of the audit of the record, which also runs the encoder on all clips."""
-
-TWO_DECODERS = 1.8
-"""Size of the stateless layout relative to the checkpoint: it has the decoder's weights, about 0.8 of all, twice."""
-
-MERGED_DECODERS = TWO_DECODERS - 1
-"""Relative size of both decoders merged into one graph, which shares their weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,35 +45,38 @@ class RunForecast:
         )
 
 
-def forecast_run(recipe: Recipe, weight_bytes: int, recording: Forecast) -> RunForecast:
+def forecast_run(recipe: Recipe, shape: ModelShape, recording: Forecast) -> RunForecast:
     """Forecast a run.
 
     Args:
-        weight_bytes: size of the checkpoint's weights in float32.
         recording: of its calibration.
     """
-    float_bytes = sum(_forecast_float(variant, weight_bytes) for variant in recipe.float_variants)
-    export_bytes = EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * weight_bytes
+    float_bytes = sum(_forecast_float(variant, shape) for variant in recipe.float_variants)
+    export_bytes = EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * shape.checkpoint_bytes
     export_s = EXPORT_S + float_bytes / EXPORT_BYTES_PER_S
     quantize_s = QUANTIZE_EXAMINATIONS * recording.time.examination_s
     return RunForecast(
         memory_bytes=max(export_bytes, recording.peak_memory_bytes),
-        disk_bytes=int(
-            float_bytes + _forecast_quantized(recipe.quantize, weight_bytes) + recording.disk_bytes
-        ),
+        disk_bytes=int(float_bytes + _forecast_quantized(recipe.quantize, shape) + recording.disk_bytes),
         time_s=export_s + recording.time.total_s + quantize_s,
         recording=recording,
     )
 
 
-def _forecast_float(variant: FloatVariant, weight_bytes: int) -> float:
-    graphs = TWO_DECODERS if variant.layout is Layout.STATELESS else 1.0
-    merged = MERGED_DECODERS if variant.merged else 0.0
-    return weight_bytes * (graphs + merged) * (1.0 if variant.weights is Weights.FP32 else 0.5)
+def _forecast_float(variant: FloatVariant, shape: ModelShape) -> float:
+    # Both decoders merged into one graph share their weights.
+    merged_bytes = shape.decoder_bytes if variant.merged else 0
+    return (_float_bytes(variant.layout, shape) + merged_bytes) * (
+        1.0 if variant.weights is Weights.FP32 else 0.5
+    )
 
 
-def _forecast_quantized(variant: QuantizedVariant, weight_bytes: int) -> float:
+def _forecast_quantized(variant: QuantizedVariant, shape: ModelShape) -> float:
     """Forecast the quantized variant, as if its components stayed float."""
     if variant.format is Format.CTRANSLATE2:
-        return weight_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / 4
-    return weight_bytes * TWO_DECODERS
+        return shape.checkpoint_bytes * BYTES_PER_WEIGHT[variant.ctranslate2_type] / FLOAT_BYTES
+    return _float_bytes(variant.layout, shape)
+
+
+def _float_bytes(layout: Layout, shape: ModelShape) -> int:
+    return shape.weight_bytes if layout is Layout.STATELESS else shape.checkpoint_bytes

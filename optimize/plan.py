@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.calibrate.forecast import check_disk, check_memory
+from sottovoce.calibrate.forecast import check_disk, check_memory, shape_of_checkpoint
 from sottovoce.calibrate.record import (
     CALIBRATION_SPLIT,
     CalibrationSelection,
@@ -18,7 +18,7 @@ from sottovoce.optimize.checkpoint.files import weight_files
 from sottovoce.optimize.checkpoint.identity import Identity, read_identity
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.ctranslate2.export import require_converter
-from sottovoce.optimize.forecast import TWO_DECODERS, RunForecast, forecast_run
+from sottovoce.optimize.forecast import RunForecast, forecast_run
 from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.runtime.model.requirements import Int8Needs, cpu_problem
 from sottovoce.speech.clips import Clip, ClipSet
@@ -71,9 +71,8 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     identity = read_identity(checkpoint.folder)
     calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
-    recording = forecast_planned(
-        checkpoint.folder, calibration.expected, weight_bytes=int(TWO_DECODERS * weight_bytes)
-    )
+    shape = shape_of_checkpoint(checkpoint.folder, checkpoint_bytes=weight_bytes)
+    recording = forecast_planned(shape, calibration.expected)
     planned = RunPlan(
         checkpoint=checkpoint,
         identity=identity,
@@ -82,7 +81,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         calibration=calibration,
         out=out,
         weight_bytes=weight_bytes,
-        forecast=forecast_run(recipe, weight_bytes, recording),
+        forecast=forecast_run(recipe, shape, recording),
     )
     check_memory(planned.forecast.memory_bytes, "making the run")
     check_disk(planned.forecast.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")

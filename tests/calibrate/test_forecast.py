@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from sottovoce.calibrate.forecast import (
     Forecast,
@@ -22,6 +23,7 @@ from sottovoce.calibrate.forecast import (
     gib,
     minutes,
     read_shape,
+    shape_of_checkpoint,
 )
 from sottovoce.errors import ResourceError
 from sottovoce.machine.environment import MachineRates
@@ -60,6 +62,28 @@ def test_the_shape_of_a_variant_is_read_from_its_folder(baseline: Path) -> None:
         (baseline / f"openvino_{part}_model.bin").stat().st_size
         for part in ("encoder", "decoder", "decoder_with_past")
     )
+
+
+def test_the_sizes_of_the_graphs_of_base_are_those_of_its_exported_files() -> None:
+    encoder, decoder, with_past = 82_362_480, 208_013_464, 195_418_264
+    base = ModelShape(
+        n_mels=80,
+        d_model=512,
+        encoder_layers=6,
+        decoder_layers=6,
+        vocab_size=51865,
+        weight_bytes=encoder + decoder + with_past,
+    )
+    assert base.second_decoder_bytes == pytest.approx(with_past, rel=0.01)
+    assert base.decoder_bytes == pytest.approx(decoder, rel=0.01)
+    assert base.encoder_bytes == pytest.approx(encoder, rel=0.01)
+
+
+def test_the_stateless_variant_of_a_checkpoint_has_its_decoder_twice(tiny: Path, baseline: Path) -> None:
+    n_weights = sum(tensor.size for tensor in load_file(tiny / "model.safetensors").values())
+    planned = shape_of_checkpoint(tiny, checkpoint_bytes=4 * n_weights)
+    # Its feed-forward layers are half as wide as a real one's.
+    assert planned.weight_bytes == pytest.approx(read_shape(baseline).weight_bytes, rel=0.1)
 
 
 def test_a_sequence_of_large_v3_takes_9_mb() -> None:

@@ -101,7 +101,7 @@ class TranscribeOptions:
         compression_ratio_threshold: above, a text repeats itself.
         log_prob_threshold: below, a text is unlikely; mean of natural logarithms.
         no_speech_threshold: above, and where the text is unlikely too, a window is silent; with a text of a few tokens also
-            above 0.65. 1 turns both off.
+            above 0.625. 1 turns both off.
         initial_prompt: text before the first window, or before each where windows do not depend on one another:
             names, spelling, style.
         hotwords: words to expect, before every window.

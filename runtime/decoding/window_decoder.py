@@ -30,9 +30,9 @@ from sottovoce.runtime.vad.segmenter import AudioWindow
 TOKENS_OF_ANY_WINDOW = 224
 """What openai/whisper lets a window hold, of any length and language (`DecodingOptions.sample_len`)."""
 
-SHORT_TEXT_TOKENS, SHORT_TEXT_NO_SPEECH = 6, 0.65
+SHORT_TEXT_TOKENS, SHORT_TEXT_NO_SPEECH = 6, 0.625
 """Of noise Whisper makes "you" or "Thank you.", often with a high probability. Short windows of speech have at most 0.62 of
-no speech, windows of noise mostly over 0.7 (docs/lab-notes.md)."""
+no speech, windows of noise 0.63 and more, mostly over 0.7 (docs/lab-notes.md)."""
 
 HUGE_PAGES_AT_DECODING = 2
 """Not at the first decoding, whose text is wanted soon; a second one shows that more follow."""

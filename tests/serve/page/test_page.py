@@ -141,6 +141,7 @@ def test_a_file_that_is_no_audio_says_so(visit: Visit) -> None:
 
 def test_two_variants_are_compared(visit: Visit) -> None:
     page = visit("compare").page
+    page.wait_for_selector("#compare-left option", state="attached")
     assert (
         page.locator("#compare-left option").all_inner_texts()
         == page.locator("#model option").all_inner_texts()

@@ -336,6 +336,15 @@ def test_quiet_still_prints_errors(sottovoce: Sottovoce, tmp_path: Path) -> None
     assert "does not exist" in outcome.error
 
 
+def test_a_closed_standard_output_loses_no_text_silently() -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "sottovoce", "--version"]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: standard output is closed; redirect it to a file, or to /dev/null\n",
+    )
+
+
 def fail_on_a_colour_terminal(tmp_path: Path, **environment: str) -> str:
     inherited = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     done = subprocess.run(

@@ -17,7 +17,7 @@ from sottovoce.cli.commands.options import (
     with_extra,
     with_global_options,
 )
-from sottovoce.cli.console import Terminal
+from sottovoce.cli.console import Terminal, replace_closed_streams
 from sottovoce.cli.interrupts import (
     SIGNAL_MESSAGES,
     Signals,
@@ -117,6 +117,7 @@ for _name, _folder in COMMANDS.items():
 def main() -> None:
     """Run the command line; print errors in one line and set the exit code."""
     is_debug = "--debug" in sys.argv
+    replace_closed_streams()
     terminal = Terminal(colour="--no-color" not in sys.argv)
     with handle_signals() as signals:
         try:

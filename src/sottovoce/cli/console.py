@@ -4,6 +4,7 @@
 prints one line at its end.
 """
 
+import io
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from sottovoce.errors import InputError
 from sottovoce.progress import Advance, no_advance
 
 
@@ -74,6 +76,32 @@ class Terminal:
             TimeRemainingColumn(),
             console=self.console,
         )
+
+
+class ClosedOutput(io.TextIOBase):
+    """Standard output that was closed by the caller (`>&-`)."""
+
+    def write(self, _: str) -> int:
+        """Refuse to lose text.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("standard output is closed; redirect it to a file, or to /dev/null")
+
+
+def replace_closed_streams() -> None:
+    """Make writing to a closed standard output an error, and let no file have the number of a closed stream.
+
+    Libraries write their warnings to the numbers 1 and 2, whatever file has them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stdout is None:
+        sys.stdout = ClosedOutput()
 
 
 def show_log(terminal: Terminal, verbosity: int) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sottovoce.errors import StageError
+from sottovoce.errors import InputError, StageError
 from sottovoce.optimize.checkpoint.identity import Identity, check_identity
 from sottovoce.optimize.checks.parity import (
     ParityClip,
@@ -41,6 +41,9 @@ class TorchWhisper:
 
     Attributes:
         config: of the checkpoint; a copy, since exporters change the model's.
+
+    Raises:
+        InputError: a weight is infinite or no number.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,6 +57,12 @@ class TorchWhisper:
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
             ).eval()
             self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise InputError(
+                    f"{folder}: {name} has values that are infinite or no numbers; its training diverged, or the file "
+                    "is damaged: take an earlier checkpoint, or copy it again"
+                )
         self.config: Any = copy.deepcopy(self.model.config)
 
     def references(self, clips: Sequence[ParityClip], weights: Weights) -> tuple[Reference, ...]:

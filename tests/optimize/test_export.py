@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from sottovoce.errors import ParityError
+from sottovoce.errors import InputError, ParityError
 from sottovoce.optimize.checkpoint.identity import read_identity
 from sottovoce.optimize.checks.parity import ParityClip, Reference, check_parity, relative_difference
 from sottovoce.optimize.openvino.export import TorchWhisper, check_variant, export_variant
@@ -31,6 +32,17 @@ def clips(language: str | None) -> tuple[ParityClip, ...]:
 @pytest.fixture(scope="module")
 def references(tiny: Path) -> tuple[Reference, ...]:
     return TorchWhisper(tiny).references(clips("fr"), Weights.FP32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_checkpoint_whose_training_diverged_is_refused(tiny: Path, tmp_path: Path, value: float) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "mine"))
+    tensors = dict(load_file(folder / "model.safetensors"))
+    name = "model.encoder.layers.0.fc1.weight"
+    tensors[name][3, 5] = value
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"{name} has values that are infinite or no numbers"):
+        TorchWhisper(folder)
 
 
 def test_the_tiny_model_transcribes_different_tones_differently(references: Sequence[Reference]) -> None:

@@ -38,11 +38,16 @@ class BatchLimits:
 
     Attributes:
         most: in any batch.
-        in_company: of long audio while short clips or live sessions come too, so that they wait less.
+        in_company_s: seconds that a batch of long audio may take while short clips or live sessions come too, which wait
+            for its end; one window is decoded whatever it takes.
     """
 
     most: int = 12
-    in_company: int = 4
+    in_company_s: float = 0.5
+
+    def in_company(self, window_s: float) -> int:
+        """Return how many windows of long audio go together while clips come; `window_s`: seconds that each takes."""
+        return min(self.most, max(1, int(self.in_company_s / window_s)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,7 @@ class Share:
 
 
 def next_batch(
-    waiting: Sequence[Waiting], limits: BatchLimits, *, has_company: bool = False
+    waiting: Sequence[Waiting], limits: BatchLimits, *, company_window_s: float | None = None
 ) -> tuple[Share, ...]:
     """Choose the windows that are decoded next.
 
@@ -64,7 +69,7 @@ def next_batch(
     Args:
         waiting: jobs with windows; in any order.
         limits: of the batch.
-        has_company: short clips or live audio came lately.
+        company_window_s: short clips or live audio came lately, and a window of long audio takes so many seconds.
 
     Returns:
         Shares of at least one window; none where nothing waits.
@@ -74,8 +79,9 @@ def next_batch(
         return ()
     leader = ordered[0]
     alike = [each for each in ordered if (each.priority, each.key) == (leader.priority, leader.key)]
-    is_limited = has_company and leader.priority is Priority.LONG
-    return _deal(alike, limits.in_company if is_limited else limits.most)
+    if company_window_s is None or leader.priority is not Priority.LONG:
+        return _deal(alike, limits.most)
+    return _deal(alike, limits.in_company(company_window_s))
 
 
 def _deal(jobs: Sequence[Waiting], size: int) -> tuple[Share, ...]:

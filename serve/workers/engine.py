@@ -39,8 +39,11 @@ FED_WINDOWS = 12
 LINGER_SHARE = 0.15
 """Of the time of a batch of several clips, after it: their clients send the next ones now, which then go together."""
 
+FIRST_WINDOW_S = 1.0
+"""Taken for the seconds of a window of a long file before one was measured."""
+
 COMPANY_S = 10.0
-"""So long after a short clip or live audio, batches of long files stay small."""
+"""So long after a short clip or live audio, batches of long files take little time."""
 
 DEFAULT_LIMITS = BatchLimits()
 
@@ -80,6 +83,7 @@ class Engine:
         self._n_last = 0
         self._linger_until_s = 0.0
         self._company_until_s = 0.0
+        self._long_window_s = FIRST_WINDOW_S
         self._was_live = False
         self._is_closed = False
 
@@ -177,7 +181,10 @@ class Engine:
             if job.first and job.queue is None:
                 self._guard(job, partial(self._open, job))
         waiting = self._waiting()
-        shares = next_batch(waiting, self._limits, has_company=time.monotonic() < self._company_until_s)
+        has_company = time.monotonic() < self._company_until_s
+        shares = next_batch(
+            waiting, self._limits, company_window_s=self._long_window_s if has_company else None
+        )
         if shares:
             self._decode(shares)
 
@@ -291,10 +298,13 @@ class Engine:
         self._n_last = len(jobs)
         if len(jobs) > 1 and jobs[0].priority is Priority.SHORT:
             self._linger_until_s = time.monotonic() + LINGER_SHARE * work_s
+        n_windows = sum(map(len, taken))
+        if jobs[0].priority is Priority.LONG:
+            self._long_window_s = work_s / n_windows
         n_samples = sum(len(each.window.wave) for windows in taken for each in windows)
         self._send(
             type="batch",
-            n_windows=sum(map(len, taken)),
+            n_windows=n_windows,
             n_jobs=len(jobs),
             audio_s=n_samples / SAMPLE_RATE_HZ,
             work_s=work_s,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sottovoce.serve.scheduler.admission import AdmissionLimits, Backlog
 from sottovoce.serve.scheduler.batches import BatchLimits, Priority, Share, Waiting, next_batch
 
-LIMITS = BatchLimits(most=12, in_company=4)
+LIMITS = BatchLimits(most=12, in_company_s=0.5)
 
 
 def waiting(
@@ -28,7 +28,9 @@ def test_clips_in_other_languages_wait_for_the_next_batch() -> None:
 def test_a_long_file_takes_small_batches_while_clips_come() -> None:
     jobs = [waiting(1, 500, Priority.LONG)]
     assert next_batch(jobs, LIMITS) == (Share(job=1, n_windows=12),)
-    assert next_batch(jobs, LIMITS, has_company=True) == (Share(job=1, n_windows=4),)
+    assert next_batch(jobs, LIMITS, company_window_s=0.12) == (Share(job=1, n_windows=4),)
+    assert next_batch(jobs, LIMITS, company_window_s=3.0) == (Share(job=1, n_windows=1),)
+    assert next_batch(jobs, LIMITS, company_window_s=0.001) == (Share(job=1, n_windows=12),)
 
 
 def test_long_files_share_a_batch_evenly() -> None:
@@ -58,12 +60,12 @@ jobs_strategy = st.lists(
 )
 
 
-@given(jobs_strategy, st.booleans())
+@given(jobs_strategy, st.none() | st.floats(0.001, 10))
 def test_a_batch_is_full_or_has_all_that_goes_with_its_most_urgent_job(
     jobs: list[Waiting],
-    has_company: bool,  # noqa: FBT001 - hypothesis gives it
+    window_s: float | None,
 ) -> None:
-    shares = next_batch(jobs, LIMITS, has_company=has_company)
+    shares = next_batch(jobs, LIMITS, company_window_s=window_s)
     by_number = {each.job: each for each in jobs}
     chosen = [by_number[share.job] for share in shares]
     assert bool(shares) == bool(jobs)
@@ -75,7 +77,8 @@ def test_a_batch_is_full_or_has_all_that_goes_with_its_most_urgent_job(
         n_alike = sum(
             each.n_windows for each in jobs if (each.key, each.priority) == (first.key, first.priority)
         )
-        size = LIMITS.in_company if has_company and first.priority is Priority.LONG else LIMITS.most
+        is_limited = window_s is not None and first.priority is Priority.LONG
+        size = LIMITS.in_company(window_s) if window_s is not None and is_limited else LIMITS.most
         assert sum(share.n_windows for share in shares) == min(size, n_alike)
 
 

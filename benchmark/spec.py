@@ -133,6 +133,10 @@ class BenchmarkSpec:
         default=None,
         metavar="FOLDER",
     )
+    live_real_time: bool = option(
+        "Feed the recordings of `--live` as they are spoken, where computation counts, instead of on a simulated clock.",
+        default=False,
+    )
     audio: bool = option(
         "Save recordings whose transcripts differ with the results, so that the report can play them.",
         default=True,
@@ -179,5 +183,7 @@ def check_spec(spec: BenchmarkSpec) -> None:
         )
     if spec.live_noise is not None and not spec.live:
         raise SpecError("--live-noise is for --live; give both")
+    if spec.live_real_time and not spec.live:
+        raise SpecError("--live-real-time is for --live; give both")
     if any(size > MAX_BATCH for size in spec.batch_sizes):
         raise SpecError(f"--batch-sizes takes at most {MAX_BATCH} clips at a time")

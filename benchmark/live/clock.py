@@ -62,8 +62,14 @@ def stopped() -> float:
     return 0.0
 
 
-def feed(stream: LiveStream, wave: Wave, clock: Clock) -> Trace:
-    """Feed a recording in frames of 0.1 s, as fast as the stream takes them.
+def at_once(_: float) -> None:
+    """Wait for no time of a recording."""
+
+
+def feed(
+    stream: LiveStream, wave: Wave, clock: Clock, wait_until: Callable[[float], None] = at_once
+) -> Trace:
+    """Feed a recording in frames of 0.1 s; as fast as the stream takes them, where nothing waits.
 
     A frame can be taken when it is spoken and the stream is done with the one before. Its events are shown when its
     computation ends.
@@ -72,6 +78,7 @@ def feed(stream: LiveStream, wave: Wave, clock: Clock) -> Trace:
         stream: at its start.
         wave: float32, shape (n_samples,), 16 kHz.
         clock: read before and after each frame; `stopped` does not count computation.
+        wait_until: returns when that many seconds of the recording are spoken.
     """
     frame = round(FRAME_S * SAMPLE_RATE_HZ)
     process = psutil.Process()
@@ -81,6 +88,7 @@ def feed(stream: LiveStream, wave: Wave, clock: Clock) -> Trace:
     ends = [*range(frame, len(wave), frame), len(wave)]
     for number, end in enumerate(ends):
         spoken_s = end / SAMPLE_RATE_HZ
+        wait_until(spoken_s)
         started_s = clock()
         events = [*stream.feed(wave[number * frame : end])]
         if end == len(wave):

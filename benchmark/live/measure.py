@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -55,6 +56,14 @@ class LiveMeasurement:
     systems: tuple[SystemTraces, ...]
 
 
+class Pace(StrEnum):
+    """How a recording is fed: which time passes while a system computes; see `System`."""
+
+    NOT_COUNTED = "not_counted"
+    COUNTED = "counted"
+    IN_REAL_TIME = "in_real_time"
+
+
 class LiveWorker(Worker):
     """A process that runs one system; see `Worker`."""
 
@@ -69,9 +78,9 @@ class LiveWorker(Worker):
         """Transcribe a recording as a file."""
         return self._call(str, "offline", recording.wave, recording.language)
 
-    def feed(self, wave: Wave, language: str | None, *, is_counted: bool) -> Trace:
+    def feed(self, wave: Wave, language: str | None, pace: Pace) -> Trace:
         """Feed a recording to a new stream."""
-        return self._call(Trace, "feed_counted" if is_counted else "feed_not_counted", wave, language)
+        return self._call(Trace, f"feed_{pace}", wave, language)
 
 
 def measure_live(
@@ -100,11 +109,12 @@ def measure_live(
     recordings = make_recordings(plan.clips.loaded, plan.default_language)
     references = _time_words(plan.entries[0].spec, recordings, reporter, make)
     specs = choose_systems(plan.entries)
+    pace = Pace.IN_REAL_TIME if plan.spec.live_real_time else Pace.COUNTED
     traces = []
     with reporter.progress("live", len(specs) * (3 * len(recordings) + len(sounds))) as advance:
         for spec in specs:
             with failed.excluded(spec.entry, FailedIn.LIVE):
-                traces.append(_measure_system(spec, recordings, sounds, make_system, advance))
+                traces.append(_measure_system(spec, recordings, sounds, make_system, advance, pace))
     return LiveMeasurement(recordings=recordings, references=references, systems=tuple(traces))
 
 
@@ -146,6 +156,7 @@ def _measure_system(
     sounds: Sequence[tuple[str, Wave]],
     make: MakeSystem,
     advance: Advance,
+    pace: Pace,
 ) -> SystemTraces:
     def each(answer: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
         found = []
@@ -157,12 +168,12 @@ def _measure_system(
     with LiveWorker(spec, make) as worker:
         worker.wait_until_loaded()
         worker.warm_up(max(recordings, key=lambda recording: recording.audio_s))
-        not_counted = each(lambda one: worker.feed(one.wave, one.language, is_counted=False), recordings)
+        not_counted = each(lambda one: worker.feed(one.wave, one.language, Pace.NOT_COUNTED), recordings)
         before = read_cpu([worker.pid])
-        counted = each(lambda one: worker.feed(one.wave, one.language, is_counted=True), recordings)
+        counted = each(lambda one: worker.feed(one.wave, one.language, pace), recordings)
         disturbance = between(before, read_cpu([worker.pid]))
         language = recordings[0].language
-        quiet = each(lambda sound: worker.feed(sound[1], language, is_counted=False), sounds)
+        quiet = each(lambda sound: worker.feed(sound[1], language, Pace.NOT_COUNTED), sounds)
         offline = each(worker.offline, recordings)  # last: long recordings take more memory than streams
     return SystemTraces(
         spec=spec,

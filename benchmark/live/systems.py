@@ -73,6 +73,15 @@ class System(ABC):
         """Feed a recording to a new stream, with a clock that stands still."""
         return feed(self.stream(language, stopped), wave, stopped)
 
+    def feed_in_real_time(self, wave: Wave, language: str | None) -> Trace:
+        """Feed a recording to a new stream as it is spoken."""
+        stream, started_s = self.stream(language, time.perf_counter), time.perf_counter()
+
+        def wait_until(spoken_s: float) -> None:
+            time.sleep(max(0.0, started_s + spoken_s - time.perf_counter()))
+
+        return feed(stream, wave, time.perf_counter, wait_until)
+
     def warm_up(self, wave: Wave, language: str | None) -> None:
         """Feed a minute, so that most lengths of audio have been met."""
         self.feed_not_counted(wave[: round(FED_S * SAMPLE_RATE_HZ)], language)

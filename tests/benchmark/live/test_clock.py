@@ -1,5 +1,6 @@
 """The simulated clock: when a reader sees what a stream computes."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from sottovoce.benchmark.live.clock import feed, stopped
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.live.events import LiveEvent, Partial
+from tests.support.live_systems import CountingSystem
 
 
 @dataclass
@@ -54,6 +56,13 @@ def test_computation_does_not_count_on_a_clock_that_stands() -> None:
     trace = feed(Slow({1: 0.25}), seconds(0.3), stopped)
     assert [display.shown_s for display in trace.displays] == pytest.approx([0.1, 0.2, 0.3])
     assert trace.max_backlog_s == 0.0
+
+
+def test_in_real_time_no_frame_is_fed_before_it_is_spoken() -> None:
+    started_s = time.perf_counter()
+    trace = CountingSystem().feed_in_real_time(seconds(0.35), "en")
+    assert time.perf_counter() - started_s >= 0.35
+    assert [display.shown_s for display in trace.displays] == pytest.approx([0.1, 0.2, 0.3, 0.35], abs=0.05)
 
 
 def test_all_audio_is_fed_and_the_stream_is_finished_once() -> None:

@@ -57,9 +57,10 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     assert (name, len(wave), bool(wave.any())) == ("silence", 600 * SAMPLE_RATE_HZ, False)
 
 
-def test_noise_without_live_is_refused() -> None:
+@pytest.mark.parametrize("spec", [BenchmarkSpec(live_noise="noise"), BenchmarkSpec(live_real_time=True)])
+def test_options_of_live_without_it_are_refused(spec: BenchmarkSpec) -> None:
     with pytest.raises(SpecError, match="give both"):
-        check_spec(BenchmarkSpec(live_noise="noise"))
+        check_spec(spec)
 
 
 def entry(variant: str, engine: str = "sottovoce") -> Entry:

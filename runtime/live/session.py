@@ -38,6 +38,10 @@ PAUSE_S = 0.25
 """So long a silence may be the end of the utterance: its text is prepared, so that it is ready when the silence is long
 enough."""
 
+HOP_PER_COST = 1.5
+"""The next hypothesis waits so many times as long as the last one took: ends of utterances need time too, and other sessions
+of the same cores, whose wait is part of the cost."""
+
 MAX_BACKLOG_S = 5.0
 """More is reported."""
 
@@ -301,7 +305,7 @@ class LiveSession:
         utterance.decoded_to = self._position
         self._busy_until_s = max(self._busy_until_s, self.audio_s) + cost_s
         backlog_s = self._busy_until_s - self.audio_s
-        self._next_pass = self._position + max(self._hop, round(backlog_s * SAMPLE_RATE_HZ))
+        self._next_pass = self._position + max(self._hop, round(HOP_PER_COST * backlog_s * SAMPLE_RATE_HZ))
         lagging = Lagging(backlog_s=backlog_s, audio_s=self.audio_s)
         return hypothesis, [lagging] if backlog_s > MAX_BACKLOG_S else []
 

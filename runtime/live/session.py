@@ -126,6 +126,7 @@ class LiveSession:
         self._position = 0
         self._next_pass = 0
         self._busy_until_s = 0.0
+        self._last_cost = 0
         self._last_end_s = 0.0
         self._is_finished = False
 
@@ -198,7 +199,7 @@ class LiveSession:
             yield SpeechStarted(at_s=at_s, audio_s=self.audio_s)
         if self._endpoint.has_ended:
             yield from self._close(utterance)
-        elif self._position - utterance.start >= self._options.buffer_s * SAMPLE_RATE_HZ:
+        elif self._position - utterance.start >= self._buffer:
             yield from self._cut(utterance)
         elif self._is_due(utterance):
             yield from self._decode(utterance)
@@ -224,13 +225,18 @@ class LiveSession:
         return round(self._options.hop_s * SAMPLE_RATE_HZ)
 
     @property
+    def _buffer(self) -> int:
+        return round(self._options.buffer_s * SAMPLE_RATE_HZ)
+
+    @property
     def _speech_end(self) -> int:
         return self._position - self._endpoint.n_silent * FRAME_SAMPLES
 
     def _is_due(self, utterance: _Utterance) -> bool:
         if self._endpoint.silent_s >= PAUSE_S:
             return not self._has_decoded_pause(utterance)
-        return self._position >= self._next_pass
+        until_cut = self._buffer - (self._position - utterance.start)
+        return self._position >= self._next_pass and until_cut > self._last_cost
 
     def _has_decoded_pause(self, utterance: _Utterance) -> bool:
         return utterance.decoded_to - self._speech_end >= (PAUSE_S - 2 * FRAME_S) * SAMPLE_RATE_HZ
@@ -300,6 +306,7 @@ class LiveSession:
         language, window = self._language_of(utterance, window)
         hypothesis = self._recognizer.recognize(window, utterance.tokens, language, is_last=is_last)
         cost_s = self._clock() - started
+        self._last_cost = round(cost_s * SAMPLE_RATE_HZ)
         hypothesis = replace(hypothesis, words=self._in_order(hypothesis.words))
         utterance.last = hypothesis
         utterance.decoded_to = self._position

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from sottovoce.runs import check_files, read_run
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.artifacts import read_manifest
 from sottovoce.terms import Component
+from tests.support.commands import output_of
 from tests.support.notes import Notes
 
 
@@ -141,16 +140,8 @@ def test_activations_that_stay_float_are_followed_without_smoothing(run: Path, t
     assert not any("decoder" in finding.text for finding in report.findings)
 
 
-def sottovoce(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "sottovoce", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_inspect_shows_the_report_to_people_and_programs(tiny_run: Path) -> None:
-    shown = sottovoce("inspect", tiny_run)
+    shown = output_of("inspect", tiny_run)
     for part in (
         "Loudness, dBFS",
         "Settled after",
@@ -161,11 +152,11 @@ def test_inspect_shows_the_report_to_people_and_programs(tiny_run: Path) -> None
     assert re.search(r"│ Audio +│ +0 │ none", shown)
     report = read_report(tiny_run / "calibration")
     assert report is not None
-    assert json.loads(sottovoce("inspect", tiny_run, "--json"))["doctor"] == report.model_dump(mode="json")
+    assert json.loads(output_of("inspect", tiny_run, "--json"))["doctor"] == report.model_dump(mode="json")
 
 
 def test_calibrate_shows_the_report_to_people(run: Path, tones: Path) -> None:
-    shown = sottovoce("calibrate", run, "--data", tones, "--set", "calibration.n_clips=2")
+    shown = output_of("calibrate", run, "--data", tones, "--set", "calibration.n_clips=2")
     assert shown.startswith("recorded 2 clips")
     assert re.search(r"2 clips, \d+ s, recorded", shown)
     assert "all 2 clips are en" in " ".join(shown.split())

@@ -1,4 +1,4 @@
-"""Commands run in this process, and what they write reduced to what does not depend on the machine.
+"""What commands write, reduced to what does not depend on the machine.
 
 The tests here freeze what users and other programs see: files, figures of files, terminal output, pages. They go
 through the command line and through files, and import little, so that code may move.
@@ -9,10 +9,7 @@ import hashlib
 import io
 import json
 import re
-import runpy
-import sys
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +19,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 import sottovoce
+from tests.support.commands import output_of
 
 GOLDEN = Path(__file__).parent / "golden"
 MADE_BEFORE = Path(__file__).parent / "made_before"
@@ -57,17 +55,6 @@ class Golden:
 
     def check_json(self, name: str, found: Json) -> None:
         self.check(name, json.dumps(found, indent=1, ensure_ascii=False))
-
-
-def run_command(*arguments: object, expect: int = 0) -> str:
-    """Run `python -m sottovoce` in this process, which has loaded the libraries; return its standard output."""
-    output, errors = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
-        patch.setattr(sys, "argv", ["sottovoce", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            runpy.run_module("sottovoce.__main__", run_name="__main__")
-    assert (left.value.code or 0) == expect, errors.getvalue()
-    return output.getvalue()
 
 
 def render(*tables: RenderableType | None) -> str:
@@ -183,7 +170,7 @@ def without_figures(text: str) -> str:
     return text.replace(sottovoce.__version__, "VERSION")
 
 
-UNSTABLE = {"created", "sha256", "host", "versions", "toolchain", "text", "tokens"}
+UNSTABLE = {"created", "sha256", "plan_sha256", "host", "versions", "toolchain", "text", "tokens"}
 """Keys of which only the structure is stable."""
 
 
@@ -263,7 +250,7 @@ def check_transcripts(
     clips = {row["id"]: manifest.parent / row["audio"] for row in sorted(fitting, key=lambda row: row["id"])}
     clips = dict(list(clips.items())[:N_CLIPS])
     assert len(clips) == N_CLIPS
-    run_command("transcribe", variant, *clips.values(), "--output-dir", work / name, "--threads", 2)
+    output_of("transcribe", variant, *clips.values(), "--output-dir", work / name, "--threads", 2)
     digests = {
         clip_id: hashlib.sha256((work / name / f"{audio.stem}.txt").read_bytes()).hexdigest()[:16]
         for clip_id, audio in clips.items()

@@ -19,9 +19,9 @@ from tests.characterization.frozen import (
     Golden,
     VisibleText,
     render,
-    run_command,
     without_ends,
 )
+from tests.support.commands import output_of
 
 SAMPLE, DETAILED = MADE_BEFORE / "sample", MADE_BEFORE / "detailed"
 FOLDERS = pytest.mark.parametrize("folder", [SAMPLE, DETAILED], ids=lambda folder: folder.name)
@@ -64,7 +64,7 @@ def test_the_tables_of_an_audit_a_search_and_a_study_of_sensitivity(golden: Gold
     ("kind", "name"), [("html", "report.txt"), ("markdown", "comment.md.txt"), ("model-card", "card.md.txt")]
 )
 def test_the_words_of_a_report(folder: Path, kind: str, name: str, golden: Golden) -> None:
-    text = run_command("report", folder, "--format", kind, "--out", "-")
+    text = output_of("report", folder, "--format", kind, "--out", "-")
 
     golden.check(f"{folder.name}-{name}", VisibleText(text).lines if kind == "html" else text)
 
@@ -72,16 +72,16 @@ def test_the_words_of_a_report(folder: Path, kind: str, name: str, golden: Golde
 def test_a_comparison_of_two_results(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(MADE_BEFORE)
 
-    golden.check("compare.txt", without_ends(run_command("compare", "sample", "detailed")))
-    golden.check_json("compare.json", json.loads(run_command("compare", "sample", "detailed", "--json")))
+    golden.check("compare.txt", without_ends(output_of("compare", "sample", "detailed")))
+    golden.check_json("compare.json", json.loads(output_of("compare", "sample", "detailed", "--json")))
 
 
 def test_a_gate_on_results(golden: Golden) -> None:
     conditions = ("wer_delta.high > 0.5", "speedup.low < 0.5", "peak_rss_mb > 600", "size_mb > 100")
     arguments = [part for condition in conditions for part in ("--fail-if", condition)]
 
-    golden.check("gate.txt", run_command("gate", DETAILED, *arguments, expect=3))
-    golden.check_json("gate.json", json.loads(run_command("gate", DETAILED, *arguments, "--json", expect=3)))
+    golden.check("gate.txt", output_of("gate", DETAILED, *arguments, expect=3))
+    golden.check_json("gate.json", json.loads(output_of("gate", DETAILED, *arguments, "--json", expect=3)))
 
 
 def test_the_history_of_results(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +99,5 @@ def test_the_history_of_results(golden: Golden, tmp_path: Path, monkeypatch: pyt
     database.close()
     monkeypatch.setenv("SOTTOVOCE_HISTORY", str(path))
 
-    golden.check("history.txt", without_ends(run_command("history")))
-    golden.check_json("history.json", json.loads(run_command("history", "--json")))
+    golden.check("history.txt", without_ends(output_of("history")))
+    golden.check_json("history.json", json.loads(output_of("history", "--json")))

@@ -11,12 +11,12 @@ from tests.characterization.frozen import (
     Golden,
     Json,
     count_layers,
-    run_command,
     stable,
     structure,
     without_ends,
     without_figures,
 )
+from tests.support.commands import output_of
 
 
 def read(path: Path) -> Json:
@@ -27,7 +27,7 @@ def read(path: Path) -> Json:
 def results(tiny_run: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a benchmark of the run's INT8 variant."""
     out = tmp_path_factory.mktemp("frozen") / "results"
-    run_command(
+    output_of(
         "benchmark", tiny_run, "--data", tones, "--variants", "int8", "--limit", 2, "--passes", 1,
         "--batch-sizes", 2, "--out", out,
     )  # fmt: skip
@@ -44,13 +44,13 @@ def test_the_manifests_of_a_run(tiny_run: Path, golden: Golden) -> None:
 
 
 def test_the_tables_of_a_run(tiny_run: Path, golden: Golden) -> None:
-    golden.check("inspect.txt", without_figures(without_ends(run_command("inspect", tiny_run))))
-    golden.check_json("inspect.json", structure(json.loads(run_command("inspect", tiny_run, "--json"))))
+    golden.check("inspect.txt", without_figures(without_ends(output_of("inspect", tiny_run))))
+    golden.check_json("inspect.json", structure(json.loads(output_of("inspect", tiny_run, "--json"))))
 
 
 def test_the_int8_nodes_of_each_recipe(tiny_run: Path, tmp_path: Path, golden: Golden) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    run_command("quantize", run, "--recipe", "int8-fast")
+    output_of("quantize", run, "--recipe", "int8-fast")
 
     golden.check_json(
         "int8_nodes-random.json",
@@ -70,7 +70,7 @@ def test_the_files_of_a_benchmark(results: Path, golden: Golden) -> None:
 
 def test_the_manifest_of_a_bundle(tiny_run: Path, tmp_path: Path, golden: Golden) -> None:
     path = tmp_path / "tiny.tar.gz"
-    answer = run_command("bundle", tiny_run, "--variant", "int8", "--min-rtfx", 0.01, "--out", path, "--json")
+    answer = output_of("bundle", tiny_run, "--variant", "int8", "--min-rtfx", 0.01, "--out", path, "--json")
     with tarfile.open(path) as archive:
         names = sorted(archive.getnames())
         file = archive.extractfile(next(name for name in names if name.endswith("/bundle.json")))

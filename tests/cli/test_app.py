@@ -8,51 +8,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from sottovoce import __version__
-from sottovoce.cli.app import app, main
+from sottovoce.cli.app import app
+from tests.support.commands import Outcome, run_command
 from tests.support.results import build_sample, save_sample
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """Return the one line that says what went wrong."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        return lines[0].removeprefix("error: ")
-
-
 Sottovoce = Callable[..., Outcome]
 
 
 @pytest.fixture
-def sottovoce(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sottovoce:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["sottovoce", *map(str, arguments)])
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        captured = capsys.readouterr()
-        return Outcome(code=int(str(code or 0)), out=captured.out, err=captured.err)
-
-    return run
+def sottovoce() -> Sottovoce:
+    return run_command
 
 
 def tree(folder: Path) -> list[str]:
@@ -261,20 +235,22 @@ def test_a_run_is_quantized_again_under_another_name(
     assert counts == {"encoder": 14, "decoder": 0, "decoder_with_past": 0}
 
 
-def test_a_variant_of_a_replaced_record_is_shown_as_stale(
+def test_a_variant_of_a_replaced_record_is_stale_until_it_is_quantized_again(
     sottovoce: Sottovoce, tiny_run: Path, tones: Path, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     outcome = sottovoce("calibrate", run, "--data", tones, "--set", "calibration.n_clips=1", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out)["n_clips"] == 1
-    summary = json.loads(sottovoce("inspect", run, "--json").out)
-    assert {variant["name"]: variant["is_stale"] for variant in summary["variants"]} == {
-        "fp32": False,
-        "fp16": False,
-        "fp32-stateful": False,
-        "int8": True,
-    }
+
+    def stale() -> list[str]:
+        variants = json.loads(sottovoce("inspect", run, "--json").out)["variants"]
+        return [variant["name"] for variant in variants if variant["is_stale"]]
+
+    assert stale() == ["int8"]
+    again = sottovoce("quantize", run, "--set", "quantize.components.encoder.scheme=float")
+    assert again.code == 0, again.err
+    assert stale() == []
 
 
 def test_a_variant_that_a_run_does_not_have_is_named_with_those_it_has(

@@ -2,8 +2,6 @@
 
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from sottovoce.errors import InputError, SpecError
 from sottovoce.runtime.live.events import Committed, Partial, SpeechStarted, Utterance
 from sottovoce.runtime.live.output import LiveFormat
 from sottovoce.runtime.transcript import Segment, Word
+from tests.support.commands import run_command
 
 
 def words(*texts: str) -> tuple[Word, ...]:
@@ -110,11 +109,6 @@ def test_recordings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         plan_recording(tmp_path / "no" / "talk.flac", LiveFormat.TEXT, refine=False, force=False)
 
 
-def sottovoce(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sottovoce", *map(str, arguments)]
-    return subprocess.run(command, input="", capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -132,9 +126,8 @@ def sottovoce(*arguments: object) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_does_not_go_together_is_one_line(arguments: tuple[str, ...], code: int, message: str) -> None:
-    done = sottovoce(*arguments)
-    assert done.returncode == code, done.stderr
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    outcome = run_command(*arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    (line,) = outcome.err.splitlines()
     assert line.startswith("error: ")
     assert message in line

@@ -7,11 +7,12 @@ UV_VERSION := 0.13.8
 TORCH_INDEX ?=
 DEMO_DIR := sottovoce-demo
 
-.PHONY: demo test torture load check check-plain-install format lock clean help
+.PHONY: demo test large torture load check check-plain-install format lock clean help
 
 help:
 	@echo "make demo    install, optimize whisper-tiny.en, benchmark it, write $(DEMO_DIR)/report.html"
 	@echo "make test    install what is missing and run the tests"
+	@echo "make large   run the tests that take minutes and gigabytes"
 	@echo "make torture kill, starve and interrupt commands on whisper-tiny.en, for hours"
 	@echo "make load    measure a server of RUN under load, with the recording AUDIO"
 	@echo "make check   format, lint and type checks"
@@ -24,6 +25,9 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n 2
+
+large: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n 0 --large -m large
 
 # Rounds of each: moments of a kill of each of four commands, processes in a crowd, moments of a signal, sizes of a disk and of
 # memory, changes to a bundle.

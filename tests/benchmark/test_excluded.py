@@ -37,6 +37,8 @@ from tests.support.pages import Page
 from tests.support.plans import engine_spec, latencies, tone_plan
 from tests.support.tones import tone, write_tone_set
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 PEER = "optimum-intel:int8"
 OTHER_PEER = "torch:fp32"
 BROKEN = "ImportError: engine.so: libfake.so.2: cannot open shared object file: No such file or directory"

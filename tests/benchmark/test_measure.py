@@ -26,6 +26,8 @@ from tests.support.engines import FakeEngines, fake_precision
 from tests.support.plans import engine_spec, latencies, tone_plan
 from tests.support.tones import tone
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 def plan(*, passes: int, warm_up_clips: int = 0, timing: tuple[int, ...] | None = None) -> Plan:
     entries = [engine_spec("fp32"), engine_spec("int8")]

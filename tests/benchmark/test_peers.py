@@ -28,6 +28,8 @@ from tests.support.engines import FakeEngine, FakeEngines
 from tests.support.pages import Page
 from tests.support.tones import tone, write_tone_set, write_wav
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 FACTORS = {"fp32": 0.4, "int8": 0.1, "optimum-intel:int8": 0.2, "openvino-genai:fp32-stateful": 0.3}
 LONG_S = (31.0, 33.0)
 

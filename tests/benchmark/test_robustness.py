@@ -26,6 +26,8 @@ from tests.support.engines import FakeEngines
 from tests.support.plans import engine_spec, tone_plan
 from tests.support.results import build_sample
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 SLOW = 16_000 * 10 // 9 + 1
 """Samples of a second at speed 0.9."""
 

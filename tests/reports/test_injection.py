@@ -1,4 +1,4 @@
-"""Two hundred injection attempts, in every untrusted text of a report."""
+"""Two hundred injection attempts, in every untrusted text of a report; those that are not `CHOSEN` run with `--large`."""
 
 import itertools
 import re
@@ -66,6 +66,15 @@ CONTEXTS = (
     "a\n---\n{}: &x *x\n```\n</details>\n",
 )
 PAYLOADS = tuple(context.format(text) for context, text in itertools.product(CONTEXTS, WRITTEN))
+CHOSEN = {len(WRITTEN) * (number % len(CONTEXTS)) + number for number in range(len(WRITTEN))}
+"""Numbers of payloads: each text once, and each context."""
+each_payload = pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, marks=() if number in CHOSEN else pytest.mark.large)
+        for number in range(len(PAYLOADS))
+    ],
+)
 NAMED = {
     "href",
     "src",
@@ -80,7 +89,7 @@ NAMED = {
     "content",
     "value",
 }
-CHOSEN = {"by"}
+LISTED = {"by"}
 """Texts that results take from a short list."""
 
 FIELDS = frozenset(
@@ -120,7 +129,7 @@ def changed(value: Any, change: Change) -> Any:
         return change(value)
     if isinstance(value, dict):
         return {
-            key if key in FIELDS else changed(key, change): kept if key in CHOSEN else changed(kept, change)
+            key if key in FIELDS else changed(key, change): kept if key in LISTED else changed(kept, change)
             for key, kept in value.items()
         }
     if isinstance(value, list | tuple):
@@ -177,7 +186,7 @@ def structure(page: Page) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+@each_payload
 def test_a_page_gains_no_element_attribute_or_address(sample: Sample, number: int) -> None:
     text = render(poison(sample, PAYLOADS[number]))
     page, twin = Page(text), Page(render(poison(sample, harmless(PAYLOADS[number]))))
@@ -190,7 +199,7 @@ def test_a_page_gains_no_element_attribute_or_address(sample: Sample, number: in
     assert "{{ 7 * 7 }}" in page.words or "7 * 7" not in PAYLOADS[number]
 
 
-@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+@each_payload
 @pytest.mark.parametrize("write", [render_comment, render_model_card])
 def test_markdown_holds_untrusted_text_as_code_only(
     sample: Sample, number: int, write: Callable[[Results, tuple[ClipRow, ...]], str]
@@ -218,7 +227,7 @@ def outline(token: Token) -> tuple[str, str, str]:
     return token.type, str(sorted(token.attrs.items())), "" if is_open else token.content
 
 
-@pytest.mark.parametrize("number", range(len(PAYLOADS)))
+@each_payload
 def test_the_metadata_of_a_model_card_keep_their_shape(sample: Sample, number: int) -> None:
     from huggingface_hub import ModelCard
 

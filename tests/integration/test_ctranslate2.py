@@ -1,4 +1,7 @@
-"""Every CTranslate2 type of real checkpoints, in faster-whisper and in our runtime, on the project's own speech."""
+"""CTranslate2 variants of real checkpoints, in faster-whisper and in our runtime, on the project's own speech.
+
+The type of the recipe runs always, the others with `--large`; all run on a random checkpoint in tests/runtime.
+"""
 
 from pathlib import Path
 
@@ -49,7 +52,13 @@ def english() -> Path:
     return resolve_checkpoint("tiny.en").folder
 
 
-@pytest.fixture(scope="module", params=list(Ctranslate2Type))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=() if kind is Ctranslate2Type.INT8 else pytest.mark.large)
+        for kind in Ctranslate2Type
+    ],
+)
 def variant(
     request: pytest.FixtureRequest, english: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Ctranslate2Type, Path]:

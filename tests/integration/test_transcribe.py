@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -32,21 +31,20 @@ from sottovoce.speech.synthetic import demo_speech
 from sottovoce.statistics.accuracy import normalize
 from sottovoce.terms import Component
 from tests.characterization.frozen import Golden, check_transcripts, count_layers
+from tests.support.commands import output_of
 from tests.support.noises import NOISES, noise
 
 pytestmark = pytest.mark.slow
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 PLAIN = TranscribeOptions(without_timestamps=True, temperature=0.0)
 
 
 @pytest.fixture(scope="module")
-def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run with the variant int8-fast as well."""
     run = tmp_path_factory.mktemp("fast") / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("fp16"))
-    command("quantize", run, "--recipe", "int8-fast", "--as-own")
+    output_of("quantize", run, "--recipe", "int8-fast", "--as-own")
     return run
 
 
@@ -68,15 +66,15 @@ def wer(references: list[str], hypotheses: list[str]) -> float:
     return rate
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
 def test_greedy_tokens_at_thirty_seconds_are_those_of_transformers(
-    tiny_run: Path, demo_clips: list[tuple[Clip, Wave]], name: str
+    tiny_run: Path, demo_clips: list[tuple[Clip, Wave]]
 ) -> None:
     expected = OptimumPipeline.load(tiny_run / "fp32", ComputeSpec())
-    found = load(tiny_run / name)
-    for clip, wave in demo_clips:
-        tokens = found.transcribe(wave, PLAIN).segments[0].tokens
-        assert tokens == expected.generate(expected.features(wave), None), clip.clip_id
+    found = [load(tiny_run / name) for name in ("fp32", "fp32-stateful")]
+    for clip, wave in demo_clips[:4]:
+        tokens = expected.generate(expected.features(wave), None)
+        for transcriber in found:
+            assert transcriber.transcribe(wave, PLAIN).segments[0].tokens == tokens, clip.clip_id
 
 
 def test_the_elastic_variant_transcribes_what_fp32_transcribes(
@@ -109,31 +107,26 @@ def test_words_are_where_they_are_spoken(fast: Transcriber, demo_clips: list[tup
 
 
 def test_subtitles_of_long_recordings_are_whole_and_in_order(
-    fast_run: Path, real_speech: Path, command: Command, tmp_path: Path
+    fast_run: Path, real_speech: Path, tmp_path: Path
 ) -> None:
     clips = filter_clips(read_speech(str(real_speech)), ["source=librispeech-test-clean-long"]).clips
-    paths = [clip.audio for clip in clips if isinstance(clip.audio, Path)]
-    assert len(paths) == len(clips) == 6
-    with_captions, paths = paths[:2], paths[:4]
-    for kind, files in (("srt", with_captions), ("vtt", with_captions), ("json", paths)):
-        command("transcribe", fast_run, *files, "--format", kind, "--output-dir", tmp_path)
-    texts = [
-        json.loads((tmp_path / f"{path.stem}.json").read_text(encoding="utf-8"))["text"] for path in paths
-    ]
-    for path, text in zip(with_captions, texts, strict=False):
-        duration_s = len(decode_audio(path)) / SAMPLE_RATE_HZ
-        cues = list(srt.parse((tmp_path / f"{path.stem}.srt").read_text(encoding="utf-8")))
-        captions = webvtt.read(tmp_path / f"{path.stem}.vtt").captions
-        assert len(cues) == len(captions) > 10
-        assert all(cue.end - cue.start <= timedelta(seconds=MAX_SENTENCE_S) for cue in cues)
-        assert all(a.end <= b.start for a, b in pairwise(cues))
-        lines = [cue.content.split("\n") for cue in cues]
-        assert max(map(len, lines)) == 2
-        assert max(len(line) for cue in lines for line in cue) <= 42
-        assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
-        assert cues[-1].end > timedelta(seconds=duration_s - 10)
-        assert " ".join(cue.content for cue in cues).split() == text.split()
-    assert wer([clip.text or "" for clip in clips[:4]], texts) < 0.07
+    clip, path = next((clip, clip.audio) for clip in clips if isinstance(clip.audio, Path))
+    for kind in ("srt", "vtt", "json"):
+        output_of("transcribe", fast_run, path, "--format", kind, "--output-dir", tmp_path)
+    text = json.loads((tmp_path / f"{path.stem}.json").read_text(encoding="utf-8"))["text"]
+    duration_s = len(decode_audio(path)) / SAMPLE_RATE_HZ
+    cues = list(srt.parse((tmp_path / f"{path.stem}.srt").read_text(encoding="utf-8")))
+    captions = webvtt.read(tmp_path / f"{path.stem}.vtt").captions
+    assert len(cues) == len(captions) > 10
+    assert all(cue.end - cue.start <= timedelta(seconds=MAX_SENTENCE_S) for cue in cues)
+    assert all(a.end <= b.start for a, b in pairwise(cues))
+    lines = [cue.content.split("\n") for cue in cues]
+    assert max(map(len, lines)) == 2
+    assert max(len(line) for cue in lines for line in cue) <= 42
+    assert cues[-1].end <= timedelta(seconds=duration_s + 0.1)
+    assert cues[-1].end > timedelta(seconds=duration_s - 10)
+    assert " ".join(cue.content for cue in cues).split() == text.split()
+    assert wer([clip.text or ""], [text]) < 0.07
 
 
 def test_clips_of_several_speakers_in_one_recording_are_all_transcribed(
@@ -360,11 +353,11 @@ def write_hours(path: Path, wave: Wave, minutes: int) -> Path:
     return path
 
 
-def test_two_hours_take_the_memory_of_ten_minutes(
+def test_an_hour_takes_the_memory_of_ten_minutes(
     fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path
 ) -> None:
     peaks = {}
-    for minutes in (10, 120):
+    for minutes in (10, 60):
         path = write_hours(tmp_path / f"{minutes}.flac", spoken[1], minutes)
         done = subprocess.run(
             [sys.executable, "-c", PEAK, str(fast_run), str(path)], capture_output=True, text=True, check=True
@@ -372,7 +365,7 @@ def test_two_hours_take_the_memory_of_ten_minutes(
         peak_mib, n_segments = map(int, done.stdout.split())
         assert n_segments >= minutes // 5
         peaks[minutes] = peak_mib
-    assert peaks[120] < peaks[10] + 60
+    assert peaks[60] < peaks[10] + 60
 
 
 def test_the_int8_nodes_are_those_of_before(fast_run: Path, golden: Golden) -> None:

@@ -33,7 +33,7 @@ def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
         engine=WhisperCppEngine.name,
         variant=str(request.param),
         folder=folder,
-        compute=ComputeSpec(threads=2),
+        compute=ComputeSpec(threads=1),
     )
 
 

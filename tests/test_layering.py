@@ -16,7 +16,7 @@ import pytest
 import sottovoce
 
 PACKAGE = Path(sottovoce.__file__).parent
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech")
+STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech", "train")
 LAYERS = (
     ("errors", "languages", "progress", "terms"),
     ("machine",),
@@ -26,6 +26,7 @@ LAYERS = (
     ("reference_pipeline", "runs", "speech"),
     ("calibrate",),
     ("optimize",),
+    ("train",),
     ("benchmark", "bundle", "faster_whisper", "serve"),
     ("reports",),
     ("cli", "__main__"),

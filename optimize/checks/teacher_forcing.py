@@ -44,6 +44,9 @@ class TeacherSequence:
         tokens: after the prompt, with the end token.
         likeliest: int64, shape (n_tokens, 64); the likeliest tokens of each position, likeliest first.
         log_probabilities: float32, same shape; natural logarithms.
+        start_likeliest: int64, shape (64,); the likeliest tokens after the start-of-transcript token, which are languages
+            and no speech.
+        start_log_probabilities: float32, same shape.
     """
 
     clip_id: str
@@ -52,6 +55,8 @@ class TeacherSequence:
     tokens: Tokens
     likeliest: NDArray[np.int64]
     log_probabilities: LogProbabilities
+    start_likeliest: NDArray[np.int64]
+    start_log_probabilities: LogProbabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +66,14 @@ class ClipComparison:
     Attributes:
         n_disagreements: positions where the variant's likeliest token is another.
         kl_divergence: sum over the positions, in nats.
+        start_divergence: the same after the start-of-transcript token, which gives the language, or no speech.
     """
 
     clip_id: str
     n_tokens: int
     n_disagreements: int
     kl_divergence: float
+    start_divergence: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,11 @@ class Comparison:
     def kl_divergence(self) -> float:
         """Mean over the positions, in nats."""
         return sum(clip.kl_divergence for clip in self.clips) / max(1, self.n_tokens)
+
+    @property
+    def start_divergence(self) -> float:
+        """Mean over the clips, after the start-of-transcript token, in nats."""
+        return sum(clip.start_divergence for clip in self.clips) / max(1, len(self.clips))
 
 
 class Candidate:
@@ -124,16 +136,19 @@ class Candidate:
 
     def generate(self, clip: LoadedClip) -> TeacherSequence:
         """Transcribe a clip greedily, without timestamps."""
+        return self.generate_from(self.encode_window(clip.wave), clip)
+
+    def generate_from(self, encoded: Encoded, clip: LoadedClip) -> TeacherSequence:
+        """Transcribe a clip from what `encode_window` gave for its wave."""
         prompt = self._prompt(clip.clip.language)
         special = self._tokenizer.special
-        encoded = self._encode(clip.wave)
         self._decoder.start(encoded)
         prefilled = prefill(self._decoder, prompt, special)
         limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
         (attempt,) = Greedy().decode(self._decoder, prefilled, self._filters, [limit])
         tokens = (*attempt.tokens, special.end)
-        rows = self._rows(encoded, prompt, tokens)
-        likeliest, logs = zip(*(_likeliest(row) for row in rows), strict=True)
+        (start_likeliest, start_logs), *found = map(find_likeliest, self._rows(encoded, prompt, tokens))
+        likeliest, logs = zip(*found, strict=True)
         return TeacherSequence(
             clip_id=clip.clip.clip_id,
             wave=clip.wave,
@@ -141,13 +156,17 @@ class Candidate:
             tokens=tokens,
             likeliest=np.stack(likeliest),
             log_probabilities=np.stack(logs),
+            start_likeliest=start_likeliest,
+            start_log_probabilities=start_logs,
         )
 
     def score(self, teacher: TeacherSequence) -> ClipComparison:
         """Feed the baseline's tokens, and compare the probabilities at each position."""
-        encoded = self._encode(teacher.wave)
+        encoded = self.encode_window(teacher.wave)
         n_disagreements, divergence = 0, 0.0
-        for i, row in enumerate(self._rows(encoded, teacher.prompt, teacher.tokens)):
+        rows = self._rows(encoded, teacher.prompt, teacher.tokens)
+        start = kl_divergence(next(rows), teacher.start_likeliest, teacher.start_log_probabilities)
+        for i, row in enumerate(rows):
             n_disagreements += int(row.argmax()) != int(teacher.likeliest[i, 0])
             divergence += kl_divergence(row, teacher.likeliest[i], teacher.log_probabilities[i])
         return ClipComparison(
@@ -155,34 +174,46 @@ class Candidate:
             n_tokens=len(teacher.tokens),
             n_disagreements=n_disagreements,
             kl_divergence=divergence,
+            start_divergence=start,
         )
 
     def _prompt(self, language: str | None) -> Tokens:
         known = language if language in self._tokenizer.special.languages else "en"
         return self._tokenizer.prompt(language=known, task=Task.TRANSCRIBE, with_timestamps=False)
 
-    def _encode(self, wave: Wave) -> Encoded:
+    def encode_window(self, wave: Wave) -> Encoded:
+        """Encode a wave of at most 30 s, with what stands for its padding."""
         plan = self._encoder.plan(len(wave))
         return self._encoder.encode(self._encoder.features(wave, plan), plan)
 
     def _rows(self, encoded: Encoded, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
-        """Yield the filtered logits of each token; a row is valid until the next one."""
+        """Yield the logits after the start-of-transcript token, then those of each token, filtered.
+
+        A row is valid until the next one.
+        """
         self._decoder.start(encoded)
-        for i, row in enumerate(self._logits(prompt, tokens[:-1])):
+        logits = self._logits(prompt, tokens[:-1])
+        yield next(logits)
+        for i, row in enumerate(logits):
             self._filters.apply(row, tokens[:i])
             yield row
 
     def _logits(self, prompt: Tokens, tokens: Tokens) -> Iterator[Row]:
-        """Yield the logits after the prompt and after each token, in one pass where the decoder takes several."""
-        if self._decoder.can_continue:
-            yield from self._decoder.run(np.array([prompt + tokens], dtype=np.int64))[0, len(prompt) - 1 :]
-            return
-        yield self._decoder.run(np.array([prompt], dtype=np.int64))[0, -1]
-        for token in tokens:
+        """Yield the logits after the start-of-transcript token, after the prompt and after each token.
+
+        It takes one pass where the decoder takes several tokens.
+        """
+        start = prompt.index(self._tokenizer.special.start)
+        fed = prompt + tokens if self._decoder.can_continue else prompt
+        rows = self._decoder.run(np.array([fed], dtype=np.int64))[0]
+        yield rows[start]
+        yield from rows[len(prompt) - 1 :]
+        for token in () if self._decoder.can_continue else tokens:
             yield self._decoder.run(np.array([[token]], dtype=np.int64))[0, -1]
 
 
-def _likeliest(row: Row) -> tuple[NDArray[np.int64], LogProbabilities]:
+def find_likeliest(row: Row) -> tuple[NDArray[np.int64], LogProbabilities]:
+    """Return the 64 likeliest tokens of a position, likeliest first, and the natural logarithms of their probabilities."""
     top = np.argpartition(row, -N_LIKELIEST)[-N_LIKELIEST:]
     top = top[np.argsort(-row[top], kind="stable")]
     return top.astype(np.int64), (row[top] - log_sum_exp(row)).astype(np.float32)

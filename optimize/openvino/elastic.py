@@ -33,7 +33,11 @@ TABLE_RANK = 3
 SILENCE_FLOOR = -0.8
 """Value of a silent window's features: the floor that a clip of usual loudness has."""
 
-SCALE_PORT = 4
+KEYS_PORT, VALUES_PORT, MASK_PORT, SCALE_PORT = 1, 2, 3, 4
+"""Inputs of an attention node behind its queries."""
+
+PADDING_PORT = 1
+"""Input of the nodes that append padding to the speech."""
 
 
 def make_elastic(model: Any, padding: PaddingKeys | None = None) -> None:
@@ -68,11 +72,11 @@ def _attend_to_padding(model: Any, padding: PaddingKeys) -> None:
     from openvino import opset13 as ops
 
     attentions = attentions_of(model)
-    length = ops.gather(ops.shape_of(attentions[0].input_value(1)), np.array([2]), np.array(0))
+    length = ops.gather(ops.shape_of(attentions[0].input_value(KEYS_PORT)), np.array([2]), np.array(0))
     for layer, attention in enumerate(attentions):
         joined = [
             ops.concat([attention.input_value(port), _half(kept[layer][None])], axis=2)
-            for port, kept in ((1, padding.keys), (2, padding.values))
+            for port, kept in ((KEYS_PORT, padding.keys), (VALUES_PORT, padding.values))
         ]
         elastic = ops.scaled_dot_product_attention(
             attention.input_value(0),
@@ -83,6 +87,43 @@ def _attend_to_padding(model: Any, padding: PaddingKeys) -> None:
         )
         elastic.set_friendly_name(attention.get_friendly_name())
         attention.output(0).replace(elastic.output(0))
+
+
+def replace_padding_keys(model: Any, padding: PaddingKeys) -> None:
+    """Give an elastic encoder, quantized or not, other keys and values of padding; the model is changed.
+
+    Their counts are exact: NNCF takes the table of their logarithms for an embedding, and rounds it to INT8.
+
+    Args:
+        model: `openvino.Model` of an encoder that `make_elastic` gave padding keys.
+        padding: of any number of keys.
+
+    Raises:
+        StageError: a layer has no padding keys, or they are quantized.
+    """
+    from openvino import opset13 as ops
+
+    for layer, attention in enumerate(attentions_of(model)):
+        mask = _appending(attention, MASK_PORT).input_value(PADDING_PORT).get_node()
+        if mask.get_type_name() != "Gather":
+            raise StageError(f"encoder: layer {layer} looks up no counts of padding; make the variant again")
+        scores = ops.constant(_scores(padding.counts[layer]))
+        mask.input(0).replace_source_output(scores.output(0))
+        for port, kept in ((KEYS_PORT, padding.keys), (VALUES_PORT, padding.values)):
+            appended = _appending(attention, port).input(PADDING_PORT)
+            appended.replace_source_output(_half(kept[layer][None]).output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _appending(attention: Any, port: int) -> Any:
+    """Return the node that appends padding to an input of an attention."""
+    node = attention.input_value(port).get_node() if attention.get_input_size() > port else attention
+    if node.get_type_name() != "Concat":
+        raise StageError(
+            f"encoder: {attention.get_friendly_name()} has no padding keys, or quantized ones; "
+            "make the variant again with silence_centroids, and keep ScaledDotProductAttention float"
+        )
+    return node
 
 
 def _half(values: Floats) -> Any:
@@ -109,11 +150,16 @@ def _mask(length: Any, counts: Floats) -> Any:
     """
     from openvino import opset13 as ops
 
-    scores = np.log(np.maximum(counts, np.float32(NO_POSITION)))[None]
     row = ops.divide(ops.add(length, np.array([COUNT_STEP // 2])), np.array([COUNT_STEP]))
-    of_padding = ops.gather(ops.constant(scores), row, np.array(2))
+    of_padding = ops.gather(ops.constant(_scores(counts)), row, np.array(2))
     shape = ops.concat([ops.constant(np.array([1, len(counts), 1])), length], axis=0)
     return ops.concat([ops.broadcast(np.float32(0), shape), of_padding], axis=3)
+
+
+def _scores(counts: Floats) -> Floats:
+    """Return the logarithms of counts, shape (1, n_heads, 61, n_keys)."""
+    scores: Floats = np.log(np.maximum(counts, np.float32(NO_POSITION)))[None]
+    return scores
 
 
 def _free_reshape(operation: Any) -> bool:

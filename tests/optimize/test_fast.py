@@ -11,7 +11,7 @@ import pytest
 
 from sottovoce.calibrate.store import CalibrationStore, Call, Calls
 from sottovoce.errors import SpecError, StageError
-from sottovoce.optimize.openvino.elastic import make_elastic
+from sottovoce.optimize.openvino.elastic import make_elastic, replace_padding_keys
 from sottovoce.optimize.openvino.graph import count_int8_in_file
 from sottovoce.optimize.openvino.padding_states import (
     PaddingMeans,
@@ -165,3 +165,21 @@ def test_activations_of_nodes_that_are_not_there_are_refused(tiny_run: Path, tmp
     with pytest.raises(SpecError, match="nowhere"):
         quantize_again(read_run(folder), recipe, Silent())
     assert not (folder / "int8-fast").exists()
+
+
+def test_an_encoder_with_replaced_padding_keys_is_one_that_was_made_with_them(baseline: Path) -> None:
+    path, compute = component_path(baseline, Component.ENCODER), ComputeSpec().properties()
+    first, second = (padding_keys(padding_from(graph(path), n), 12) for n in (600, 900))
+    made, replaced = graph(path), graph(path)
+    make_elastic(made, second)
+    make_elastic(replaced, first)
+    replace_padding_keys(replaced, second)
+    core, speech = openvino.Core(), features(400)
+    expected = core.compile_model(made, "CPU", compute)(speech)[0]
+    np.testing.assert_array_equal(core.compile_model(replaced, "CPU", compute)(speech)[0], expected)
+
+
+def test_an_encoder_without_padding_keys_has_none_to_replace(baseline: Path) -> None:
+    path = component_path(baseline, Component.ENCODER)
+    with pytest.raises(StageError, match="has no padding keys"):
+        replace_padding_keys(graph(path), padding_keys(padding_from(graph(path), 600), 12))

@@ -167,7 +167,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
         speech, recipe.calibration, english_only=not run.baseline.facts.is_multilingual
     )
     clips = load_calibration(selection, reporter)
-    with _locked_run(run, reporter) as now:
+    with locked_run(run, reporter) as now:
         with new_folder(now.folder / CALIBRATION_NAME, force=True) as work:
             manifest = record(
                 now.baseline.folder,
@@ -177,12 +177,12 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
                 compute=ComputeSpec(),
                 reporter=reporter,
             )
-        _refresh_run_manifest(now, now.recipe.model_copy(update={"calibration": recipe.calibration}))
+        refresh_run_manifest(now, now.recipe.model_copy(update={"calibration": recipe.calibration}))
     return manifest
 
 
 @contextmanager
-def _locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
+def locked_run(run: Run, reporter: Reporter) -> Iterator[Run]:
     """Lock a run, and yield its current state."""
     map_large_blocks()
     with translated_os_errors(run.folder), output_lock(run.folder, note=reporter.note) as waited:
@@ -215,14 +215,14 @@ def quantize_again(
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
     """
     check_cpu(recipe)
-    with _locked_run(run, reporter) as now:
+    with locked_run(run, reporter) as now:
         merged = _merged(now, recipe)
         find = partial(find_checkpoint, now, checkpoint)
         with new_folder(now.folder / merged.quantize.name, force=True) as work:
             work.rmdir()
             quantize_into(now.folder, work, merged, find, reporter, write)
         is_own = as_own or merged.quantize.name == now.recipe.quantize.name
-        _refresh_run_manifest(now, merged if is_own else now.recipe)
+        refresh_run_manifest(now, merged if is_own else now.recipe)
     return read_run(run.folder)
 
 
@@ -239,6 +239,6 @@ def _merged(run: Run, recipe: Recipe) -> Recipe:
     )
 
 
-def _refresh_run_manifest(run: Run, recipe: Recipe) -> None:
+def refresh_run_manifest(run: Run, recipe: Recipe) -> None:
     """Rewrite the run's manifest after one of its parts was replaced."""
     write_run_manifest(run.folder, recipe, name=run.manifest.name, origin=run.manifest.parents[0])

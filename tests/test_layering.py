@@ -16,7 +16,18 @@ import pytest
 import sottovoce
 
 PACKAGE = Path(sottovoce.__file__).parent
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech", "train")
+STAGES = (
+    "benchmark",
+    "bundle",
+    "calibrate",
+    "configs",
+    "optimize",
+    "reports",
+    "runtime",
+    "serve",
+    "speech",
+    "train",
+)
 LAYERS = (
     ("errors", "languages", "progress", "terms"),
     ("machine",),

@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("benchmark", "bundle", "calibrate", "configs", "optimize", "reports", "runtime", "serve", "speech", "train")
+STAGES = (
+    "benchmark",
+    "bundle",
+    "calibrate",
+    "configs",
+    "optimize",
+    "reports",
+    "runtime",
+    "serve",
+    "speech",
+    "train",
+)
 NEEDED = (
     "py.typed",
     "configs/int8.yaml",

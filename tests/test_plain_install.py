@@ -134,6 +134,7 @@ def test_audio_is_transcribed(sottovoce: Sottovoce, tiny: Path, tmp_path: Path) 
         ("calibrate run --data speech.jsonl", "all"),
         ("quantize run", "all"),
         ("sensitivity run --data speech.jsonl", "all"),
+        ("heal run --data speech.jsonl", "all"),
         ("demo", "all"),
         ("report results", "benchmark"),
         ("history", "benchmark"),

@@ -106,6 +106,7 @@ def test_a_mistake_is_answered_in_one_short_line(
         "calibrate --data speech.jsonl",
         "benchmark --data speech.jsonl",
         "sensitivity --data speech.jsonl",
+        "heal --data speech.jsonl",
         "bundle --out x.tar.gz",
     ],
 )

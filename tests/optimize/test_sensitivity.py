@@ -331,7 +331,9 @@ def test_the_error_of_a_divergence_is_that_of_its_mean_over_clips() -> None:
     def compared(*divergences: float) -> Comparison:
         return Comparison(
             clips=tuple(
-                ClipComparison(clip_id=str(i), n_tokens=10, n_disagreements=0, kl_divergence=each, start_divergence=0.0)
+                ClipComparison(
+                    clip_id=str(i), n_tokens=10, n_disagreements=0, kl_divergence=each, start_divergence=0.0
+                )
                 for i, each in enumerate(divergences)
             )
         )

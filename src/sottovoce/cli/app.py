@@ -36,6 +36,7 @@ COMMANDS = {
     "calibrate": "run",
     "quantize": "run",
     "sensitivity": "run",
+    "heal": "run",
     "benchmark": "results",
     "bundle": "device",
     "verify": "device",

@@ -28,12 +28,14 @@ from sottovoce.reports.text.tables import (
     Row,
     RowGroup,
     Table,
+    flat_table,
     make_row,
     optional,
     text_columns,
 )
 from sottovoce.reports.text.units import BYTES_PER_MB, fixed
 from sottovoce.terms import Format
+from sottovoce.train.report import HealReport
 
 N_TRIALS_SHOWN = 12
 
@@ -99,6 +101,28 @@ def sensitivity_lines(report: SensitivityReport) -> list[str]:
         lines += [f"  {line}" for line in recipe.splitlines()]
         lines += [f"or: {option}"]
     return [*lines, *report.notes] or ["no block costs more than it saves"]
+
+
+def heal_table(report: HealReport) -> Group:
+    """Show a variant before and after training, on the held-out clips."""
+    before, after = report.before, report.after
+    rows = (
+        ("divergence, mnat a token", 1e3 * before.divergence, 1e3 * after.divergence),
+        ("top-1 disagreement, %", 1e2 * before.top1_disagreement, 1e2 * after.top1_disagreement),
+        (
+            "divergence at the start (language, no speech), mnat",
+            1e3 * before.start_divergence,
+            1e3 * after.start_divergence,
+        ),
+    )
+    return draw_all(
+        flat_table(
+            f"against the baseline, {report.n_held_out_clips} clips of held-out speakers",
+            "",
+            map(Column, (report.variant, report.name)),
+            (make_row(label, fixed(one, 2), fixed(other, 2)) for label, one, other in rows),
+        )
+    )
 
 
 def run_table(summary: RunSummary) -> Group:

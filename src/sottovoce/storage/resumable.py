@@ -15,13 +15,13 @@ from sottovoce.storage.folders import new_folder, recover_interrupted_write, rem
 
 HEADER_NAME = "begun.json"
 
-Kind = Literal["benchmark", "run"]
+Kind = Literal["benchmark", "run", "training"]
 
 
 class Header(Document):
     """The settings that must be the same to resume."""
 
-    kind: Literal["unfinished benchmark", "unfinished run"]
+    kind: Literal["unfinished benchmark", "unfinished run", "unfinished training"]
     settings: dict[str, str]
 
 

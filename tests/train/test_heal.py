@@ -1,0 +1,137 @@
+"""`heal` on the tiny model: it comes nearer to the baseline, resumes, and leaves the variant that it trains as it was."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sottovoce.errors import InputError
+from sottovoce.optimize.pipeline import quantize_again
+from sottovoce.progress import Advance, Silent
+from sottovoce.recipes.load import load_recipe
+from sottovoce.runs import Run, read_run
+from sottovoce.runtime.loading import load
+from sottovoce.speech.clips import ClipSet
+from sottovoce.storage.resumable import resumable_path
+from sottovoce.train.heal import HealSpec, heal
+from sottovoce.train.loop import LoopSpec
+from sottovoce.train.report import HealReport
+from tests.support.torture import model_files
+
+N_STEPS = 12
+LOOP = LoopSpec(batch_size=2, learning_rate=0.05, n_evaluations=2)
+
+pytestmark = [pytest.mark.large, pytest.mark.usefixtures("_little_speech")]
+
+
+class CtrlC(Silent):
+    """Presses Ctrl-C at a step of the training."""
+
+    def __init__(self, at_step: int) -> None:
+        self._at_step = at_step
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - not shown
+        steps = iter(range(1, 1000))
+
+        def advance() -> None:
+            if what == "train" and next(steps) == self._at_step:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.fixture(scope="module")
+def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a run with the variant int8-fast of 12 padding states. Not to be changed."""
+    folder = tmp_path_factory.mktemp("fast") / "run"
+    shutil.copytree(tiny_run, folder)
+    recipe = load_recipe("int8-fast", ["quantize.elastic.silence_centroids=12"])
+    quantize_again(read_run(folder), recipe, Silent(), as_own=True)
+    return folder
+
+
+@pytest.fixture
+def run(fast_run: Path, tmp_path: Path) -> Run:
+    """Copy the run, to be changed."""
+    folder = tmp_path / "run"
+    shutil.copytree(fast_run, folder)
+    return read_run(folder)
+
+
+@pytest.fixture
+def _little_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training take a few seconds of speech."""
+    monkeypatch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
+
+
+def spec(tiny: Path) -> HealSpec:
+    return HealSpec(n_steps=N_STEPS, checkpoint=str(tiny), threads=1, loop=LOOP)
+
+
+@pytest.fixture(scope="module")
+def healed(
+    fast_run: Path, tiny: Path, speech: ClipSet, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Run, HealReport]:
+    folder = tmp_path_factory.mktemp("healed") / "run"
+    shutil.copytree(fast_run, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
+        report = heal(read_run(folder), [speech], spec(tiny), Silent())
+    return read_run(folder), report
+
+
+def test_the_variant_is_nearer_to_the_baseline_on_speakers_that_did_not_train(
+    healed: tuple[Run, HealReport], speech: ClipSet
+) -> None:
+    run, report = healed
+    assert report.kept
+    assert report.after.divergence < 0.9 * report.before.divergence
+    assert report.n_held_out_clips == 2
+    assert [each.step for each in report.history] == [0, N_STEPS // 2, N_STEPS]
+    assert "int8-fast-healed" in {variant.name for variant in run.variants}
+    audio = speech.clips[0].audio
+    assert isinstance(audio, Path)
+    assert load(run.folder / "int8-fast-healed").transcribe(audio).duration_s == pytest.approx(2.0)
+
+
+def test_the_run_still_stands_for_the_variant_that_was_trained(
+    healed: tuple[Run, HealReport], fast_run: Path
+) -> None:
+    run, _ = healed
+    assert run.recipe.quantize.name == "int8-fast"
+    assert model_files(run.folder / "int8-fast") == model_files(fast_run / "int8-fast")
+    assert not resumable_path(run.folder / "int8-fast-healed").exists()
+
+
+@pytest.mark.parametrize("at_step", [3, 9])
+def test_an_interrupted_training_ends_with_the_same_variant(
+    run: Run,
+    tiny: Path,
+    speech: ClipSet,
+    healed: tuple[Run, HealReport],
+    monkeypatch: pytest.MonkeyPatch,
+    at_step: int,
+) -> None:
+    monkeypatch.setattr("sottovoce.train.loop.SAVE_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        heal(run, [speech], spec(tiny), CtrlC(at_step))
+    assert resumable_path(run.folder / "int8-fast-healed").is_dir()
+    report = heal(run, [speech], spec(tiny), Silent())
+    assert report == healed[1]
+    name = "int8-fast-healed"
+    assert model_files(run.folder / name) == model_files(healed[0].folder / name)
+
+
+def test_an_interrupted_training_with_other_settings_is_refused(
+    run: Run, tiny: Path, speech: ClipSet
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        heal(run, [speech], spec(tiny), CtrlC(1))
+    with pytest.raises(
+        InputError, match=r"unfinished training with other settings \(length: 12 steps, now 13"
+    ):
+        heal(run, [speech], replace(spec(tiny), n_steps=13), Silent())

@@ -1,0 +1,114 @@
+"""The loop brings a model nearer to its teacher, and resumes as if it had not been interrupted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from sottovoce.errors import InputError
+from sottovoce.optimize.openvino.export import TorchWhisper
+from sottovoce.progress import Advance, Silent
+from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
+from sottovoce.speech.loading import LoadedClip
+from sottovoce.train.lessons import LessonBook
+from sottovoce.train.loop import STATE_NAME, LoopSpec, Training, batch_at, rate_at
+from sottovoce.train.loss import Examiner
+from sottovoce.train.padding import Padding
+from sottovoce.train.parameters import NAMES, Deltas, Start
+from sottovoce.train.whisper import ElasticWhisper
+
+N_STEPS = 8
+SPEC = LoopSpec(batch_size=2, learning_rate=0.1, average=0.5, n_evaluations=2)
+
+
+class CtrlC(Silent):
+    """Presses Ctrl-C at a step of the training."""
+
+    def __init__(self, at_step: int) -> None:
+        self._at_step = at_step
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - not shown
+        steps = iter(range(1, 1000))
+
+        def advance() -> None:
+            if next(steps) == self._at_step:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+class Setting:
+    """A training of the tiny model, and its own measure of the clips that it trains on."""
+
+    def __init__(
+        self, examiner: Examiner, start: Start, clips: tuple[LoadedClip, ...], book: LessonBook
+    ) -> None:
+        self._parts = (start, clips, book, examiner)
+
+    def training(self, folder: Path) -> Training:
+        return Training(folder, SPEC, *self._parts)
+
+    def evaluate(self, deltas: Deltas) -> float:
+        start, clips, book, examiner = self._parts
+        with torch.no_grad():
+            found = [examiner.examine(book.read(clip), start.moved(deltas)) for clip in clips]
+        return sum(float(each.divergence) for each in found) / sum(each.n_tokens for each in found)
+
+
+@pytest.fixture(scope="module")
+def setting(
+    tiny: Path, tiny_run: Path, padding: Padding, clips: tuple[LoadedClip, ...], book: LessonBook
+) -> Setting:
+    model = TorchWhisper(tiny).model
+    special = WhisperTokenizer.load(tiny_run / "fp32-stateful").special
+    examiner = Examiner(ElasticWhisper(model), special, model.config.vocab_size)
+    return Setting(examiner, Start.of(padding), clips, book)
+
+
+@pytest.fixture(scope="module")
+def trained(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Deltas:
+    deltas, _ = setting.training(tmp_path_factory.mktemp("whole")).run(N_STEPS, setting.evaluate, Silent())
+    return deltas
+
+
+def test_training_brings_a_model_nearer_to_its_teacher(setting: Setting, trained: Deltas) -> None:
+    nothing = {name: torch.zeros_like(delta) for name, delta in trained.items()}
+    assert setting.evaluate(trained) < 0.8 * setting.evaluate(nothing)
+
+
+@pytest.mark.parametrize("at_step", [2, 7])
+def test_an_interrupted_training_ends_with_the_same_numbers(
+    setting: Setting, trained: Deltas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: int
+) -> None:
+    monkeypatch.setattr("sottovoce.train.loop.SAVE_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        setting.training(tmp_path).run(N_STEPS, setting.evaluate, CtrlC(at_step))
+    resumed, progress = setting.training(tmp_path).run(N_STEPS, setting.evaluate, Silent())
+    assert [each.step for each in progress.history] == [0, 4, 8]
+    for name in NAMES:
+        torch.testing.assert_close(resumed[name], trained[name], rtol=0, atol=0)
+
+
+def test_a_damaged_checkpoint_is_named(setting: Setting, tmp_path: Path) -> None:
+    (tmp_path / STATE_NAME).write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"state.safetensors is damaged .*--restart"):
+        setting.training(tmp_path).run(N_STEPS, setting.evaluate, Silent())
+
+
+def test_the_rate_rises_then_falls_to_nothing() -> None:
+    rates = [rate_at(step, 200) for step in range(200)]
+    assert rates.index(max(rates)) == 5
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[:6] == sorted(rates[:6])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_an_epoch_takes_each_clip_once_in_an_order_of_its_own(clips: tuple[LoadedClip, ...]) -> None:
+    drawn = [clip.clip.clip_id for step in range(4) for clip in batch_at(clips, step, SPEC)]
+    epochs = drawn[:4], drawn[4:]
+    assert all(sorted(epoch) == sorted(clip.clip.clip_id for clip in clips) for epoch in epochs)
+    assert epochs[0] != epochs[1]

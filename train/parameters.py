@@ -1,0 +1,101 @@
+"""The numbers that training changes, as differences from where they start, in units of their spread.
+
+So one learning rate fits keys, values and states, and weight decay draws them back to where they start.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sottovoce.optimize.openvino.padding_states import PaddingKeys
+from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
+from sottovoce.runtime.model.elastic import NO_POSITION
+from sottovoce.train.padding import Padding
+from sottovoce.train.whisper import PaddingTensors, Tensor
+
+NAMES = ("keys", "values", "scores", "states")
+"""Keys, values and logarithms of counts in the encoder's layers; the decoder's states."""
+
+Deltas = Mapping[str, Tensor]
+"""By the names above: float32; `scores` has the shape (n_layers, n_heads, 1, n_keys), others that of what they change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start:
+    """Where training starts: padding as tensors, and the spread of each part.
+
+    Attributes:
+        padding: what quantization measured.
+        spreads: standard deviation of keys, values and states, by name; of `scores` 1 nat.
+    """
+
+    padding: Padding
+    tensors: PaddingTensors
+    spreads: Mapping[str, float]
+
+    @classmethod
+    def of(cls, padding: Padding) -> "Start":
+        """Turn padding into tensors."""
+        import torch
+
+        keys = padding.keys
+        parts = {"keys": keys.keys, "values": keys.values, "states": padding.states}
+        return cls(
+            padding=padding,
+            tensors=PaddingTensors(
+                keys=torch.from_numpy(keys.keys),
+                values=torch.from_numpy(keys.values),
+                key_scores=torch.from_numpy(_logarithms(keys.counts)),
+                states=torch.from_numpy(padding.states),
+                state_scores=torch.from_numpy(_logarithms(_counts_after_each(padding))),
+            ),
+            spreads={"scores": 1.0, **{name: float(part.std()) for name, part in parts.items()}},
+        )
+
+    def no_deltas(self) -> dict[str, Tensor]:
+        """Return differences of zero that take gradients."""
+        import torch
+
+        shapes = {
+            "keys": self.tensors.keys.shape,
+            "values": self.tensors.values.shape,
+            "scores": (*self.tensors.keys.shape[:2], 1, self.tensors.keys.shape[2]),
+            "states": self.tensors.states.shape,
+        }
+        return {name: torch.zeros(shapes[name], requires_grad=True) for name in NAMES}
+
+    def moved(self, deltas: Deltas) -> PaddingTensors:
+        """Return the padding with differences added, through which gradients flow."""
+        steps = {name: self.spreads[name] * deltas[name] for name in NAMES}
+        return PaddingTensors(
+            keys=self.tensors.keys + steps["keys"],
+            values=self.tensors.values + steps["values"],
+            key_scores=self.tensors.key_scores + steps["scores"],
+            states=self.tensors.states + steps["states"],
+            state_scores=self.tensors.state_scores,
+        )
+
+    def padding_of(self, deltas: Deltas) -> Padding:
+        """Return the padding with differences added, to be written."""
+        moved = self.moved({name: delta.detach() for name, delta in deltas.items()})
+        return Padding(
+            keys=PaddingKeys(
+                keys=moved.keys.numpy(), values=moved.values.numpy(), counts=moved.key_scores.exp().numpy()
+            ),
+            states=moved.states.numpy(),
+            clusters=self.padding.clusters,
+        )
+
+
+def _counts_after_each(padding: Padding) -> Any:
+    """Count the positions of each state after speech of 0, 1, ... 1500 positions: shape (1501, n_states)."""
+    is_of = np.eye(len(padding.states), dtype=np.float32)[padding.clusters]
+    counts = np.zeros((WINDOW_POSITIONS + 1, len(padding.states)), dtype=np.float32)
+    counts[:-1] = is_of[::-1].cumsum(axis=0)[::-1]
+    return counts
+
+
+def _logarithms(counts: Any) -> Any:
+    return np.log(np.maximum(counts, np.float32(NO_POSITION))).astype(np.float32)

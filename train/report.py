@@ -1,0 +1,58 @@
+"""What a training found, in the variant's folder and as `--json`."""
+
+from sottovoce.storage.documents import Document
+
+REPORT_NAME = "heal.json"
+
+WORSE_START = 1.1
+"""Most that the divergence after the start-of-transcript token may grow: it is small, and noisy."""
+
+
+class Evaluation(Document):
+    """What the variant is on the held-out clips after some steps."""
+
+    step: int
+    loss: float | None
+    """Mean loss of the steps since the last evaluation; null before the first step."""
+    divergence: float
+    """Nats a token, in the runtime."""
+
+
+class Figures(Document):
+    """How near a variant is to the baseline on the held-out clips, in the runtime."""
+
+    divergence: float
+    """KL divergence of the tokens' probabilities, nats a token."""
+    top1_disagreement: float
+    """Share of the tokens where another is likeliest."""
+    start_divergence: float
+    """KL divergence after the start-of-transcript token (languages, no speech), nats, mean over the clips."""
+
+
+class HealReport(Document):
+    """A training of padding states."""
+
+    variant: str
+    name: str
+    """Of the trained variant."""
+    kept: bool
+    """Whether it is nearer to the baseline than the variant, and was written."""
+    seed: int
+    n_padding_states: int
+    speech: tuple[str, ...]
+    audio_s: float
+    """Of the clips that trained."""
+    n_clips: int
+    n_held_out_clips: int
+    n_steps: int
+    """Planned; training ends earlier where held-out speakers gain nothing."""
+    best_step: int
+    before: Figures
+    after: Figures
+    history: tuple[Evaluation, ...]
+
+
+def is_better(before: Figures, after: Figures) -> bool:
+    """Return whether a trained variant is nearer to the baseline."""
+    keeps_start = after.start_divergence <= WORSE_START * before.start_divergence
+    return after.divergence < before.divergence and keeps_start

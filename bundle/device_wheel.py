@@ -36,6 +36,7 @@ DEVICE_PARTS = (
     "cli/commands/__init__.py",
     "cli/commands/device/__init__.py",
     "cli/commands/device/live.py",
+    "cli/commands/device/plan.py",
     "cli/commands/device/transcribe.py",
     "cli/commands/device/verify.py",
     "cli/commands/options.py",

@@ -79,6 +79,7 @@ def _facts(folder: Path, made: BuildInfo) -> VariantFacts:
         inference_precision=made.compute.precision,
         dynamic_quantization_group_size=made.compute.dynamic_quantization_group_size,
         kv_cache_precision=made.compute.kv_cache_precision,
+        memory=made.compute.memory,
         is_multilingual=made.is_multilingual,
         components={part: _component_facts(folder, part, made) for part in components_of(folder)},
         parity=made.parity,

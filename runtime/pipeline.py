@@ -78,6 +78,7 @@ class InferencePipeline:
         self._tokenizer = session.tokenizer
         self._window_decoder = session.window_decoder
         self._is_elastic = session.is_elastic
+        self._largest_batch = session.largest_batch
         self._segment_maker = SegmentMaker(session.tokenizer, session.aligner)
         self._recovery = recovery or GapRecovery()
 
@@ -99,7 +100,7 @@ class InferencePipeline:
         options = self._tokenizer.defaults.fill_options(options)
         language = options.language or self.languages[0]
         self._tokenizer.prompt(language=language, task=options.task, with_timestamps=False)
-        return options
+        return replace(options, batch_size=min(options.batch_size, self._largest_batch))
 
     def transcribe(self, stream: SegmentStream) -> Generator[Segment, None, None]:
         """Yield the segments of a stream in order of time, each as soon as it is final."""

@@ -16,7 +16,11 @@ from sottovoce.runtime.model.load import load_decoder_model, load_encoder_model
 from sottovoce.runtime.model.openvino.memory import give_back_freed
 from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 from sottovoce.runtime.model.variant import has_recorded_ranges
+from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.runtime.timestamps.alignment import Aligner, AlignmentGraph
+from sottovoce.terms import MemoryUse
+
+LOW_MEMORY_BATCH = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +32,14 @@ class Session:
         window_decoder: encodes and decodes, in its own buffers.
         aligner: finds the times of words; None where a variant has no alignment.
         is_elastic: only the speech of a window is encoded.
+        largest_batch: windows that are decoded at once, at most.
     """
 
     tokenizer: WhisperTokenizer
     window_decoder: WindowDecoder
     aligner: Aligner | None
     is_elastic: bool
+    largest_batch: int = MAX_BATCH
 
 
 class Model:
@@ -48,6 +54,7 @@ class Model:
         padding: PaddingStates | None = None,
         alignment: AlignmentGraph | None = None,
         has_recorded_ranges: bool = False,
+        memory: MemoryUse = MemoryUse.NORMAL,
     ) -> None:
         self.encoder = encoder
         self.decoder = decoder
@@ -55,19 +62,26 @@ class Model:
         self._padding = padding
         self._alignment = alignment
         self._has_recorded_ranges = has_recorded_ranges
+        self._memory = memory
         self._decodings = count(1)
 
     def session(self) -> Session:
         """Return a session for another stream: buffers, keys and values of its own."""
         encoder = Encoder(
-            self.encoder.session(), self._padding, has_recorded_ranges=self._has_recorded_ranges
+            self.encoder.session(),
+            self._padding,
+            has_recorded_ranges=self._has_recorded_ranges,
+            memory=self._memory,
         )
         decoder = self.decoder.session()
         return Session(
             tokenizer=self.tokenizer,
-            window_decoder=WindowDecoder(encoder, decoder, self.tokenizer, self._decodings),
+            window_decoder=WindowDecoder(
+                encoder, decoder, self.tokenizer, self._decodings, memory=self._memory
+            ),
             aligner=None if self._alignment is None else Aligner(self._alignment, self.tokenizer),
             is_elastic=encoder.is_elastic,
+            largest_batch=LOW_MEMORY_BATCH if self._memory is MemoryUse.LOW else MAX_BATCH,
         )
 
 
@@ -94,22 +108,41 @@ def load_onnx_model(folder: Path, compute: ComputeSpec) -> Model:
 
 
 def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | None) -> Model:
+    load = _load_in_turn if compute.memory is MemoryUse.LOW else _load_at_once
+    encoder, decoder, tokenizer = load(folder, compute)
+    model = Model(
+        encoder,
+        decoder,
+        tokenizer,
+        padding=PaddingStates.load(folder),
+        alignment=alignment,
+        has_recorded_ranges=has_recorded_ranges(folder),
+        memory=compute.memory,
+    )
+    give_back_freed()
+    return model
+
+
+Parts = tuple[EncoderModel, DecoderModel, WhisperTokenizer]
+
+
+def _load_in_turn(folder: Path, compute: ComputeSpec) -> Parts:
+    """Load one part after another, so that what compiling takes is not needed twice at once."""
+    encoder = load_encoder_model(folder, compute)
+    give_back_freed()
+    decoder = load_decoder_model(folder, compute)
+    give_back_freed()
+    return encoder, decoder, WhisperTokenizer.load(folder)
+
+
+def _load_at_once(folder: Path, compute: ComputeSpec) -> Parts:
     # OpenVINO compiles a graph on one core: several graphs at once are ready sooner. The tokenizer comes last:
     # reading it holds Python's lock for 0.1 s.
     pool = _loaders()
     encoder = pool.submit(load_encoder_model, folder, compute)
     decoder = pool.submit(load_decoder_model, folder, compute)
     tokenizer = pool.submit(WhisperTokenizer.load, folder).result()
-    model = Model(
-        encoder.result(),
-        decoder.result(),
-        tokenizer,
-        padding=PaddingStates.load(folder),
-        alignment=alignment,
-        has_recorded_ranges=has_recorded_ranges(folder),
-    )
-    give_back_freed()
-    return model
+    return encoder.result(), decoder.result(), tokenizer
 
 
 @cache

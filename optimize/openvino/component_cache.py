@@ -30,8 +30,9 @@ ENTRY_NAME = "verdict.json"
 KEY_LENGTH = 32
 """Digits of a hash that name a folder."""
 
-IGNORED_KEYS = frozenset({"name", "int8_cross_keys"})
-"""Keys of `quantize` that change no component here: cross-attention's keys are rewritten in the variant's own files."""
+IGNORED_KEYS = frozenset({"name", "int8_cross_keys", "memory"})
+"""Keys of `quantize` that change no component here: cross-attention's keys are rewritten in the variant's own files, and memory is what a
+process takes that transcribes."""
 
 IGNORED_ELASTIC_KEYS = frozenset({"tail_s", "batch_tail_s", "states_bucket_s"})
 """Keys of `quantize.elastic` that change what is appended to the encoder's output, not the encoder."""

@@ -89,6 +89,7 @@ def quantized_compute(variant: QuantizedVariant) -> ComputeSpec:
         precision=variant.inference_precision,
         dynamic_quantization_group_size=variant.dynamic_quantization_group_size,
         kv_cache_precision=variant.kv_cache_precision,
+        memory=variant.memory,
     )
 
 

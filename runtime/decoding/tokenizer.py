@@ -5,10 +5,11 @@ Source: `whisper/tokenizer.py` of openai/whisper; `generation_config.json` of a 
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ LANGUAGES_OF_MANY_TOKENS = frozenset(
 )
 """Whisper's vocabulary has few pieces of their scripts: a letter may take two or three tokens."""
 
+MAX_VOCABULARY = 1 << 20
+"""Ids of a tokenizer; Whisper has 51,866 at most."""
+
 NO_SPEECH_NAMES = ("<|nospeech|>", "<|nocaptions|>")
 
 _IN_SPECIAL = re.compile(r"(?<=<)(?=\|)")
@@ -109,7 +113,10 @@ def with_room(hotwords: Tokens, text: Tokens) -> Tokens:
 
 
 class Vocabulary:
-    """Tokens to text, from a table: the library `tokenizers`, which only text to tokens needs, takes 0.1 s more to load."""
+    """Tokens to text, from a table: the library `tokenizers`, which only text to tokens needs, takes 0.1 s more to load.
+
+    All texts are one string, which takes 1 MB; a dictionary of them takes 6.
+    """
 
     def __init__(self, tokens: Iterable[tuple[str, int]], special: frozenset[str]) -> None:
         """Take the tokens.
@@ -117,11 +124,23 @@ class Vocabulary:
         Args:
             tokens: each with its id, a byte written as a character (`_byte_of`); of two with one id the last counts.
             special: those that stand for no text.
+
+        Raises:
+            InputError: an id is out of range.
         """
         pairs = tuple(tokens)
-        self._ids = dict(pairs)
-        self._special = special
-        self._tokens = {number: "" if token in special else token for token, number in pairs}
+        n_ids = 1 + max((number for _, number in pairs), default=-1)
+        if n_ids > MAX_VOCABULARY or any(number < 0 for _, number in pairs):
+            raise InputError(f"the tokenizer has ids up to {n_ids - 1}: this is not Whisper's tokenizer")
+        texts = [""] * n_ids
+        for token, number in pairs:
+            texts[number] = "" if token in special else token
+        self._texts = "".join(texts)
+        self._ends = array("L", accumulate(map(len, texts), initial=0))
+        self._named = {token: number for token, number in pairs if token in special or token.startswith("<|")}
+        self._first_special = min(
+            (self._named[token] for token in special if token in self._named), default=n_ids
+        )
 
     @classmethod
     def read(cls, path: Path) -> "Vocabulary":
@@ -142,24 +161,25 @@ class Vocabulary:
         return cls(tokens, frozenset(token["content"] for token in added if token["special"]))
 
     def id_of(self, *names: str) -> int:
-        """Return the id of a token, by the first of its names that is known.
+        """Return the id of a special token, by the first of its names that is known.
 
         Raises:
             InputError: none is.
         """
-        found = next((self._ids[name] for name in names if name in self._ids), None)
+        found = next((self._named[name] for name in names if name in self._named), None)
         if found is None:
             raise InputError(f"the tokenizer has no {names[0]}: this is not Whisper's tokenizer")
         return found
 
     def plain_tokens(self) -> tuple[bytes, ...]:
         """Return the bytes of each text token, by id from 0 to the first special token; b"" for an unused id."""
-        first_special = min(number for token, number in self._ids.items() if token in self._special)
-        return tuple(_bytes_of(self._tokens.get(number, "")) for number in range(first_special))
+        return tuple(map(self.bytes_of, range(self._first_special)))
 
     def bytes_of(self, token: int) -> bytes:
         """Return what a token stands for, which need not be whole characters; nothing for a special one."""
-        return _bytes_of(self._tokens.get(token, ""))
+        if not 0 <= token < len(self._ends) - 1:
+            return b""
+        return _bytes_of(self._texts[self._ends[token] : self._ends[token + 1]])
 
     def text(self, tokens: Iterable[int]) -> str:
         """Turn tokens into text; bytes that are no UTF-8 become replacement characters."""

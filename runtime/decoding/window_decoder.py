@@ -23,9 +23,11 @@ from sottovoce.runtime.model.base import Decoder, Encoded, Logits, States, Token
 from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.openvino.huge_pages import start_moving
+from sottovoce.runtime.model.openvino.memory import give_back_freed
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Phase
 from sottovoce.runtime.vad.segmenter import AudioWindow
+from sottovoce.terms import MemoryUse
 
 TOKENS_OF_ANY_WINDOW = 224
 """What openai/whisper lets a window hold, of any length and language (`DecodingOptions.sample_len`)."""
@@ -106,11 +108,14 @@ class WindowDecoder:
         decoder: Decoder,
         tokenizer: WhisperTokenizer,
         decodings: "count[int] | None" = None,
+        *,
+        memory: MemoryUse = MemoryUse.NORMAL,
     ) -> None:
         self._encoder = encoder
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._decodings = decodings or count(1)
+        self._memory = memory
 
     def decode(
         self,
@@ -128,8 +133,17 @@ class WindowDecoder:
             context: options and clock.
             prefix: start of the text of each window, without timestamps; results have what follows it.
         """
-        prompt = (*prompt, *prefix)
-        if next(self._decodings) == HUGE_PAGES_AT_DECODING:
+        try:
+            return self._decode_all(windows, (*prompt, *prefix), context)
+        finally:
+            if self._memory is MemoryUse.LOW:
+                self._encoder.give_back()
+                give_back_freed()
+
+    def _decode_all(
+        self, windows: Sequence[AudioWindow], prompt: Tokens, context: DecodingContext
+    ) -> tuple[DecodingResult, ...]:
+        if next(self._decodings) == HUGE_PAGES_AT_DECODING and self._memory is MemoryUse.NORMAL:
             start_moving()
         encoded = self._encode(windows, context)
         rows = [encoded.row(number) for number in range(len(windows))]

@@ -55,6 +55,9 @@ class EncoderGraph(Protocol):
             float32, shape (1, n_frames / 2, d_model); the graph's own memory, valid until the next call.
         """
 
+    def give_back(self) -> None:
+        """Free what the last call left; the next one takes it again."""
+
 
 class Decoder(Protocol):
     """A session of a decoder: it keeps the keys and values of the tokens that it was fed."""

@@ -8,7 +8,7 @@ from typing import Any
 from sottovoce.machine.cpu import BF16, VNNI, lacks_all
 from sottovoce.machine.resources import usable_cores
 from sottovoce.runtime.model.openvino.quiet_import import shared_core
-from sottovoce.terms import InferencePrecision, KvPrecision
+from sottovoce.terms import InferencePrecision, KvPrecision, MemoryUse
 
 COMPUTING_OPERATIONS = frozenset(
     {
@@ -44,12 +44,14 @@ class ComputeSpec:
             many with one scale each; 0: they stay float.
         kv_cache_precision: what a stateful decoder keeps self-attention's keys and values in; None: `precision`.
         threads: of inference.
+        memory: what a process of the variant may keep.
     """
 
     precision: InferencePrecision = InferencePrecision.F32
     dynamic_quantization_group_size: int = 0
     kv_cache_precision: KvPrecision | None = None
     threads: int = field(default_factory=usable_cores)
+    memory: MemoryUse = MemoryUse.NORMAL
 
     @classmethod
     def from_simple(cls, values: Mapping[str, Any]) -> "ComputeSpec":
@@ -60,6 +62,7 @@ class ComputeSpec:
             dynamic_quantization_group_size=values["dynamic_quantization_group_size"],
             kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
             threads=values["threads"],
+            memory=MemoryUse(values["memory"]),
         )
 
     def properties(self) -> dict[str, str]:

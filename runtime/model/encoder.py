@@ -9,13 +9,19 @@ from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import FULL_WINDOW, ElasticPlan, PaddingStates, plan_window
 from sottovoce.runtime.model.load import load_encoder_graph
 from sottovoce.runtime.model.variant import has_recorded_ranges
+from sottovoce.terms import MemoryUse
 
 
 class Encoder:
     """A variant's encoder for one stream, elastic where the variant has states of padding."""
 
     def __init__(
-        self, graph: EncoderGraph, padding: PaddingStates | None, *, has_recorded_ranges: bool = False
+        self,
+        graph: EncoderGraph,
+        padding: PaddingStates | None,
+        *,
+        has_recorded_ranges: bool = False,
+        memory: MemoryUse = MemoryUse.NORMAL,
     ) -> None:
         """Wrap a graph.
 
@@ -24,10 +30,12 @@ class Encoder:
             padding: what stands for the silence behind the speech; None: the whole window is encoded.
             has_recorded_ranges: its INT8 activations have the ranges of calibration speech: audio of another level is
                 scaled to the level of speech first.
+            memory: how many lengths are encoded.
         """
         self._graph = graph
         self._padding = padding
         self._has_recorded_ranges = has_recorded_ranges
+        self._memory = memory
         self.n_mels = graph.n_mels
 
     @classmethod
@@ -37,6 +45,7 @@ class Encoder:
             load_encoder_graph(folder, compute),
             PaddingStates.load(folder),
             has_recorded_ranges=has_recorded_ranges(folder),
+            memory=compute.memory,
         )
 
     @property
@@ -48,7 +57,7 @@ class Encoder:
         """Plan the encoding of a clip of at most 30 s, decoded alone or with others."""
         if self._padding is None:
             return FULL_WINDOW
-        return plan_window(n_samples, self._padding.spec, is_alone=is_alone)
+        return plan_window(n_samples, self._padding.spec, is_alone=is_alone, memory=self._memory)
 
     def features(self, wave: Wave, plan: ElasticPlan) -> Features:
         """Return the features of a wave of at most 30 s: float32, shape (1, n_mels, plan.n_frames)."""
@@ -71,6 +80,10 @@ class Encoder:
     def run(self, features: Features) -> States:
         """Encode frames; see `EncoderGraph.run`."""
         return self._graph.run(features)
+
+    def give_back(self) -> None:
+        """Free what the last call left; see `EncoderGraph.give_back`."""
+        self._graph.give_back()
 
     def padded(self, states: States, plan: ElasticPlan) -> Encoded:
         """Return a copy of the encoded positions, with what stands for the silence behind them.

@@ -11,7 +11,7 @@ from typing import Any
 from sottovoce.errors import InputError
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
-from sottovoce.terms import Component, InferencePrecision, KvPrecision
+from sottovoce.terms import Component, InferencePrecision, KvPrecision, MemoryUse
 
 MANIFEST_NAME = "manifest.json"
 
@@ -95,6 +95,7 @@ def _compute(facts: object) -> ComputeSpec:
         precision=InferencePrecision(facts.get("inference_precision", InferencePrecision.F32)),
         dynamic_quantization_group_size=group_size,
         kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
+        memory=MemoryUse(facts.get("memory", MemoryUse.NORMAL)),
     )
 
 

@@ -25,6 +25,7 @@ from sottovoce.terms import (
     InferencePrecision,
     KvPrecision,
     Layout,
+    MemoryUse,
     Scheme,
     Weights,
 )
@@ -77,6 +78,7 @@ class VariantFacts(Document):
     inference_precision: InferencePrecision
     dynamic_quantization_group_size: int = 0
     kv_cache_precision: KvPrecision | None = None
+    memory: MemoryUse = MemoryUse.NORMAL
     is_multilingual: bool
     components: dict[Component, ComponentFacts]
     parity: Parity | None = None
@@ -88,6 +90,7 @@ class VariantFacts(Document):
             precision=self.inference_precision,
             dynamic_quantization_group_size=self.dynamic_quantization_group_size,
             kv_cache_precision=self.kv_cache_precision,
+            memory=self.memory,
         )
 
 

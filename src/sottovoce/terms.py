@@ -156,6 +156,16 @@ class InferencePrecision(StrEnum):
     F16 = "f16"
 
 
+class MemoryUse(StrEnum):
+    """How a process trades memory for speed when it transcribes.
+
+    low: few encoded lengths, buffers given back after each window, graphs loaded one after another, no batches, no huge pages.
+    """
+
+    NORMAL = "normal"
+    LOW = "low"
+
+
 class _Bounds:
     """Bounds that pydantic checks where a recipe holds the field; the runtime itself does not load pydantic."""
 

@@ -18,7 +18,7 @@ from sottovoce.runtime.model.elastic import (
     n_stored,
     plan_window,
 )
-from sottovoce.terms import ElasticSpec
+from sottovoce.terms import ElasticSpec, MemoryUse
 
 SPEC = ElasticSpec(margin_s=0.5, tail_s=2.0, batch_tail_s=1.0, bucket_s=0.5, states_bucket_s=0.02)
 WIDTH = 4
@@ -255,3 +255,26 @@ def test_a_file_of_other_arrays_is_refused(tmp_path: Path, tensors: dict[str, np
     save_file(tensors, tmp_path / PADDING_STATES_NAME, metadata=facts)
     with pytest.raises(InputError, match="make the variant again"):
         PaddingStates.load(tmp_path)
+
+
+@given(n_samples=st.integers(0, WINDOW_SAMPLES), spec=SPECS)
+def test_low_memory_encodes_at_most_half_more_than_is_wanted(n_samples: int, spec: ElasticSpec) -> None:
+    plan = plan_window(n_samples, spec, memory=MemoryUse.LOW)
+    wanted = min(WINDOW_FRAMES, -(-n_samples // HOP_SAMPLES) + round(100 * spec.margin_s))
+    assert wanted <= plan.n_frames <= max(300, 1.5 * wanted + 2)
+    assert plan.n_frames % 2 == 0
+
+
+def test_low_memory_takes_few_lengths() -> None:
+    samples = range(0, WINDOW_SAMPLES + 1, 800)
+    lengths = {plan_window(n, ElasticSpec(), memory=MemoryUse.LOW).n_frames for n in samples}
+    assert len(lengths) <= 7
+    assert max(lengths) == WINDOW_FRAMES
+
+
+def test_with_centroids_decoders_get_few_numbers_of_states() -> None:
+    samples = range(0, WINDOW_SAMPLES + 1, 800)
+    normal = [plan_window(n, CENTROIDS) for n in samples]
+    low = [plan_window(n, CENTROIDS, memory=MemoryUse.LOW) for n in samples]
+    assert {plan.n_positions + plan.n_padding for plan in normal} == {250, 500, 750, 1000, 1250, 1500}
+    assert {plan.n_positions + plan.n_padding for plan in low} == {500, 1000, 1500}

@@ -3,6 +3,7 @@
 The same arguments give the same bytes on one version of the libraries.
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ SPECIAL_SHARE = 0.1
 
 N_TIMESTAMPS = 1501
 """<|0.00|> to <|30.00|> in steps of 20 ms."""
+
+N_LANGUAGES, N_LANGUAGES_V3 = 99, 100
+N_TEXT_TOKENS = 50_257
 
 
 def tiny_checkpoint(
@@ -65,6 +69,34 @@ def tiny_checkpoint(
         init_std=WEIGHT_STD,
     )
     return _write_checkpoint(folder, tokenizer, config, multilingual=multilingual, seed=seed)
+
+
+def narrow_v3_checkpoint(folder: Path, *, seed: int = 0) -> Path:
+    """Write a random Whisper with large-v3's mel bins and vocabulary, as narrow as the tiny one, and turbo's shallow decoder.
+
+    Each of its 51,866 tokens has large-v3's number; text tokens stand for two characters each.
+
+    Args:
+        folder: is made where it is not there.
+        seed: of the weights.
+
+    Returns:
+        The folder.
+    """
+    tokenizer = v3_tokenizer()
+    config = _config(
+        tokenizer,
+        num_mel_bins=128,
+        d_model=TINY_D_MODEL,
+        encoder_layers=TINY_ENCODER_LAYERS,
+        decoder_layers=1,
+        encoder_attention_heads=TINY_HEADS,
+        decoder_attention_heads=TINY_HEADS,
+        encoder_ffn_dim=TINY_FFN,
+        decoder_ffn_dim=TINY_FFN,
+        init_std=WEIGHT_STD,
+    )
+    return _write_checkpoint(folder, tokenizer, config, multilingual=True, seed=seed)
 
 
 def large_v3_checkpoint(folder: Path, *, layers: int, seed: int = 0) -> Path:
@@ -129,7 +161,7 @@ def _shape_embeddings(decoder: Any, *, first_special: int) -> None:
 
 def tiny_tokenizer() -> "Tokenizer":
     """Make Whisper's tokenizer in small: byte-level BPE, special tokens, timestamps, in this order."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE())
@@ -139,23 +171,43 @@ def tiny_tokenizer() -> "Tokenizer":
         vocab_size=len(alphabet) + TINY_MERGES, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token in _special_tokens()]
-    )
-    stamps = [f"<|{i * 0.02:.2f}|>" for i in range(N_TIMESTAMPS)]
-    tokenizer.add_tokens([AddedToken(stamp, normalized=False, special=False) for stamp in stamps])
+    _add_special(tokenizer, N_LANGUAGES)
     return tokenizer
 
 
-def _languages() -> list[str]:
+def v3_tokenizer() -> "Tokenizer":
+    """Make a tokenizer whose tokens have the numbers of large-v3's: 50,257 of text, and one more language than before."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = (first + second for first in alphabet for second in alphabet)
+    words = [*alphabet, *islice(pairs, N_TEXT_TOKENS - len(alphabet))]
+    tokenizer = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    _add_special(tokenizer, N_LANGUAGES_V3)
+    return tokenizer
+
+
+def _add_special(tokenizer: "Tokenizer", n_languages: int) -> None:
+    from tokenizers import AddedToken
+
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in _special_tokens(n_languages)]
+    )
+    stamps = [f"<|{i * 0.02:.2f}|>" for i in range(N_TIMESTAMPS)]
+    tokenizer.add_tokens([AddedToken(stamp, normalized=False, special=False) for stamp in stamps])
+
+
+def _languages(n: int) -> list[str]:
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-    return list(LANGUAGES)[:99]
+    return list(LANGUAGES)[:n]
 
 
-def _special_tokens() -> list[str]:
+def _special_tokens(n_languages: int) -> list[str]:
     tasks = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
-    names = ("endoftext", "startoftranscript", *_languages(), *tasks)
+    names = ("endoftext", "startoftranscript", *_languages(n_languages), *tasks)
     return [f"<|{name}|>" for name in names]
 
 
@@ -182,7 +234,11 @@ def _generation_config(
     token_id = tokenizer.token_to_id
     end = config.eos_token_id
     by_language: dict[str, Any] = {
-        "lang_to_id": {f"<|{code}|>": token_id(f"<|{code}|>") for code in _languages()},
+        "lang_to_id": {
+            f"<|{code}|>": number
+            for code in _languages(N_LANGUAGES_V3)
+            if (number := token_id(f"<|{code}|>")) is not None
+        },
         "task_to_id": {task: token_id(f"<|{task}|>") for task in ("transcribe", "translate")},
     }
     return GenerationConfig(

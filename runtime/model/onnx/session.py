@@ -25,7 +25,7 @@ from sottovoce.runtime.model.base import (
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import onnx_path
 from sottovoce.runtime.model.onnx.graph_check import check_onnx
-from sottovoce.terms import Component
+from sottovoce.terms import Component, MemoryUse
 
 FEATURES_NAME = "input_features"
 TOKENS_NAME = "input_ids"
@@ -61,6 +61,7 @@ def open_session(path: Path, compute: ComputeSpec, *, idle_threads_spin: bool = 
     options.log_severity_level = LOG_ERRORS
     # Each run may have another length: a plan of memory made for one would be made again and again.
     options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = compute.memory is MemoryUse.NORMAL
     options.add_session_config_entry("session.force_spinning_stop", "0" if idle_threads_spin else "1")
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -85,6 +86,9 @@ class OnnxEncoderModel:
         """Encode frames; see `EncoderGraph`."""
         states: States = self.compiled.run(None, {FEATURES_NAME: features})[0]
         return states
+
+    def give_back(self) -> None:
+        """Free nothing: runs leave no buffers where the session has no arena."""
 
 
 class OnnxDecoderModel:

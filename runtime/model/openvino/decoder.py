@@ -24,7 +24,13 @@ from sottovoce.runtime.model.compute import ComputeSpec, usable_precision
 from sottovoce.runtime.model.openvino.memory import GraphFile
 from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.runtime.model.openvino.split_decoder import LOG_COUNTS_NAME, hand_over_in, split_decoder
-from sottovoce.terms import Component, InferencePrecision
+from sottovoce.runtime.model.openvino.token_embedding import (
+    EMBEDDINGS_NAME,
+    TOKENS_NAME,
+    TokenEmbedding,
+    take_out_embedding,
+)
+from sottovoce.terms import Component, InferencePrecision, MemoryUse
 
 
 class OutputLayerModel:
@@ -32,7 +38,7 @@ class OutputLayerModel:
 
     One row takes as long in f32 as in any other precision, since all weights are read. Seven rows of base take 10.1 ms
     in f32, 6.1 in bf16 and 2.1 with activations quantized on the fly, which is as exact as bf16. The second graph is
-    compiled when it is first needed.
+    compiled when it is first needed, and never where memory is to be low.
     """
 
     def __init__(self, model: Any, compute: ComputeSpec) -> None:
@@ -46,6 +52,8 @@ class OutputLayerModel:
 
     def quick(self) -> Any:
         """Return the graph for several windows (`openvino.CompiledModel`)."""
+        if self._compute.memory is MemoryUse.LOW:
+            return self.exact
         with self._lock:
             self._quick = self._quick or self._compile(self._compute)
             return self._quick
@@ -183,7 +191,9 @@ class StatelessDecoderModel:
     def __init__(self, files: Sequence[GraphFile], compute: ComputeSpec) -> None:
         """Compile the first pass and the decoder with past."""
         self.files = files
-        models = hand_over_in(usable_precision(compute.precision), *(file.read() for file in files))
+        first, steps = (file.read() for file in files)
+        self.first_embedding, self.step_embedding = take_out_embedding(first), take_out_embedding(steps)
+        models = hand_over_in(usable_precision(compute.precision), first, steps)
         core = shared_core()
         self.first, self.steps = (core.compile_model(model, "CPU", compute.properties()) for model in models)
         self.compiled: Mapping[Component, Any] = {
@@ -212,6 +222,7 @@ class StatelessDecoder:
         self._turn = 0
         self._past: Any = None
         self._n_fed = 0
+        self._first_embedding, self._step_embedding = model.first_embedding, model.step_embedding
         self._takes_states = _has_input(model.steps, "encoder_hidden_states")
         self._cross = [name for name in _names(model.first.outputs) if ".encoder." in name]
         self._own = [name for name in _names(model.first.outputs) if ".decoder." in name]
@@ -248,7 +259,7 @@ class StatelessDecoder:
         self._rows = None if np.array_equal(chosen, np.arange(len(chosen))) else chosen
 
     def _run_first(self, tokens: TokenArray) -> Logits:
-        logits = self._infer(self._first, tokens)
+        logits = self._infer(self._first, self._first_embedding, tokens)
         for request in self._steps:
             for name in self._cross:
                 request.set_tensor(past_name(name), self._first.get_tensor(name))
@@ -262,7 +273,7 @@ class StatelessDecoder:
         for name in self._own:
             request.set_tensor(past_name(name), self._kept_past(name))
         self._rows = None
-        return self._infer(request, tokens)
+        return self._infer(request, self._step_embedding, tokens)
 
     def _kept_past(self, name: str) -> Any:
         """Return keys or values of the last pass, less rows that nothing continues and tokens that were rewound."""
@@ -272,8 +283,10 @@ class StatelessDecoder:
         rows = slice(None) if self._rows is None else self._rows
         return self._tensor(np.ascontiguousarray(past.data[rows, :, : self._n_fed]))
 
-    def _infer(self, request: Any, tokens: TokenArray) -> Logits:
-        request.set_tensor("input_ids", self._tensor(np.ascontiguousarray(tokens)))
+    def _infer(self, request: Any, embedding: TokenEmbedding | None, tokens: TokenArray) -> Logits:
+        request.set_tensor(TOKENS_NAME, self._tensor(np.ascontiguousarray(tokens)))
+        if embedding is not None:
+            request.set_tensor(EMBEDDINGS_NAME, self._tensor(embedding.rows(tokens)))
         request.infer()
         self._past = request
         self._n_fed += tokens.shape[1]

@@ -4,7 +4,7 @@ Compiled, OpenVINO keeps the whole table in float32: 80 MB of whisper-tiny's, 10
 Only in graphs that it takes for those of language models, with states and an output layer, it leaves an INT8 table alone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,23 @@ _COMBINE = {"Multiply": np.multiply, "Subtract": np.subtract}
 """Of a quantized table: less its zero points, times its scales."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Rows = Callable[[NDArray[np.int64]], NDArray[Any]]
+"""Returns the rows of tokens, or what is the same for all rows."""
+
+
 class TokenEmbedding:
-    """A table with a row for each token.
+    """A table with a row for each token, read where it is stored."""
 
-    Attributes:
-        source: output (`openvino.Output`) that is the table, with what turns it into floats; its model has to be kept.
-        model: that the output is of.
-    """
+    def __init__(self, table: Any) -> None:
+        """Take a table.
 
-    source: Any
-    model: Any
+        Args:
+            table: output (`openvino.Output`) that is the table, with what turns it into floats.
+        """
+        from openvino import Model
+
+        self._model = Model([table], [], "token_embedding")  # keeps the constants
+        self._rows = _reader(table.get_node(), table.get_partial_shape()[0].get_length())
 
     def rows(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Look tokens up.
@@ -42,8 +48,7 @@ class TokenEmbedding:
         Returns:
             float32, the shape of `tokens` and d_model.
         """
-        n_rows = self.source.get_partial_shape()[0].get_length()
-        return np.asarray(_read(self.source.get_node(), tokens, n_rows), dtype=np.float32)
+        return np.asarray(self._rows(tokens), dtype=np.float32)
 
 
 def take_out_embedding(model: Any) -> TokenEmbedding | None:
@@ -56,7 +61,7 @@ def take_out_embedding(model: Any) -> TokenEmbedding | None:
     Returns:
         What the parameter is to be fed from; None where nothing was changed.
     """
-    from openvino import Model, Type
+    from openvino import Type
     from openvino import opset13 as ops
 
     lookups = [node for node in model.get_ops() if _looks_tokens_up(node)]
@@ -66,11 +71,11 @@ def take_out_embedding(model: Any) -> TokenEmbedding | None:
     table = lookup.input_value(0)
     width = table.get_partial_shape()[1].get_length()
     embeddings = ops.parameter([-1, -1, width], Type.f32)
-    kept = Model([table], [], "token_embedding")
+    embedding = TokenEmbedding(table)
     lookup.output(0).replace(embeddings.output(0))
     embeddings.output(0).set_names({EMBEDDINGS_NAME})  # last: what is replaced hands its names on
     model.add_parameters([embeddings])
-    return TokenEmbedding(source=table, model=kept)
+    return embedding
 
 
 def _looks_tokens_up(node: Any) -> bool:
@@ -92,14 +97,16 @@ def _is_readable(node: Any) -> bool:
     return (kind == "Convert" or kind in _COMBINE) and all(map(_is_readable, parts))
 
 
-def _read(node: Any, tokens: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
-    """Return the rows of what a node gives; what is the same for all rows as it is."""
+def _reader(node: Any, n_rows: int) -> Rows:
+    """Return what reads the rows of a node's output."""
     kind = node.get_type_name()
     if kind == "Constant":
         data: NDArray[Any] = node.data
-        return data[tokens] if data.ndim > 1 and len(data) == n_rows else data
-    parts = [_read(value.get_node(), tokens, n_rows) for value in node.input_values()]
+        has_rows = data.ndim > 1 and len(data) == n_rows
+        return (lambda tokens: data[tokens]) if has_rows else (lambda _: data)
+    parts = [_reader(value.get_node(), n_rows) for value in node.input_values()]
     if kind == "Convert":
-        return parts[0].astype(_TYPES[node.get_output_element_type(0).get_type_name()])
-    combined: NDArray[Any] = _COMBINE[kind](*parts)
-    return combined
+        type_ = _TYPES[node.get_output_element_type(0).get_type_name()]
+        return lambda tokens: parts[0](tokens).astype(type_)
+    combine = _COMBINE[kind]
+    return lambda tokens: combine(parts[0](tokens), parts[1](tokens))

@@ -40,6 +40,7 @@ COMMANDS = {
     "benchmark": "results",
     "bundle": "device",
     "verify": "device",
+    "plan": "device",
     "transcribe": "device",
     "live": "device",
     "serve": "service",

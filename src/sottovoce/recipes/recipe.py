@@ -21,6 +21,7 @@ from sottovoce.terms import (
     InstructionSet,
     KvPrecision,
     Layout,
+    MemoryUse,
     Preset,
     RangeEstimator,
     Scheme,
@@ -206,6 +207,8 @@ class QuantizedVariant(Spec):
     """Type of self-attention's keys and values in a stateful decoder; null: the type that float nodes compute in."""
     instruction_set: InstructionSet = InstructionSet.VNNI
     """Of the target CPU; avx2 gives weights 7 bits, so that INT8 products do not saturate there."""
+    memory: MemoryUse = MemoryUse.NORMAL
+    """What a process takes that transcribes with the variant, unless `--memory` says otherwise; low is for small devices."""
     int8_cross_keys: bool = True
     """Quantize the keys of cross-attention once for each clip, in the first decoder pass, not in each step. OpenVINO only;
     false by default in other formats."""

@@ -66,7 +66,7 @@ def _in_openvino(recipe: Recipe) -> Problems:
 def _in_tails(elastic: ElasticSpec | None) -> Problems:
     if elastic is None or elastic.silence_centroids is None:
         return
-    for key in ("tail_s", "batch_tail_s", "states_bucket_s"):
+    for key in ("tail_s", "batch_tail_s"):
         value = getattr(elastic, key)
         if value != getattr(ElasticSpec(), key):
             yield (
@@ -136,6 +136,7 @@ _NOT_IN_CTRANSLATE2 = {
     "dynamic_quantization_group_size": "CTranslate2 quantizes activations of INT8 products on the fly anyway",
     "kv_cache_precision": "CTranslate2 keeps keys and values in the type that it computes in",
     "instruction_set": "CTranslate2 chooses its kernels by the CPU",
+    "memory": "CTranslate2 has its own allocator",
     "int8_cross_keys": "CTranslate2 keeps cross-attention's keys float",
 }
 """The same for a CTranslate2 variant."""

@@ -12,7 +12,7 @@ from sottovoce.errors import InputError, SpecError
 from sottovoce.progress import Reporter
 from sottovoce.runtime.output.formats import TranscriptFormat
 from sottovoce.runtime.transcript import Task
-from sottovoce.terms import STDIN
+from sottovoce.terms import STDIN, MemoryUse
 
 if TYPE_CHECKING:
     from sottovoce.runtime.options import TranscribeOptions
@@ -78,6 +78,14 @@ def transcribe(
     ] = 12,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Inference threads; all cores by default.")
+    ] = None,
+    memory: Annotated[
+        MemoryUse | None,
+        typer.Option(
+            "--memory",
+            help="Memory of the process: low is for small devices, and slower; by default what the recipe says, else normal.",
+            show_default=False,
+        ),
     ] = None,
     max_hours: Annotated[
         float | None,
@@ -173,7 +181,7 @@ def transcribe(
     )
     if follow:
         _check_follow(files, options, kind, output_dir)
-        _follow(session, model, files[0], options, kind, threads)
+        _follow(session, model, files[0], options, kind, threads, memory)
         return
     planned = plan_files(files, _read_stdin, kind, output_dir, force=force)
     path = find_model(model, files, session.terminal)
@@ -183,7 +191,7 @@ def transcribe(
         if found != Path(model):
             session.terminal.note(f"{model}: uses the variant {variant}")
         n_failed = transcribe_files(
-            load(found, threads=threads),
+            load(found, threads=threads, memory=memory),
             planned,
             options,
             kind,
@@ -214,7 +222,7 @@ def _check_follow(
     )
     if len(files) > 1 or options != same or output_dir is not None or kind is TranscriptFormat.TSV:
         raise SpecError(
-            "--follow takes one file, and of the options --language, --task, --hotwords, --threads and --format (no tsv)"
+            "--follow takes one file, and of the options --language, --task, --hotwords, --threads, --memory and --format (no tsv)"
         )
 
 
@@ -225,6 +233,7 @@ def _follow(
     options: "TranscribeOptions",
     kind: TranscriptFormat,
     threads: int | None,
+    memory: MemoryUse | None,
 ) -> None:
     from sottovoce.bundle.open_bundle import open_model
     from sottovoce.cli.live import REFINED, run_live
@@ -236,7 +245,7 @@ def _follow(
         run_live(
             session,
             source,
-            lambda: load(folder, threads=threads).live(
+            lambda: load(folder, threads=threads, memory=memory).live(
                 language=options.language, task=options.task, hotwords=options.hotwords
             ),
             next(live for live, refined in REFINED.items() if refined is kind),

@@ -1,0 +1,168 @@
+"""Predict speed, memory and the first transcript of a Whisper on a device, from the device's rates and the model's dimensions.
+
+Time is the sum of products, at the rates of the device, and of weights and states that each step reads. The constants were
+fitted on whisper-tiny.en and base (docs/lab-notes.md says how well each predicts the other).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sottovoce.runtime.audio.constants import FRAMES_PER_S, POSITIONS_PER_S, WINDOW_POSITIONS, WINDOW_S
+from sottovoce.runtime.model.shape import WhisperShape
+from sottovoce.runtime.planning.costs import VariantCosts
+from sottovoce.runtime.planning.device import Device
+from sottovoce.storage.documents import Document
+from sottovoce.terms import Layout, MemoryUse
+
+PADDING_KEYS = 48
+"""What stands for the padding behind the speech, in each of the encoder's layers and for the decoder."""
+
+MARGIN_S = 0.5
+
+STATE_BYTES = 2
+"""Of a key or value of cross-attention, in bf16."""
+
+OPERATIONS_OF_LAYER = 24
+"""Nodes of a decoder's layer."""
+
+TABLE_READS = 2
+"""The output layer computes in float32 and reaches half of the rate of other products of one row."""
+
+ENCODER, STEP, OPERATION, CLIP_S = 1.6, 1.15, 5.0, 0.01
+"""Time of the encoder's products, of what a step reads and of its nodes, by that of the products, weights and nodes of `device.py`; of each
+clip, whatever its length. Fitted on tiny.en, base, small, large-v3-turbo and distil-large-v3 (docs/lab-notes.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """The work of a clip: its length and the tokens of its text."""
+
+    audio_s: float
+    n_tokens: int
+
+
+USUAL_CLIP = Clip(audio_s=7.7, n_tokens=26)
+"""The mean of LibriSpeech test-clean."""
+
+
+class Prediction(Document):
+    """What a variant is predicted to do on a device."""
+
+    model: str
+    recipe: str
+    memory_use: MemoryUse
+    rtfx: float
+    first_transcript_s: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+def encoder_s(device: Device, shape: WhisperShape, costs: VariantCosts, audio_s: float) -> float:
+    """Predict the seconds of the encoder and of the keys and values of cross-attention."""
+    n_positions, n_states = _n_positions(costs, audio_s), _n_states(costs, audio_s)
+    layers = shape.layer_macs(n_positions) + shape.cross_macs(n_states)
+    others = shape.convolution_macs(n_positions) + shape.attention_macs(n_positions, n_states)
+    layers_s = layers / device.products_per_s(costs.encoder_kind)
+    return ENCODER * (layers_s + others / device.products_per_s(costs.float_kind))
+
+
+def step_s(device: Device, shape: WhisperShape, costs: VariantCosts, audio_s: float) -> float:
+    """Predict the seconds of a decode step."""
+    weights = costs.decoder_bytes * (shape.step_weights + TABLE_READS * shape.table_weights)
+    states = STATE_BYTES * 2 * shape.decoder_layers * _n_states(costs, audio_s) * shape.d_model
+    read = weights + states
+    nodes_s = shape.decoder_layers * OPERATIONS_OF_LAYER * device.operation_s
+    return STEP * read / device.read_bytes_per_s(read) + OPERATION * nodes_s
+
+
+def clip_s(device: Device, shape: WhisperShape, costs: VariantCosts, clip: Clip) -> float:
+    """Predict the seconds of a clip whose length the process has met before."""
+    features_s = _encoded_s(costs, clip.audio_s) * FRAMES_PER_S * device.frame_s
+    steps_s = (clip.n_tokens + 1) * step_s(device, shape, costs, clip.audio_s)
+    return CLIP_S + features_s + encoder_s(device, shape, costs, clip.audio_s) + steps_s
+
+
+def _encoded_s(costs: VariantCosts, audio_s: float) -> float:
+    return min(audio_s + MARGIN_S, WINDOW_S) if costs.is_elastic else WINDOW_S
+
+
+def _n_positions(costs: VariantCosts, audio_s: float) -> int:
+    return round(_encoded_s(costs, audio_s) * POSITIONS_PER_S)
+
+
+def _n_states(costs: VariantCosts, audio_s: float) -> int:
+    return min(_n_positions(costs, audio_s) + PADDING_KEYS, WINDOW_POSITIONS)
+
+
+LIBRARIES_BYTES = 190e6
+"""Python with NumPy, OpenVINO and the audio libraries, file pages included, and what reading audio takes."""
+
+WEIGHT_COPIES = 1.6
+"""Weights as the kernels want them, and the graphs that they were compiled from."""
+
+ENCODER_BUFFER_BYTES = 42
+"""Of the encoder, for each state and channel of the longest window."""
+
+KERNEL_BYTES = {MemoryUse.NORMAL: 94e6, MemoryUse.LOW: 40e6}
+"""Compiled kernels of all lengths; layers share them."""
+
+
+SPEED = {MemoryUse.NORMAL: 1.0, MemoryUse.LOW: 0.9}
+"""Of little memory, by that of the usual."""
+
+
+def memory_bytes(shape: WhisperShape, costs: VariantCosts, use: MemoryUse) -> int:
+    """Predict the most memory that a process has taken after clips of all lengths up to 30 s."""
+    states = WINDOW_POSITIONS * shape.d_model
+    buffers = (ENCODER_BUFFER_BYTES + STATE_BYTES * 2 * shape.decoder_layers) * states
+    kernels = KERNEL_BYTES[use] if costs.is_elastic else 0
+    return int(LIBRARIES_BYTES + WEIGHT_COPIES * disk_bytes(shape, costs) + buffers + kernels)
+
+
+def disk_bytes(shape: WhisperShape, costs: VariantCosts) -> int:
+    """Return the size of a variant's weights on disk."""
+    n_tables = 1 if costs.layout is Layout.STATEFUL else 2
+    n_decoder = n_tables * (shape.step_weights + shape.table_weights) + shape.cross_weights
+    return int(costs.encoder_bytes * shape.encoder_weights + costs.decoder_bytes * n_decoder)
+
+
+START_FRAMES = 15_000
+"""Starting Python and importing the libraries, in frames of log-mel features, which also are Python's and NumPy's work."""
+
+COMPILED_BYTES_PER_S = 2e8
+
+FIRST_CLIP = 3.0
+"""Time of a clip of a length that the process has not met, by that of one that it has."""
+
+
+def first_transcript_s(device: Device, shape: WhisperShape, costs: VariantCosts) -> float:
+    """Predict the seconds from starting a process to its first transcript, with files that the disk has to read."""
+    n_bytes = disk_bytes(shape, costs)
+    reading_s = 0.0 if device.disk_bytes_per_s is None else n_bytes / device.disk_bytes_per_s
+    compiling_s = n_bytes / COMPILED_BYTES_PER_S
+    return (
+        START_FRAMES * device.frame_s
+        + reading_s
+        + compiling_s
+        + FIRST_CLIP * clip_s(device, shape, costs, USUAL_CLIP)
+    )
+
+
+def rtfx(device: Device, shape: WhisperShape, costs: VariantCosts, clips: Sequence[Clip]) -> float:
+    """Predict the seconds of audio that are transcribed in a second."""
+    return sum(clip.audio_s for clip in clips) / sum(clip_s(device, shape, costs, clip) for clip in clips)
+
+
+def predict(
+    device: Device, model: str, shape: WhisperShape, costs: VariantCosts, use: MemoryUse
+) -> Prediction:
+    """Predict what a variant does on a device with usual clips."""
+    return Prediction(
+        model=model,
+        recipe=costs.name,
+        memory_use=use,
+        rtfx=round(SPEED[use] * rtfx(device, shape, costs, (USUAL_CLIP,)), 1),
+        first_transcript_s=round(first_transcript_s(device, shape, costs), 2),
+        memory_bytes=memory_bytes(shape, costs, use),
+        disk_bytes=disk_bytes(shape, costs),
+    )

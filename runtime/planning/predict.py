@@ -1,7 +1,7 @@
 """Predict speed, memory and the first transcript of a Whisper on a device, from the device's rates and the model's dimensions.
 
 Time is the sum of products, at the rates of the device, and of weights and states that each step reads. The constants were
-fitted on whisper-tiny.en and base (docs/lab-notes.md says how well each predicts the other).
+fitted on shapes of small, large-v3-turbo and distil-large-v3, and predict tiny.en and base (docs/lab-notes.md).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ TABLE_READS = 2
 
 ENCODER, STEP, OPERATION, CLIP_S = 1.6, 1.15, 5.0, 0.01
 """Time of the encoder's products, of what a step reads and of its nodes, by that of the products, weights and nodes of `device.py`; of each
-clip, whatever its length. Fitted on tiny.en, base, small, large-v3-turbo and distil-large-v3 (docs/lab-notes.md)."""
+clip, whatever its length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

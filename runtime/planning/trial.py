@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sottovoce.errors import StageError
+from sottovoce.errors import SottovoceError, StageError
 from sottovoce.machine.resources import peak_rss_bytes
 from sottovoce.runtime.planning.predict import Clip
 from sottovoce.runtime.transcript import Transcript
@@ -52,14 +52,16 @@ def run_trial(folder: Path, clips: Sequence[Path], threads: int, memory: MemoryU
             raise StageError("the process of the measurement has no pipes")
         process.stdin.write(json.dumps(request))
         process.stdin.close()
-        has_first = bool(process.stdout.readline())
+        first = process.stdout.readline()
         first_s = time.perf_counter() - started
-        answer = process.stdout.read()
-    if not has_first or process.returncode != 0:
+        answer = process.stdout.read() or first
+    if process.returncode != 0 or not answer:
         raise StageError(
             f"{folder} cannot be measured: its process ended with exit code {process.returncode}"
         )
     found = json.loads(answer)
+    if "error" in found:
+        raise StageError(f"{folder} cannot be measured: {found['error']}")
     return Trial(
         clips=tuple(Clip(**clip) for clip in found["clips"]),
         rtfx=found["rtfx"],
@@ -69,9 +71,13 @@ def run_trial(folder: Path, clips: Sequence[Path], threads: int, memory: MemoryU
 
 
 def main() -> None:
-    """Answer the request on standard input: an empty object after the first transcript, then the figures."""
+    """Answer the request on standard input: an empty object after the first transcript, then the figures or the error."""
     request = json.loads(sys.stdin.read())
-    sys.stdout.write(json.dumps(_measure(request)))
+    try:
+        answer = _measure(request)
+    except SottovoceError as error:
+        answer = {"error": str(error)}
+    sys.stdout.write(json.dumps(answer))
 
 
 def _measure(request: dict[str, Any]) -> dict[str, Any]:

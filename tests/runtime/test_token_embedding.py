@@ -9,7 +9,12 @@ import pytest
 from openvino import opset13 as ops
 
 from sottovoce.runtime.model.layout import component_path
-from sottovoce.runtime.model.openvino.token_embedding import EMBEDDINGS_NAME, TOKENS_NAME, take_out_embedding
+from sottovoce.runtime.model.openvino.token_embedding import (
+    EMBEDDINGS_NAME,
+    TOKENS_NAME,
+    round_to_bf16,
+    take_out_embedding,
+)
 from sottovoce.terms import Component
 
 TOKENS = np.array([[0, 3, 17], [50, 3, 200]], dtype=np.int64)
@@ -86,3 +91,8 @@ def test_a_graph_with_another_kind_of_table_is_left_as_it_is() -> None:
     before = [node.get_type_name() for node in model.get_ordered_ops()]
     assert take_out_embedding(model) is None
     assert [node.get_type_name() for node in model.get_ordered_ops()] == before
+
+
+def test_rows_are_rounded_to_bf16_as_openvino_rounds_its_table() -> None:
+    values = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -3.14159, 0.0], dtype=np.float32)
+    np.testing.assert_array_equal(round_to_bf16(values), np.float32([1.0, 1.0, 1 + 2**-6, -3.140625, 0.0]))

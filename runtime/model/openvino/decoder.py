@@ -191,11 +191,16 @@ class StatelessDecoderModel:
     def __init__(self, files: Sequence[GraphFile], compute: ComputeSpec) -> None:
         """Compile the first pass and the decoder with past."""
         self.files = files
-        first, steps = (file.read() for file in files)
-        self.first_embedding, self.step_embedding = take_out_embedding(first), take_out_embedding(steps)
-        models = hand_over_in(usable_precision(compute.precision), first, steps)
+        precision = usable_precision(compute.precision)
+        models = [file.read() for file in files]
+        self.first_embedding, self.step_embedding = (
+            take_out_embedding(model, in_bf16=precision is InferencePrecision.BF16) for model in models
+        )
+        handing_over = hand_over_in(precision, *models)
         core = shared_core()
-        self.first, self.steps = (core.compile_model(model, "CPU", compute.properties()) for model in models)
+        self.first, self.steps = (
+            core.compile_model(model, "CPU", compute.properties()) for model in handing_over
+        )
         self.compiled: Mapping[Component, Any] = {
             Component.DECODER: self.first,
             Component.DECODER_WITH_PAST: self.steps,

@@ -28,12 +28,14 @@ Rows = Callable[[NDArray[np.int64]], NDArray[Any]]
 class TokenEmbedding:
     """A table with a row for each token, read where it is stored."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, *, in_bf16: bool = False) -> None:
         """Take a table.
 
         Args:
             table: output (`openvino.Output`) that is the table, with what turns it into floats.
+            in_bf16: round rows to bf16, as a graph that computes in it rounds its table.
         """
+        self._in_bf16 = in_bf16
         from openvino import Model
 
         self._model = Model([table], [], "token_embedding")  # keeps the constants
@@ -48,15 +50,23 @@ class TokenEmbedding:
         Returns:
             float32, the shape of `tokens` and d_model.
         """
-        return np.asarray(self._rows(tokens), dtype=np.float32)
+        rows = np.asarray(self._rows(tokens), dtype=np.float32)
+        return round_to_bf16(rows) if self._in_bf16 else rows
 
 
-def take_out_embedding(model: Any) -> TokenEmbedding | None:
+def round_to_bf16(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to the nearest number that bf16 has, of two as near to the even one; values are finite."""
+    bits = values.view(np.uint32)
+    return ((bits + (0x7FFF + ((bits >> 16) & 1))) & 0xFFFF0000).view(np.float32)
+
+
+def take_out_embedding(model: Any, *, in_bf16: bool = False) -> TokenEmbedding | None:
     """Let a decoder take embedded tokens as well as the tokens themselves, which still give their number.
 
     Args:
         model: `openvino.Model`; the lookup is replaced by a parameter float32, shape (batch, n_tokens, d_model). Where the
             table has a form that is not known here, nothing is changed.
+        in_bf16: see `TokenEmbedding`.
 
     Returns:
         What the parameter is to be fed from; None where nothing was changed.
@@ -71,7 +81,7 @@ def take_out_embedding(model: Any) -> TokenEmbedding | None:
     table = lookup.input_value(0)
     width = table.get_partial_shape()[1].get_length()
     embeddings = ops.parameter([-1, -1, width], Type.f32)
-    embedding = TokenEmbedding(table)
+    embedding = TokenEmbedding(table, in_bf16=in_bf16)
     lookup.output(0).replace(embeddings.output(0))
     embeddings.output(0).set_names({EMBEDDINGS_NAME})  # last: what is replaced hands its names on
     model.add_parameters([embeddings])

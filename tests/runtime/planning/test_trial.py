@@ -22,5 +22,5 @@ def test_a_trial_gives_the_work_of_the_clips_and_what_it_took(tiny_run: Path, tm
 
 
 def test_a_process_that_fails_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="cannot be measured: its process ended with exit code 1"):
+    with pytest.raises(StageError, match=r"cannot be measured: .* holds no variant"):
         run_trial(tmp_path, [tmp_path / "none.wav"], 1, MemoryUse.NORMAL)

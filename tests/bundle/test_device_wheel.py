@@ -19,9 +19,10 @@ from sottovoce.bundle.wheels import pin
 from sottovoce.cli.app import COMMANDS
 from sottovoce.speech.synthetic import demo_speech
 from sottovoce.terms import Format
+from tests.support.devices import plan_file
 
 ROOT = Path(__file__).parents[2]
-ON_THE_DEVICE = {"live", "transcribe", "verify"}
+ON_THE_DEVICE = {"live", "plan", "transcribe", "verify"}
 
 BLOCK = """
 import sys
@@ -115,6 +116,12 @@ def test_a_device_verifies_a_bundle(site: Path, opened: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("whole: ")
     assert "self-test: " in done.stdout
+
+
+def test_a_device_plans(site: Path, tmp_path: Path) -> None:
+    done = run(site, "plan", "--device", plan_file(tmp_path / "device.json"), "--max-memory", "500MB")
+    assert done.returncode == 0, done.stderr
+    assert "choice: base, recipe int8-fast with --memory low" in done.stdout
 
 
 @pytest.mark.parametrize("command", sorted({*COMMANDS} - ON_THE_DEVICE))

@@ -14,11 +14,11 @@ from tests.support.tones import tone
 GREEDY = TranscribeOptions(language="en", temperature=0.0, vad_filter=False)
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp32-stateful"])
-def test_little_memory_gives_the_same_text(tiny_run: Path, name: str) -> None:
+def test_little_memory_gives_the_same_text(tiny_run: Path) -> None:
     clips = [tone(2.0), tone(3.0, pitch_hz=300.0)]
     normal, low = (
-        load(tiny_run / name, memory=memory).transcribe_batch(clips, GREEDY) for memory in ("normal", "low")
+        load(tiny_run / "fp32-stateful", memory=memory).transcribe_batch(clips, GREEDY)
+        for memory in ("normal", "low")
     )
     assert [each.text for each in low] == [each.text for each in normal]
     assert any(each.text for each in low)

@@ -95,4 +95,6 @@ def test_a_graph_with_another_kind_of_table_is_left_as_it_is() -> None:
 
 def test_rows_are_rounded_to_bf16_as_openvino_rounds_its_table() -> None:
     values = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -3.14159, 0.0], dtype=np.float32)
-    np.testing.assert_array_equal(round_to_bf16(values), np.float32([1.0, 1.0, 1 + 2**-6, -3.140625, 0.0]))
+    np.testing.assert_array_equal(
+        round_to_bf16(values), np.array([1.0, 1.0, 1 + 2**-6, -3.140625, 0.0], dtype=np.float32)
+    )

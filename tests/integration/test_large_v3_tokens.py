@@ -17,6 +17,8 @@ from sottovoce.speech.sets import read_speech
 from tests.support.checkpoints import narrow_v3_checkpoint
 from tests.support.tones import tone
 
+pytestmark = [pytest.mark.large, pytest.mark.timeout(1200)]
+
 YUE, TRANSLATE, TRANSCRIBE, NO_SPEECH, NO_TIMESTAMPS = 50_358, 50_359, 50_360, 50_363, 50_364
 """Of `added_tokens.json` of openai/whisper-large-v3."""
 
@@ -43,8 +45,6 @@ def test_the_shape_has_128_mel_bins_and_51866_tokens(checkpoint: Path) -> None:
     assert (shape.n_mels, shape.vocab_size) == (published.n_mels, published.vocab_size) == (128, 51_866)
 
 
-@pytest.mark.large
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("recipe", ["int8-fast", "int8", "onnx-int8"])
 def test_every_recipe_makes_a_variant_that_says_the_same_languages_and_times(
     checkpoint: Path, tones: Path, recipe: str, tmp_path: Path

@@ -20,6 +20,7 @@ from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import read_run
 from sottovoce.runtime.loading import load
 from sottovoce.storage.artifacts import read_manifest, write_manifest
+from tests.support.commands import run_command
 from tests.support.tones import tone, write_wav
 from tests.support.torture import left_over
 
@@ -50,11 +51,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(tiny: Path, tones: Path, recipe: Path, out: Path, *more: str) -> list[str]:
     arguments = ["search", str(tiny), "--data", str(tones), "--recipe", str(recipe), "--out", str(out)]
     # Any errors are within the budget: those of a random model mean nothing.
-    return [sys.executable, "-m", "sottovoce", *arguments, "--max-wer-increase", "1000", *more]
-
-
-def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    return [*arguments, "--max-wer-increase", "1000", *more]
 
 
 def stored_trials(database: Path) -> list[dict[str, Any]]:
@@ -79,30 +76,31 @@ def wait_until(condition: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def test_a_search_that_is_killed_twice_loses_no_finished_trial(
-    tiny: Path, tones: Path, recipe: Path, tmp_path: Path
+def test_a_search_that_is_killed_loses_no_finished_trial(
+    found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "best"
+    out = Path(shutil.copytree(found, tmp_path / "best"))
     arguments = command(tiny, tones, recipe, out, "--trials", "4", "--json")
     database = out / "search" / "study.db"
-    moments = (
-        (tmp_path / "best.unfinished" / "run" / "fp32").is_dir,  # while the run is made
-        lambda: len(stored_trials(database)) >= 2 and any((out / "search").glob("trial-*")),
+    (first,) = stored_trials(database)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sottovoce", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    kept: list[dict[str, Any]] = []
-    for moment in moments:
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_until(moment, process)
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        assert stored_trials(database)[: len(kept)] == kept
-        kept = stored_trials(database)
-    done = run(arguments)
-    assert done.returncode == 0, done.stderr
-    assert "going on with a search of" in done.stderr
-    report = SearchReport.model_validate_json(done.stdout)
+    try:
+        wait_until(
+            lambda: len(stored_trials(database)) >= 2 and any((out / "search").glob("trial-*")), process
+        )
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = stored_trials(database)
+    assert kept[0] == first
+    done = run_command(*arguments)
+    assert done.code == 0, done.err
+    assert "going on with a search of" in done.err
+    report = SearchReport.model_validate_json(done.out)
     outcomes = [trial.outcome.model_dump(mode="json") for trial in report.trials]
     assert outcomes[: len(kept)] == kept
     assert len(kept) >= 2
@@ -134,8 +132,8 @@ def _tone() -> Any:
 def found(tiny: Path, tones: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Hold a search of one trial. Not to be changed."""
     out = tmp_path_factory.mktemp("found") / "best"
-    done = run(command(tiny, tones, recipe, out, "--trials", "1"))
-    assert done.returncode == 0, done.stderr
+    done = run_command(*command(tiny, tones, recipe, out, "--trials", "1"))
+    assert done.code == 0, done.err
     return out
 
 
@@ -144,10 +142,10 @@ def test_the_same_command_again_adds_nothing_and_prints_the_same(
 ) -> None:
     out = tmp_path / "best"
     shutil.copytree(found, out)
-    again = run(command(tiny, tones, recipe, out, "--trials", "1", "--json"))
-    assert again.returncode == 0, again.stderr
+    again = run_command(*command(tiny, tones, recipe, out, "--trials", "1", "--json"))
+    assert again.code == 0, again.err
     before = SearchReport.model_validate_json((found / "search" / "search.json").read_bytes())
-    assert SearchReport.model_validate_json(again.stdout).trials == before.trials
+    assert SearchReport.model_validate_json(again.out).trials == before.trials
 
 
 def test_a_budget_that_no_trial_keeps_is_an_error_and_the_least_divergent_is_kept(
@@ -166,22 +164,22 @@ def test_a_budget_that_no_trial_keeps_is_an_error_and_the_least_divergent_is_kep
         )
     arguments = command(tiny, tones, recipe, out, "--trials", "1", "--json")
     arguments[arguments.index("--max-wer-increase") + 1] = "0.2"
-    done = run(arguments)
-    assert done.returncode == 3, done.stderr
-    assert "no trial is within 0.2 points" in done.stderr
-    assert not SearchReport.model_validate_json(done.stdout).is_within_budget
+    done = run_command(*arguments)
+    assert done.code == 3, done.err
+    assert "no trial is within 0.2 points" in done.err
+    assert not SearchReport.model_validate_json(done.out).is_within_budget
     assert read_run(out).variant("int8-best").name == "int8-best"
 
 
 def test_an_output_that_holds_another_search_is_refused(
     found: Path, tiny: Path, tones: Path, recipe: Path
 ) -> None:
-    other = run(
-        command(tiny, tones, recipe, found, "--trials", "1", "--set", "quantize.elastic.margin_s=1.0")
+    other = run_command(
+        *command(tiny, tones, recipe, found, "--trials", "1", "--set", "quantize.elastic.margin_s=1.0")
     )
-    assert other.returncode == 1
-    assert "another recipe" in other.stderr
-    assert "--force" in other.stderr
+    assert other.code == 1
+    assert "another recipe" in other.err
+    assert "--force" in other.err
 
 
 def change_text(speech: Path) -> None:
@@ -231,9 +229,9 @@ def test_a_search_is_not_resumed_with_other_inputs(
     arguments = command(
         copies["tiny"], copies["speech"] / tones.name, recipe, copies["best"], "--trials", "1"
     )
-    other = run(arguments)
-    assert other.returncode == 1, other.stderr
-    assert message in " ".join(other.stderr.split())
+    other = run_command(*arguments)
+    assert other.code == 1, other.err
+    assert message in " ".join(other.err.split())
 
 
 def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_path: Path) -> None:
@@ -247,12 +245,19 @@ def test_a_recipe_with_choices_is_for_search_only(tiny: Path, tones: Path, tmp_p
         "--out",
         str(tmp_path / "run"),
     ]
-    done = run([sys.executable, "-m", "sottovoce", *arguments])
-    assert done.returncode == 2
-    assert "sottovoce search" in done.stderr
+    done = run_command(*arguments)
+    assert done.code == 2
+    assert "sottovoce search" in done.err
     assert not (tmp_path / "run").exists()
 
 
+def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own: Ray changes the one that it is started in."""
+    command = [sys.executable, "-m", "sottovoce", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.mark.large
 def test_more_workers_than_cores_are_refused(
     found: Path, tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -263,6 +268,7 @@ def test_more_workers_than_cores_are_refused(
     assert "--workers ray:99: with" in " ".join(done.stderr.split())
 
 
+@pytest.mark.large
 def test_two_workers_of_a_ray_cluster_find_what_one_process_finds(
     tiny: Path, tones: Path, recipe: Path, tmp_path: Path
 ) -> None:

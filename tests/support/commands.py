@@ -2,7 +2,7 @@
 
 import io
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 import pytest
@@ -26,14 +26,16 @@ class Outcome:
 
 
 def run_command(*arguments: object) -> Outcome:
-    """Run `sottovoce` with arguments."""
-    from sottovoce.cli.app import main
+    """Run `sottovoce` with arguments; signals stay those of the test's process."""
+    from sottovoce.cli import app
+    from sottovoce.cli.interrupts import Signals
 
     output, errors = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
         patch.setattr(sys, "argv", ["sottovoce", *map(str, arguments)])
+        patch.setattr(app, "handle_signals", lambda: nullcontext(Signals()))
         with pytest.raises(SystemExit) as left:
-            main()
+            app.main()
     return Outcome(code=int(str(left.value.code or 0)), out=output.getvalue(), err=errors.getvalue())
 
 

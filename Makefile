@@ -88,7 +88,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header 
 
 # The demo's requirements are a part of the developer's: one version of each package for both.
 lock: | $(BIN)/uv
-	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models --extra peers --extra datasets --extra cluster --extra bundle --extra signing --extra serve --group dev \
+	$(LOCK) pyproject.toml --extra train --extra models --extra peers --extra datasets --extra cluster --extra bundle --extra signing --extra serve --group dev \
 		-o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra optimize --extra benchmark --extra models -c requirements/dev.txt \
 		-o requirements/demo.txt

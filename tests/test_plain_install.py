@@ -135,6 +135,7 @@ def test_audio_is_transcribed(sottovoce: Sottovoce, tiny: Path, tmp_path: Path) 
         ("quantize run", "all"),
         ("sensitivity run --data speech.jsonl", "all"),
         ("heal run --data speech.jsonl", "all"),
+        ("finetune base --data speech.jsonl --out tuned", "all"),
         ("demo", "all"),
         ("report results", "benchmark"),
         ("history", "benchmark"),

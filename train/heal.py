@@ -9,8 +9,7 @@ and nothing is lost.
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,11 +49,12 @@ from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.terms import Component, ElasticSpec, InferencePrecision
 from sottovoce.train.bench import HeldOutBench
+from sottovoce.train.gradients import LessonGradients
 from sottovoce.train.lessons import LessonBook
-from sottovoce.train.loop import LoopSpec, Progress, Training
-from sottovoce.train.loss import Examiner
+from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, torch_threads
+from sottovoce.train.loss import Examiner, LossWeights
 from sottovoce.train.padding import Padding, measured_padding, write_encoder
-from sottovoce.train.parameters import Deltas, Start
+from sottovoce.train.parameters import Start
 from sottovoce.train.report import REPORT_NAME, Figures, HealReport, is_better
 from sottovoce.train.speech import ENOUGH_AUDIO_S, Division, load_division
 from sottovoce.train.whisper import ElasticWhisper
@@ -76,6 +76,7 @@ class HealSpec:
         n_padding_states: keys of each head, and states; None for as many as the variant has.
         checkpoint: that the run was made from; None looks for it in the cache and on the hub.
         threads: of training and inference; None takes all cores.
+        weights: of the parts of the loss.
     """
 
     variant: str | None = None
@@ -85,6 +86,7 @@ class HealSpec:
     n_padding_states: int | None = None
     checkpoint: str | None = None
     threads: int | None = None
+    weights: LossWeights = field(default_factory=LossWeights)
     loop: LoopSpec = field(default_factory=LoopSpec)
 
 
@@ -233,7 +235,7 @@ def _settings(work: _Work) -> dict[str, str]:
         "padding states": str(work.elastic.silence_centroids),
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "seed": str(spec.loop.seed),
-        "settings of training": repr(spec.loop),
+        "settings of training": repr((spec.weights, spec.loop)),
         "version": __version__,
     }
 
@@ -257,11 +259,15 @@ def _train(work: _Work, folder: Path, reporter: Reporter) -> tuple[HealReport, P
     before = bench.measure_as_it_is()
     evaluation_s = time.monotonic() - measured
 
-    def evaluate(deltas: Deltas) -> float:
+    def evaluate(deltas: Tensors) -> float:
         return bench.measure(start.padding_of(deltas)).divergence
 
-    with _torch_threads(work.threads):
-        training = Training(folder, work.spec.loop, start, work.division.training, book, _examiner(work))
+    deltas = start.no_deltas()
+    with torch_threads(work.threads):
+        gradients = LessonGradients(
+            _examiner(work), book, work.division.training, start, deltas, work.spec.loop, work.spec.weights
+        )
+        training = Training(folder, work.spec.loop, deltas, gradients)
         n_steps = _n_steps(work, folder / PLAN_NAME, training, evaluation_s)
         best, progress = training.run(n_steps, evaluate, reporter)
     padding = start.padding_of(best)
@@ -294,18 +300,6 @@ def _examiner(work: _Work) -> Examiner:
     model = TorchWhisper(work.checkpoint.folder).model
     special = WhisperTokenizer.load(work.variant.folder).special
     return Examiner(ElasticWhisper(model), special, model.config.vocab_size)
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _n_steps(work: _Work, path: Path, training: Training, evaluation_s: float) -> int:

@@ -8,22 +8,17 @@ the parameters (Polyak and Juditsky 1992).
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Reporter
-from sottovoce.speech.loading import LoadedClip
 from sottovoce.storage.documents import Document
-from sottovoce.train.lessons import LessonBook
-from sottovoce.train.loss import Examiner, LossWeights
-from sottovoce.train.parameters import NAMES, Deltas, Start
-from sottovoce.train.report import Evaluation
 
 STATE_NAME = "state.safetensors"
 PROGRESS_KEY = "progress"
@@ -35,6 +30,13 @@ WARM_UP_SHARE = 0.03
 MOMENT, SQUARE_MOMENT = "exp_avg", "exp_avg_sq"
 """Names of AdamW's state in torch."""
 
+Tensor = Any
+"""`torch.Tensor`."""
+
+Tensors = Mapping[str, Tensor]
+
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSpec:
@@ -42,13 +44,12 @@ class LoopSpec:
 
     Attributes:
         batch_size: clips of a step.
-        learning_rate: highest, in spreads of what is trained.
-        weight_decay: of AdamW; draws back to the start.
+        learning_rate: highest.
+        weight_decay: of AdamW.
         average: share of the past in the moving average.
         n_evaluations: over the whole training.
         patience: evaluations without a better one after which training ends.
-        weights: of the parts of the loss.
-        trained: the names of `parameters.NAMES` that change.
+        max_gradient_norm: longer gradients are shortened to it; None: none are.
     """
 
     seed: int = 0
@@ -58,8 +59,17 @@ class LoopSpec:
     average: float = 0.99
     n_evaluations: int = 12
     patience: int = 5
-    weights: LossWeights = field(default_factory=LossWeights)
-    trained: tuple[str, ...] = NAMES
+    max_gradient_norm: float | None = None
+
+
+class Evaluation(Document):
+    """What the trained numbers give on the held-out clips after some steps."""
+
+    step: int
+    loss: float | None
+    """Mean loss of the steps since the last evaluation; null before the first step."""
+    held_out: float
+    """Nats a token."""
 
 
 class Progress(Document):
@@ -72,50 +82,44 @@ class Progress(Document):
     history: tuple[Evaluation, ...]
 
 
-Evaluate = Callable[[Deltas], float]
-"""Returns the divergence of the variant with these differences on the held-out clips, in nats a token."""
+AddGradients = Callable[[int], float]
+"""Adds the gradients of the batch of a step to the parameters; returns its mean loss."""
+
+Evaluate = Callable[[Tensors], float]
+"""Returns what parameters give on the held-out clips, nats a token: the less the better."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _State:
-    """All that a training has at one step."""
+    """All that a training has at one step, beside the parameters themselves."""
 
-    deltas: dict[str, Any]
-    average: dict[str, Any]
-    best: dict[str, Any]
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
     optimizer: Any
     progress: Progress
 
 
 class Training:
-    """Trains padding on lessons, from the last checkpoint in a folder."""
+    """Trains parameters, from the last checkpoint in a folder."""
 
     def __init__(
-        self,
-        folder: Path,
-        spec: LoopSpec,
-        start: Start,
-        clips: Sequence[LoadedClip],
-        book: LessonBook,
-        examiner: Examiner,
+        self, folder: Path, spec: LoopSpec, parameters: Tensors, add_gradients: AddGradients
     ) -> None:
         """Prepare a training.
 
         Args:
             folder: of checkpoints.
-            clips: those that train.
+            spec: settings.
+            parameters: leaf tensors that take gradients, by name; changed in place.
+            add_gradients: of a step.
         """
         self._path = folder / STATE_NAME
         self._spec = spec
-        self._start = start
-        self._clips = clips
-        self._book = book
-        self._examiner = examiner
-        lengths = [len(book.read(clip).teacher.tokens) for clip in clips]
-        self._mean_tokens = float(np.mean(lengths))
+        self._parameters = dict(parameters)
+        self._add_gradients = add_gradients
 
-    def run(self, n_steps: int, evaluate: Evaluate, reporter: Reporter) -> tuple[Deltas, Progress]:
-        """Train to the end, and return the differences that were best on the held-out clips.
+    def run(self, n_steps: int, evaluate: Evaluate, reporter: Reporter) -> tuple[Tensors, Progress]:
+        """Train to the end, and return the parameters that were best on the held-out clips.
 
         Args:
             n_steps: of the optimizer, those before an interruption included.
@@ -136,30 +140,29 @@ class Training:
 
     def time_a_step(self) -> float:
         """Return the seconds of a step, without changing anything."""
-        deltas = self._start.no_deltas()
         times = []
         for step in range(3):
             began = time.monotonic()
-            self._add_gradients(deltas, step)
+            self._add_gradients(step)
             times.append(time.monotonic() - began)
+        for parameter in self._parameters.values():
+            parameter.grad = None
         return float(np.median(times))
 
     def _begin(self, evaluate: Evaluate) -> _State:
-        deltas = self._start.no_deltas()
-        before = Evaluation(step=0, loss=None, divergence=evaluate(deltas))
+        before = Evaluation(step=0, loss=None, held_out=evaluate(self._parameters))
         return _State(
-            deltas=deltas,
-            average=_copy(deltas),
-            best=_copy(deltas),
-            optimizer=self._optimizer(deltas),
+            average=_copy(self._parameters),
+            best=_copy(self._parameters),
+            optimizer=self._optimizer(),
             progress=Progress(step=0, best_step=0, loss_sum=0.0, history=(before,)),
         )
 
-    def _optimizer(self, deltas: Deltas) -> Any:
+    def _optimizer(self) -> Any:
         import torch
 
         return torch.optim.AdamW(
-            [deltas[name] for name in self._spec.trained],
+            list(self._parameters.values()),
             lr=self._spec.learning_rate,
             weight_decay=self._spec.weight_decay,
         )
@@ -190,40 +193,30 @@ class Training:
         for group in state.optimizer.param_groups:
             group["lr"] = self._spec.learning_rate * rate_at(step, n_steps)
         state.optimizer.zero_grad()
-        loss = self._add_gradients(state.deltas, step)
+        loss = self._add_gradients(step)
         if not math.isfinite(loss):
             raise StageError(
                 f"training: the loss of step {step} is {loss}; try another --seed or other speech"
             )
+        if self._spec.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._spec.max_gradient_norm)
         state.optimizer.step()
         share = min(self._spec.average, (step + 1) / (step + 10))
         with torch.no_grad():
-            for name in NAMES:
-                state.average[name].lerp_(state.deltas[name], 1 - share)
+            for name, average in state.average.items():
+                average.lerp_(self._parameters[name], 1 - share)
         state.progress = state.progress.model_copy(
             update={"step": step + 1, "loss_sum": state.progress.loss_sum + loss}
         )
-
-    def _add_gradients(self, deltas: Deltas, step: int) -> float:
-        """Add the gradients of one batch, and return its mean loss."""
-        total = 0.0
-        for clip in batch_at(self._clips, step, self._spec):
-            lesson = self._book.read(clip)
-            with bf16_where_quick():
-                found = self._examiner.examine(lesson, self._start.moved(deltas))
-            loss = found.total(self._spec.weights, self._mean_tokens) / self._spec.batch_size
-            loss.backward()
-            total += float(loss.detach())
-        return total
 
     def _evaluate(self, state: _State, evaluate: Evaluate) -> str:
         """Measure the moving average, keep it where it is the best so far, and return a line about it."""
         progress = state.progress
         n_steps = progress.step - progress.history[-1].step
         found = Evaluation(
-            step=progress.step, loss=progress.loss_sum / n_steps, divergence=evaluate(state.average)
+            step=progress.step, loss=progress.loss_sum / n_steps, held_out=evaluate(state.average)
         )
-        is_best = found.divergence < min(each.divergence for each in progress.history)
+        is_best = found.held_out < min(each.held_out for each in progress.history)
         if is_best:
             state.best = _copy(state.average)
         state.progress = Progress(
@@ -233,22 +226,24 @@ class Training:
             history=(*progress.history, found),
         )
         return (
-            f"step {found.step}: loss {found.loss:.5f}, held-out speakers {1000 * found.divergence:.2f} mnat a token "
-            f"({1000 * progress.history[0].divergence:.2f} before)"
+            f"step {found.step}: loss {found.loss:.5f}, held-out speakers {found.held_out:.5f} nats a token "
+            f"({progress.history[0].held_out:.5f} before)"
         )
 
     def _save(self, state: _State) -> None:
         """Write a checkpoint, whole or not at all."""
         from safetensors.torch import save
 
-        moments = {
-            f"{kind}/{name}": state.optimizer.state[state.deltas[name]][kind]
-            for kind in (MOMENT, SQUARE_MOMENT)
-            for name in self._spec.trained
-        }
-        groups = {"delta": state.deltas, "average": state.average, "best": state.best}
+        groups = {"parameter": self._parameters, "average": state.average, "best": state.best}
         tensors = {
-            f"{group}/{name}": values[name].detach() for group, values in groups.items() for name in NAMES
+            f"{group}/{name}": value.detach().contiguous()
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
+        moments = {
+            f"{kind}/{name}": state.optimizer.state[parameter][kind]
+            for kind in (MOMENT, SQUARE_MOMENT)
+            for name, parameter in self._parameters.items()
         }
         written = self._path.with_suffix(".new")
         written.write_bytes(save({**tensors, **moments}, {PROGRESS_KEY: state.progress.model_dump_json()}))
@@ -272,28 +267,28 @@ class Training:
                 f"{self._path} is damaged ({cause}); repeat the command with --restart"
             ) from cause
 
-    def _state_of(self, tensors: dict[str, Any], progress: Progress) -> _State:
+    def _state_of(self, tensors: dict[str, Tensor], progress: Progress) -> _State:
         import torch
 
-        deltas = {name: tensors[f"delta/{name}"].requires_grad_() for name in NAMES}
-        optimizer = self._optimizer(deltas)
-        for name in self._spec.trained:
-            optimizer.state[deltas[name]] = {
-                "step": torch.tensor(float(progress.step)),
-                MOMENT: tensors[f"{MOMENT}/{name}"],
-                SQUARE_MOMENT: tensors[f"{SQUARE_MOMENT}/{name}"],
-            }
+        optimizer = self._optimizer()
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(tensors[f"parameter/{name}"])
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(progress.step)),
+                    MOMENT: tensors[f"{MOMENT}/{name}"],
+                    SQUARE_MOMENT: tensors[f"{SQUARE_MOMENT}/{name}"],
+                }
         return _State(
-            deltas=deltas,
-            average={name: tensors[f"average/{name}"] for name in NAMES},
-            best={name: tensors[f"best/{name}"] for name in NAMES},
+            average={name: tensors[f"average/{name}"] for name in self._parameters},
+            best={name: tensors[f"best/{name}"] for name in self._parameters},
             optimizer=optimizer,
             progress=progress,
         )
 
 
-def _copy(deltas: Deltas) -> dict[str, Any]:
-    return {name: delta.detach().clone() for name, delta in deltas.items()}
+def _copy(values: Tensors) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in values.items()}
 
 
 def rate_at(step: int, n_steps: int) -> float:
@@ -304,12 +299,11 @@ def rate_at(step: int, n_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, n_steps - warm_up)))
 
 
-def batch_at(clips: Sequence[LoadedClip], step: int, spec: LoopSpec) -> Iterator[LoadedClip]:
-    """Yield the clips of a step: each epoch takes all of them in an order of its own."""
-    for number in range(step * spec.batch_size, (step + 1) * spec.batch_size):
-        epoch, place = divmod(number, len(clips))
-        order = np.random.default_rng((spec.seed, epoch)).permutation(len(clips))
-        yield clips[order[place]]
+def item_at(items: Sequence[Item], place: int, seed: int) -> Item:
+    """Return the item of a place in endless epochs: each takes all of them in an order of its own."""
+    epoch, number = divmod(place, len(items))
+    order = np.random.default_rng((seed, epoch)).permutation(len(items))
+    return items[int(order[number])]
 
 
 @contextmanager
@@ -321,3 +315,16 @@ def bf16_where_quick() -> Iterator[None]:
 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not lacks_all(BF16)):
         yield
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Compute with so many threads during the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,21 +1,12 @@
 """What a training found, in the variant's folder and as `--json`."""
 
 from sottovoce.storage.documents import Document
+from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "heal.json"
 
 WORSE_START = 1.1
 """Most that the divergence after the start-of-transcript token may grow: it is small, and noisy."""
-
-
-class Evaluation(Document):
-    """What the variant is on the held-out clips after some steps."""
-
-    step: int
-    loss: float | None
-    """Mean loss of the steps since the last evaluation; null before the first step."""
-    divergence: float
-    """Nats a token, in the runtime."""
 
 
 class Figures(Document):

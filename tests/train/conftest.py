@@ -78,3 +78,9 @@ def book(
     book = LessonBook(tmp_path_factory.mktemp("book") / "lessons")
     book.write_missing(clips, Candidate.load(source, ComputeSpec()), student, Silent())
     return book
+
+
+@pytest.fixture
+def _little_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training take a few seconds of speech."""
+    monkeypatch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)

@@ -1,8 +1,6 @@
 """`heal` on the tiny model: it comes nearer to the baseline, resumes, and leaves the variant that it trains as it was."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.optimize.pipeline import quantize_again
-from sottovoce.progress import Advance, Silent
+from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.loading import load
@@ -19,29 +17,13 @@ from sottovoce.storage.resumable import resumable_path
 from sottovoce.train.heal import HealSpec, heal
 from sottovoce.train.loop import LoopSpec
 from sottovoce.train.report import HealReport
+from tests.support.interrupts import CtrlC
 from tests.support.torture import model_files
 
 N_STEPS = 12
 LOOP = LoopSpec(batch_size=2, learning_rate=0.05, n_evaluations=2)
 
 pytestmark = [pytest.mark.large, pytest.mark.usefixtures("_little_speech")]
-
-
-class CtrlC(Silent):
-    """Presses Ctrl-C at a step of the training."""
-
-    def __init__(self, at_step: int) -> None:
-        self._at_step = at_step
-
-    @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - not shown
-        steps = iter(range(1, 1000))
-
-        def advance() -> None:
-            if what == "train" and next(steps) == self._at_step:
-                raise KeyboardInterrupt
-
-        yield advance
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +42,6 @@ def run(fast_run: Path, tmp_path: Path) -> Run:
     folder = tmp_path / "run"
     shutil.copytree(fast_run, folder)
     return read_run(folder)
-
-
-@pytest.fixture
-def _little_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let training take a few seconds of speech."""
-    monkeypatch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
 
 
 def spec(tiny: Path) -> HealSpec:

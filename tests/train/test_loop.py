@@ -1,7 +1,5 @@
 """The loop brings a model nearer to its teacher, and resumes as if it had not been interrupted."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,35 +7,20 @@ import torch
 
 from sottovoce.errors import InputError
 from sottovoce.optimize.openvino.export import TorchWhisper
-from sottovoce.progress import Advance, Silent
+from sottovoce.progress import Silent
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.speech.loading import LoadedClip
+from sottovoce.train.gradients import LessonGradients
 from sottovoce.train.lessons import LessonBook
-from sottovoce.train.loop import STATE_NAME, LoopSpec, Training, batch_at, rate_at
-from sottovoce.train.loss import Examiner
+from sottovoce.train.loop import STATE_NAME, LoopSpec, Training, item_at, rate_at
+from sottovoce.train.loss import Examiner, LossWeights
 from sottovoce.train.padding import Padding
 from sottovoce.train.parameters import NAMES, Deltas, Start
 from sottovoce.train.whisper import ElasticWhisper
+from tests.support.interrupts import CtrlC
 
 N_STEPS = 8
 SPEC = LoopSpec(batch_size=2, learning_rate=0.1, average=0.5, n_evaluations=2)
-
-
-class CtrlC(Silent):
-    """Presses Ctrl-C at a step of the training."""
-
-    def __init__(self, at_step: int) -> None:
-        self._at_step = at_step
-
-    @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - not shown
-        steps = iter(range(1, 1000))
-
-        def advance() -> None:
-            if next(steps) == self._at_step:
-                raise KeyboardInterrupt
-
-        yield advance
 
 
 class Setting:
@@ -49,7 +32,10 @@ class Setting:
         self._parts = (start, clips, book, examiner)
 
     def training(self, folder: Path) -> Training:
-        return Training(folder, SPEC, *self._parts)
+        start, clips, book, examiner = self._parts
+        deltas = start.no_deltas()
+        gradients = LessonGradients(examiner, book, clips, start, deltas, SPEC, LossWeights())
+        return Training(folder, SPEC, deltas, gradients)
 
     def evaluate(self, deltas: Deltas) -> float:
         start, clips, book, examiner = self._parts
@@ -107,8 +93,7 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert rates[-1] < 0.001
 
 
-def test_an_epoch_takes_each_clip_once_in_an_order_of_its_own(clips: tuple[LoadedClip, ...]) -> None:
-    drawn = [clip.clip.clip_id for step in range(4) for clip in batch_at(clips, step, SPEC)]
-    epochs = drawn[:4], drawn[4:]
-    assert all(sorted(epoch) == sorted(clip.clip.clip_id for clip in clips) for epoch in epochs)
-    assert epochs[0] != epochs[1]
+def test_an_epoch_takes_each_item_once_in_an_order_of_its_own() -> None:
+    drawn = [item_at("abcdefgh", place, 0) for place in range(16)]
+    assert sorted(drawn[:8]) == sorted(drawn[8:]) == list("abcdefgh")
+    assert drawn[:8] != drawn[8:]

@@ -37,6 +37,7 @@ COMMANDS = {
     "quantize": "run",
     "sensitivity": "run",
     "heal": "run",
+    "finetune": "run",
     "benchmark": "results",
     "bundle": "device",
     "verify": "device",

@@ -35,6 +35,7 @@ from sottovoce.reports.text.tables import (
 )
 from sottovoce.reports.text.units import BYTES_PER_MB, fixed
 from sottovoce.terms import Format
+from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.report import HealReport
 
 N_TRIALS_SHOWN = 12
@@ -121,6 +122,31 @@ def heal_table(report: HealReport) -> Group:
             "",
             map(Column, (report.variant, report.name)),
             (make_row(label, fixed(one, 2), fixed(other, 2)) for label, one, other in rows),
+        )
+    )
+
+
+def finetune_table(report: FinetuneReport) -> Group:
+    """Show the word errors before and after a fine-tuning."""
+    rows = [
+        (f"held-out speakers, {report.held_out.n_clips} clips", report.held_out),
+        (f"other speech ({report.general.speech}), {report.general.n_clips} clips", report.general),
+    ]
+    lines = [
+        make_row(label, fixed(100 * each.before.wer, 2), fixed(100 * each.after.wer, 2))
+        for label, each in rows
+    ]
+    if report.terms is not None:
+        terms = report.terms
+        lines.append(
+            make_row(f"terms missed, of {terms.n_terms}", str(terms.missed_before), str(terms.missed_after))
+        )
+    return draw_all(
+        flat_table(
+            f"{report.model}, {report.method}: word errors, %",
+            "",
+            map(Column, ("before", "after")),
+            iter(lines),
         )
     )
 

@@ -1,0 +1,181 @@
+"""`sottovoce finetune`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sottovoce.cli.commands.options import DATA_HELP, Force, Json, Session, show
+from sottovoce.errors import GateError, InputError
+
+
+def finetune(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A Hugging Face folder, a name (base, tiny.en) or a hub id.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            metavar="SPEECH",
+            help=f"{DATA_HELP} With transcripts. May be repeated. Clips of a split eval never train.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="New folder in Hugging Face's layout.", show_default=False
+        ),
+    ],
+    general: Annotated[
+        str | None,
+        typer.Option(
+            "--general",
+            metavar="SPEECH",
+            help="Other speech with transcripts, on which what the model forgets is measured; by default the "
+            "synthetic speech of this package.",
+            show_default=False,
+        ),
+    ] = None,
+    terms: Annotated[
+        Path | None,
+        typer.Option(
+            "--terms",
+            metavar="FILE",
+            help="Words and phrases of the domain, one a line: how many are missed is reported.",
+            show_default=False,
+        ),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", help="Of clips that name none; English by default.", show_default=False),
+    ] = None,
+    rank: Annotated[int, typer.Option("--rank", min=1, max=512, help="Of the adapters of --lora.")] = 16,
+    copies: Annotated[
+        int,
+        typer.Option(
+            "--copies",
+            min=1,
+            max=20,
+            help="Of each clip; all but the first get noise, another speed and masks.",
+        ),
+    ] = 2,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            min=0,
+            help="Highest; 2e-4 with --lora, 1e-5 with --full.",
+            show_default=False,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0, help="Time for everything; at least 50 steps are trained.")
+    ] = 30,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Steps of training, instead of --minutes; the same number gives the same result.",
+            show_default=False,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the held-out speakers, the copies and the order of clips.")
+    ] = 0,
+    *,
+    lora: Annotated[
+        bool, typer.Option("--lora/--full", help="Train low-rank adapters of the decoder, or all its layers.")
+    ] = True,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete what an interrupted command left, and start again.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune a checkpoint on your own speech: a folder that `sottovoce optimize` takes as it is.
+
+    The decoder learns the words of a domain, the encoder stays. Word errors before and after are measured on speakers that
+    did not train, and on other speech: what the model forgets. A model is written only if held-out speakers gain. After an
+    interruption the same command resumes.
+
+    Examples:
+
+        sottovoce finetune base --data consultations/manifest.jsonl --out base-medical --terms terms.txt
+
+        sottovoce finetune tiny.en --data my-recordings/ --out tiny-mine --minutes 60 --full
+
+        sottovoce finetune base --data zh.jsonl --language zh --general other.jsonl --out base-zh --json
+
+        sottovoce optimize base-medical --data consultations/manifest.jsonl --out runs/base-medical
+    """
+    from dataclasses import replace
+
+    from sottovoce.cli.tables import finetune_table
+    from sottovoce.languages import parse_language
+    from sottovoce.speech.sets import read_speech
+    from sottovoce.speech.synthetic import demo_speech
+    from sottovoce.train.finetune.finetune import FinetuneSpec
+    from sottovoce.train.finetune.finetune import finetune as train
+    from sottovoce.train.finetune.model import LEARNING_RATES, Method
+
+    session: Session = context.obj
+    method = Method.LORA if lora else Method.FULL
+    spec = FinetuneSpec(
+        method=method,
+        rank=rank,
+        language=None if language is None else parse_language(language),
+        minutes=minutes,
+        n_steps=steps,
+        n_copies=copies,
+        terms=() if terms is None else _read_terms(terms),
+        threads=threads,
+    )
+    loop = replace(spec.loop, seed=seed, learning_rate=learning_rate or LEARNING_RATES[method])
+    report = train(
+        model,
+        [read_speech(each) for each in data],
+        read_speech(general or str(demo_speech())),
+        out,
+        replace(spec, loop=loop),
+        session.terminal,
+        force=force,
+        restart=restart,
+    )
+    show(session, report.model_dump_json(indent=2) if as_json else finetune_table(report))
+    if not report.kept:
+        raise GateError(
+            "training does not lower the word errors of held-out speakers, so no model was written; give it more speech, "
+            "more --minutes or a lower --learning-rate"
+        )
+    session.terminal.note(f"wrote {out}")
+    session.terminal.note(f"next: sottovoce optimize {out} --data {data[0]} --out runs/{out.name}")
+
+
+def _read_terms(path: Path) -> tuple[str, ...]:
+    """Read terms, one a line.
+
+    Raises:
+        InputError: the file cannot be read, or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError(
+            f"--terms {path} cannot be read ({cause}); give a text file with one term a line"
+        ) from cause
+    terms = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not terms:
+        raise InputError(f"--terms {path} has no terms; give a text file with one term a line")
+    return terms

@@ -1,0 +1,140 @@
+"""`finetune` on the tiny model: it learns a text, forgets others, resumes, and writes what transformers and we load."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from sottovoce.errors import InputError
+from sottovoce.optimize.checkpoint.check import check_checkpoint
+from sottovoce.progress import Silent
+from sottovoce.speech.clips import Clip, ClipSet
+from sottovoce.speech.sets import read_speech
+from sottovoce.storage.resumable import resumable_path
+from sottovoce.train.finetune.card import model_card
+from sottovoce.train.finetune.finetune import FinetuneSpec, finetune
+from sottovoce.train.finetune.model import Method
+from sottovoce.train.finetune.report import FinetuneReport
+from sottovoce.train.loop import LoopSpec
+from tests.support.interrupts import CtrlC
+from tests.support.tones import write_tone_set
+
+N_STEPS = 16
+LOOP = LoopSpec(batch_size=4, learning_rate=0.02, n_evaluations=2, average=0.5)
+SPEC = FinetuneSpec(method=Method.FULL, n_steps=N_STEPS, threads=1, loop=LOOP, terms=("steady",))
+TEXT = "a steady tone"
+
+pytestmark = pytest.mark.usefixtures("_little_speech")
+
+
+@pytest.fixture(scope="module")
+def general(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    return read_speech(str(write_tone_set(tmp_path_factory.mktemp("general"), n_clips=2)))
+
+
+@pytest.fixture(scope="module")
+def one_text(speech: ClipSet) -> ClipSet:
+    """Give all clips the same transcript, which is soon learnt."""
+    clips = tuple(replace(clip, text=TEXT) for clip in speech.clips)
+    return ClipSet(name="one text", clips=clips)
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, FinetuneReport]:
+    out = tmp_path_factory.mktemp("tuned") / "mine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
+        return out, finetune(str(tiny), [one_text], general, out, SPEC, Silent())
+
+
+def test_held_out_speakers_are_understood_better(tuned: tuple[Path, FinetuneReport]) -> None:
+    _, report = tuned
+    assert report.kept
+    before, after = report.held_out.before, report.held_out.after
+    assert (before.substitutions, after.substitutions) == (6, 0)
+    assert after.insertions < before.insertions  # a random model hardly ever says that the text ends
+    assert report.history[-1].held_out < 0.5 * report.history[0].held_out
+    assert report.terms is not None
+    assert report.terms.n_terms == report.terms.missed_before == 2
+    assert report.terms.missed_after == 0
+
+
+def test_what_is_forgotten_is_in_the_report_and_on_the_card(tuned: tuple[Path, FinetuneReport]) -> None:
+    folder, report = tuned
+    assert report.general.n_clips == 2
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card == model_card(report)
+    assert (
+        f"| other speech | {100 * report.general.before.wer:.2f} | {100 * report.general.after.wer:.2f} | 2 |"
+        in card
+    )
+
+
+def test_the_folder_is_a_checkpoint_whose_encoder_is_unchanged(
+    tuned: tuple[Path, FinetuneReport], tiny: Path
+) -> None:
+    folder, _ = tuned
+    check_checkpoint(folder)
+    before, after = (load_file(each / "model.safetensors") for each in (tiny, folder))
+    changed = {name for name in after if (before[name] != after[name]).any()}
+    assert changed
+    assert all(name.startswith("model.decoder.layers.") for name in changed)
+
+
+def test_an_interrupted_training_ends_with_the_same_model(
+    tuned: tuple[Path, FinetuneReport],
+    tiny: Path,
+    one_text: ClipSet,
+    general: ClipSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sottovoce.train.loop.SAVE_S", 0.0)
+    out = tmp_path / "mine"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(str(tiny), [one_text], general, out, SPEC, CtrlC(5))
+    assert resumable_path(out).is_dir()
+    report = finetune(str(tiny), [one_text], general, out, SPEC, Silent())
+    assert report == tuned[1]
+    assert (out / "model.safetensors").read_bytes() == (tuned[0] / "model.safetensors").read_bytes()
+    assert not resumable_path(out).exists()
+
+
+@pytest.mark.large
+def test_adapters_are_merged_into_the_weights(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    report = finetune(
+        str(tiny), [one_text], general, out, replace(SPEC, method=Method.LORA, rank=4), Silent()
+    )
+    assert report.kept
+    assert report.n_trained_weights < 20_000
+    assert set(load_file(out / "model.safetensors")) == set(load_file(tiny / "model.safetensors"))
+
+
+def test_a_model_that_does_not_gain_is_not_written(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, n_steps=1, loop=replace(LOOP, learning_rate=0.0))
+    report = finetune(str(tiny), [one_text], general, tmp_path / "mine", spec, Silent())
+    assert not report.kept
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_exists_is_not_replaced(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="exists already; choose another --out, or pass --force"):
+        finetune(str(tiny), [one_text], general, tmp_path, SPEC, Silent())
+
+
+def test_general_speech_without_transcripts_is_refused(tiny: Path, one_text: ClipSet, tmp_path: Path) -> None:
+    silent = ClipSet(name="others", clips=(Clip(clip_id="a", audio=b""),))
+    with pytest.raises(
+        InputError, match="others has no transcripts to measure on; give other speech with --general"
+    ):
+        finetune(str(tiny), [one_text], silent, tmp_path / "mine", SPEC, Silent())

@@ -1,0 +1,60 @@
+"""Word errors and missed terms of transcripts."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, word_errors
+from sottovoce.train.finetune.labels import LabelledClip
+
+Decode = Callable[[LabelledClip], str]
+"""Returns the transcript of a clip."""
+
+FREE_TOKENS = 30
+"""A transcript may be so many tokens longer than twice its reference: a loop ends there."""
+
+
+def most_tokens(labels: Tokens, room: int) -> int:
+    """Return how many tokens a transcript may have.
+
+    Args:
+        labels: of the reference.
+        room: tokens that fit the decoder behind the prompt.
+    """
+    return min(room, 2 * len(labels) + FREE_TOKENS)
+
+
+def errors_of(clips: Sequence[LabelledClip], transcripts: Sequence[str]) -> WordErrors:
+    """Count the word errors of transcripts."""
+    return add_errors(
+        word_errors(normalize(each.clip.clip.text or "", each.language), normalize(text, each.language))
+        for each, text in zip(clips, transcripts, strict=True)
+    )
+
+
+def missed_terms(
+    clips: Sequence[LabelledClip], transcripts: Sequence[str], terms: Sequence[str]
+) -> tuple[int, int]:
+    """Count the terms in the references, and those that the transcripts lack.
+
+    Args:
+        clips: with references.
+        transcripts: in their order.
+        terms: words or phrases, in any capitalization.
+
+    Returns:
+        Occurrences in the references, and how many of them are missed.
+    """
+    n_terms = n_missed = 0
+    for each, text in zip(clips, transcripts, strict=True):
+        reference = normalize(each.clip.clip.text or "", each.language)
+        found = normalize(text, each.language)
+        for term in terms:
+            wanted = _count(normalize(term, each.language), reference)
+            n_terms += wanted
+            n_missed += max(0, wanted - _count(normalize(term, each.language), found))
+    return n_terms, n_missed
+
+
+def _count(term: str, text: str) -> int:
+    return len(re.findall(rf"(?<!\w){re.escape(term)}(?!\w)", text)) if term else 0

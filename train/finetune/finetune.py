@@ -1,0 +1,357 @@
+"""The stage `finetune`: a checkpoint and speech with transcripts in, a checkpoint in Hugging Face's layout out.
+
+The decoder learns the words of a domain; the encoder stays, so that each clip is encoded once. What the model forgets of
+other speech is measured beside what it learns.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sottovoce import __version__
+from sottovoce.errors import InputError
+from sottovoce.machine.os_errors import translated_os_errors
+from sottovoce.machine.resources import usable_cores
+from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
+from sottovoce.optimize.openvino.export import TorchWhisper
+from sottovoce.progress import Reporter
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
+from sottovoce.speech.clips import ClipSet, select_clips, transcribable
+from sottovoce.speech.conditions import speech_spectrum
+from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.storage.artifacts import canonical_sha256
+from sottovoce.storage.documents import Document, read_document, write_text
+from sottovoce.storage.folders import new_folder
+from sottovoce.storage.locks import output_lock
+from sottovoce.storage.resumable import ResumableFolder, resumable_path
+from sottovoce.train.finetune.card import write_card
+from sottovoce.train.finetune.evaluation import errors_of, missed_terms, most_tokens
+from sottovoce.train.finetune.examples import CopySpec, ExampleBook
+from sottovoce.train.finetune.labels import Labelled, LabelledClip, label_clips
+from sottovoce.train.finetune.model import Method, Tensor, TrainableWhisper, count_weights
+from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
+from sottovoce.train.loop import LoopSpec, Progress, Training, bf16_where_quick, item_at, torch_threads
+from sottovoce.train.speech import Division, load_division
+
+EXAMPLES_NAME = "examples"
+PLAN_NAME = "plan.json"
+TOKENIZER_FOLDER = "tokenizer"
+
+MIN_STEPS = 50
+MAX_EPOCHS = 8
+"""Over all clips and copies: more of `--minutes` gains nothing on an hour of speech."""
+
+MAX_GENERAL_CLIPS = 60
+SPECTRUM_CLIPS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneSpec:
+    """Options of `finetune`.
+
+    Attributes:
+        method: which weights of the decoder change.
+        rank: of the adapters of `lora`.
+        language: of clips that name none.
+        minutes: for everything, at least 50 steps.
+        n_steps: instead of `minutes`: the same number gives the same result.
+        n_copies: of each clip, with the clip itself; the others are changed (see `augment`).
+        terms: words or phrases that count for themselves.
+        threads: None takes all cores.
+    """
+
+    method: Method = Method.LORA
+    rank: int = 16
+    language: str | None = None
+    minutes: float = 30.0
+    n_steps: int | None = None
+    n_copies: int = 2
+    terms: tuple[str, ...] = ()
+    threads: int | None = None
+    loop: LoopSpec = field(
+        default_factory=lambda: LoopSpec(
+            learning_rate=2e-4, batch_size=8, average=0.98, max_gradient_norm=1.0
+        )
+    )
+
+
+class StepPlan(Document):
+    """How long a training is: measured once, and the same after an interruption."""
+
+    n_steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Work:
+    """What a fine-tuning has, checked.
+
+    Attributes:
+        general: clips of speech that is not of the domain.
+        general_name: of that speech.
+        began: monotonic seconds.
+    """
+
+    checkpoint: Checkpoint
+    division: Division
+    general: tuple[LoadedClip, ...]
+    general_name: str
+    speech: tuple[str, ...]
+    spec: FinetuneSpec
+    began: float
+
+    @property
+    def loaded(self) -> tuple[LoadedClip, ...]:
+        """All clips."""
+        return self.division.clips + self.general
+
+
+def finetune(
+    model: str,
+    speech: Sequence[ClipSet],
+    general: ClipSet,
+    out: Path,
+    spec: FinetuneSpec,
+    reporter: Reporter,
+    *,
+    force: bool = False,
+    restart: bool = False,
+) -> FinetuneReport:
+    """Fine-tune a checkpoint, or resume an interrupted fine-tuning.
+
+    Args:
+        model: as `resolve_checkpoint` takes it.
+        speech: sets with transcripts; of those with splits, `train` and `calib` are used.
+        general: speech with transcripts that is not of the domain, for what is forgotten.
+        out: the new folder, in Hugging Face's layout.
+        spec: options.
+        reporter: follows the work.
+        force: replace `out`.
+        restart: delete what an interrupted command left.
+
+    Returns:
+        The report; the folder is written only where the report says `kept`.
+
+    Raises:
+        InputError: no such checkpoint, too little speech, transcripts that are missing or in another script, or `out` exists.
+        StageError: training fails.
+    """
+    began = time.monotonic()
+    if out.exists() and not force:
+        raise InputError(f"{out} exists already; choose another --out, or pass --force to replace it")
+    checkpoint = resolve_checkpoint(model)
+    whisper = TorchWhisper(checkpoint.folder)
+    english_only = not whisper.model.generation_config.is_multilingual
+    division = load_division(speech, english_only=english_only, seed=spec.loop.seed, reporter=reporter)
+    work = _Work(
+        checkpoint=checkpoint,
+        division=division,
+        general=_general_clips(general, english_only=english_only, spec=spec),
+        general_name=general.name,
+        speech=tuple(each.name for each in speech),
+        spec=spec,
+        began=began,
+    )
+    with translated_os_errors(out), output_lock(out, note=reporter.note):
+        unfinished = ResumableFolder(resumable_path(out), "training")
+        unfinished.begin(_settings(work), restart=restart)
+        with torch_threads(spec.threads or usable_cores()):
+            report, tuned = _Finetuning(work, whisper, unfinished.folder, reporter).run()
+        if report.kept:
+            with new_folder(out, force=force) as into:
+                tuned.save_pretrained(into)
+                whisper.processor.save_pretrained(into)
+                write_text(into / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
+                write_card(into, report)
+        unfinished.remove()
+    return report
+
+
+def _general_clips(general: ClipSet, *, english_only: bool, spec: FinetuneSpec) -> tuple[LoadedClip, ...]:
+    clips = [clip for clip in transcribable(general, english_only=english_only) if clip.text]
+    if not clips:
+        raise InputError(f"{general.name} has no transcripts to measure on; give other speech with --general")
+    chosen = select_clips(clips, MAX_GENERAL_CLIPS, seed=spec.loop.seed)
+    return load_clips(chosen, wanted=None).loaded
+
+
+def _settings(work: _Work) -> dict[str, str]:
+    """Return everything that must be the same to resume."""
+    spec = work.spec
+    return {
+        "model": f"{work.checkpoint.origin.name} {work.checkpoint.origin.sha256}",
+        "speech": canonical_sha256([[clip.audio_sha256, clip.clip.text] for clip in work.loaded]),
+        "method": f"{spec.method} of rank {spec.rank}",
+        "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
+        "copies": str(spec.n_copies),
+        "language": str(spec.language),
+        "terms": canonical_sha256(list(spec.terms)),
+        "seed": str(spec.loop.seed),
+        "settings of training": repr(spec.loop),
+        "version": __version__,
+    }
+
+
+class _Finetuning:
+    """One fine-tuning in the folder of an unfinished one."""
+
+    def __init__(self, work: _Work, whisper: TorchWhisper, folder: Path, reporter: Reporter) -> None:
+        self._work = work
+        self._spec = work.spec
+        self._folder = folder
+        self._reporter = reporter
+        whisper.processor.save_pretrained(folder / TOKENIZER_FOLDER)
+        whisper.model.generation_config.save_pretrained(folder / TOKENIZER_FOLDER)
+        self._tokenizer = WhisperTokenizer.load(folder / TOKENIZER_FOLDER)
+        self._model = TrainableWhisper(whisper.model, self._spec.method, rank=self._spec.rank)
+        self._book = ExampleBook(
+            folder / EXAMPLES_NAME,
+            CopySpec(
+                n_mels=whisper.config.num_mel_bins,
+                seed=self._spec.loop.seed,
+                spectrum=speech_spectrum(clip.wave for clip in work.division.training[:SPECTRUM_CLIPS]),
+            ),
+        )
+        self._training = self._label(work.division.training)
+        self._held_out = self._label(work.division.held_out).clips
+        self._general = self._label(work.general).clips
+        self._describe()
+
+    def run(self) -> tuple[FinetuneReport, Any]:
+        """Train, and return the report and the trained `WhisperForConditionalGeneration`."""
+        self._encode()
+        before = {name: self._transcribe(clips) for name, clips in self._measured().items()}
+        parameters = self._model.parameters
+        training = Training(self._folder, self._spec.loop, parameters, self._add_gradients)
+        n_steps = self._n_steps(training)
+        best, progress = training.run(n_steps, self._loss_with, self._reporter)
+        with self._model.using(best):
+            after = {name: self._transcribe(clips) for name, clips in self._measured().items()}
+        n_weights = count_weights(list(parameters.values()))
+        return self._report(before, after, progress, n_steps, n_weights), self._model.merged(best)
+
+    def _measured(self) -> Mapping[str, tuple[LabelledClip, ...]]:
+        return {"held out": self._held_out, "general": self._general}
+
+    def _label(self, clips: Sequence[LoadedClip]) -> Labelled:
+        return label_clips(clips, self._tokenizer, language=self._spec.language)
+
+    def _describe(self) -> None:
+        division = self._work.division
+        self._reporter.note(
+            f"trains on {len(self._training.clips)} clips, {division.audio_s / 60:.0f} minutes; measures on "
+            f"{len(self._held_out)} clips of other speakers, and on {len(self._general)} of {self._work.general_name}"
+        )
+        if self._training.is_lowered:
+            self._reporter.note(
+                "the transcripts are all capitals; trained in lower case, without punctuation"
+            )
+        if self._training.too_long:
+            self._reporter.note(
+                f"left out {len(self._training.too_long)} clips of more than {MAX_TOKENS} tokens, such as "
+                f"{self._training.too_long[0]}"
+            )
+
+    def _encode(self) -> None:
+        training = [each.clip for each in self._training.clips]
+        measured = [each.clip for each in (*self._held_out, *self._general)]
+        with bf16_where_quick():
+            self._book.write_missing(training, self._spec.n_copies, self._model.encode, self._reporter)
+            self._book.write_missing(measured, 1, self._model.encode, self._reporter)
+
+    def _add_gradients(self, step: int) -> float:
+        """Add the gradients of one batch, and return its mean loss in nats a token."""
+        size = self._spec.loop.batch_size
+        examples = [(each, number) for number in range(self._spec.n_copies) for each in self._training.clips]
+        places = range(step * size, (step + 1) * size)
+        batch = [item_at(examples, place, self._spec.loop.seed) for place in places]
+        n_tokens = sum(len(each.labels) for each, _ in batch)
+        total = 0.0
+        for each, number in batch:
+            with bf16_where_quick():
+                loss = self._loss(each, number) / n_tokens
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _loss(self, each: LabelledClip, number: int) -> Tensor:
+        return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)
+
+    def _loss_with(self, values: Mapping[str, Tensor]) -> float:
+        """Return the loss on the held-out clips, nats a token."""
+        import torch
+
+        n_tokens = sum(len(each.labels) for each in self._held_out)
+        with self._model.using(values), torch.inference_mode(), bf16_where_quick():
+            return sum(float(self._loss(each, 0)) for each in self._held_out) / n_tokens
+
+    def _transcribe(self, clips: Sequence[LabelledClip]) -> list[str]:
+        texts = []
+        with self._reporter.progress("transcribe", len(clips)) as advance, bf16_where_quick():
+            for each in clips:
+                n_most = most_tokens(each.labels, MAX_TOKENS - len(each.prompt))
+                tokens = self._model.transcribe(self._book.read(each.clip, 0), each.prompt, n_most)
+                texts.append(self._tokenizer.text(tokens))
+                advance()
+        return texts
+
+    def _n_steps(self, training: Training) -> int:
+        """Return the number of steps; a resumed training has that of its beginning."""
+        spec = self._spec
+        if spec.n_steps is not None:
+            return spec.n_steps
+        path = self._folder / PLAN_NAME
+        if not path.is_file():
+            spent_s = time.monotonic() - self._work.began
+            measured_s = time.monotonic()
+            self._loss_with(self._model.parameters)
+            evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
+            left_s = 60 * spec.minutes - spent_s - evaluation_s
+            most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
+            n_steps = max(MIN_STEPS, min(most, round(left_s / training.time_a_step())))
+            write_text(path, StepPlan(n_steps=n_steps).model_dump_json() + "\n")
+        return read_document(path, StepPlan, advice="repeat the command with --restart").n_steps
+
+    def _report(
+        self,
+        before: Mapping[str, list[str]],
+        after: Mapping[str, list[str]],
+        progress: Progress,
+        n_steps: int,
+        n_weights: int,
+    ) -> FinetuneReport:
+        work, spec = self._work, self._spec
+        names = {"held out": " + ".join(work.speech), "general": work.general_name}
+        accuracy = {
+            name: Accuracy(
+                speech=names[name],
+                n_clips=len(clips),
+                before=errors_of(clips, before[name]),
+                after=errors_of(clips, after[name]),
+            )
+            for name, clips in self._measured().items()
+        }
+        held_out = accuracy["held out"]
+        return FinetuneReport(
+            model=work.checkpoint.name,
+            kept=held_out.after.errors < held_out.before.errors,
+            method=spec.method,
+            n_trained_weights=n_weights,
+            seed=spec.loop.seed,
+            speech=work.speech,
+            audio_s=work.division.audio_s,
+            n_clips=len(self._training.clips),
+            n_copies=spec.n_copies,
+            n_steps=n_steps,
+            best_step=progress.best_step,
+            held_out=held_out,
+            general=accuracy["general"],
+            terms=self._term_errors(before["held out"], after["held out"]) if spec.terms else None,
+            history=progress.history,
+        )
+
+    def _term_errors(self, before: Sequence[str], after: Sequence[str]) -> TermErrors:
+        n_terms, missed_before = missed_terms(self._held_out, before, self._spec.terms)
+        _, missed_after = missed_terms(self._held_out, after, self._spec.terms)
+        return TermErrors(n_terms=n_terms, missed_before=missed_before, missed_after=missed_after)

@@ -52,6 +52,7 @@ EXTRAS = {
     "search",
     "serve",
     "signing",
+    "train",
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,8 @@ from sottovoce.terms import Component
 class CachingEncoder(Encoder):
     """An encoder that caches its outputs, since the clips are the same for each block."""
 
-    def __init__(
-        self, graph: EncoderGraph, padding: PaddingStates | None, *, has_recorded_ranges: bool = False
-    ) -> None:
-        super().__init__(graph, padding, has_recorded_ranges=has_recorded_ranges)
+    def __init__(self, graph: EncoderGraph, padding: PaddingStates | None, **options: Any) -> None:
+        super().__init__(graph, padding, **options)
         self._cache: dict[bytes, Encoded] = {}
 
     def encode(self, features: Features, plan: ElasticPlan) -> Encoded:

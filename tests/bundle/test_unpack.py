@@ -89,20 +89,28 @@ def test_a_bomb_takes_no_memory(parts: Parts, tmp_path: Path) -> None:
     assert int(done.stdout) < 64_000  # kB
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
 def test_a_changed_bit_near_the_end_is_found_or_says_nothing(parts: Parts, tmp_path: Path) -> None:
-    """Deflate fills its last byte, the ninth from the end, with unused bits."""
+    """Deflate fills its last byte, the ninth from the end, with unused bits, and can say zeros in several ways."""
     good = pack(draft_of(parts).tar())
     path = tmp_path / "changed.tar.gz"
+    path.write_bytes(good)
+    with unpacked(path) as bundle:
+        expected = contents(bundle.folder)
+    n_found = 0
     for place in range(8 * 40):
         raw = bytearray(good)
         raw[-1 - place // 8] ^= 1 << place % 8
         path.write_bytes(raw)
         try:
             with unpacked(path) as bundle:
-                assert place // 8 == 8
-                assert bundle.manifest.name == parts.top
+                assert contents(bundle.folder) == expected
         except BundleError:
-            continue
+            n_found += 1
+    assert n_found > 300
 
 
 def test_a_golden_clip_outside_of_the_bundle_is_refused(parts: Parts, tmp_path: Path) -> None:

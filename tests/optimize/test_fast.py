@@ -117,7 +117,7 @@ def test_the_encoder_takes_any_even_number_of_frames(fast: Run, n_frames: int) -
     encoder = Encoder.load(fast.folder / "int8-fast", ComputeSpec())
     plan = encoder.plan(n_frames * 160)
     states = encoder.encode(features(plan.n_frames), plan).states
-    assert states.shape == (1, plan.n_positions + N_CENTROIDS, 64)
+    assert states.shape == (1, plan.n_positions + plan.n_padding + N_CENTROIDS, 64)
     assert np.isfinite(states).all()
 
 

@@ -6,7 +6,7 @@ other speech is measured beside what it learns.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.openvino.export import TorchWhisper
-from sottovoce.progress import Reporter
+from sottovoce.progress import Advance, Reporter
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
+from sottovoce.runtime.transcript import Task
 from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.storage.artifacts import canonical_sha256
-from sottovoce.storage.documents import Document, read_document, write_text
+from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines, write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
@@ -33,10 +34,11 @@ from sottovoce.train.finetune.labels import Labelled, LabelledClip, label_clips
 from sottovoce.train.finetune.model import Method, Tensor, TrainableWhisper, count_weights
 from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
 from sottovoce.train.loop import LoopSpec, Progress, Training, bf16_where_quick, item_at, torch_threads
-from sottovoce.train.speech import Division, load_division
+from sottovoce.train.speech import Division, load_division, training_clips
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
+REHEARSAL_NAME = "rehearsal.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
 
 MIN_STEPS = 50
@@ -45,6 +47,9 @@ MAX_EPOCHS = 8
 
 MAX_GENERAL_CLIPS = 60
 SPECTRUM_CLIPS = 50
+MAX_REHEARSED_CLIPS = 400
+MOST_OWN_TOKENS = 220
+"""Of a transcript of 30 s: a longer one is a loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,21 @@ class FinetuneSpec:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneSpeech:
+    """The speech of a fine-tuning.
+
+    Attributes:
+        training: sets with transcripts; of those with splits, `train` and `calib` are used.
+        general: with transcripts, not of the domain: what is forgotten is measured on it.
+        rehearsed: not of the domain, transcripts are not used: half of each batch is of it, with the model's own transcripts.
+    """
+
+    training: tuple[ClipSet, ...]
+    general: ClipSet
+    rehearsed: tuple[ClipSet, ...] = ()
+
+
 class StepPlan(Document):
     """How long a training is: measured once, and the same after an interruption."""
 
@@ -90,6 +110,7 @@ class _Work:
     Attributes:
         general: clips of speech that is not of the domain.
         general_name: of that speech.
+        rehearsed: clips whose transcripts by the model itself are trained too.
         began: monotonic seconds.
     """
 
@@ -97,6 +118,7 @@ class _Work:
     division: Division
     general: tuple[LoadedClip, ...]
     general_name: str
+    rehearsed: tuple[LoadedClip, ...]
     speech: tuple[str, ...]
     spec: FinetuneSpec
     began: float
@@ -104,13 +126,12 @@ class _Work:
     @property
     def loaded(self) -> tuple[LoadedClip, ...]:
         """All clips."""
-        return self.division.clips + self.general
+        return self.division.clips + self.general + self.rehearsed
 
 
 def finetune(
     model: str,
-    speech: Sequence[ClipSet],
-    general: ClipSet,
+    speech: FinetuneSpeech,
     out: Path,
     spec: FinetuneSpec,
     reporter: Reporter,
@@ -122,8 +143,7 @@ def finetune(
 
     Args:
         model: as `resolve_checkpoint` takes it.
-        speech: sets with transcripts; of those with splits, `train` and `calib` are used.
-        general: speech with transcripts that is not of the domain, for what is forgotten.
+        speech: to train and to measure on.
         out: the new folder, in Hugging Face's layout.
         spec: options.
         reporter: follows the work.
@@ -143,13 +163,16 @@ def finetune(
     checkpoint = resolve_checkpoint(model)
     whisper = TorchWhisper(checkpoint.folder)
     english_only = not whisper.model.generation_config.is_multilingual
-    division = load_division(speech, english_only=english_only, seed=spec.loop.seed, reporter=reporter)
+    division = load_division(
+        speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
+    )
     work = _Work(
         checkpoint=checkpoint,
         division=division,
-        general=_general_clips(general, english_only=english_only, spec=spec),
-        general_name=general.name,
-        speech=tuple(each.name for each in speech),
+        general=_general_clips(speech.general, english_only=english_only, spec=spec),
+        general_name=speech.general.name,
+        rehearsed=_rehearsed_clips(speech.rehearsed, english_only=english_only, spec=spec),
+        speech=tuple(each.name for each in speech.training),
         spec=spec,
         began=began,
     )
@@ -176,6 +199,15 @@ def _general_clips(general: ClipSet, *, english_only: bool, spec: FinetuneSpec) 
     return load_clips(chosen, wanted=None).loaded
 
 
+def _rehearsed_clips(
+    speech: Sequence[ClipSet], *, english_only: bool, spec: FinetuneSpec
+) -> tuple[LoadedClip, ...]:
+    clips = [clip for each in speech for clip in training_clips(each, english_only=english_only)]
+    if not clips:
+        return ()
+    return load_clips(select_clips(clips, None, seed=spec.loop.seed), wanted=MAX_REHEARSED_CLIPS).loaded
+
+
 def _settings(work: _Work) -> dict[str, str]:
     """Return everything that must be the same to resume."""
     spec = work.spec
@@ -191,6 +223,13 @@ def _settings(work: _Work) -> dict[str, str]:
         "settings of training": repr(spec.loop),
         "version": __version__,
     }
+
+
+class OwnTranscript(Document):
+    """What the model says of a rehearsed clip before training."""
+
+    clip_id: str
+    text: str
 
 
 class _Finetuning:
@@ -216,6 +255,7 @@ class _Finetuning:
         self._training = self._label(work.division.training)
         self._held_out = self._label(work.division.held_out).clips
         self._general = self._label(work.general).clips
+        self._rehearsed: tuple[LabelledClip, ...] = ()
         self._describe()
 
     def run(self) -> tuple[FinetuneReport, Any]:
@@ -223,6 +263,7 @@ class _Finetuning:
         self._encode()
         before = {name: self._transcribe(clips) for name, clips in self._measured().items()}
         parameters = self._model.parameters
+        self._rehearsed = self._own_transcripts()
         training = Training(self._folder, self._spec.loop, parameters, self._add_gradients)
         n_steps = self._n_steps(training)
         best, progress = training.run(n_steps, self._loss_with, self._reporter)
@@ -255,17 +296,20 @@ class _Finetuning:
 
     def _encode(self) -> None:
         training = [each.clip for each in self._training.clips]
-        measured = [each.clip for each in (*self._held_out, *self._general)]
+        measured = [each.clip for each in (*self._held_out, *self._general)] + list(self._work.rehearsed)
         with bf16_where_quick():
             self._book.write_missing(training, self._spec.n_copies, self._model.encode, self._reporter)
             self._book.write_missing(measured, 1, self._model.encode, self._reporter)
 
     def _add_gradients(self, step: int) -> float:
         """Add the gradients of one batch, and return its mean loss in nats a token."""
-        size = self._spec.loop.batch_size
+        size, seed = self._spec.loop.batch_size, self._spec.loop.seed
         examples = [(each, number) for number in range(self._spec.n_copies) for each in self._training.clips]
-        places = range(step * size, (step + 1) * size)
-        batch = [item_at(examples, place, self._spec.loop.seed) for place in places]
+        own = [(each, 0) for each in self._rehearsed]
+        batch = [
+            item_at(own if own and place % 2 else examples, place // 2 if own else place, seed)
+            for place in range(step * size, (step + 1) * size)
+        ]
         n_tokens = sum(len(each.labels) for each, _ in batch)
         total = 0.0
         for each, number in batch:
@@ -274,6 +318,31 @@ class _Finetuning:
             loss.backward()
             total += float(loss.detach())
         return total
+
+    def _own_transcripts(self) -> tuple[LabelledClip, ...]:
+        """Return the rehearsed clips with what the model says of them before it changes; written once."""
+        path = self._folder / REHEARSAL_NAME
+        if not path.is_file():
+            with (
+                self._reporter.progress("transcribe", len(self._work.rehearsed)) as advance,
+                bf16_where_quick(),
+            ):
+                found = [self._own_transcript(clip, advance) for clip in self._work.rehearsed]
+            write_json_lines(path, found)
+        texts = read_json_lines(path, OwnTranscript, advice="repeat the command with --restart")
+        said = [
+            replace(clip, clip=replace(clip.clip, text=each.text))
+            for clip, each in zip(self._work.rehearsed, texts, strict=True)
+            if each.text.strip()
+        ]
+        return self._label(said).clips if said else ()
+
+    def _own_transcript(self, clip: LoadedClip, advance: Advance) -> OwnTranscript:
+        language = clip.clip.language or self._spec.language or "en"
+        prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
+        tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)
+        advance()
+        return OwnTranscript(clip_id=clip.clip.clip_id, text=self._tokenizer.text(tokens))
 
     def _loss(self, each: LabelledClip, number: int) -> Tensor:
         return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)

@@ -13,7 +13,7 @@ from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
 from sottovoce.train.finetune.card import model_card
-from sottovoce.train.finetune.finetune import FinetuneSpec, finetune
+from sottovoce.train.finetune.finetune import FinetuneSpec, FinetuneSpeech, finetune
 from sottovoce.train.finetune.model import Method
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.loop import LoopSpec
@@ -26,6 +26,10 @@ SPEC = FinetuneSpec(method=Method.FULL, n_steps=N_STEPS, threads=1, loop=LOOP, t
 TEXT = "a steady tone"
 
 pytestmark = pytest.mark.usefixtures("_little_speech")
+
+
+def speech_of(training: ClipSet, general: ClipSet) -> FinetuneSpeech:
+    return FinetuneSpeech(training=(training,), general=general)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,7 @@ def tuned(
     out = tmp_path_factory.mktemp("tuned") / "mine"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
-        return out, finetune(str(tiny), [one_text], general, out, SPEC, Silent())
+        return out, finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
 
 
 def test_held_out_speakers_are_understood_better(tuned: tuple[Path, FinetuneReport]) -> None:
@@ -95,12 +99,28 @@ def test_an_interrupted_training_ends_with_the_same_model(
     monkeypatch.setattr("sottovoce.train.loop.SAVE_S", 0.0)
     out = tmp_path / "mine"
     with pytest.raises(KeyboardInterrupt):
-        finetune(str(tiny), [one_text], general, out, SPEC, CtrlC(5))
+        finetune(str(tiny), speech_of(one_text, general), out, SPEC, CtrlC(5))
     assert resumable_path(out).is_dir()
-    report = finetune(str(tiny), [one_text], general, out, SPEC, Silent())
+    report = finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
     assert report == tuned[1]
     assert (out / "model.safetensors").read_bytes() == (tuned[0] / "model.safetensors").read_bytes()
     assert not resumable_path(out).exists()
+
+
+@pytest.mark.large
+def test_what_is_rehearsed_is_forgotten_less(
+    tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    own = ClipSet(name="own", clips=tuple(replace(clip, split=None, text=None) for clip in general.clips))
+    spec = replace(SPEC, n_steps=2 * N_STEPS)
+    speech = replace(speech_of(one_text, general), rehearsed=(own,))
+    report = finetune(str(tiny), speech, tmp_path / "mine", spec, Silent())
+    assert _changed(report) < _changed(tuned[1])
+
+
+def _changed(report: FinetuneReport) -> int:
+    """Return by how many the word errors on other speech change."""
+    return abs(report.general.after.errors - report.general.before.errors)
 
 
 @pytest.mark.large
@@ -109,7 +129,7 @@ def test_adapters_are_merged_into_the_weights(
 ) -> None:
     out = tmp_path / "mine"
     report = finetune(
-        str(tiny), [one_text], general, out, replace(SPEC, method=Method.LORA, rank=4), Silent()
+        str(tiny), speech_of(one_text, general), out, replace(SPEC, method=Method.LORA, rank=4), Silent()
     )
     assert report.kept
     assert report.n_trained_weights < 20_000
@@ -120,7 +140,7 @@ def test_a_model_that_does_not_gain_is_not_written(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
     spec = replace(SPEC, n_steps=1, loop=replace(LOOP, learning_rate=0.0))
-    report = finetune(str(tiny), [one_text], general, tmp_path / "mine", spec, Silent())
+    report = finetune(str(tiny), speech_of(one_text, general), tmp_path / "mine", spec, Silent())
     assert not report.kept
     assert list(tmp_path.iterdir()) == []
 
@@ -129,7 +149,7 @@ def test_a_folder_that_exists_is_not_replaced(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="exists already; choose another --out, or pass --force"):
-        finetune(str(tiny), [one_text], general, tmp_path, SPEC, Silent())
+        finetune(str(tiny), speech_of(one_text, general), tmp_path, SPEC, Silent())
 
 
 def test_general_speech_without_transcripts_is_refused(tiny: Path, one_text: ClipSet, tmp_path: Path) -> None:
@@ -137,4 +157,4 @@ def test_general_speech_without_transcripts_is_refused(tiny: Path, one_text: Cli
     with pytest.raises(
         InputError, match="others has no transcripts to measure on; give other speech with --general"
     ):
-        finetune(str(tiny), [one_text], silent, tmp_path / "mine", SPEC, Silent())
+        finetune(str(tiny), speech_of(one_text, silent), tmp_path / "mine", SPEC, Silent())

@@ -44,6 +44,16 @@ def finetune(
             show_default=False,
         ),
     ] = None,
+    rehearse: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rehearse",
+            metavar="SPEECH",
+            help="Other speech, without transcripts: half of each batch is of it, with what the model says of it, so "
+            "that it forgets less. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     terms: Annotated[
         Path | None,
         typer.Option(
@@ -114,6 +124,8 @@ def finetune(
 
         sottovoce finetune base --data consultations/manifest.jsonl --out base-medical --terms terms.txt
 
+        sottovoce finetune base --data consultations/manifest.jsonl --rehearse talks/ --out base-medical
+
         sottovoce finetune tiny.en --data my-recordings/ --out tiny-mine --minutes 60 --full
 
         sottovoce finetune base --data zh.jsonl --language zh --general other.jsonl --out base-zh --json
@@ -126,7 +138,7 @@ def finetune(
     from sottovoce.languages import parse_language
     from sottovoce.speech.sets import read_speech
     from sottovoce.speech.synthetic import demo_speech
-    from sottovoce.train.finetune.finetune import FinetuneSpec
+    from sottovoce.train.finetune.finetune import FinetuneSpec, FinetuneSpeech
     from sottovoce.train.finetune.finetune import finetune as train
     from sottovoce.train.finetune.model import LEARNING_RATES, Method
 
@@ -145,8 +157,11 @@ def finetune(
     loop = replace(spec.loop, seed=seed, learning_rate=learning_rate or LEARNING_RATES[method])
     report = train(
         model,
-        [read_speech(each) for each in data],
-        read_speech(general or str(demo_speech())),
+        FinetuneSpeech(
+            training=tuple(read_speech(each) for each in data),
+            general=read_speech(general or str(demo_speech())),
+            rehearsed=tuple(read_speech(each) for each in rehearse or ()),
+        ),
         out,
         replace(spec, loop=loop),
         session.terminal,

@@ -134,6 +134,8 @@ def finetune(
     """
     from dataclasses import replace
 
+    import peft  # noqa: F401 - where it is missing, that is said before any work
+
     from sottovoce.cli.tables import finetune_table
     from sottovoce.languages import parse_language
     from sottovoce.speech.sets import read_speech

@@ -226,7 +226,7 @@ def _settings(work: _Work) -> dict[str, str]:
 
 
 class OwnTranscript(Document):
-    """What the model says of a rehearsed clip before training."""
+    """What the model says of a rehearsed clip before training; nothing where it loops."""
 
     clip_id: str
     text: str
@@ -342,7 +342,10 @@ class _Finetuning:
         prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
         tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)
         advance()
-        return OwnTranscript(clip_id=clip.clip.clip_id, text=self._tokenizer.text(tokens))
+        has_looped = len(tokens) == MOST_OWN_TOKENS
+        return OwnTranscript(
+            clip_id=clip.clip.clip_id, text="" if has_looped else self._tokenizer.text(tokens)
+        )
 
     def _loss(self, each: LabelledClip, number: int) -> Tensor:
         return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)

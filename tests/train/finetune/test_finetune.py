@@ -107,20 +107,15 @@ def test_an_interrupted_training_ends_with_the_same_model(
     assert not resumable_path(out).exists()
 
 
-@pytest.mark.large
-def test_what_is_rehearsed_is_forgotten_less(
+def test_a_transcript_that_loops_is_not_rehearsed(
     tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
-    own = ClipSet(name="own", clips=tuple(replace(clip, split=None, text=None) for clip in general.clips))
-    spec = replace(SPEC, n_steps=2 * N_STEPS)
-    speech = replace(speech_of(one_text, general), rehearsed=(own,))
-    report = finetune(str(tiny), speech, tmp_path / "mine", spec, Silent())
-    assert _changed(report) < _changed(tuned[1])
-
-
-def _changed(report: FinetuneReport) -> int:
-    """Return by how many the word errors on other speech change."""
-    return abs(report.general.after.errors - report.general.before.errors)
+    """A random model never ends by itself, so that none of its transcripts is."""
+    others = ClipSet(
+        name="others", clips=tuple(replace(clip, split=None, text=None) for clip in general.clips)
+    )
+    speech = replace(speech_of(one_text, general), rehearsed=(others,))
+    assert finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent()) == tuned[1]
 
 
 @pytest.mark.large

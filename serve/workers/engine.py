@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -18,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from sottovoce.errors import InputError, SottovoceError, SpecError
-from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.clock import PhaseClock
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.live.options import LiveOptions
 from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.pipeline import InferencePipeline
 from sottovoce.runtime.transcript import Segment
-from sottovoce.runtime.window_queue import QueuedWindow, WindowQueue
-from sottovoce.serve.scheduler.batches import BatchLimits, Priority, Share, Waiting, next_batch
+from sottovoce.runtime.window_queue import QueuedWindow
+from sottovoce.serve.scheduler.batches import BatchLimits
+from sottovoce.serve.workers.batching import DEFAULT_LIMITS, BatchPlanner, JobWindows, waiting_windows
 from sottovoce.serve.workers.jobs import CancelledJob, FileJob, LiveJob, Send
 from sottovoce.serve.workers.wire import event_fields, pieces_fields, segment_fields, transcribe_options
 
@@ -35,17 +34,6 @@ READERS = 8
 
 FED_WINDOWS = 12
 """Read ahead for each long file."""
-
-LINGER_SHARE = 0.15
-"""Of the time of a batch of several clips, after it: their clients send the next ones now, which then go together."""
-
-FIRST_WINDOW_S = 1.0
-"""Taken for the seconds of a window of a long file before one was measured."""
-
-COMPANY_S = 10.0
-"""So long after a short clip or live audio, batches of long files take little time."""
-
-DEFAULT_LIMITS = BatchLimits()
 
 _COMMAND_ADVICE = re.compile(r", or [^,;]* with --[a-z-]+")
 """In errors: options of the command line, which clients do not have."""
@@ -74,16 +62,11 @@ class Engine:
         self._pipeline = pipeline
         self._open_live = open_live
         self._send = send
-        self._limits = limits
+        self._batches = BatchPlanner(limits)
         self._inbox = SimpleQueue[Callable[[], None]]()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sottovoce-read")
         self._files: dict[int, FileJob] = {}
         self._streams: dict[int, LiveJob] = {}
-        self._n_batches = 0
-        self._n_last = 0
-        self._linger_until_s = 0.0
-        self._company_until_s = 0.0
-        self._long_window_s = FIRST_WINDOW_S
         self._was_live = False
         self._is_closed = False
 
@@ -153,12 +136,7 @@ class Engine:
 
     def _linger(self) -> None:
         """Wait a moment for as many short clips as the last batch had."""
-        while (left_s := self._linger_until_s - time.monotonic()) > 0:
-            if (
-                sum(job.priority is Priority.SHORT and not job.is_feeding for job in self._files.values())
-                >= self._n_last
-            ):
-                return
+        while (left_s := self._batches.linger_s(self._files.values())) > 0:
             with suppress(Empty):
                 self._inbox.get(timeout=left_s)()
 
@@ -166,13 +144,16 @@ class Engine:
         return (
             self._live_job() is not None
             or any(job.first for job in self._files.values())
-            or bool(self._waiting())
+            or self._has_windows()
         )
+
+    def _has_windows(self) -> bool:
+        return bool(waiting_windows(self._files.values()))
 
     def _work(self) -> None:
         """Do one thing: the most urgent one, and after live audio something else where there is some."""
         live = self._live_job()
-        if live is not None and not (self._was_live and self._waiting()):
+        if live is not None and not (self._was_live and self._has_windows()):
             self._was_live = True
             self._advance_stream(live)
             return
@@ -180,26 +161,8 @@ class Engine:
         for job in list(self._files.values()):
             if job.first and job.queue is None:
                 self._guard(job, partial(self._open, job))
-        waiting = self._waiting()
-        has_company = time.monotonic() < self._company_until_s
-        shares = next_batch(
-            waiting, self._limits, company_window_s=self._long_window_s if has_company else None
-        )
-        if shares:
-            self._decode(shares)
-
-    def _waiting(self) -> list[Waiting]:
-        return [
-            Waiting(
-                job=job.number,
-                priority=job.priority,
-                key=_decoding_key(job.queue),
-                n_windows=len(job.queue),
-                served=job.served,
-            )
-            for job in self._files.values()
-            if job.queue is not None and len(job.queue)
-        ]
+        if batch := self._batches.take(self._files.values()):
+            self._decode(batch)
 
     # Recordings
 
@@ -226,7 +189,7 @@ class Engine:
         def take() -> None:
             job.plan, job.first = plan, first
             if plan.is_short:
-                self._company_until_s = time.monotonic() + COMPANY_S
+                self._batches.note_company()
             if stated_s is not None:
                 self._send(type="stated", id=job.number, duration_s=stated_s)
             if not first:
@@ -263,53 +226,21 @@ class Engine:
             job.is_feeding = True
             self._readers.submit(self._read, job, self._feed)
 
-    def _decode(self, shares: Sequence[Share]) -> None:
+    def _decode(self, batch: Sequence[JobWindows]) -> None:
         """Decode windows of several recordings together."""
-        self._n_batches += 1
-        jobs = [self._files[share.job] for share in shares]
-        taken = [_take(job, share) for job, share in zip(jobs, shares, strict=True)]
-        now_s = time.monotonic()
-        queued_s = [now_s - job.arrived_s for job in jobs if not job.served]
-        for job in jobs:
-            job.served = self._n_batches
-        if jobs[0].priority < Priority.LONG:
-            self._company_until_s = time.monotonic() + COMPANY_S
-        queue = jobs[0].queue
+        started_s = time.monotonic()
+        queue = batch[0].job.queue
         assert queue is not None  # noqa: S101 - it has windows
         try:
-            results = self._pipeline.decode([each for windows in taken for each in windows], queue)
+            results = self._pipeline.decode([each for part in batch for each in part.windows], queue)
         except Exception as error:  # noqa: BLE001 - of any kind: it belongs to the jobs of the batch
-            for job in jobs:
-                self._end_file(job, error)
+            for part in batch:
+                self._end_file(part.job, error)
             return
-        for job, windows in zip(jobs, taken, strict=True):
-            own, results = results[: len(windows)], results[len(windows) :]
-            self._guard(job, partial(self._settle, job, windows, own))
-        self._measure(jobs, taken, queued_s, time.monotonic() - now_s)
-
-    def _measure(
-        self,
-        jobs: Sequence[FileJob],
-        taken: Sequence[Sequence[QueuedWindow]],
-        queued_s: Sequence[float],
-        work_s: float,
-    ) -> None:
-        """Report a batch, and wait a moment after it where it had several clips."""
-        self._n_last = len(jobs)
-        if len(jobs) > 1 and jobs[0].priority is Priority.SHORT:
-            self._linger_until_s = time.monotonic() + LINGER_SHARE * work_s
-        n_windows = sum(map(len, taken))
-        if jobs[0].priority is Priority.LONG:
-            self._long_window_s = work_s / n_windows
-        n_samples = sum(len(each.window.wave) for windows in taken for each in windows)
-        self._send(
-            type="batch",
-            n_windows=n_windows,
-            n_jobs=len(jobs),
-            audio_s=n_samples / SAMPLE_RATE_HZ,
-            work_s=work_s,
-            queued_s=queued_s,
-        )
+        for part in batch:
+            own, results = results[: len(part.windows)], results[len(part.windows) :]
+            self._guard(part.job, partial(self._settle, part.job, part.windows, own))
+        self._send(type="batch", **self._batches.measure(batch, time.monotonic() - started_s))
 
     def _settle(self, job: FileJob, windows: list[QueuedWindow], results: Sequence[Any]) -> None:
         queue = job.queue
@@ -406,7 +337,7 @@ class Engine:
         return next((job for job in self._streams.values() if job.has_work), None)
 
     def _advance_stream(self, job: LiveJob) -> None:
-        self._company_until_s = time.monotonic() + COMPANY_S
+        self._batches.note_company()
         self._streams[job.number] = self._streams.pop(job.number)
         try:
             events = job.session.feed(job.take())
@@ -424,28 +355,3 @@ class Engine:
         if job.is_ended:
             self._send(type="ended", id=job.number)
             del self._streams[job.number]
-
-
-def _take(job: FileJob, share: Share) -> list[QueuedWindow]:
-    return [] if job.queue is None else job.queue.take(share.n_windows)
-
-
-def _decoding_key(queue: WindowQueue) -> tuple[Any, ...]:
-    """Return what windows have in common that are decoded together: the prompt, and the options that decoding reads.
-
-    The prompt has language, task, timestamps and texts already; the others say how files are read and words are timed.
-    """
-    decoding = replace(
-        queue.context.options,
-        language=None,
-        task=None,
-        without_timestamps=False,
-        word_timestamps=False,
-        initial_prompt=None,
-        hotwords=None,
-        vad_filter=None,
-        max_duration_s=None,
-        audio_track=None,
-        allow_damaged=False,
-    )
-    return queue.prompt, decoding

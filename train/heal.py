@@ -43,7 +43,7 @@ from sottovoce.storage.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.storage.documents import Document, read_document, write_text
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
@@ -51,7 +51,7 @@ from sottovoce.terms import Component, ElasticSpec, InferencePrecision
 from sottovoce.train.bench import HeldOutBench
 from sottovoce.train.gradients import LessonGradients
 from sottovoce.train.lessons import LessonBook
-from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, torch_threads
+from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, planned_steps, torch_threads
 from sottovoce.train.loss import Examiner, LossWeights
 from sottovoce.train.padding import Padding, measured_padding, write_encoder
 from sottovoce.train.parameters import Start
@@ -61,7 +61,6 @@ from sottovoce.train.whisper import ElasticWhisper
 
 LESSONS_NAME = "lessons"
 PLAN_NAME = "plan.json"
-MIN_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +87,6 @@ class HealSpec:
     threads: int | None = None
     weights: LossWeights = field(default_factory=LossWeights)
     loop: LoopSpec = field(default_factory=LoopSpec)
-
-
-class StepPlan(Document):
-    """How long a training is: measured once, and the same after an interruption."""
-
-    n_steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -303,15 +296,12 @@ def _examiner(work: _Work) -> Examiner:
 
 
 def _n_steps(work: _Work, path: Path, training: Training, evaluation_s: float) -> int:
-    """Return the number of steps; a resumed training has that of its beginning."""
-    if work.spec.n_steps is not None:
-        return work.spec.n_steps
-    if not path.is_file():
+    def forecast() -> int:
         spent_s = time.monotonic() - work.began
         left_s = 60 * work.spec.minutes - spent_s - work.spec.loop.n_evaluations * evaluation_s
-        n_steps = max(MIN_STEPS, round(left_s / training.time_a_step()))
-        write_text(path, StepPlan(n_steps=n_steps).model_dump_json() + "\n")
-    return read_document(path, StepPlan, advice="repeat the command with --restart").n_steps
+        return round(left_s / training.time_a_step())
+
+    return planned_steps(path, work.spec.n_steps, forecast)
 
 
 def _report(work: _Work, before: Figures, after: Figures, progress: Progress, n_steps: int) -> HealReport:

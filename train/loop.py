@@ -18,7 +18,7 @@ import numpy as np
 
 from sottovoce.errors import InputError, StageError
 from sottovoce.progress import Advance, Reporter
-from sottovoce.storage.documents import Document
+from sottovoce.storage.documents import Document, read_document, write_text
 
 STATE_NAME = "state.safetensors"
 PROGRESS_KEY = "progress"
@@ -26,6 +26,7 @@ PROGRESS_KEY = "progress"
 SAVE_S = 30.0
 """Between two checkpoints."""
 
+MIN_STEPS = 50
 WARM_UP_SHARE = 0.03
 MOMENT, SQUARE_MOMENT = "exp_avg", "exp_avg_sq"
 """Names of AdamW's state in torch."""
@@ -60,6 +61,12 @@ class LoopSpec:
     n_evaluations: int = 12
     patience: int = 5
     max_gradient_norm: float | None = None
+
+
+class StepPlan(Document):
+    """How long a training is: measured once, and the same after an interruption."""
+
+    n_steps: int
 
 
 class Evaluation(Document):
@@ -297,6 +304,24 @@ def rate_at(step: int, n_steps: int) -> float:
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, n_steps - warm_up)))
+
+
+def planned_steps(path: Path, fixed: int | None, forecast: Callable[[], int]) -> int:
+    """Return the number of steps: fixed, or at least 50 that fit; a resumed training has that of its beginning.
+
+    Args:
+        path: of the file that keeps the number for a resumed training.
+        fixed: instead of a forecast.
+        forecast: returns how many steps fit the time that is left.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if fixed is not None:
+        return fixed
+    if not path.is_file():
+        write_text(path, StepPlan(n_steps=max(MIN_STEPS, forecast())).model_dump_json() + "\n")
+    return read_document(path, StepPlan, advice="repeat the command with --restart").n_steps
 
 
 def item_at(items: Sequence[Item], place: int, seed: int) -> Item:

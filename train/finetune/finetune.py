@@ -6,7 +6,7 @@ other speech is measured beside what it learns.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,14 @@ from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.openvino.export import TorchWhisper
-from sottovoce.progress import Advance, Reporter
+from sottovoce.progress import Reporter
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
 from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.storage.artifacts import canonical_sha256
-from sottovoce.storage.documents import Document, read_document, read_json_lines, write_json_lines, write_text
+from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
@@ -32,24 +32,29 @@ from sottovoce.train.finetune.evaluation import errors_of, missed_terms, most_to
 from sottovoce.train.finetune.examples import CopySpec, ExampleBook
 from sottovoce.train.finetune.labels import Labelled, LabelledClip, label_clips
 from sottovoce.train.finetune.model import Method, Tensor, TrainableWhisper, count_weights
+from sottovoce.train.finetune.rehearsal import MOST_OWN_TOKENS, rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
-from sottovoce.train.loop import LoopSpec, Progress, Training, bf16_where_quick, item_at, torch_threads
-from sottovoce.train.speech import Division, load_division, training_clips
+from sottovoce.train.loop import (
+    LoopSpec,
+    Progress,
+    Training,
+    bf16_where_quick,
+    item_at,
+    planned_steps,
+    torch_threads,
+)
+from sottovoce.train.speech import Division, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
 REHEARSAL_NAME = "rehearsal.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
 
-MIN_STEPS = 50
 MAX_EPOCHS = 8
 """Over all clips and copies: more of `--minutes` gains nothing on an hour of speech."""
 
 MAX_GENERAL_CLIPS = 60
 SPECTRUM_CLIPS = 50
-MAX_REHEARSED_CLIPS = 400
-MOST_OWN_TOKENS = 220
-"""Of a transcript of 30 s: a longer one is a loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +100,6 @@ class FinetuneSpeech:
     training: tuple[ClipSet, ...]
     general: ClipSet
     rehearsed: tuple[ClipSet, ...] = ()
-
-
-class StepPlan(Document):
-    """How long a training is: measured once, and the same after an interruption."""
-
-    n_steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,7 +170,7 @@ def finetune(
         division=division,
         general=_general_clips(speech.general, english_only=english_only, spec=spec),
         general_name=speech.general.name,
-        rehearsed=_rehearsed_clips(speech.rehearsed, english_only=english_only, spec=spec),
+        rehearsed=rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed),
         speech=tuple(each.name for each in speech.training),
         spec=spec,
         began=began,
@@ -199,15 +198,6 @@ def _general_clips(general: ClipSet, *, english_only: bool, spec: FinetuneSpec) 
     return load_clips(chosen, wanted=None).loaded
 
 
-def _rehearsed_clips(
-    speech: Sequence[ClipSet], *, english_only: bool, spec: FinetuneSpec
-) -> tuple[LoadedClip, ...]:
-    clips = [clip for each in speech for clip in training_clips(each, english_only=english_only)]
-    if not clips:
-        return ()
-    return load_clips(select_clips(clips, None, seed=spec.loop.seed), wanted=MAX_REHEARSED_CLIPS).loaded
-
-
 def _settings(work: _Work) -> dict[str, str]:
     """Return everything that must be the same to resume."""
     spec = work.spec
@@ -223,13 +213,6 @@ def _settings(work: _Work) -> dict[str, str]:
         "settings of training": repr(spec.loop),
         "version": __version__,
     }
-
-
-class OwnTranscript(Document):
-    """What the model says of a rehearsed clip before training; nothing where it loops."""
-
-    clip_id: str
-    text: str
 
 
 class _Finetuning:
@@ -263,7 +246,7 @@ class _Finetuning:
         self._encode()
         before = {name: self._transcribe(clips) for name, clips in self._measured().items()}
         parameters = self._model.parameters
-        self._rehearsed = self._own_transcripts()
+        self._rehearsed = self._label_own_transcripts()
         training = Training(self._folder, self._spec.loop, parameters, self._add_gradients)
         n_steps = self._n_steps(training)
         best, progress = training.run(n_steps, self._loss_with, self._reporter)
@@ -319,33 +302,18 @@ class _Finetuning:
             total += float(loss.detach())
         return total
 
-    def _own_transcripts(self) -> tuple[LabelledClip, ...]:
-        """Return the rehearsed clips with what the model says of them before it changes; written once."""
+    def _label_own_transcripts(self) -> tuple[LabelledClip, ...]:
         path = self._folder / REHEARSAL_NAME
-        if not path.is_file():
-            with (
-                self._reporter.progress("transcribe", len(self._work.rehearsed)) as advance,
-                bf16_where_quick(),
-            ):
-                found = [self._own_transcript(clip, advance) for clip in self._work.rehearsed]
-            write_json_lines(path, found)
-        texts = read_json_lines(path, OwnTranscript, advice="repeat the command with --restart")
-        said = [
-            replace(clip, clip=replace(clip.clip, text=each.text))
-            for clip, each in zip(self._work.rehearsed, texts, strict=True)
-            if each.text.strip()
-        ]
-        return self._label(said).clips if said else ()
+        with bf16_where_quick():
+            clips = with_own_transcripts(self._work.rehearsed, self._own_transcript, path, self._reporter)
+        return self._label(clips).clips if clips else ()
 
-    def _own_transcript(self, clip: LoadedClip, advance: Advance) -> OwnTranscript:
+    def _own_transcript(self, clip: LoadedClip) -> str:
+        """Return what the model says of a clip; nothing where it loops."""
         language = clip.clip.language or self._spec.language or "en"
         prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
         tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)
-        advance()
-        has_looped = len(tokens) == MOST_OWN_TOKENS
-        return OwnTranscript(
-            clip_id=clip.clip.clip_id, text="" if has_looped else self._tokenizer.text(tokens)
-        )
+        return "" if len(tokens) == MOST_OWN_TOKENS else self._tokenizer.text(tokens)
 
     def _loss(self, each: LabelledClip, number: int) -> Tensor:
         return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)
@@ -369,21 +337,18 @@ class _Finetuning:
         return texts
 
     def _n_steps(self, training: Training) -> int:
-        """Return the number of steps; a resumed training has that of its beginning."""
+        return planned_steps(self._folder / PLAN_NAME, self._spec.n_steps, lambda: self._forecast(training))
+
+    def _forecast(self, training: Training) -> int:
+        """Return how many steps fit the time that is left, up to 8 epochs."""
         spec = self._spec
-        if spec.n_steps is not None:
-            return spec.n_steps
-        path = self._folder / PLAN_NAME
-        if not path.is_file():
-            spent_s = time.monotonic() - self._work.began
-            measured_s = time.monotonic()
-            self._loss_with(self._model.parameters)
-            evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
-            left_s = 60 * spec.minutes - spent_s - evaluation_s
-            most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
-            n_steps = max(MIN_STEPS, min(most, round(left_s / training.time_a_step())))
-            write_text(path, StepPlan(n_steps=n_steps).model_dump_json() + "\n")
-        return read_document(path, StepPlan, advice="repeat the command with --restart").n_steps
+        spent_s = time.monotonic() - self._work.began
+        measured_s = time.monotonic()
+        self._loss_with(self._model.parameters)
+        evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
+        left_s = 60 * spec.minutes - spent_s - evaluation_s
+        most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
+        return min(most, round(left_s / training.time_a_step()))
 
     def _report(
         self,

@@ -169,6 +169,36 @@ RunFolder = Annotated[
         callback=_refuse_model_name,
     ),
 ]
+TrainingData = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="SPEECH",
+        help=f"{DATA_HELP} May be repeated. Clips of a split eval never train.",
+        show_default=False,
+    ),
+]
+TrainingMinutes = Annotated[
+    float, typer.Option("--minutes", min=0, help="Time for everything; at least 50 steps are trained.")
+]
+TrainingSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        help="Steps of training, instead of --minutes; the same number gives the same result.",
+        show_default=False,
+    ),
+]
+TrainingSeed = Annotated[
+    int, typer.Option("--seed", help="Of the held-out speakers and of the order of clips.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Delete what an interrupted command left, instead of resuming.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Name of a ready recipe, or path of a YAML file.")]

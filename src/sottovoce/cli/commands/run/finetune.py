@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.cli.commands.options import DATA_HELP, Force, Json, Session, show
+from sottovoce.cli.commands.options import (
+    Force,
+    Json,
+    Restart,
+    Session,
+    Threads,
+    TrainingData,
+    TrainingMinutes,
+    TrainingSeed,
+    TrainingSteps,
+    show,
+)
 from sottovoce.errors import GateError, InputError
 
 
@@ -19,15 +30,7 @@ def finetune(
             show_default=False,
         ),
     ],
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar="SPEECH",
-            help=f"{DATA_HELP} With transcripts. May be repeated. Clips of a split eval never train.",
-            show_default=False,
-        ),
-    ],
+    data: TrainingData,
     out: Annotated[
         Path,
         typer.Option(
@@ -86,37 +89,21 @@ def finetune(
             show_default=False,
         ),
     ] = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0, help="Time for everything; at least 50 steps are trained.")
-    ] = 30,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            min=1,
-            help="Steps of training, instead of --minutes; the same number gives the same result.",
-            show_default=False,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of the held-out speakers, the copies and the order of clips.")
-    ] = 0,
+    minutes: TrainingMinutes = 30,
+    steps: TrainingSteps = None,
+    threads: Threads = None,
+    seed: TrainingSeed = 0,
     *,
     lora: Annotated[
         bool, typer.Option("--lora/--full", help="Train low-rank adapters of the decoder, or all its layers.")
     ] = True,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Delete what an interrupted command left, and start again.")
-    ] = False,
+    restart: Restart = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Fine-tune a checkpoint on your own speech: a folder that `sottovoce optimize` takes as it is.
 
-    The decoder learns the words of a domain, the encoder stays. Word errors before and after are measured on speakers that
+    SPEECH needs transcripts. The decoder learns the words of a domain, the encoder stays. Word errors before and after are measured on speakers that
     did not train, and on other speech: what the model forgets. A model is written only if held-out speakers gain. After an
     interruption the same command resumes.
 

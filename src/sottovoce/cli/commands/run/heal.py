@@ -4,34 +4,28 @@ from typing import Annotated
 
 import typer
 
-from sottovoce.cli.commands.options import DATA_HELP, Force, Json, RunFolder, Session, show
+from sottovoce.cli.commands.options import (
+    Force,
+    Json,
+    Restart,
+    RunFolder,
+    Session,
+    Threads,
+    TrainingData,
+    TrainingMinutes,
+    TrainingSeed,
+    TrainingSteps,
+    show,
+)
 from sottovoce.errors import GateError
 
 
 def heal(
     context: typer.Context,
     run_folder: RunFolder,
-    data: Annotated[
-        list[str],
-        typer.Option(
-            "--data",
-            metavar="SPEECH",
-            help=f"{DATA_HELP} May be repeated. No transcripts are needed, and clips of a split eval never train.",
-            show_default=False,
-        ),
-    ],
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0, help="Time for everything; at least 50 steps are trained.")
-    ] = 30,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            min=1,
-            help="Steps of training, instead of --minutes; the same number gives the same result.",
-            show_default=False,
-        ),
-    ] = None,
+    data: TrainingData,
+    minutes: TrainingMinutes = 30,
+    steps: TrainingSteps = None,
     variant: Annotated[
         str | None,
         typer.Option(
@@ -62,16 +56,10 @@ def heal(
             "--checkpoint", help="That the run was made from, where it is not found.", show_default=False
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of the held-out speakers and of the order of clips.")
-    ] = 0,
+    threads: Threads = None,
+    seed: TrainingSeed = 0,
     *,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Delete what an interrupted command left, and start again.")
-    ] = False,
+    restart: Restart = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:

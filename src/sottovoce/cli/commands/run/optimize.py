@@ -12,6 +12,7 @@ from sottovoce.cli.commands.options import (
     Model,
     Overrides,
     RecipeName,
+    Restart,
     Session,
     read_calibration_speech,
     show,
@@ -27,10 +28,7 @@ def optimize(
     recipe: RecipeName = RECOMMENDED_RECIPE,
     overrides: Overrides = None,
     *,
-    restart: Annotated[
-        bool,
-        typer.Option("--restart", help="Delete what an interrupted command left, instead of resuming."),
-    ] = False,
+    restart: Restart = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")

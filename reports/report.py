@@ -1,4 +1,4 @@
-"""The report stage: a results folder becomes a page, a comment or a model card."""
+"""The report stage: a results folder becomes a page, a comment or a model card; a training becomes a page."""
 
 from functools import partial
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.reports.formats import ReportFormat
+from sottovoce.reports.training import TrainingView, read_training
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import check_output_file
 from sottovoce.storage.locks import output_lock
@@ -28,10 +29,10 @@ def write_report(
     kind: ReportFormat = ReportFormat.HTML,
     has_audio: bool = True,
 ) -> Path:
-    """Write the report of a benchmark. The same results give the same bytes.
+    """Write the report of a benchmark or of a training. The same results give the same bytes.
 
     Args:
-        results_path: the results folder, or its `results.json`.
+        results_path: the results folder, or its `results.json`; or a folder that `heal` or `finetune` wrote.
         out: the file to write; its folder is made if it is missing.
         force: whether to replace an existing report.
         kind: the format.
@@ -53,13 +54,16 @@ def write_report(
 
 
 def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = True) -> str:
-    """Return the report of a benchmark as text.
+    """Return the report of a benchmark or of a training as text.
 
     Raises:
-        InputError: there are no results.
+        InputError: there are no results, or a training has no such format.
         MissingExtraError: a library of the extra `benchmark` is not installed.
     """
     _require_libraries(kind)
+    view = read_training(results_path)
+    if view is not None:
+        return _make_training_page(view, results_path, kind)
     results, rows = read_results(results_path)
     match kind:
         case ReportFormat.HTML:
@@ -73,6 +77,14 @@ def make_report(results_path: Path, kind: ReportFormat, *, has_audio: bool = Tru
             from sottovoce.reports.formats.model_card import render_model_card
 
             return render_model_card(results, rows)
+
+
+def _make_training_page(view: TrainingView, path: Path, kind: ReportFormat) -> str:
+    from sottovoce.reports.formats.html import render_training
+
+    if kind is not ReportFormat.HTML:
+        raise InputError(f"{path} holds a training, which has a page only; use --format {ReportFormat.HTML}")
+    return render_training(view)
 
 
 def _make_page(results: Results, rows: tuple[ClipRow, ...], audio_folder: Path | None) -> str:

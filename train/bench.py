@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sottovoce.optimize.checks.teacher_forcing import Candidate, compare
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison, compare
 from sottovoce.optimize.sensitivity.model_files import ModelFiles
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -15,7 +15,6 @@ from sottovoce.storage.artifacts import MANIFEST_NAME
 from sottovoce.terms import ElasticSpec
 from sottovoce.train.lessons import Lesson
 from sottovoce.train.padding import Padding, write_encoder
-from sottovoce.train.report import Figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,11 +35,11 @@ class HeldOutBench:
     lessons: Sequence[Lesson]
     work: Path
 
-    def measure_as_it_is(self) -> Figures:
+    def measure_as_it_is(self) -> Comparison:
         """Measure the variant."""
         return self._measure(Encoder.load(self.variant, self.compute))
 
-    def measure(self, padding: Padding) -> Figures:
+    def measure(self, padding: Padding) -> Comparison:
         """Measure the variant with other padding states."""
         with TemporaryDirectory(dir=self.work, prefix="encoder-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
@@ -48,12 +47,7 @@ class HeldOutBench:
             write_encoder(self.variant, padding, self.elastic, folder)
             return self._measure(Encoder.load(folder, self.compute))
 
-    def _measure(self, encoder: Encoder) -> Figures:
+    def _measure(self, encoder: Encoder) -> Comparison:
         decoder = ModelFiles.of(self.variant).load_decoder(self.compute)
         candidate = Candidate(encoder, decoder, WhisperTokenizer.load(self.variant))
-        found = compare(candidate, [lesson.teacher for lesson in self.lessons])
-        return Figures(
-            divergence=found.kl_divergence,
-            top1_disagreement=found.top1_disagreement,
-            start_divergence=found.start_divergence,
-        )
+        return compare(candidate, [lesson.teacher for lesson in self.lessons])

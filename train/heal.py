@@ -20,7 +20,7 @@ from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, find_checkpoint
-from sottovoce.optimize.checks.teacher_forcing import Candidate
+from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.optimize.openvino.tensor_names import renumber_nodes
 from sottovoce.optimize.pipeline import locked_run, refresh_run_manifest
@@ -34,6 +34,7 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path
 from sottovoce.runtime.model.requirements import check_machine
 from sottovoce.speech.clips import ClipSet
+from sottovoce.speech.properties import speaker_of
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
     Parent,
@@ -55,7 +56,7 @@ from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, planned_
 from sottovoce.train.loss import Examiner, LossWeights
 from sottovoce.train.padding import Padding, measured_padding, write_encoder
 from sottovoce.train.parameters import Start
-from sottovoce.train.report import REPORT_NAME, Figures, HealReport, is_better
+from sottovoce.train.report import REPORT_NAME, Figures, HealReport, divergence_delta, is_better
 from sottovoce.train.speech import ENOUGH_AUDIO_S, Division, load_division
 from sottovoce.train.whisper import ElasticWhisper
 
@@ -253,7 +254,7 @@ def _train(work: _Work, folder: Path, reporter: Reporter) -> tuple[HealReport, P
     evaluation_s = time.monotonic() - measured
 
     def evaluate(deltas: Tensors) -> float:
-        return bench.measure(start.padding_of(deltas)).divergence
+        return bench.measure(start.padding_of(deltas)).kl_divergence
 
     deltas = start.no_deltas()
     with torch_threads(work.threads):
@@ -304,12 +305,15 @@ def _n_steps(work: _Work, path: Path, training: Training, evaluation_s: float) -
     return planned_steps(path, work.spec.n_steps, forecast)
 
 
-def _report(work: _Work, before: Figures, after: Figures, progress: Progress, n_steps: int) -> HealReport:
+def _report(
+    work: _Work, before: Comparison, after: Comparison, progress: Progress, n_steps: int
+) -> HealReport:
     division = work.division
+    old, new = Figures.of(before), Figures.of(after)
     return HealReport(
         variant=work.variant.name,
         name=work.out.name,
-        kept=is_better(before, after),
+        kept=is_better(old, new),
         seed=work.spec.loop.seed,
         n_padding_states=work.elastic.silence_centroids or 0,
         speech=work.speech,
@@ -318,8 +322,11 @@ def _report(work: _Work, before: Figures, after: Figures, progress: Progress, n_
         n_held_out_clips=len(division.held_out),
         n_steps=n_steps,
         best_step=progress.best_step,
-        before=before,
-        after=after,
+        before=old,
+        after=new,
+        divergence_delta=divergence_delta(
+            before, after, [speaker_of(clip.clip) for clip in division.held_out]
+        ),
         history=progress.history,
     )
 

@@ -22,6 +22,7 @@ from sottovoce.reports.charts.chart import (
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.sections.facts import Fact
 from sottovoce.reports.text.units import printable
+from sottovoce.reports.training import TrainingView
 from sottovoce.reports.view import ReportView
 
 
@@ -33,6 +34,12 @@ def render_report(view: ReportView) -> str:
         .get_template("report.html.j2")
         .render(view=view, script=Markup(script), policy=Markup(content_policy(script)))  # noqa: S704 our own
     )
+
+
+def render_training(view: TrainingView) -> str:
+    """Render the page of a training. It loads nothing from any network, and runs no script."""
+    template = _environment().get_template("training.html.j2")
+    return template.render(view=view, policy=Markup(content_policy("")))  # noqa: S704 our own
 
 
 def content_policy(script: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from sottovoce.runtime.decoding.tokenizer import Tokens
-from sottovoce.statistics.accuracy import WordErrors, add_errors, normalize, word_errors
+from sottovoce.statistics.accuracy import WordErrors, normalize, word_errors
 from sottovoce.train.finetune.labels import LabelledClip
 
 Decode = Callable[[LabelledClip], str]
@@ -24,12 +24,12 @@ def most_tokens(labels: Tokens, room: int) -> int:
     return min(room, 2 * len(labels) + FREE_TOKENS)
 
 
-def errors_of(clips: Sequence[LabelledClip], transcripts: Sequence[str]) -> WordErrors:
-    """Count the word errors of transcripts."""
-    return add_errors(
+def errors_of(clips: Sequence[LabelledClip], transcripts: Sequence[str]) -> list[WordErrors]:
+    """Count the word errors of each clip's transcript."""
+    return [
         word_errors(normalize(each.clip.clip.text or "", each.language), normalize(text, each.language))
         for each, text in zip(clips, transcripts, strict=True)
-    )
+    ]
 
 
 def missed_terms(

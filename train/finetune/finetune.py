@@ -22,6 +22,7 @@ from sottovoce.runtime.transcript import Task
 from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.properties import speaker_of
 from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
@@ -361,11 +362,11 @@ class _Finetuning:
         work, spec = self._work, self._spec
         names = {"held out": " + ".join(work.speech), "general": work.general_name}
         accuracy = {
-            name: Accuracy(
-                speech=names[name],
-                n_clips=len(clips),
-                before=errors_of(clips, before[name]),
-                after=errors_of(clips, after[name]),
+            name: Accuracy.of(
+                names[name],
+                errors_of(clips, before[name]),
+                errors_of(clips, after[name]),
+                [speaker_of(each.clip.clip) for each in clips],
             )
             for name, clips in self._measured().items()
         }

@@ -1,6 +1,11 @@
 """What a fine-tuning found, beside the model and as `--json`."""
 
-from sottovoce.statistics.accuracy import WordErrors
+from collections.abc import Sequence
+
+import numpy as np
+
+from sottovoce.statistics.accuracy import WordErrors, add_errors
+from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.storage.documents import Document
 from sottovoce.train.loop import Evaluation
 
@@ -14,6 +19,35 @@ class Accuracy(Document):
     n_clips: int
     before: WordErrors
     after: WordErrors
+    delta: Interval
+    """WER after minus before; the interval draws whole speakers where there are ten, else clips."""
+
+    @classmethod
+    def of(
+        cls,
+        speech: str,
+        before: Sequence[WordErrors],
+        after: Sequence[WordErrors],
+        speakers: Sequence[str | None],
+    ) -> "Accuracy":
+        """Add up the word errors of each clip.
+
+        Args:
+            speech: name of the set.
+            before: of at least one clip with words.
+            after: of the same clips.
+            speakers: of each clip.
+        """
+        blocks = make_blocks(speakers)
+        old, new = (blocks.sums([each.errors for each in errors]) for errors in (before, after))
+        words = blocks.sums([each.reference_words for each in before])
+        return cls(
+            speech=speech,
+            n_clips=len(before),
+            before=add_errors(before),
+            after=add_errors(after),
+            delta=rate_delta_interval(old, new, words, rng=np.random.default_rng(0)),
+        )
 
 
 class TermErrors(Document):

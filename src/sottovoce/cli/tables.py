@@ -13,6 +13,7 @@ from sottovoce.cli import measurements
 from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
+from sottovoce.reports import training
 from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
 from sottovoce.reports.sections.accuracy import describe_robustness, languages_table, robustness_table
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
@@ -28,7 +29,6 @@ from sottovoce.reports.text.tables import (
     Row,
     RowGroup,
     Table,
-    flat_table,
     make_row,
     optional,
     text_columns,
@@ -106,49 +106,12 @@ def sensitivity_lines(report: SensitivityReport) -> list[str]:
 
 def heal_table(report: HealReport) -> Group:
     """Show a variant before and after training, on the held-out clips."""
-    before, after = report.before, report.after
-    rows = (
-        ("divergence, mnat a token", 1e3 * before.divergence, 1e3 * after.divergence),
-        ("top-1 disagreement, %", 1e2 * before.top1_disagreement, 1e2 * after.top1_disagreement),
-        (
-            "divergence at the start (language, no speech), mnat",
-            1e3 * before.start_divergence,
-            1e3 * after.start_divergence,
-        ),
-    )
-    return draw_all(
-        flat_table(
-            f"against the baseline, {report.n_held_out_clips} clips of held-out speakers",
-            "",
-            map(Column, (report.variant, report.name)),
-            (make_row(label, fixed(one, 2), fixed(other, 2)) for label, one, other in rows),
-        )
-    )
+    return draw_all(training.heal_table(report))
 
 
 def finetune_table(report: FinetuneReport) -> Group:
     """Show the word errors before and after a fine-tuning."""
-    rows = [
-        (f"held-out speakers, {report.held_out.n_clips} clips", report.held_out),
-        (f"other speech ({report.general.speech}), {report.general.n_clips} clips", report.general),
-    ]
-    lines = [
-        make_row(label, fixed(100 * each.before.wer, 2), fixed(100 * each.after.wer, 2))
-        for label, each in rows
-    ]
-    if report.terms is not None:
-        terms = report.terms
-        lines.append(
-            make_row(f"terms missed, of {terms.n_terms}", str(terms.missed_before), str(terms.missed_after))
-        )
-    return draw_all(
-        flat_table(
-            f"{report.model}, {report.method}: word errors, %",
-            "",
-            map(Column, ("before", "after")),
-            iter(lines),
-        )
-    )
+    return draw_all(training.accuracy_table(report))
 
 
 def run_table(summary: RunSummary) -> Group:

@@ -16,7 +16,9 @@ def report(
     results: Annotated[
         Path,
         typer.Argument(
-            metavar="RESULTS", help="Folder that `sottovoce benchmark` wrote.", show_default=False
+            metavar="RESULTS",
+            help="Folder that `sottovoce benchmark`, `heal` or `finetune` wrote.",
+            show_default=False,
         ),
     ],
     kind: Annotated[
@@ -46,6 +48,8 @@ def report(
 ) -> None:
     """Write the comparison as one HTML file that needs no network, as a comment or as a model card.
 
+    A variant of `heal` and a checkpoint of `finetune` have a page about their training.
+
     Examples:
 
         sottovoce report results/tiny.en --out report.html
@@ -53,6 +57,8 @@ def report(
         sottovoce report results/tiny.en --format markdown --out -
 
         sottovoce report results/tiny.en --format model-card --out README.md
+
+        sottovoce report runs/base/int8-fast-healed --out training.html
     """
     from sottovoce.reports.report import make_report, write_report
 

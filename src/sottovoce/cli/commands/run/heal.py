@@ -109,4 +109,4 @@ def heal(
             "give it more speech or more --minutes"
         )
     session.terminal.note(f"wrote {run_folder / report.name}")
-    session.terminal.note(f"next: sottovoce transcribe {run_folder / report.name} talk.mp3")
+    session.terminal.note(f"next: sottovoce report {run_folder / report.name} --out training.html")

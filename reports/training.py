@@ -1,4 +1,4 @@
-"""The page of a training: what `heal` or `finetune` gained and lost, and the course of it."""
+"""The page of a training: what `heal` or `finetune` gained and lost, and its curves."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ def heal_view(report: HealReport) -> TrainingView:
                 fixed(MNAT_PER_NAT * before.start_divergence),
             ),
         ),
-        sections=(_heal_course(report), _facts_section(_heal_facts(report))),
+        sections=(_heal_curves(report), _facts_section(_heal_facts(report))),
         glossary=_glossary(),
         source=HEAL_REPORT,
         made_by=f"sottovoce {__version__}",
@@ -127,7 +127,8 @@ def finetune_view(report: FinetuneReport) -> TrainingView:
         figures=tuple(figures),
         sections=present(
             Section(heading="Before and after", tables=(accuracy_table(report),)),
-            _finetune_course(report),
+            _finetune_curves(report),
+            _averaging(report),
             _facts_section(_finetune_facts(report)),
         ),
         glossary=_glossary(),
@@ -241,10 +242,10 @@ def _forgetting(general: Accuracy) -> Notice | None:
     )
 
 
-def _heal_course(report: HealReport) -> Section:
+def _heal_curves(report: HealReport) -> Section:
     history = report.history
     return Section(
-        heading="Course of the training",
+        heading="Curves",
         charts=(
             _chart(
                 "held-out",
@@ -261,13 +262,49 @@ def _heal_course(report: HealReport) -> Section:
     )
 
 
-def _finetune_course(report: FinetuneReport) -> Section:
+def _finetune_curves(report: FinetuneReport) -> Section:
     history = report.history
     curves = (_loss_curve(history, 1.0), _held_out_curve(history, report.best_step, 1.0))
     return Section(
-        heading="Course of the training",
+        heading="Curves",
         charts=(_chart("loss", "Loss over the training", "nats a token", curves),),
         notes=("The mark is the step that was kept.",),
+    )
+
+
+def _averaging(report: FinetuneReport) -> Section | None:
+    """Draw the losses of weights between the checkpoint's and the trained ones; None where nothing was averaged."""
+    averages = report.averages
+    if not averages:
+        return None
+    percents = [100 * each.share for each in averages]
+    curves = tuple(
+        Curve(
+            label=label,
+            points=tuple(zip(percents, values, strict=True)),
+            series=series,
+            marks=tuple(
+                (at, value)
+                for at, value, each in zip(percents, values, averages, strict=True)
+                if each.share == report.share
+            ),
+        )
+        for label, series, values in (
+            ("Rehearsed speech", TRAINED, [each.rehearsed for each in averages]),
+            (HELD_OUT_TERM, HELD_OUT, [each.held_out for each in averages]),
+        )
+    )
+    text = ChartText(
+        name="training-averaging",
+        title="Loss of averaged weights",
+        description=f"The model has {100 * report.share:.0f} % of the trained weights, and the checkpoint's for the rest.",
+        axis="Share of the trained weights, %",
+    )
+    return Section(
+        heading="Averaging with the checkpoint",
+        sentences=(text.description,),
+        charts=(CurveChart(text=text, y_axis="nats a token", curves=curves, y_limit=None),),
+        notes=("The marks are at the share with the smallest sum of both losses.",),
     )
 
 

@@ -1,17 +1,33 @@
-"""Word errors and missed terms of transcripts."""
+"""The clips that a fine-tuning is measured on; word errors and missed terms of transcripts."""
 
 import re
 from collections.abc import Callable, Sequence
 
+from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.speech.clips import ClipSet, select_clips, transcribable
+from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.statistics.accuracy import WordErrors, normalize, word_errors
 from sottovoce.train.finetune.labels import LabelledClip
 
 Decode = Callable[[LabelledClip], str]
 """Returns the transcript of a clip."""
 
+MAX_GENERAL_CLIPS = 60
 FREE_TOKENS = 30
 """A transcript may be so many tokens longer than twice its reference: a loop ends there."""
+
+
+def general_clips(general: ClipSet, *, english_only: bool, seed: int) -> tuple[LoadedClip, ...]:
+    """Decode up to 60 clips with transcripts, drawn by the seed, on which what is forgotten is measured.
+
+    Raises:
+        InputError: there are none.
+    """
+    clips = [clip for clip in transcribable(general, english_only=english_only) if clip.text]
+    if not clips:
+        raise InputError(f"{general.name} has no transcripts to measure on; give other speech with --general")
+    return load_clips(select_clips(clips, MAX_GENERAL_CLIPS, seed=seed), wanted=None).loaded
 
 
 def most_tokens(labels: Tokens, room: int) -> int:

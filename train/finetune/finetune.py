@@ -6,7 +6,8 @@ other speech is measured beside what it learns.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,24 @@ from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
-from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.conditions import speech_spectrum
-from sottovoce.speech.loading import LoadedClip, load_clips
+from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
 from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
+from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
 from sottovoce.train.finetune.card import write_card
-from sottovoce.train.finetune.evaluation import errors_of, missed_terms, most_tokens
+from sottovoce.train.finetune.evaluation import errors_of, general_clips, missed_terms, most_tokens
 from sottovoce.train.finetune.examples import CopySpec, ExampleBook
 from sottovoce.train.finetune.labels import Labelled, LabelledClip, label_clips
-from sottovoce.train.finetune.model import Method, Tensor, TrainableWhisper, count_weights
+from sottovoce.train.finetune.model import Tensor, TrainableWhisper, count_weights
 from sottovoce.train.finetune.rehearsal import MOST_OWN_TOKENS, rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
+from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import (
-    LoopSpec,
     Progress,
     Training,
     bf16_where_quick,
@@ -44,7 +45,7 @@ from sottovoce.train.loop import (
     planned_steps,
     torch_threads,
 )
-from sottovoce.train.speech import Division, load_division
+from sottovoce.train.speech import Division, divide, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
@@ -54,53 +55,7 @@ TOKENIZER_FOLDER = "tokenizer"
 MAX_EPOCHS = 8
 """Over all clips and copies: more of `--minutes` gains nothing on an hour of speech."""
 
-MAX_GENERAL_CLIPS = 60
 SPECTRUM_CLIPS = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneSpec:
-    """Options of `finetune`.
-
-    Attributes:
-        method: which weights of the decoder change.
-        rank: of the adapters of `lora`.
-        language: of clips that name none.
-        minutes: for everything, at least 50 steps.
-        n_steps: instead of `minutes`: the same number gives the same result.
-        n_copies: of each clip, with the clip itself; the others are changed (see `augment`).
-        terms: words or phrases that count for themselves.
-        threads: None takes all cores.
-    """
-
-    method: Method = Method.LORA
-    rank: int = 16
-    language: str | None = None
-    minutes: float = 30.0
-    n_steps: int | None = None
-    n_copies: int = 2
-    terms: tuple[str, ...] = ()
-    threads: int | None = None
-    loop: LoopSpec = field(
-        default_factory=lambda: LoopSpec(
-            learning_rate=2e-4, batch_size=8, average=0.98, max_gradient_norm=1.0
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneSpeech:
-    """The speech of a fine-tuning.
-
-    Attributes:
-        training: sets with transcripts; of those with splits, `train` and `calib` are used.
-        general: with transcripts, not of the domain: what is forgotten is measured on it.
-        rehearsed: not of the domain, transcripts are not used: half of each batch is of it, with the model's own transcripts.
-    """
-
-    training: tuple[ClipSet, ...]
-    general: ClipSet
-    rehearsed: tuple[ClipSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -169,7 +124,7 @@ def finetune(
     work = _Work(
         checkpoint=checkpoint,
         division=division,
-        general=_general_clips(speech.general, english_only=english_only, spec=spec),
+        general=general_clips(speech.general, english_only=english_only, seed=spec.loop.seed),
         general_name=speech.general.name,
         rehearsed=rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed),
         speech=tuple(each.name for each in speech.training),
@@ -191,14 +146,6 @@ def finetune(
     return report
 
 
-def _general_clips(general: ClipSet, *, english_only: bool, spec: FinetuneSpec) -> tuple[LoadedClip, ...]:
-    clips = [clip for clip in transcribable(general, english_only=english_only) if clip.text]
-    if not clips:
-        raise InputError(f"{general.name} has no transcripts to measure on; give other speech with --general")
-    chosen = select_clips(clips, MAX_GENERAL_CLIPS, seed=spec.loop.seed)
-    return load_clips(chosen, wanted=None).loaded
-
-
 def _settings(work: _Work) -> dict[str, str]:
     """Return everything that must be the same to resume."""
     spec = work.spec
@@ -214,6 +161,17 @@ def _settings(work: _Work) -> dict[str, str]:
         "settings of training": repr(spec.loop),
         "version": __version__,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What a training gives: transcripts of measured clips before and after, by set, and its course."""
+
+    before: Mapping[str, list[str]]
+    after: Mapping[str, list[str]]
+    progress: Progress
+    n_steps: int
+    averages: tuple[Average, ...]
 
 
 class _Finetuning:
@@ -240,21 +198,37 @@ class _Finetuning:
         self._held_out = self._label(work.division.held_out).clips
         self._general = self._label(work.general).clips
         self._rehearsed: tuple[LabelledClip, ...] = ()
+        self._rehearsed_held_out: tuple[LabelledClip, ...] = ()
         self._describe()
 
     def run(self) -> tuple[FinetuneReport, Any]:
         """Train, and return the report and the trained `WhisperForConditionalGeneration`."""
         self._encode()
-        before = {name: self._transcribe(clips) for name, clips in self._measured().items()}
-        parameters = self._model.parameters
-        self._rehearsed = self._label_own_transcripts()
-        training = Training(self._folder, self._spec.loop, parameters, self._add_gradients)
+        before = self._transcripts()
+        self._rehearsed, self._rehearsed_held_out = self._label_own_transcripts()
+        training = Training(self._folder, self._spec.loop, self._model.parameters, self._add_gradients)
         n_steps = self._n_steps(training)
-        best, progress = training.run(n_steps, self._loss_with, self._reporter)
-        with self._model.using(best):
-            after = {name: self._transcribe(clips) for name, clips in self._measured().items()}
-        n_weights = count_weights(list(parameters.values()))
-        return self._report(before, after, progress, n_steps, n_weights), self._model.merged(best)
+        best, progress = training.run(n_steps, partial(self._loss_with, self._held_out), self._reporter)
+        averages = self._measure_averages(best)
+        tuned = self._model.averaged(best, best_share(averages))
+        with self._model.using(tuned):
+            after = self._transcripts()
+        outcome = _Outcome(before=before, after=after, progress=progress, n_steps=n_steps, averages=averages)
+        return self._report(outcome), self._model.merged(tuned)
+
+    def _transcripts(self) -> dict[str, list[str]]:
+        return {name: self._transcribe(clips) for name, clips in self._measured().items()}
+
+    def _measure_averages(self, trained: Mapping[str, Tensor]) -> tuple[Average, ...]:
+        """Measure weights between the checkpoint's and the trained ones, where speech was rehearsed."""
+        if not self._rehearsed_held_out:
+            return ()
+
+        def measure(share: float) -> tuple[float, float]:
+            values = self._model.averaged(trained, share)
+            return self._loss_with(self._held_out, values), self._loss_with(self._rehearsed_held_out, values)
+
+        return measure_averages(measure)
 
     def _measured(self) -> Mapping[str, tuple[LabelledClip, ...]]:
         return {"held out": self._held_out, "general": self._general}
@@ -303,11 +277,15 @@ class _Finetuning:
             total += float(loss.detach())
         return total
 
-    def _label_own_transcripts(self) -> tuple[LabelledClip, ...]:
+    def _label_own_transcripts(self) -> tuple[tuple[LabelledClip, ...], tuple[LabelledClip, ...]]:
+        """Return rehearsed clips that train, and those of other speakers that do not, with the model's own transcripts."""
         path = self._folder / REHEARSAL_NAME
-        with bf16_where_quick():
-            clips = with_own_transcripts(self._work.rehearsed, self._own_transcript, path, self._reporter)
-        return self._label(clips).clips if clips else ()
+        clips = with_own_transcripts(self._work.rehearsed, self._own_transcript, path, self._reporter)
+        if not clips:
+            return (), ()
+        division = divide(clips, self._spec.loop.seed)
+        held_out = self._label(division.held_out).clips if division.held_out else ()
+        return self._label(division.training).clips, held_out
 
     def _own_transcript(self, clip: LoadedClip) -> str:
         """Return what the model says of a clip; nothing where it loops."""
@@ -319,17 +297,17 @@ class _Finetuning:
     def _loss(self, each: LabelledClip, number: int) -> Tensor:
         return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)
 
-    def _loss_with(self, values: Mapping[str, Tensor]) -> float:
-        """Return the loss on the held-out clips, nats a token."""
+    def _loss_with(self, clips: Sequence[LabelledClip], values: Mapping[str, Tensor]) -> float:
+        """Return the loss on clips that did not train, nats a token."""
         import torch
 
-        n_tokens = sum(len(each.labels) for each in self._held_out)
+        n_tokens = sum(len(each.labels) for each in clips)
         with self._model.using(values), torch.inference_mode(), bf16_where_quick():
-            return sum(float(self._loss(each, 0)) for each in self._held_out) / n_tokens
+            return sum(float(self._loss(each, 0)) for each in clips) / n_tokens
 
     def _transcribe(self, clips: Sequence[LabelledClip]) -> list[str]:
         texts = []
-        with self._reporter.progress("transcribe", len(clips)) as advance, bf16_where_quick():
+        with self._reporter.progress("transcribe", len(clips)) as advance:
             for each in clips:
                 n_most = most_tokens(each.labels, MAX_TOKENS - len(each.prompt))
                 tokens = self._model.transcribe(self._book.read(each.clip, 0), each.prompt, n_most)
@@ -345,27 +323,20 @@ class _Finetuning:
         spec = self._spec
         spent_s = time.monotonic() - self._work.began
         measured_s = time.monotonic()
-        self._loss_with(self._model.parameters)
+        self._loss_with(self._held_out, self._model.parameters)
         evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
         left_s = 60 * spec.minutes - spent_s - evaluation_s
         most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
         return min(most, round(left_s / training.time_a_step()))
 
-    def _report(
-        self,
-        before: Mapping[str, list[str]],
-        after: Mapping[str, list[str]],
-        progress: Progress,
-        n_steps: int,
-        n_weights: int,
-    ) -> FinetuneReport:
+    def _report(self, outcome: _Outcome) -> FinetuneReport:
         work, spec = self._work, self._spec
         names = {"held out": " + ".join(work.speech), "general": work.general_name}
         accuracy = {
             name: Accuracy.of(
                 names[name],
-                errors_of(clips, before[name]),
-                errors_of(clips, after[name]),
+                errors_of(clips, outcome.before[name]),
+                errors_of(clips, outcome.after[name]),
                 [speaker_of(each.clip.clip) for each in clips],
             )
             for name, clips in self._measured().items()
@@ -375,21 +346,25 @@ class _Finetuning:
             model=work.checkpoint.name,
             kept=held_out.after.errors < held_out.before.errors,
             method=spec.method,
-            n_trained_weights=n_weights,
+            n_trained_weights=count_weights(list(self._model.parameters.values())),
             seed=spec.loop.seed,
             speech=work.speech,
             audio_s=work.division.audio_s,
             n_clips=len(self._training.clips),
             n_copies=spec.n_copies,
-            n_steps=n_steps,
-            best_step=progress.best_step,
+            n_steps=outcome.n_steps,
+            best_step=outcome.progress.best_step,
+            share=best_share(outcome.averages),
+            averages=outcome.averages,
             held_out=held_out,
             general=accuracy["general"],
-            terms=self._term_errors(before["held out"], after["held out"]) if spec.terms else None,
-            history=progress.history,
+            terms=self._term_errors(outcome) if spec.terms else None,
+            history=outcome.progress.history,
         )
 
-    def _term_errors(self, before: Sequence[str], after: Sequence[str]) -> TermErrors:
-        n_terms, missed_before = missed_terms(self._held_out, before, self._spec.terms)
-        _, missed_after = missed_terms(self._held_out, after, self._spec.terms)
+    def _term_errors(self, outcome: _Outcome) -> TermErrors:
+        (n_terms, missed_before), (_, missed_after) = (
+            missed_terms(self._held_out, texts["held out"], self._spec.terms)
+            for texts in (outcome.before, outcome.after)
+        )
         return TermErrors(n_terms=n_terms, missed_before=missed_before, missed_after=missed_after)

@@ -22,6 +22,9 @@ ADAPTED = (
 TRAINED = "model.decoder.layers."
 """Start of the names of the weights that `full` trains."""
 
+SECOND_FACTOR = ".lora_B."
+"""Part of its names in peft: an adapter adds scale * B @ A to a weight."""
+
 ADAPTER_SCALE = 2
 """lora_alpha divided by the rank."""
 
@@ -60,6 +63,7 @@ class TrainableWhisper:
             self._wrapped = model
             for name, weight in model.named_parameters():
                 weight.requires_grad_(name.startswith(TRAINED))
+        self._start = {name: weight.detach().clone() for name, weight in self.parameters.items()}
         self._model = model
         self._generation = model.generation_config
 
@@ -98,6 +102,8 @@ class TrainableWhisper:
 
     def transcribe(self, states: NDArray[np.float16], prompt: Tokens, n_most: int) -> Tokens:
         """Decode greedily, without the tokens that the model's settings suppress.
+
+        Not to be called under autocast, which would convert all weights again for each token.
 
         Args:
             states: of one clip, float16, shape (1, 1500, d_model).
@@ -141,6 +147,12 @@ class TrainableWhisper:
             yield
         finally:
             _assign(own, kept)
+
+    def averaged(self, values: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+        """Return weights between those of the checkpoint (share 0) and trained ones (share 1)."""
+        if self._method is Method.LORA:  # its second factor is 0 at first, and scales the product
+            return {name: share * value if SECOND_FACTOR in name else value for name, value in values.items()}
+        return {name: self._start[name].lerp(value, share) for name, value in values.items()}
 
     def merged(self, values: Mapping[str, Tensor]) -> Any:
         """Return the model with these values, adapters added to the weights; this object is used up."""

@@ -7,6 +7,7 @@ import numpy as np
 from sottovoce.statistics.accuracy import WordErrors, add_errors
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.storage.documents import Document
+from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "finetune.json"
@@ -76,6 +77,10 @@ class FinetuneReport(Document):
     n_steps: int
     """Planned; training ends earlier where held-out speakers gain nothing."""
     best_step: int
+    share: float
+    """Of the trained weights in the model; the rest is the checkpoint's. Below 1 only with rehearsal."""
+    averages: tuple[Average, ...]
+    """Between which `share` was chosen; empty without rehearsal."""
     held_out: Accuracy
     general: Accuracy
     """Of speech that is not of the domain: what was forgotten."""

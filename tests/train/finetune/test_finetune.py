@@ -13,9 +13,10 @@ from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
 from sottovoce.train.finetune.card import model_card
-from sottovoce.train.finetune.finetune import FinetuneSpec, FinetuneSpeech, finetune
+from sottovoce.train.finetune.finetune import finetune
 from sottovoce.train.finetune.model import Method
 from sottovoce.train.finetune.report import FinetuneReport
+from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec
 from tests.support.interrupts import CtrlC
 from tests.support.tones import write_tone_set

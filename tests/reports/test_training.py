@@ -1,0 +1,149 @@
+"""The page of a training: what it gained, what it lost, its curves."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sottovoce.errors import InputError
+from sottovoce.reports.formats import ReportFormat
+from sottovoce.reports.formats.html import render_training
+from sottovoce.reports.report import make_report
+from sottovoce.reports.training import finetune_view, heal_view
+from sottovoce.statistics.accuracy import WordErrors
+from sottovoce.statistics.intervals import Interval
+from sottovoce.train.finetune.averaging import Average
+from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
+from sottovoce.train.finetune.report import Accuracy, FinetuneReport, TermErrors
+from sottovoce.train.loop import Evaluation
+from sottovoce.train.report import REPORT_NAME as HEAL_REPORT
+from sottovoce.train.report import Figures, HealReport
+from tests.support.pages import Page
+
+HISTORY = (
+    Evaluation(step=0, loss=None, held_out=2.0),
+    Evaluation(step=50, loss=1.5, held_out=0.5),
+    Evaluation(step=100, loss=0.4, held_out=0.6),
+)
+
+
+def heal_report() -> HealReport:
+    return HealReport(
+        variant="int8-fast",
+        name="int8-fast-healed",
+        kept=True,
+        seed=0,
+        n_padding_states=48,
+        speech=("<b>mine</b>",),
+        audio_s=900.0,
+        n_clips=118,
+        n_held_out_clips=32,
+        n_steps=100,
+        best_step=50,
+        before=Figures(divergence=0.0028, top1_disagreement=0.006, start_divergence=0.0004),
+        after=Figures(divergence=0.0014, top1_disagreement=0.004, start_divergence=0.0003),
+        divergence_delta=Interval(value=-0.0014, low=-0.002, high=-0.001),
+        history=HISTORY,
+    )
+
+
+def accuracy(speech: str, before: int, after: int, delta: Interval) -> Accuracy:
+    def errors(number: int) -> WordErrors:
+        return WordErrors(substitutions=number, deletions=0, insertions=0, reference_words=1000)
+
+    return Accuracy(speech=speech, n_clips=48, before=errors(before), after=errors(after), delta=delta)
+
+
+def finetune_report(*, forgetting: Interval) -> FinetuneReport:
+    return FinetuneReport(
+        model="whisper-tiny.en",
+        kept=True,
+        method="lora",
+        n_trained_weights=638_976,
+        seed=0,
+        speech=("mine",),
+        audio_s=1500.0,
+        n_clips=337,
+        n_copies=2,
+        n_steps=100,
+        best_step=50,
+        share=0.6,
+        averages=tuple(
+            Average(share=tenth / 10, held_out=2.0 - tenth / 10, rehearsed=tenth / 50) for tenth in range(11)
+        ),
+        held_out=accuracy("mine", 500, 50, Interval(value=-0.45, low=-0.5, high=-0.4)),
+        general=accuracy("others", 27, 83, forgetting),
+        terms=TermErrors(n_terms=211, missed_before=201, missed_after=19),
+        history=HISTORY,
+    )
+
+
+WORSE = Interval(value=0.056, low=0.03, high=0.08)
+UNCLEAR = Interval(value=0.001, low=-0.002, high=0.004)
+
+
+def test_the_page_of_a_healed_variant_says_what_it_gained() -> None:
+    view = heal_view(heal_report())
+    assert view.headline == "-50 % of the divergence from fp32"
+    assert [(each.label, each.value, each.others) for each in view.figures] == [
+        ("divergence", "1.40", ("before 2.80",)),
+        ("top-1 disagreement", "0.40", ("before 0.60",)),
+        ("divergence at the start", "0.30", ("before 0.40",)),
+    ]
+    assert view.proof[1] == "Difference -1.40 (-2.00 to -1.00) mnat."
+
+
+def test_forgetting_beyond_chance_is_the_first_thing_on_the_page() -> None:
+    assert finetune_view(finetune_report(forgetting=UNCLEAR)).notices == ()
+    view = finetune_view(finetune_report(forgetting=WORSE))
+    assert view.tone == "bad"
+    (notice,) = view.notices
+    assert notice.is_loud
+    assert notice.text.startswith("WER on others rose by +5.6 points")
+
+
+@pytest.mark.parametrize(
+    ("text", "n_charts"),
+    [
+        (render_training(heal_view(heal_report())), 2),
+        (render_training(finetune_view(finetune_report(forgetting=WORSE))), 2),
+    ],
+    ids=["heal", "finetune"],
+)
+def test_pages_are_well_formed_and_load_nothing(text: str, n_charts: int) -> None:
+    page = Page(text)
+    assert page.open == []
+    charts = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(charts) == n_charts
+    for chart in charts:
+        ET.fromstring(chart)  # noqa: S314 our own
+    assert not any(page.has(tag) for tag in ("script", "link", "img", "iframe"))
+    assert "<b>mine</b>" not in text
+
+
+def test_the_curve_marks_the_step_that_was_kept() -> None:
+    chart = heal_view(heal_report()).sections[0].charts[0]
+    (curve,) = chart.curves  # type: ignore[union-attr] - a chart of curves
+    assert curve.points == ((0.0, 2000.0), (50.0, 500.0), (100.0, 600.0))
+    assert curve.marks == ((50.0, 500.0),)
+
+
+def test_a_folder_or_its_file_becomes_a_page(tmp_path: Path) -> None:
+    (tmp_path / HEAL_REPORT).write_text(heal_report().model_dump_json(), encoding="utf-8")
+    page = make_report(tmp_path, ReportFormat.HTML)
+    assert "int8-fast-healed" in page
+    assert make_report(tmp_path / HEAL_REPORT, ReportFormat.HTML) == page
+
+
+def test_a_training_has_no_comment(tmp_path: Path) -> None:
+    report = finetune_report(forgetting=UNCLEAR)
+    (tmp_path / FINETUNE_REPORT).write_text(report.model_dump_json(), encoding="utf-8")
+    with pytest.raises(InputError, match="holds a training, which has a page only; use --format html"):
+        make_report(tmp_path, ReportFormat.MARKDOWN)
+
+
+def test_a_damaged_file_names_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / HEAL_REPORT).write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="repeat `sottovoce heal` with --force"):
+        make_report(tmp_path, ReportFormat.HTML)

@@ -1,0 +1,52 @@
+"""Options and speech of a fine-tuning."""
+
+from dataclasses import dataclass, field
+
+from sottovoce.speech.clips import ClipSet
+from sottovoce.train.finetune.model import Method
+from sottovoce.train.loop import LoopSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneSpec:
+    """Options of `finetune`.
+
+    Attributes:
+        method: which weights of the decoder change.
+        rank: of the adapters of `lora`.
+        language: of clips that name none.
+        minutes: for everything, at least 50 steps.
+        n_steps: instead of `minutes`: the same number gives the same result.
+        n_copies: of each clip, with the clip itself; the others are changed (see `augment`).
+        terms: words or phrases that count for themselves.
+        threads: None takes all cores.
+    """
+
+    method: Method = Method.LORA
+    rank: int = 16
+    language: str | None = None
+    minutes: float = 30.0
+    n_steps: int | None = None
+    n_copies: int = 2
+    terms: tuple[str, ...] = ()
+    threads: int | None = None
+    loop: LoopSpec = field(
+        default_factory=lambda: LoopSpec(
+            learning_rate=2e-4, batch_size=8, average=0.98, max_gradient_norm=1.0
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneSpeech:
+    """The speech of a fine-tuning.
+
+    Attributes:
+        training: sets with transcripts; of those with splits, `train` and `calib` are used.
+        general: with transcripts, not of the domain: what is forgotten is measured on it.
+        rehearsed: not of the domain, transcripts are not used: half of each batch is of it, with the model's own transcripts.
+    """
+
+    training: tuple[ClipSet, ...]
+    general: ClipSet
+    rehearsed: tuple[ClipSet, ...] = ()

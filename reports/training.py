@@ -10,8 +10,8 @@ from sottovoce.reports.charts.chart import ChartText, Curve, CurveChart
 from sottovoce.reports.sections import Section, present
 from sottovoce.reports.sections.facts import Fact
 from sottovoce.reports.sections.verdicts import Notice
-from sottovoce.reports.text.tables import Cell, Column, Row, Table, flat_table, interval_cell, make_row
-from sottovoce.reports.text.units import count, duration, fixed, percent, signed_points
+from sottovoce.reports.text.tables import Column, Row, Table, flat_table, interval_cell, make_row
+from sottovoce.reports.text.units import MINUS, count, duration, fixed, percent, signed_points
 from sottovoce.reports.view import KeyFigure
 from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import read_document
@@ -27,14 +27,18 @@ TRAINED, HELD_OUT = 1, 2
 """Series of the curves."""
 
 HELD_OUT_TERM = "Held-out speakers"
-GLOSSARY = {
+COMMON_TERMS = {
     HELD_OUT_TERM: "Speakers whose clips did not train: training is measured on them.",
+    "Interval": "The figure lies in it with 95 % confidence, by resampling speakers or clips.",
+}
+HEAL_TERMS = {
     "Divergence": "KL divergence of the tokens' probabilities from those of the float32 baseline, on its own tokens.",
     "mnat": "A thousandth of a nat, the unit of divergence.",
     "Top-1 disagreement": "Share of the tokens where the variant's likeliest token is not the baseline's.",
+}
+FINETUNE_TERMS = {
     "WER": "Word error rate: (S + D + I) divided by the number of reference words, under Whisper's normalizer.",
     "Points": "A difference of two percentages: from 5 % to 6 % is one point.",
-    "Interval": "The figure lies in it with 95 % confidence, by resampling speakers or clips.",
 }
 
 
@@ -50,6 +54,7 @@ class TrainingView:
     notices: tuple[Notice, ...]
     figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]
+    facts: tuple[Fact, ...]
     glossary: tuple[Fact, ...]
     source: str
     made_by: str
@@ -96,8 +101,9 @@ def heal_view(report: HealReport) -> TrainingView:
                 fixed(MNAT_PER_NAT * before.start_divergence),
             ),
         ),
-        sections=(_heal_curves(report), _facts_section(_heal_facts(report))),
-        glossary=_glossary(),
+        sections=(_heal_curves(report),),
+        facts=_facts(_heal_facts(report)),
+        glossary=_facts((COMMON_TERMS | HEAL_TERMS).items()),
         source=HEAL_REPORT,
         made_by=f"sottovoce {__version__}",
     )
@@ -117,7 +123,7 @@ def finetune_view(report: FinetuneReport) -> TrainingView:
     return TrainingView(
         model=f"{report.model}, fine-tuned",
         setting=f"sottovoce finetune, {report.method}",
-        headline=f"{_change(held_out.before.wer, held_out.after.wer)} of the word errors of held-out speakers",
+        headline=f"{_change(held_out.before.wer, held_out.after.wer)} of the domain's word errors; other speech {signed_points(general.delta.value)} points",
         tone="bad" if general.delta.low > 0 else "good",
         proof=(
             f"Held-out speakers, {count(held_out.n_clips, 'clip')}: {_describe(held_out)}.",
@@ -125,13 +131,12 @@ def finetune_view(report: FinetuneReport) -> TrainingView:
         ),
         notices=present(_forgetting(general)),
         figures=tuple(figures),
-        sections=present(
+        sections=(
             Section(heading="Before and after", tables=(accuracy_table(report),)),
             _finetune_curves(report),
-            _averaging(report),
-            _facts_section(_finetune_facts(report)),
         ),
-        glossary=_glossary(),
+        facts=_facts(_finetune_facts(report)),
+        glossary=_facts((COMMON_TERMS | FINETUNE_TERMS).items()),
         source=FINETUNE_REPORT,
         made_by=f"sottovoce {__version__}",
     )
@@ -160,7 +165,7 @@ def heal_table(report: HealReport) -> Table:
                 before.start_divergence,
                 after.start_divergence,
                 "mnat",
-                None,
+                report.start_delta,
             ),
         ),
     )
@@ -201,13 +206,13 @@ def _accuracy_row(label: str, found: Accuracy) -> Row:
     )
 
 
-def _mnat_row(label: str, before: float, after: float, unit: str, delta: Interval | None) -> Row:
-    difference = Cell("") if delta is None else interval_cell(delta, _signed_mnat)
+def _mnat_row(label: str, before: float, after: float, unit: str, delta: Interval) -> Row:
+    difference = interval_cell(delta, _signed_mnat)
     return make_row(label, fixed(MNAT_PER_NAT * before), fixed(MNAT_PER_NAT * after), difference, unit=unit)
 
 
 def _signed_mnat(nats: float) -> str:
-    return f"{MNAT_PER_NAT * nats:+.2f}"
+    return f"{MNAT_PER_NAT * nats:+.2f}".replace("-", MINUS)
 
 
 def _mnat_interval(delta: Interval) -> str:
@@ -215,7 +220,7 @@ def _mnat_interval(delta: Interval) -> str:
 
 
 def _change(before: float, after: float) -> str:
-    return f"{100 * (after / before - 1):+.0f} %" if before else fixed(after)
+    return f"{signed_points(after / before - 1)} %" if before else fixed(after)
 
 
 def _figure(label: str, unit: str, after: str, before: str) -> KeyFigure:
@@ -257,7 +262,7 @@ def _heal_curves(report: HealReport) -> Section:
         ),
         notes=(
             "The mark is the step that was kept.",
-            "The loss also counts errors of the encoder's states and of the start-of-transcript token.",
+            "Both count the start-of-transcript token as one more; the loss also has the errors of the encoder's states.",
         ),
     )
 
@@ -265,14 +270,17 @@ def _heal_curves(report: HealReport) -> Section:
 def _finetune_curves(report: FinetuneReport) -> Section:
     history = report.history
     curves = (_loss_curve(history, 1.0), _held_out_curve(history, report.best_step, 1.0))
+    chart = _chart("loss", "Loss over the training", "nats a token", curves)
     return Section(
         heading="Curves",
-        charts=(_chart("loss", "Loss over the training", "nats a token", curves),),
-        notes=("The mark is the step that was kept.",),
+        charts=present(chart, _averaging_chart(report)),
+        notes=(
+            "The marks are at what was kept: the best step, and the share with the smallest sum of both losses.",
+        ),
     )
 
 
-def _averaging(report: FinetuneReport) -> Section | None:
+def _averaging_chart(report: FinetuneReport) -> CurveChart | None:
     """Draw the losses of weights between the checkpoint's and the trained ones; None where nothing was averaged."""
     averages = report.averages
     if not averages:
@@ -300,12 +308,7 @@ def _averaging(report: FinetuneReport) -> Section | None:
         description=f"The model has {100 * report.share:.0f} % of the trained weights, and the checkpoint's for the rest.",
         axis="Share of the trained weights, %",
     )
-    return Section(
-        heading="Averaging with the checkpoint",
-        sentences=(text.description,),
-        charts=(CurveChart(text=text, y_axis="nats a token", curves=curves, y_limit=None),),
-        notes=("The marks are at the share with the smallest sum of both losses.",),
-    )
+    return CurveChart(text=text, y_axis="nats a token", curves=curves, y_limit=None)
 
 
 def _chart(name: str, title: str, y_axis: str, curves: Sequence[Curve]) -> CurveChart:
@@ -333,17 +336,6 @@ def _held_out_curve(history: Sequence[Evaluation], best_step: int, scale: float)
     return Curve(label=HELD_OUT_TERM, points=points, series=HELD_OUT, marks=marks)
 
 
-def _facts_section(facts: Iterable[tuple[str, str]]) -> Section:
-    return Section(
-        heading="How it was trained",
-        tables=(
-            flat_table(
-                "Settings", "", (Column("Value", is_numeric=False),), (make_row(*fact) for fact in facts)
-            ),
-        ),
-    )
-
-
 def _heal_facts(report: HealReport) -> Iterator[tuple[str, str]]:
     yield (
         "Speech",
@@ -360,6 +352,7 @@ def _finetune_facts(report: FinetuneReport) -> Iterator[tuple[str, str]]:
     )
     yield "Copies of each clip", str(report.n_copies)
     yield "Weights that changed", f"{report.n_trained_weights:,}"
+    yield "Share of the trained weights", f"{100 * report.share:.0f} %"
     yield from _steps(report)
 
 
@@ -368,5 +361,5 @@ def _steps(report: HealReport | FinetuneReport) -> Iterator[tuple[str, str]]:
     yield "Seed", str(report.seed)
 
 
-def _glossary() -> tuple[Fact, ...]:
-    return tuple(Fact(label=label, value=value) for label, value in GLOSSARY.items())
+def _facts(found: Iterable[tuple[str, str]]) -> tuple[Fact, ...]:
+    return tuple(Fact(label=label, value=value) for label, value in found)

@@ -56,7 +56,7 @@ from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, planned_
 from sottovoce.train.loss import Examiner, LossWeights
 from sottovoce.train.padding import Padding, measured_padding, write_encoder
 from sottovoce.train.parameters import Start
-from sottovoce.train.report import REPORT_NAME, Figures, HealReport, divergence_delta, is_better
+from sottovoce.train.report import REPORT_NAME, Deltas, Figures, HealReport, is_better, loss_of
 from sottovoce.train.speech import ENOUGH_AUDIO_S, Division, load_division
 from sottovoce.train.whisper import ElasticWhisper
 
@@ -254,7 +254,7 @@ def _train(work: _Work, folder: Path, reporter: Reporter) -> tuple[HealReport, P
     evaluation_s = time.monotonic() - measured
 
     def evaluate(deltas: Tensors) -> float:
-        return bench.measure(start.padding_of(deltas)).kl_divergence
+        return loss_of(bench.measure(start.padding_of(deltas)))
 
     deltas = start.no_deltas()
     with torch_threads(work.threads):
@@ -309,11 +309,13 @@ def _report(
     work: _Work, before: Comparison, after: Comparison, progress: Progress, n_steps: int
 ) -> HealReport:
     division = work.division
-    old, new = Figures.of(before), Figures.of(after)
+    deltas = Deltas(
+        before=before, after=after, speakers=[speaker_of(clip.clip) for clip in division.held_out]
+    )
     return HealReport(
         variant=work.variant.name,
         name=work.out.name,
-        kept=is_better(old, new),
+        kept=is_better(deltas.divergence, deltas.start),
         seed=work.spec.loop.seed,
         n_padding_states=work.elastic.silence_centroids or 0,
         speech=work.speech,
@@ -322,11 +324,10 @@ def _report(
         n_held_out_clips=len(division.held_out),
         n_steps=n_steps,
         best_step=progress.best_step,
-        before=old,
-        after=new,
-        divergence_delta=divergence_delta(
-            before, after, [speaker_of(clip.clip) for clip in division.held_out]
-        ),
+        before=Figures.of(before),
+        after=Figures.of(after),
+        divergence_delta=deltas.divergence,
+        start_delta=deltas.start,
         history=progress.history,
     )
 

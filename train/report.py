@@ -1,18 +1,16 @@
 """What a training found, in the variant's folder and as `--json`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sottovoce.optimize.checks.teacher_forcing import Comparison
+from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.storage.documents import Document
 from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "heal.json"
-
-WORSE_START = 1.1
-"""Most that the divergence after the start-of-transcript token may grow: it is small, and noisy."""
 
 
 class Figures(Document):
@@ -57,24 +55,44 @@ class HealReport(Document):
     after: Figures
     divergence_delta: Interval
     """Divergence after minus before, nats a token; the interval draws whole speakers where ten are held out, else clips."""
+    start_delta: Interval
+    """The same of the divergence after the start-of-transcript token, nats a clip."""
     history: tuple[Evaluation, ...]
 
 
-def is_better(before: Figures, after: Figures) -> bool:
-    """Return whether a trained variant is nearer to the baseline."""
-    keeps_start = after.start_divergence <= WORSE_START * before.start_divergence
-    return after.divergence < before.divergence and keeps_start
+def is_better(divergence_delta: Interval, start_delta: Interval) -> bool:
+    """Return whether a variant is nearer to the baseline, and no further after the start-of-transcript token beyond chance."""
+    return divergence_delta.value < 0 and start_delta.low <= 0
 
 
-def divergence_delta(before: Comparison, after: Comparison, speakers: Sequence[str | None]) -> Interval:
-    """Estimate the divergence after a training minus that before, nats a token.
+def loss_of(comparison: Comparison) -> float:
+    """Return what training makes small on held-out clips: the start-of-transcript token counts as one more token; nats."""
+    start = sum(clip.start_divergence for clip in comparison.clips)
+    return comparison.kl_divergence + start / max(1, comparison.n_tokens)
 
-    Args:
-        before: of at least one clip.
-        after: of the same clips.
-        speakers: of each clip.
-    """
-    blocks = make_blocks(speakers)
-    old, new = (blocks.sums([clip.kl_divergence for clip in each.clips]) for each in (before, after))
-    n_tokens = blocks.sums([clip.n_tokens for clip in before.clips])
-    return rate_delta_interval(old, new, n_tokens, rng=np.random.default_rng(0))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deltas:
+    """Two comparisons of the same clips, at least one: after a training minus before."""
+
+    before: Comparison
+    after: Comparison
+    speakers: Sequence[str | None]
+
+    @property
+    def divergence(self) -> Interval:
+        """Of the tokens, nats a token."""
+        return self._of(lambda clip: clip.kl_divergence, lambda clip: clip.n_tokens)
+
+    @property
+    def start(self) -> Interval:
+        """Of the start-of-transcript token, nats a clip."""
+        return self._of(lambda clip: clip.start_divergence, lambda _: 1.0)
+
+    def _of(
+        self, value: Callable[[ClipComparison], float], weight: Callable[[ClipComparison], float]
+    ) -> Interval:
+        blocks = make_blocks(self.speakers)
+        old, new = (blocks.sums([value(clip) for clip in each.clips]) for each in (self.before, self.after))
+        weights = blocks.sums([weight(clip) for clip in self.before.clips])
+        return rate_delta_interval(old, new, weights, rng=np.random.default_rng(0))

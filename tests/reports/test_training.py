@@ -10,6 +10,7 @@ from sottovoce.errors import InputError
 from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.html import render_training
 from sottovoce.reports.report import make_report
+from sottovoce.reports.text.units import MINUS
 from sottovoce.reports.training import finetune_view, heal_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
@@ -44,6 +45,7 @@ def heal_report() -> HealReport:
         before=Figures(divergence=0.0028, top1_disagreement=0.006, start_divergence=0.0004),
         after=Figures(divergence=0.0014, top1_disagreement=0.004, start_divergence=0.0003),
         divergence_delta=Interval(value=-0.0014, low=-0.002, high=-0.001),
+        start_delta=Interval(value=-0.0001, low=-0.0002, high=0.0001),
         history=HISTORY,
     )
 
@@ -85,19 +87,20 @@ UNCLEAR = Interval(value=0.001, low=-0.002, high=0.004)
 
 def test_the_page_of_a_healed_variant_says_what_it_gained() -> None:
     view = heal_view(heal_report())
-    assert view.headline == "-50 % of the divergence from fp32"
+    assert view.headline == f"{MINUS}50 % of the divergence from fp32"
     assert [(each.label, each.value, each.others) for each in view.figures] == [
         ("divergence", "1.40", ("before 2.80",)),
         ("top-1 disagreement", "0.40", ("before 0.60",)),
         ("divergence at the start", "0.30", ("before 0.40",)),
     ]
-    assert view.proof[1] == "Difference -1.40 (-2.00 to -1.00) mnat."
+    assert view.proof[1] == f"Difference {MINUS}1.40 ({MINUS}2.00 to {MINUS}1.00) mnat."
 
 
 def test_forgetting_beyond_chance_is_the_first_thing_on_the_page() -> None:
     assert finetune_view(finetune_report(forgetting=UNCLEAR)).notices == ()
     view = finetune_view(finetune_report(forgetting=WORSE))
     assert view.tone == "bad"
+    assert view.headline == f"{MINUS}90 % of the domain's word errors; other speech +5.6 points"
     (notice,) = view.notices
     assert notice.is_loud
     assert notice.text.startswith("WER on others rose by +5.6 points")

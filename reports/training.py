@@ -275,7 +275,7 @@ def _finetune_curves(report: FinetuneReport) -> Section:
         heading="Curves",
         charts=present(chart, _averaging_chart(report)),
         notes=(
-            "The marks are at what was kept: the best step, and the share with the smallest sum of both losses.",
+            "The marks are at what was kept: the best step and, after averaging, the share of the trained weights.",
         ),
     )
 

@@ -20,11 +20,6 @@ class Average(Document):
     rehearsed: float
     """Of rehearsed speech that did not train, on the checkpoint's own transcripts."""
 
-    @property
-    def loss(self) -> float:
-        """Both together: a batch of the training has as much of the one as of the other."""
-        return self.held_out + self.rehearsed
-
 
 def measure_averages(measure: Callable[[float], tuple[float, float]]) -> tuple[Average, ...]:
     """Measure averages from the checkpoint to what was trained, in tenths.
@@ -38,6 +33,14 @@ def measure_averages(measure: Callable[[float], tuple[float, float]]) -> tuple[A
     )
 
 
-def best_share(averages: Sequence[Average]) -> float:
-    """Return the share with the smallest loss; without averages all of the trained weights."""
-    return min(averages, key=lambda each: each.loss).share if averages else 1.0
+def best_share(averages: Sequence[Average], max_forgetting: float) -> float:
+    """Return the share that is best on held-out speakers of those that forget little; without averages 1.
+
+    Args:
+        averages: the checkpoint (share 0) first.
+        max_forgetting: most that the loss on rehearsed speech may rise, nats a token.
+    """
+    if not averages:
+        return 1.0
+    most = averages[0].rehearsed + max_forgetting
+    return min((each for each in averages if each.rehearsed <= most), key=lambda each: each.held_out).share

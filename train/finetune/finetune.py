@@ -157,6 +157,7 @@ def _settings(work: _Work) -> dict[str, str]:
         "copies": str(spec.n_copies),
         "language": str(spec.language),
         "terms": canonical_sha256(list(spec.terms)),
+        "most forgetting": str(spec.max_forgetting),
         "seed": str(spec.loop.seed),
         "settings of training": repr(spec.loop),
         "version": __version__,
@@ -172,6 +173,7 @@ class _Outcome:
     progress: Progress
     n_steps: int
     averages: tuple[Average, ...]
+    share: float
 
 
 class _Finetuning:
@@ -210,10 +212,18 @@ class _Finetuning:
         n_steps = self._n_steps(training)
         best, progress = training.run(n_steps, partial(self._loss_with, self._held_out), self._reporter)
         averages = self._measure_averages(best)
-        tuned = self._model.averaged(best, best_share(averages))
+        share = best_share(averages, self._spec.max_forgetting)
+        tuned = self._model.averaged(best, share)
         with self._model.using(tuned):
             after = self._transcripts()
-        outcome = _Outcome(before=before, after=after, progress=progress, n_steps=n_steps, averages=averages)
+        outcome = _Outcome(
+            before=before,
+            after=after,
+            progress=progress,
+            n_steps=n_steps,
+            averages=averages,
+            share=share,
+        )
         return self._report(outcome), self._model.merged(tuned)
 
     def _transcripts(self) -> dict[str, list[str]]:
@@ -354,7 +364,7 @@ class _Finetuning:
             n_copies=spec.n_copies,
             n_steps=outcome.n_steps,
             best_step=outcome.progress.best_step,
-            share=best_share(outcome.averages),
+            share=outcome.share,
             averages=outcome.averages,
             held_out=held_out,
             general=accuracy["general"],

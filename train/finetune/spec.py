@@ -6,6 +6,9 @@ from sottovoce.speech.clips import ClipSet
 from sottovoce.train.finetune.model import Method
 from sottovoce.train.loop import LoopSpec
 
+MAX_FORGETTING = 0.02
+"""About half a point of word errors on other speech (docs/lab-notes.md)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneSpec:
@@ -18,6 +21,7 @@ class FinetuneSpec:
         minutes: for everything, at least 50 steps.
         n_steps: instead of `minutes`: the same number gives the same result.
         n_copies: of each clip, with the clip itself; the others are changed (see `augment`).
+        max_forgetting: most that the loss on rehearsed speech may rise, nats a token.
         terms: words or phrases that count for themselves.
         threads: None takes all cores.
     """
@@ -28,6 +32,7 @@ class FinetuneSpec:
     minutes: float = 30.0
     n_steps: int | None = None
     n_copies: int = 2
+    max_forgetting: float = MAX_FORGETTING
     terms: tuple[str, ...] = ()
     threads: int | None = None
     loop: LoopSpec = field(

@@ -10,15 +10,27 @@ from sottovoce.train.finetune.averaging import Average, best_share, measure_aver
 from sottovoce.train.finetune.model import Method, TrainableWhisper
 
 
-def test_the_share_with_the_smallest_sum_of_losses_is_chosen() -> None:
-    averages = measure_averages(lambda share: (2.0 - 1.5 * share, 0.1 + share**2))
-    assert [each.share for each in averages] == pytest.approx([tenth / 10 for tenth in range(11)])
-    assert averages[-1] == Average(share=1.0, held_out=0.5, rehearsed=1.1)
-    assert best_share(averages) == 0.7  # the sum is smallest at 0.75, and 0.7 comes before 0.8
+def averages() -> tuple[Average, ...]:
+    return measure_averages(lambda share: (2.0 - 1.5 * share, 0.1 + share**2))
 
 
-def test_without_averages_the_model_is_what_was_trained() -> None:
-    assert best_share(()) == 1.0
+def test_weights_are_measured_from_the_checkpoint_to_what_was_trained() -> None:
+    assert [each.share for each in averages()] == pytest.approx([tenth / 10 for tenth in range(11)])
+    assert averages()[-1] == Average(share=1.0, held_out=0.5, rehearsed=1.1)
+
+
+@pytest.mark.parametrize(("limit", "share"), [(0.0, 0.0), (0.05, 0.2), (0.3, 0.5), (2.0, 1.0)])
+def test_as_much_is_taken_of_the_training_as_forgets_little_enough(limit: float, share: float) -> None:
+    assert best_share(averages(), limit) == share
+
+
+def test_more_of_a_training_that_went_too_far_is_not_taken() -> None:
+    went_too_far = measure_averages(lambda share: ((share - 0.6) ** 2, 0.0))
+    assert best_share(went_too_far, 1.0) == 0.6
+
+
+def test_without_rehearsal_the_model_is_what_was_trained() -> None:
+    assert best_share((), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("method", [pytest.param(Method.LORA, marks=pytest.mark.large), Method.FULL])

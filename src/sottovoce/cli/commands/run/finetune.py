@@ -57,6 +57,15 @@ def finetune(
             show_default=False,
         ),
     ] = None,
+    max_forgetting: Annotated[
+        float,
+        typer.Option(
+            "--max-forgetting",
+            min=0,
+            help="With --rehearse: most that the loss on it may rise, nats a token. The trained weights are averaged with "
+            "the checkpoint's until it does not.",
+        ),
+    ] = 0.02,
     terms: Annotated[
         Path | None,
         typer.Option(
@@ -140,6 +149,7 @@ def finetune(
         minutes=minutes,
         n_steps=steps,
         n_copies=copies,
+        max_forgetting=max_forgetting,
         terms=() if terms is None else _read_terms(terms),
         threads=threads,
     )

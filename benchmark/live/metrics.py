@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from sottovoce.benchmark.live.replay import FinalWord
-from sottovoce.benchmark.live.words import ReferenceWord, match, nearest_reference, normalized_words
+from sottovoce.benchmark.live.words import ReferenceWord
 from sottovoce.benchmark.schema.live import QUANTILE_STEP, Delays
+from sottovoce.statistics.word_alignment import match, nearest_reference, normalized_words
 
 LEAST_PAUSE_S = 0.7
 """Between two words: it ends an utterance after 0.5 s, in spite of what alignment is off by."""

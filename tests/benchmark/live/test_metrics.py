@@ -5,9 +5,10 @@ import pytest
 from sottovoce.benchmark.live.clock import Display
 from sottovoce.benchmark.live.metrics import laal, summarize_delays, word_delays
 from sottovoce.benchmark.live.replay import FinalWord, replay
-from sottovoce.benchmark.live.words import ReferenceWord, match, reference_words
+from sottovoce.benchmark.live.words import ReferenceWord, reference_words
 from sottovoce.runtime.live.events import Committed, Partial, Utterance
 from sottovoce.runtime.transcript import Segment, Word
+from sottovoce.statistics.word_alignment import match
 
 
 def words(text: str) -> tuple[Word, ...]:

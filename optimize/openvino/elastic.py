@@ -30,6 +30,9 @@ from sottovoce.terms import ElasticSpec
 TABLE_RANK = 3
 """Rank of the position embedding: (1, 1500, d_model)."""
 
+TABLE_LOOKUPS = ("Gather", "Slice")
+"""Nodes that choose a row of the counts; variants of earlier versions have the first."""
+
 SILENCE_FLOOR = -0.8
 """Value of a silent window's features: the floor that a clip of usual loudness has."""
 
@@ -105,7 +108,7 @@ def replace_padding_keys(model: Any, padding: PaddingKeys) -> None:
 
     for layer, attention in enumerate(attentions_of(model)):
         mask = _appending(attention, MASK_PORT).input_value(PADDING_PORT).get_node()
-        if mask.get_type_name() != "Gather":
+        if mask.get_type_name() not in TABLE_LOOKUPS:
             raise StageError(f"encoder: layer {layer} looks up no counts of padding; make the variant again")
         scores = ops.constant(_scores(padding.counts[layer]))
         mask.input(0).replace_source_output(scores.output(0))
@@ -151,7 +154,9 @@ def _mask(length: Any, counts: Floats) -> Any:
     from openvino import opset13 as ops
 
     row = ops.divide(ops.add(length, np.array([COUNT_STEP // 2])), np.array([COUNT_STEP]))
-    of_padding = ops.gather(ops.constant(_scores(counts)), row, np.array(2))
+    # Not a Gather: NNCF would take the table for an embedding and round it to INT8, in steps of half a nat.
+    end, step, axis = ops.add(row, np.array([1])), np.array([1]), np.array([2])
+    of_padding = ops.slice(ops.constant(_scores(counts)), row, end, step, axis)
     shape = ops.concat([ops.constant(np.array([1, len(counts), 1])), length], axis=0)
     return ops.concat([ops.broadcast(np.float32(0), shape), of_padding], axis=3)
 

@@ -15,8 +15,10 @@ from sottovoce.optimize.openvino.elastic import make_elastic, replace_padding_ke
 from sottovoce.optimize.openvino.graph import count_int8_in_file
 from sottovoce.optimize.openvino.padding_states import (
     PaddingMeans,
+    attentions_of,
     measure_padding,
     padding_keys,
+    padding_of,
     speech_frames,
 )
 from sottovoce.optimize.pipeline import quantize_again
@@ -165,6 +167,17 @@ def test_activations_of_nodes_that_are_not_there_are_refused(tiny_run: Path, tmp
     with pytest.raises(SpecError, match="nowhere"):
         quantize_again(read_run(folder), recipe, Silent())
     assert not (folder / "int8-fast").exists()
+
+
+def test_counts_of_padding_keys_are_not_rounded(fast: Run) -> None:
+    """Softmax weighs a key by its count: in INT8 a logarithm would be off by up to a quarter of a nat."""
+    encoder = graph(component_path(fast.folder / "int8-fast", Component.ENCODER))
+    store = CalibrationStore(fast.folder / "calibration")
+    expected = padding_keys(padding_of(fast.folder / "fp32", store), N_CENTROIDS).counts
+    for layer, attention in enumerate(attentions_of(encoder)):
+        table = attention.input_value(3).get_node().input_value(1).get_node().input_value(0)
+        (scores,) = openvino.compile_model(openvino.Model([table], []), "CPU")({}).values()
+        np.testing.assert_allclose(np.exp(scores[0]), expected[layer], rtol=0.005)
 
 
 def test_an_encoder_with_replaced_padding_keys_is_one_that_was_made_with_them(baseline: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.runtime.decoding.window_decoder import WindowDecoder
+from sottovoce.runtime.live.options import CommitRule
 from sottovoce.runtime.model.base import DecoderModel, EncoderModel
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import PaddingStates
@@ -15,7 +16,7 @@ from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.load import load_decoder_model, load_encoder_model
 from sottovoce.runtime.model.openvino.memory import give_back_freed
 from sottovoce.runtime.model.openvino.quiet_import import import_openvino
-from sottovoce.runtime.model.variant import has_recorded_ranges
+from sottovoce.runtime.model.variant import has_recorded_ranges, read_commit_rule
 from sottovoce.runtime.options import MAX_BATCH
 from sottovoce.runtime.timestamps.alignment import Aligner, AlignmentGraph
 from sottovoce.terms import MemoryUse
@@ -55,10 +56,12 @@ class Model:
         alignment: AlignmentGraph | None = None,
         has_recorded_ranges: bool = False,
         memory: MemoryUse = MemoryUse.NORMAL,
+        commit_rule: CommitRule | None = None,
     ) -> None:
         self.encoder = encoder
         self.decoder = decoder
         self.tokenizer = tokenizer
+        self.commit_rule = commit_rule
         self._padding = padding
         self._alignment = alignment
         self._has_recorded_ranges = has_recorded_ranges
@@ -118,6 +121,7 @@ def _load_model(folder: Path, compute: ComputeSpec, alignment: AlignmentGraph | 
         alignment=alignment,
         has_recorded_ranges=has_recorded_ranges(folder),
         memory=compute.memory,
+        commit_rule=read_commit_rule(folder),
     )
     give_back_freed()
     return model

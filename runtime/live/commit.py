@@ -6,7 +6,7 @@ from itertools import pairwise
 from string import punctuation
 
 from sottovoce.runtime.live.hypothesis import TokenWord
-from sottovoce.runtime.live.options import CommitPolicy, LiveOptions
+from sottovoce.runtime.live.options import CommitPolicy, CommitRule, LiveOptions
 from sottovoce.runtime.timestamps.words import APPENDED_PUNCTUATION
 from sottovoce.runtime.transcript import Word
 
@@ -29,7 +29,7 @@ def n_agreed(words: Words, previous: Words) -> int:
 
 
 def n_to_commit(
-    words: Words, previous: Words, audio_end_s: float, options: LiveOptions, policy: CommitPolicy
+    words: Words, previous: Words, audio_end_s: float, options: LiveOptions, rule: CommitRule
 ) -> int:
     """Return how many words of a hypothesis are final.
 
@@ -37,18 +37,18 @@ def n_to_commit(
         words: of the hypothesis, behind the committed ones.
         previous: of the hypothesis before, behind the same committed ones.
         audio_end_s: where the audio of the hypothesis ends.
-        options: guard, least probability and longest delay.
-        policy: see `CommitPolicy`.
+        options: least probability and longest delay.
+        rule: policy and guard.
     """
     agreed = n_agreed(words, previous)
-    if policy is CommitPolicy.AGREEMENT:
+    if rule.policy is CommitPolicy.AGREEMENT:
         return agreed
     n = 0
     for token_word in words:
         word = token_word.word
         before_end_s = audio_end_s - word.end_s
         is_known = n < agreed or word.probability >= options.min_probability
-        if before_end_s < options.guard_s or not (is_known or before_end_s >= options.max_delay_s):
+        if before_end_s < rule.guard_s or not (is_known or before_end_s >= options.max_delay_s):
             break
         n += 1
     return n

@@ -21,10 +21,10 @@ from sottovoce.runtime.live.commit import n_before_cut, n_to_commit, shown_words
 from sottovoce.runtime.live.endpoint import Endpointer
 from sottovoce.runtime.live.events import Committed, Lagging, LiveEvent, Partial, SpeechStarted, Utterance
 from sottovoce.runtime.live.hypothesis import Hypothesis, Recognizer, TokenWord
-from sottovoce.runtime.live.options import CommitPolicy, LiveOptions
+from sottovoce.runtime.live.options import CommitRule, LiveOptions, commit_rule
 from sottovoce.runtime.live.recognizer import WhisperRecognizer
 from sottovoce.runtime.session import Model
-from sottovoce.runtime.transcript import Segment, Task, Word
+from sottovoce.runtime.transcript import Segment, Word
 from sottovoce.runtime.vad.frames import FRAME_S, FRAME_SAMPLES, VoiceActivity
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.vad.silero import SileroVoiceActivity
@@ -100,6 +100,7 @@ class LiveSession:
         options: LiveOptions,
         *,
         language: DetectedLanguage | None = None,
+        measured: CommitRule | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Start a stream.
@@ -109,6 +110,7 @@ class LiveSession:
             activity: finds speech; used for this stream only.
             options: delays and thresholds.
             language: of all utterances; None detects it.
+            measured: when words are final, as it was measured for the variant.
             clock: seconds, read before and after each decoding only: the next one waits as long as it took.
         """
         self._recognizer = recognizer
@@ -116,8 +118,7 @@ class LiveSession:
         self._options = options
         self._language = language
         self._clock = clock
-        own = CommitPolicy.ALIGNMENT if recognizer.aligns_well else CommitPolicy.AGREEMENT
-        self._policy = CommitPolicy.AGREEMENT if options.task is Task.TRANSLATE else options.policy or own
+        self._rule = commit_rule(options, measured, aligns_well=recognizer.aligns_well)
         self._endpoint = Endpointer(VadOptions(), options.silence_s)
         self._waiting = np.zeros(0, np.float32)
         self._pre_roll = np.zeros(0, np.float32)
@@ -248,9 +249,9 @@ class LiveSession:
         if not hypothesis.is_usable:
             return
         is_pause = self._has_decoded_pause(utterance)
-        ahead_s = self._options.guard_s if is_pause else 0.0
+        ahead_s = self._rule.guard_s if is_pause else 0.0
         words = hypothesis.words
-        n = n_to_commit(words, utterance.upcoming, self.audio_s + ahead_s, self._options, self._policy)
+        n = n_to_commit(words, utterance.upcoming, self.audio_s + ahead_s, self._options, self._rule)
         yield from self._commit(utterance, words[:n])
         upcoming = words[n:]
         utterance.upcoming = upcoming
@@ -391,4 +392,11 @@ def open_session(
     options = replace(options, language=language, task=task)
     recognizer = WhisperRecognizer(model.session(), options)
     activity = SileroVoiceActivity.load()
-    return LiveSession(recognizer, activity, options, language=recognizer.language, clock=clock)
+    return LiveSession(
+        recognizer,
+        activity,
+        options,
+        language=recognizer.language,
+        measured=model.commit_rule,
+        clock=clock,
+    )

@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, SpecError
+from sottovoce.runtime.live.options import CommitRule
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.terms import Component, InferencePrecision, KvPrecision, MemoryUse
@@ -97,6 +98,24 @@ def _compute(facts: object) -> ComputeSpec:
         kv_cache_precision=None if kv_cache is None else KvPrecision(kv_cache),
         memory=MemoryUse(facts.get("memory", MemoryUse.NORMAL)),
     )
+
+
+def read_commit_rule(folder: Path) -> CommitRule | None:
+    """Return when words of a live transcription are final, as it was measured for a variant; None where nobody did.
+
+    Raises:
+        InputError: its manifest is damaged.
+    """
+    facts = read_variant_manifest(folder).get("facts")
+    found = facts.get("live") if isinstance(facts, dict) else None
+    if found is None:
+        return None
+    try:
+        return CommitRule(policy=found["policy"], guard_s=float(found["guard_s"]))
+    except (LookupError, TypeError, ValueError, SpecError) as cause:
+        raise InputError(
+            f"{folder / MANIFEST_NAME} does not say when live words are final: {cause}; run `sottovoce tune-live` again"
+        ) from cause
 
 
 def read_variant_manifest(folder: Path) -> dict[str, Any]:

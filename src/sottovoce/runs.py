@@ -15,6 +15,7 @@ import yaml
 from sottovoce.errors import InputError, nearest
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import RESERVED_NAMES, Recipe
+from sottovoce.runtime.live.options import CommitPolicy
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.storage.artifacts import MANIFEST_NAME, Manifest, describe, is_artifact, read_manifest
 from sottovoce.storage.documents import Document
@@ -68,6 +69,13 @@ class Parity(Document):
     identical_tokens: bool
 
 
+class LiveRule(Document):
+    """When words of a live transcription are final, as `sottovoce tune-live` measured it."""
+
+    policy: CommitPolicy
+    guard_s: float
+
+
 class VariantFacts(Document):
     """Properties of a variant, in its manifest."""
 
@@ -82,6 +90,7 @@ class VariantFacts(Document):
     is_multilingual: bool
     components: dict[Component, ComponentFacts]
     parity: Parity | None = None
+    live: LiveRule | None = None
 
     @property
     def compute(self) -> ComputeSpec:

@@ -17,7 +17,11 @@ from sottovoce.cli.app import app
 from tests.support.commands import Outcome, run_command
 from tests.support.results import build_sample, save_sample
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback is not None]
+COMMANDS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback is not None
+]
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "calibrate": "run",
     "quantize": "run",
     "sensitivity": "run",
+    "tune-live": "run",
     "heal": "run",
     "finetune": "run",
     "benchmark": "results",
@@ -52,7 +53,7 @@ COMMANDS = {
     "inspect": "run",
     "demo": "run",
 }
-"""Folders of `commands` with a module and function of the command's name, in the order of the help."""
+"""Folders of `commands` with a module and function of the command's name, - written as _, in the order of the help."""
 
 EXTRAS = {"run": "all", "results": "benchmark", "device": "bundle", "service": "serve"}
 """What the commands of a folder need beyond a plain install."""
@@ -100,9 +101,10 @@ def configure(
 
 def _register(name: str, folder: str) -> None:
     """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
-    module = f"sottovoce.cli.commands.{folder}.{name}"
+    function = name.replace("-", "_")
+    module = f"sottovoce.cli.commands.{folder}.{function}"
     try:
-        command = with_extra(getattr(import_module(module), name), EXTRAS[folder])
+        command = with_extra(getattr(import_module(module), function), EXTRAS[folder])
         app.command()(with_global_options(command))
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):

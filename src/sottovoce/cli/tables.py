@@ -11,6 +11,7 @@ from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.cli import measurements
 from sottovoce.cli.inspection import RunSummary, VariantSummary
+from sottovoce.optimize.live.tune import LiveTuning
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports import training
@@ -33,7 +34,8 @@ from sottovoce.reports.text.tables import (
     optional,
     text_columns,
 )
-from sottovoce.reports.text.units import BYTES_PER_MB, fixed
+from sottovoce.reports.text.units import BYTES_PER_MB, NOT_MEASURED, fixed
+from sottovoce.runtime.live.options import CommitPolicy
 from sottovoce.terms import Format
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.report import HealReport
@@ -102,6 +104,29 @@ def sensitivity_lines(report: SensitivityReport) -> list[str]:
         lines += [f"  {line}" for line in recipe.splitlines()]
         lines += [f"or: {option}"]
     return [*lines, *report.notes] or ["no block costs more than it saves"]
+
+
+def live_rules_table(tuning: LiveTuning) -> Group:
+    """Show what each rule of live words does, and which one is stored."""
+    rows = (
+        make_row(
+            f"{rule.policy}, guard {rule.guard_s:g} s"
+            if rule.policy == CommitPolicy.ALIGNMENT
+            else rule.policy,
+            fixed(100 * rule.error_rate, 2),
+            *(
+                NOT_MEASURED if delay is None else fixed(delay)
+                for delay in (rule.mean_delay_s, rule.p95_delay_s)
+            ),
+            "stored" if rule.is_chosen else "",
+        )
+        for rule in tuning.rules
+    )
+    title = (
+        f"{tuning.variant}: words of {tuning.n_clips} clips ({tuning.audio_s:.0f} s), live against as files"
+    )
+    columns = ("words that differ, %", "mean delay, s", "95th percentile, s", "")
+    return draw_all(flat_table(title, "rule", map(Column, columns), rows))
 
 
 def heal_table(report: HealReport) -> Group:

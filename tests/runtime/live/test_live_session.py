@@ -13,7 +13,7 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.decoding.context import DetectedLanguage
 from sottovoce.runtime.live.events import Committed, Lagging, LiveEvent, Partial, SpeechStarted, Utterance
-from sottovoce.runtime.live.options import CommitPolicy, LiveOptions
+from sottovoce.runtime.live.options import CommitPolicy, CommitRule, LiveOptions
 from sottovoce.runtime.live.session import LiveSession
 from sottovoce.runtime.transcript import Task, Word
 from tests.support.live import ENGLISH, Loudness, Script, spoken, words_of
@@ -63,7 +63,7 @@ def test_words_are_committed_while_speech_goes_on_and_once_each() -> None:
         event.audio_s - word.end_s for event in events if isinstance(event, Committed) for word in event.words
     ]
     assert min(delays_s) >= 0.0
-    assert max(delays_s) < DEFAULTS.guard_s + DEFAULTS.hop_s + 0.2
+    assert max(delays_s) < CommitRule(policy=CommitPolicy.ALIGNMENT).guard_s + DEFAULTS.hop_s + 0.2
     (utterance,) = utterances(events)
     assert utterance.segment.text == " ".join(numbered(20))
     assert (utterance.segment.start_s, utterance.segment.end_s) == (spans[0][0], spans[-1][1])
@@ -348,6 +348,32 @@ def test_a_model_that_aligns_badly_commits_by_agreement() -> None:
     ]
     assert found[0] == found[1]
     assert found[0] != events_of(session_of(Script(words_of(spans))), wave)
+
+
+def test_the_rule_that_was_measured_for_a_variant_counts_unless_options_name_one() -> None:
+    spans = steady(20)
+    wave = spoken(spans, 12.0)
+
+    def events(options: LiveOptions, measured: CommitRule | None) -> list[LiveEvent]:
+        script = Script(words_of(spans))
+        session = LiveSession(
+            script, Loudness(), options, language=ENGLISH, measured=measured, clock=script.clock
+        )
+        return events_of(session, wave)
+
+    agreement, careful = (
+        CommitRule(policy=CommitPolicy.AGREEMENT),
+        CommitRule(policy=CommitPolicy.ALIGNMENT, guard_s=0.9),
+    )
+    by_agreement = events(LiveOptions(policy=CommitPolicy.AGREEMENT), None)
+    by_alignment = events(LiveOptions(policy=CommitPolicy.ALIGNMENT), None)
+    assert by_agreement != by_alignment
+    assert events(DEFAULTS, agreement) == by_agreement
+    assert events(LiveOptions(policy=CommitPolicy.ALIGNMENT), agreement) == by_alignment
+    assert events(DEFAULTS, careful) == events(LiveOptions(guard_s=0.9), None) != by_alignment
+    assert events(LiveOptions(guard_s=0.4), careful) == by_alignment
+    translated = events(LiveOptions(task=Task.TRANSLATE), careful)
+    assert translated == events(LiveOptions(task=Task.TRANSLATE), None)
 
 
 def test_each_utterance_has_its_language_until_a_word_of_it_is_committed() -> None:

@@ -29,6 +29,13 @@ def optimize(
     overrides: Overrides = None,
     *,
     restart: Restart = False,
+    tune_live: Annotated[
+        bool,
+        typer.Option(
+            "--tune-live",
+            help="Choose by calibration speech when live words are final, as `sottovoce tune-live` does; takes minutes.",
+        ),
+    ] = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the plan; write nothing.")
@@ -52,16 +59,20 @@ def optimize(
     from sottovoce.cli.inspection import inspect_run
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize import pipeline
+    from sottovoce.optimize.live import tune as live
     from sottovoce.optimize.plan import describe, plan, summarize
     from sottovoce.recipes.load import load_recipe
 
     session: Session = context.obj
     chosen = load_recipe(recipe, overrides or ())
-    planned = plan(model, chosen, read_calibration_speech(session, data), out, force=force)
+    speech = read_calibration_speech(session, data)
+    planned = plan(model, chosen, speech, out, force=force)
     if dry_run:
         show(session, json.dumps(summarize(planned), indent=2) if as_json else "\n".join(describe(planned)))
         return
     run = pipeline.optimize(planned, force=force, reporter=session.terminal, restart=restart)
+    if tune_live:
+        live.tune_live(run, speech, session.terminal)
     summary = inspect_run(run)
     show(session, summary.model_dump_json(indent=2) if as_json else run_table(summary))
     session.terminal.note(f"wrote {out}")

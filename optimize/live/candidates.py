@@ -97,9 +97,9 @@ def choose_rule(outcomes: Sequence[Outcome]) -> Outcome:
     Raises:
         StageError: no rule commits a word of the file.
     """
-    heard = [outcome for outcome in outcomes if outcome.delays_s]
-    if not heard:
+    usable = [outcome for outcome in outcomes if outcome.delays_s]
+    if not usable:
         raise StageError("no words were recognized in the speech; give speech in a language of the model")
-    least = min(outcome.error_rate for outcome in heard)
-    fit = [outcome for outcome in heard if outcome.error_rate <= least + MARGIN]
+    least = min(outcome.error_rate for outcome in usable)
+    fit = [outcome for outcome in usable if outcome.error_rate <= least + MARGIN]
     return min(fit, key=lambda outcome: outcome.mean_delay_s)

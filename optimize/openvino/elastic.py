@@ -110,7 +110,7 @@ def replace_padding_keys(model: Any, padding: PaddingKeys) -> None:
         mask = _appending(attention, MASK_PORT).input_value(PADDING_PORT).get_node()
         if mask.get_type_name() not in TABLE_LOOKUPS:
             raise StageError(f"encoder: layer {layer} looks up no counts of padding; make the variant again")
-        scores = ops.constant(_scores(padding.counts[layer]))
+        scores = _table(padding.counts[layer])
         mask.input(0).replace_source_output(scores.output(0))
         for port, kept in ((KEYS_PORT, padding.keys), (VALUES_PORT, padding.values)):
             appended = _appending(attention, port).input(PADDING_PORT)
@@ -156,15 +156,17 @@ def _mask(length: Any, counts: Floats) -> Any:
     row = ops.divide(ops.add(length, np.array([COUNT_STEP // 2])), np.array([COUNT_STEP]))
     # Not a Gather: NNCF would take the table for an embedding and round it to INT8, in steps of half a nat.
     end, step, axis = ops.add(row, np.array([1])), np.array([1]), np.array([2])
-    of_padding = ops.slice(ops.constant(_scores(counts)), row, end, step, axis)
+    of_padding = ops.slice(_table(counts), row, end, step, axis)
     shape = ops.concat([ops.constant(np.array([1, len(counts), 1])), length], axis=0)
     return ops.concat([ops.broadcast(np.float32(0), shape), of_padding], axis=3)
 
 
-def _scores(counts: Floats) -> Floats:
-    """Return the logarithms of counts, shape (1, n_heads, 61, n_keys)."""
-    scores: Floats = np.log(np.maximum(counts, np.float32(NO_POSITION)))[None]
-    return scores
+def _table(counts: Floats) -> Any:
+    """Return a node with the logarithms of counts, shape (1, n_heads, 61, n_keys): float16 on disk, as other weights."""
+    from openvino import opset13 as ops
+
+    scores = np.log(np.maximum(counts, np.float32(NO_POSITION)))[None]
+    return ops.convert(ops.constant(scores.astype(np.float16)), "f32")
 
 
 def _free_reshape(operation: Any) -> bool:

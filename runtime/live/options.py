@@ -96,7 +96,7 @@ def commit_rule(options: LiveOptions, measured: CommitRule | None, *, aligns_wel
     """Return when words of a session count as final.
 
     Args:
-        measured: for the variant; None where nobody did.
+        measured: for the variant; None where it was not measured.
         aligns_well: the variant's decoder has enough layers to end words by their alignment alone.
     """
     rule = measured or CommitRule(policy=CommitPolicy.ALIGNMENT if aligns_well else CommitPolicy.AGREEMENT)

@@ -101,7 +101,7 @@ def _compute(facts: object) -> ComputeSpec:
 
 
 def read_commit_rule(folder: Path) -> CommitRule | None:
-    """Return when words of a live transcription are final, as it was measured for a variant; None where nobody did.
+    """Return when words of a live transcription are final, as it was measured for a variant; None where it was not.
 
     Raises:
         InputError: its manifest is damaged.

@@ -48,7 +48,7 @@ def test_the_quickest_rule_is_chosen_unless_it_costs_words(n_errors: int, chosen
     assert best.rule == chosen
 
 
-def test_a_rule_under_which_nothing_is_heard_is_not_chosen() -> None:
+def test_a_rule_that_commits_nothing_is_not_chosen() -> None:
     deaf = Outcome(rule=QUICK, n_words=10, n_errors=0, delays_s=())
     assert choose_rule([deaf, outcome(CAREFUL, 10, 0.8)]).rule == CAREFUL
     with pytest.raises(StageError, match="no words were recognized"):

@@ -301,7 +301,7 @@ def test_pages_name_commands_that_exist() -> None:
     named = {
         (page.relative_to(ROOT).as_posix(), name)
         for page in PAGES
-        for name in re.findall(r"`sottovoce ([a-z]\w*)", page.read_text(encoding="utf-8"))
+        for name in re.findall(r"`sottovoce ([a-z][\w-]*)", page.read_text(encoding="utf-8"))
     }
     assert {name for _, name in named} <= set(command_group().commands), named
 

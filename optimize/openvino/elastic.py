@@ -104,8 +104,6 @@ def replace_padding_keys(model: Any, padding: PaddingKeys) -> None:
     Raises:
         StageError: a layer has no padding keys, or they are quantized.
     """
-    from openvino import opset13 as ops
-
     for layer, attention in enumerate(attentions_of(model)):
         mask = _appending(attention, MASK_PORT).input_value(PADDING_PORT).get_node()
         if mask.get_type_name() not in TABLE_LOOKUPS:

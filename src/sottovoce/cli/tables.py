@@ -30,6 +30,7 @@ from sottovoce.reports.text.tables import (
     Row,
     RowGroup,
     Table,
+    flat_table,
     make_row,
     optional,
     text_columns,

@@ -119,6 +119,33 @@ def test_a_transcript_that_loops_is_not_rehearsed(
     assert finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent()) == tuned[1]
 
 
+def test_no_more_is_taken_of_a_training_than_rehearsed_speech_allows(
+    tuned: tuple[Path, FinetuneReport],
+    one_text: ClipSet,
+    general: ClipSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same recordings are to be transcribed in another way: each step away from the checkpoint forgets."""
+    # The tiny model says the text that it was tuned to, but hardly ever ends it.
+    monkeypatch.setattr(
+        "sottovoce.train.finetune.finetune.with_own_transcripts", lambda clips, *_: tuple(clips)
+    )
+    other = ClipSet(
+        name="other", clips=tuple(replace(clip, text="some loud words") for clip in one_text.clips)
+    )
+    speech = FinetuneSpeech(training=(other,), general=general, rehearsed=(one_text,))
+    spec = replace(SPEC, n_steps=4, max_forgetting=0.0)
+    report = finetune(str(tuned[0]), speech, tmp_path / "mine", spec, Silent())
+    checkpoint, *_, trained = report.averages
+    assert (checkpoint.share, trained.share) == (0.0, 1.0)
+    assert trained.rehearsed > checkpoint.rehearsed
+    assert trained.held_out < checkpoint.held_out
+    assert report.share == 0.0
+    assert report.held_out.after == report.held_out.before
+    assert not report.kept
+
+
 @pytest.mark.large
 def test_adapters_are_merged_into_the_weights(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path

@@ -14,7 +14,7 @@ import numpy as np
 
 from sottovoce.errors import ResourceError
 from sottovoce.machine.environment import MachineRates
-from sottovoce.machine.resources import available_memory_bytes
+from sottovoce.machine.resources import available_memory_bytes, held_memory_bytes
 from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 from sottovoce.terms import InferencePrecision
@@ -246,13 +246,17 @@ def check_resources(forecast: Forecast, folder: Path) -> None:
     Raises:
         ResourceError: the message says how much is needed and available.
     """
-    check_memory(forecast.peak_memory_bytes, "recording")
+    check_memory(forecast.peak_memory_bytes, "recording", held=held_memory_bytes())
     check_disk(forecast.disk_bytes, folder, "recording")
 
 
-def check_memory(needed: int, what: str) -> None:
-    """Raise `ResourceError` if less memory is available than needed."""
-    available = available_memory_bytes()
+def check_memory(needed: int, what: str, *, held: int = 0) -> None:
+    """Raise `ResourceError` if less memory is available than needed.
+
+    Args:
+        held: bytes of the needed that this process has already.
+    """
+    available = available_memory_bytes() + held
     if needed > available:
         raise ResourceError(
             f"{what} is forecast to need {gib(needed)} of memory, {gib(available)} are available; "

@@ -19,7 +19,7 @@ from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.manifests import PLAN_KEY, write_run_manifest
 from sottovoce.optimize.openvino.component_cache import COMPONENTS_NAME, ComponentCache
 from sottovoce.optimize.openvino.quantize import QuantizeFile
-from sottovoce.optimize.plan import RunPlan, check_cpu, is_begun, settings_of
+from sottovoce.optimize.plan import RunPlan, check_cpu, check_resources, is_begun, settings_of
 from sottovoce.optimize.steps import Sources, export_missing, quantize_into, record_missing
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
@@ -87,6 +87,7 @@ def make_run(planned: RunPlan, finish: Finish, policy: OutputPolicy, reporter: R
         ResourceError: the disk is full, or memory is short.
         StageError: the result of a step fails its check.
     """
+    check_resources(planned)
     map_large_blocks()
     out = planned.out
     was_begun = is_begun(out)

@@ -48,14 +48,14 @@ class RunPlan:
 
 
 def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> RunPlan:
-    """Check everything that can be checked before work begins.
+    """Check everything that can be checked before work begins, but for memory and disk: see `check_resources`.
 
     An existing output is left to `make_run` where a process is writing it, or was interrupted.
 
     Raises:
         InputError: the output exists, the checkpoint or the speech cannot be used.
         MissingExtraError: a library that the recipe needs is not installed.
-        ResourceError: memory or disk is short, or the CPU cannot run what the recipe makes.
+        ResourceError: the CPU cannot run what the recipe makes.
         SpecError: the recipe has choices, which are for a search.
     """
     if recipe.search is not None:
@@ -73,7 +73,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     weight_bytes = _weight_bytes(checkpoint.folder)
     shape = shape_of_checkpoint(checkpoint.folder, checkpoint_bytes=weight_bytes)
     recording = forecast_planned(shape, calibration.expected)
-    planned = RunPlan(
+    return RunPlan(
         checkpoint=checkpoint,
         identity=identity,
         recipe=recipe,
@@ -83,9 +83,17 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         weight_bytes=weight_bytes,
         forecast=forecast_run(recipe, shape, recording),
     )
+
+
+def check_resources(planned: RunPlan) -> None:
+    """Refuse a run for which the machine has too little memory or disk space.
+
+    Raises:
+        ResourceError: the message says how much is needed and available.
+    """
+    out = planned.out
     check_memory(planned.forecast.memory_bytes, "making the run")
     check_disk(planned.forecast.disk_bytes - _made_bytes(out), out.parent, "what is left of the run")
-    return planned
 
 
 def check_cpu(recipe: Recipe) -> None:

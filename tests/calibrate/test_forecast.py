@@ -137,6 +137,13 @@ def test_what_fits_is_not_refused(tmp_path: Path) -> None:
     check_disk(1, tmp_path / "new", "recording")
 
 
+def test_memory_that_the_process_has_already_does_not_count_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sottovoce.calibrate.forecast.available_memory_bytes", lambda: 1 << 30)
+    check_memory(3 << 30, "recording", held=2 << 30)
+    with pytest.raises(ResourceError, match=r"need 3\.00 GiB of memory, 2\.00 GiB are available"):
+        check_memory(3 << 30, "recording", held=1 << 30)
+
+
 def test_an_impossible_recording_is_refused_before_it_starts(tmp_path: Path) -> None:
     shape = replace(LARGE_V3, weight_bytes=1 << 50)
     with pytest.raises(ResourceError):

@@ -31,6 +31,18 @@ def available_memory_bytes() -> int:
     return min(limit for limit in limits if limit is not None)
 
 
+def held_memory_bytes() -> int:
+    """Return the memory of this process that is not of files."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def _available_bytes() -> int:
     """Return the memory of the machine that is available without swapping; Linux says so without an import."""
     meminfo = Path("/proc/meminfo")

@@ -60,7 +60,7 @@ def optimize(
     from sottovoce.cli.tables import run_table
     from sottovoce.optimize import pipeline
     from sottovoce.optimize.live import tune as live
-    from sottovoce.optimize.plan import describe, plan, summarize
+    from sottovoce.optimize.plan import check_resources, describe, plan, summarize
     from sottovoce.recipes.load import load_recipe
 
     session: Session = context.obj
@@ -69,6 +69,7 @@ def optimize(
     planned = plan(model, chosen, speech, out, force=force)
     if dry_run:
         show(session, json.dumps(summarize(planned), indent=2) if as_json else "\n".join(describe(planned)))
+        check_resources(planned)
         return
     run = pipeline.optimize(planned, force=force, reporter=session.terminal, restart=restart)
     if tune_live:

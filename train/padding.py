@@ -15,6 +15,7 @@ from sottovoce.optimize.openvino.padding_states import (
     padding_keys_of,
     padding_of,
 )
+from sottovoce.progress import Silent
 from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.quiet_import import shared_core
@@ -45,7 +46,7 @@ def measured_padding(source: Path, store: CalibrationStore, n: int) -> Padding:
         n: keys of each head, and states.
     """
     means = padding_of(source, store)
-    keys = padding_keys_of(source, store, n)
+    keys = padding_keys_of(source, store, n, Silent())
     if keys is None:
         raise AssertionError("n is a number")
     found = cluster(means.states, n)

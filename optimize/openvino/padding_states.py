@@ -11,8 +11,9 @@ Source: k-means with k-means++ (Arthur and Vassilvitskii 2007), `scipy.cluster.v
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
+from scipy.spatial.distance import cdist
 
 from sottovoce.calibrate.store import CalibrationStore, Calls
 from sottovoce.errors import StageError
+from sottovoce.machine.resources import usable_cores
+from sottovoce.progress import Reporter
 from sottovoce.runtime.audio.constants import (
     FRAMES_PER_POSITION,
     POSITIONS_PER_S,
@@ -45,6 +49,12 @@ MIN_PADDING_POSITIONS = 250
 """Least padding of a window; the second half of one with less is replaced by padding."""
 
 N_ITERATIONS = 30
+
+ITERATIONS_AT_ONCE = 5
+"""Where these move no centre, the rest would move none."""
+
+MAX_LAYERS = 32
+"""Of an encoder of any Whisper."""
 
 N_TRIES = 4
 """Runs of k-means, of which the tightest is used: some miss a cluster that the decoder attends to."""
@@ -125,9 +135,24 @@ def cluster(vectors: Floats, n: int) -> Clusters:
 
 
 def _clustered(vectors: NDArray[np.float64], n: int, seed: int) -> Clusters:
-    random = np.random.default_rng(seed)
-    _, labels = kmeans2(vectors, n, iter=N_ITERATIONS, minit="++", rng=random, missing="warn")
+    centres = _spread_centres(vectors, n, np.random.default_rng(seed))
+    for _ in range(N_ITERATIONS // ITERATIONS_AT_ONCE):
+        moved, labels = kmeans2(vectors, centres, iter=ITERATIONS_AT_ONCE, minit="matrix", missing="warn")
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
     return Clusters(labels=labels.astype(np.uint8), n=n)
+
+
+def _spread_centres(vectors: NDArray[np.float64], n: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Choose centres by k-means++: bit by bit those of `kmeans2`, which measures the distances to all of them again for each."""
+    chosen = [int(random.integers(len(vectors)))]
+    nearest = np.full(len(vectors), np.inf)
+    for _ in range(n - 1):
+        nearest = np.minimum(nearest, cdist(vectors[chosen[-1:]], vectors, metric="sqeuclidean")[0])
+        shares = nearest / nearest.sum()
+        chosen.append(int(np.searchsorted(shares.cumsum(), random.uniform())))
+    return vectors[chosen]
 
 
 @lru_cache(maxsize=1)
@@ -143,20 +168,42 @@ def padding_of(source: Path, store: CalibrationStore) -> PaddingMeans:
     return measure_padding(encoder, store.calls(Component.ENCODER, source))
 
 
-@lru_cache(maxsize=1)
-def padding_keys_of(source: Path, store: CalibrationStore, n: int | None) -> PaddingKeys | None:
-    """Return the padding keys of an elastic encoder; the last result is cached.
+def padding_keys_of(
+    source: Path, store: CalibrationStore, n: int | None, reporter: Reporter
+) -> PaddingKeys | None:
+    """Return the padding keys of an elastic encoder; those of the last 32 layers are cached.
 
     Args:
         source: folder of a float32 variant in OpenVINO.
         n: keys for each head, at most 255; None gives no padding keys.
     """
-    return None if n is None else padding_keys(padding_of(source, store), n)
+    if n is None:
+        return None
+    with reporter.progress("encode padding", 1) as advance:
+        n_layers = len(padding_of(source, store).keys)
+        advance()
+    layers = []
+    with reporter.progress("cluster padding keys", n_layers) as advance:
+        for layer in range(n_layers):
+            layers.append(_keys_of_layer(source, store, n, layer))
+            advance()
+    return PaddingKeys(
+        keys=np.concatenate([layer.keys for layer in layers]),
+        values=np.concatenate([layer.values for layer in layers]),
+        counts=np.concatenate([layer.counts for layer in layers]),
+    )
+
+
+@lru_cache(maxsize=MAX_LAYERS)
+def _keys_of_layer(source: Path, store: CalibrationStore, n: int, layer: int) -> PaddingKeys:
+    padding, chosen = padding_of(source, store), slice(layer, layer + 1)
+    return padding_keys(replace(padding, keys=padding.keys[chosen], values=padding.values[chosen]), n)
 
 
 def padding_keys(padding: PaddingMeans, n: int) -> PaddingKeys:
-    """Cluster the keys of each head, and take the means of keys and values."""
-    clusters = [[cluster(head, n) for head in layer] for layer in padding.keys]
+    """Cluster the keys of each head, heads side by side on all cores, and take the means of keys and values."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        clusters = [list(pool.map(partial(cluster, n=n), layer)) for layer in padding.keys]
     return PaddingKeys(
         keys=_means_of_heads(clusters, padding.keys),
         values=_means_of_heads(clusters, padding.values),

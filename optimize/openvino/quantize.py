@@ -144,9 +144,7 @@ def quantize_file(
     model = shared_core().read_model(component_path(source, component))
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
-        with reporter.progress("encode padding", 1) as advance:
-            make_elastic(model, padding_keys_of(source, store, variant.elastic.silence_centroids))
-            advance()
+        make_elastic(model, padding_keys_of(source, store, variant.elastic.silence_centroids, reporter))
     with (
         reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
         quiet_libraries(),

@@ -15,6 +15,7 @@ from sottovoce.optimize.openvino.quantize import calls_of
 from sottovoce.optimize.openvino.quantize_graph import quantize_graph
 from sottovoce.optimize.sensitivity.blocks import ModelBlock, alone, check_alone, find_blocks
 from sottovoce.optimize.sensitivity.model_files import ModelFiles
+from sottovoce.progress import Silent
 from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
 from sottovoce.runtime.model.layout import COMPONENT_FILES, component_path, components_of
@@ -87,7 +88,7 @@ class BlockQuantizer:
         model = shared_core().read_model(component_path(self.source, component))
         if component is Component.ENCODER and self.variant.elastic is not None:
             n_keys = self.variant.elastic.silence_centroids
-            make_elastic(model, padding_keys_of(self.source, self.store, n_keys))
+            make_elastic(model, padding_keys_of(self.source, self.store, n_keys, Silent()))
         return model
 
     def _write(self, graph: Any, component: Component, folder: Path) -> Path:

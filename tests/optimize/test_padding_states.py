@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.cluster.vq import kmeans2
 
 from sottovoce.optimize.openvino.padding_states import cluster, counts_after, speech_frames
 
@@ -30,6 +31,17 @@ def test_vectors_that_are_alike_share_a_cluster_wherever_they_lie(n_clouds: int)
 def test_the_same_vectors_give_the_same_clusters() -> None:
     points = clouds(40, 7)
     np.testing.assert_array_equal(cluster(points, 5).labels, cluster(points, 5).labels)
+
+
+@pytest.mark.parametrize("n", [1, 3, 24])
+def test_clusters_are_those_of_scipy_of_which_the_tightest_is_taken(n: int) -> None:
+    points = np.random.default_rng(2).standard_normal((300, 16)).astype(np.float32)
+    tries = [
+        kmeans2(points.astype(np.float64), n, iter=30, minit="++", rng=np.random.default_rng(seed))
+        for seed in range(4)
+    ]
+    tightest = min(tries, key=lambda tried: np.square(points - tried[0][tried[1]]).sum())
+    np.testing.assert_array_equal(cluster(points, n).labels, tightest[1])
 
 
 def test_the_weighted_mean_of_the_clusters_is_the_mean_of_the_vectors() -> None:

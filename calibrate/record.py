@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from sottovoce import __version__
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
@@ -267,25 +270,43 @@ def record(
 def _record_clips(
     baseline: Path, clips: Sequence[LoadedClip], into: Path, compute: ComputeSpec, reporter: Reporter
 ) -> tuple[tuple[SequenceEntry, ...], float]:
-    variant = OptimumPipeline.load(baseline, compute)
-    rebuild = StepRebuilder(baseline, variant.compiled(Component.DECODER))
-    recorder = Recorder(variant)
+    """Encode all clips, then decode them: encoder and decoders are not in memory at once."""
+    variant = OptimumPipeline.load(baseline, compute, compile_all=False)
     entries: list[SequenceEntry] = []
     difference: float | None = None
-    with reporter.progress("record", len(clips)) as advance:
-        for clip in clips:
-            language = clip.clip.language if clip.clip.language in variant.languages else None
-            variant.transcribe(clip.wave, language)
-            sequences = recorder.take()
-            entries += [
-                _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
-            ]
-            if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
-                difference = check_rebuild(rebuild, sequences[-1], recorder)
-            advance()
+    with TemporaryDirectory(dir=into) as scratch:
+        encoded = _encode(variant, clips, Path(scratch), reporter)
+        encoder = variant.free_encoder()
+        give_back_unused()
+        rebuild = StepRebuilder(baseline, variant.compiled(Component.DECODER))
+        recorder = Recorder(variant)
+        with reporter.progress("record", len(clips)) as advance:
+            for clip, file in zip(clips, encoded, strict=True):
+                encoder.states = np.load(file)
+                language = clip.clip.language if clip.clip.language in variant.languages else None
+                variant.transcribe(clip.wave, language)
+                sequences = recorder.take()
+                entries += [
+                    _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
+                ]
+                if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
+                    difference = check_rebuild(rebuild, sequences[-1], recorder)
+                advance()
     if difference is None:
         raise StageError("no clip gave a decoder step; choose other speech")
     return tuple(entries), difference
+
+
+def _encode(
+    variant: OptimumPipeline, clips: Sequence[LoadedClip], into: Path, reporter: Reporter
+) -> list[Path]:
+    """Encode clips, and write the states of each to a file."""
+    files = [into / f"{number}.npy" for number in range(len(clips))]
+    with reporter.progress("encode", len(clips)) as advance:
+        for clip, file in zip(clips, files, strict=True):
+            np.save(file, variant.encode(variant.features(clip.wave)))
+            advance()
+    return files
 
 
 def _write(sequence: DecodedSequence, clip: LoadedClip, number: int, into: Path) -> SequenceEntry:

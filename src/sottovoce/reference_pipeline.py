@@ -95,6 +95,27 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+class KnownStates:
+    """Stands for the encoder of a pipeline where its output is known.
+
+    Attributes:
+        states: float32, shape (1, 1500, d_model).
+    """
+
+    def __init__(self) -> None:
+        self.states: NDArray[np.float32] | None = None
+
+    def __call__(self, inputs: object, **_: object) -> dict[str, NDArray[np.float32]]:  # noqa: ARG002 - the interface
+        """Return the states, as the compiled encoder does."""
+        if self.states is None:
+            raise RuntimeError("the encoder was freed, and no states were given")
+        return {"last_hidden_state": self.states}
+
+    def query_state(self) -> tuple[()]:
+        """Return the states that are kept between calls: none."""
+        return ()
+
+
 class OptimumPipeline:
     """A variant loaded in optimum-intel."""
 
@@ -105,8 +126,11 @@ class OptimumPipeline:
         self.languages = _languages(model.generation_config)
 
     @classmethod
-    def load(cls, folder: Path, compute: ComputeSpec) -> "OptimumPipeline":
+    def load(cls, folder: Path, compute: ComputeSpec, *, compile_all: bool = True) -> "OptimumPipeline":
         """Load and compile a variant.
+
+        Args:
+            compile_all: now; else each component when it first runs.
 
         Raises:
             InputError: the folder holds no Whisper that optimum-intel can load.
@@ -121,7 +145,7 @@ class OptimumPipeline:
             raise InputError(f"{folder} holds no encoder and decoder; give a variant of a run")
         with quiet_libraries():
             model = OVModelForSpeechSeq2Seq.from_pretrained(
-                folder, ov_config=compute.properties(), local_files_only=True
+                folder, ov_config=compute.properties(), local_files_only=True, compile=compile_all
             )
             processor = WhisperProcessor.from_pretrained(folder, local_files_only=True)
         return cls(model, processor)
@@ -137,13 +161,22 @@ class OptimumPipeline:
 
     def compiled(self, component: Component) -> Any:
         """Return a component's compiled model (`openvino.CompiledModel`)."""
-        request = getattr(self._model, component.value).request
+        part = getattr(self._model, component.value)
+        part.compile()
+        request = part.request
         return request.get_compiled_model() if hasattr(request, "get_compiled_model") else request
 
     def wrap(self, component: Component, wrap: Wrap) -> None:
         """Replace a component's infer request by `wrap` of it."""
         part = getattr(self._model, component.value)
+        part.compile()
         part.request = wrap(part.request)
+
+    def free_encoder(self) -> KnownStates:
+        """Free the compiled encoder; from now on states that `encode` gave are decoded."""
+        known = KnownStates()
+        self._model.encoder.request = known
+        return known
 
     def features(self, wave: Wave) -> Features:
         """Compute log-mel features, float32, shape (1, n_mels, 3000), of a wave, float32, shape (n_samples,), 16 kHz."""

@@ -8,7 +8,8 @@ text. A grown checkpoint has all three, at the real size.
   and the tied output layer exact. All channels are scaled, so that the variance, and with it the effect of epsilon, stays too.
 - The encoder's first channels leave a GELU, and no linear map can follow it. There an added first layer centres the channels and
   scales them: two large constants beside them make its LayerNorm linear, and gelu(z) - gelu(-z) = z makes its GELU linear.
-- Depth: added layers are copies whose output projections are zero.
+- Depth: added layers are copies whose output projections are so small that they change nothing. Zeros would be stored once for
+  all layers, and files would be smaller than those of the size.
 
 Source: Net2Net (arXiv 1511.05641), LEMON (arXiv 2305.02869).
 """
@@ -31,6 +32,9 @@ REFERENCE = 8192.0
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.3, 0.7
 """Of a copy, before the shares of all copies are scaled to a sum of 1."""
+
+SMALLEST_WEIGHT = 1e-7
+"""Of the output projections of added layers."""
 
 COPIED_FILES = (
     "tokenizer.json",
@@ -228,7 +232,7 @@ class _Growth:
 
         Args:
             start: `model.encoder.` or `model.decoder.`.
-            sources: the seed's layer at each place; other places take a copy of the next without output.
+            sources: the seed's layer at each place; other places take a copy of the next, nearly without output.
         """
         n_layers = self.shape.encoder_layers if "encoder" in start else self.shape.decoder_layers
         made: dict[str, Floats] = {}
@@ -237,11 +241,14 @@ class _Growth:
             layer = self._layer(start, source)
             if place not in sources:
                 layer = {
-                    name: np.zeros_like(tensor) if name.startswith(_OUTPUTS) else tensor
+                    name: self._silenced(tensor) if name.startswith(_OUTPUTS) else tensor
                     for name, tensor in layer.items()
                 }
             made |= {f"{start}layers.{place}.{name}": tensor for name, tensor in layer.items()}
         return made
+
+    def _silenced(self, tensor: Floats) -> Floats:
+        return self.random.normal(0, SMALLEST_WEIGHT, tensor.shape)
 
     def _layer(self, start: str, source: int) -> dict[str, Floats]:
         """Enlarge a layer of the seed; names without its place."""

@@ -2,9 +2,10 @@
 
     python tests/measure/memory_curve.py VARIANT MANIFEST --before OTHER_CHECKOUT --picture memory.svg
 
-Each line is a fresh process: this checkout with `--memory normal` and `low`, and, with --before, another checkout. Anonymous memory
-is what a machine must have; file pages are shared with other processes, and the kernel can drop them. CPU seconds leave out the
-first two clips, which start the process.
+Each line is a fresh process with one thread: this checkout with `--memory normal` and `low`, and, with --before, another checkout.
+They take turns, clip by clip, so that other work on the machine slows all of them. Anonymous memory is what a machine must have; file
+pages are shared with other processes, and the kernel can drop them. CPU seconds leave out the first two clips, which start the
+process; in later rounds no length is new.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,12 +35,19 @@ class Point(TypedDict):
     peak: float
 
 
+class Answer(TypedDict):
+    """What a process measured with a clip; the first has no text."""
+
+    text: str
+    cpu_s: float
+    point: Point
+
+
 class Curve(TypedDict):
-    """What a process measured."""
+    """What a process measured: CPU seconds of each clip of each round."""
 
     points: list[Point]
-    cpu_s: float
-    audio_s: float
+    cpu_s: list[float]
     texts: list[str]
 
 
@@ -46,10 +55,10 @@ def main() -> None:
     """Measure in this process with `--measure`, else start processes and compare them."""
     arguments = parse()
     if arguments.measure:
-        sys.stdout.write(json.dumps(measure(arguments)))
+        measure(arguments)
         return
-    curves = {label: start(arguments, *how) for label, how in configurations(arguments).items()}
-    print_curves(curves)
+    curves, lengths_s = compare(arguments)
+    print_curves(curves, lengths_s, arguments.limit)
     if arguments.picture is not None:
         arguments.picture.write_text(draw(curves), encoding="utf-8")
 
@@ -64,6 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--split", default="eval")
     parser.add_argument("--source", default="librispeech-test-clean", help="of the clips; empty: any")
     parser.add_argument("--limit", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=1, help="times that all clips are transcribed")
     parser.add_argument("--picture", type=Path, help="an SVG file to write")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
@@ -81,60 +91,80 @@ def configurations(arguments: argparse.Namespace) -> dict[str, tuple[Path, Path,
     return found
 
 
-def start(arguments: argparse.Namespace, checkout: Path, variant: Path, memory: str) -> Curve:
+def compare(arguments: argparse.Namespace) -> tuple[dict[str, Curve], list[float]]:
+    """Let the processes transcribe the clips in turns; return what each measured, and the lengths of the clips."""
+    with ExitStack() as running:
+        processes = {
+            label: running.enter_context(start(*how)) for label, how in configurations(arguments).items()
+        }
+        curves = {
+            label: Curve(points=[read(process)["point"]], cpu_s=[], texts=[])
+            for label, process in processes.items()
+        }
+        clips = clips_of(arguments) * arguments.rounds
+        for clip in clips:
+            for label, process in processes.items():
+                answer = ask(process, clip)
+                curve = curves[label]
+                curve["points"].append({**answer["point"], "clips": len(curve["points"])})
+                curve["cpu_s"].append(answer["cpu_s"])
+                curve["texts"].append(answer["text"])
+    return curves, [clip["duration_s"] for clip in clips]
+
+
+def start(checkout: Path, variant: Path, memory: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve() / "src")}
-    chosen = ["--split", arguments.split, "--source", arguments.source, "--limit", str(arguments.limit)]
-    command = [
-        sys.executable,
-        __file__,
-        str(variant),
-        str(arguments.manifest),
-        "--memory",
-        memory,
-        "--measure",
-        *chosen,
-    ]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    curve: Curve = json.loads(done.stdout)
-    return curve
+    command = [sys.executable, __file__, str(variant), "-", "--memory", memory, "--measure"]
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
-def measure(arguments: argparse.Namespace) -> Curve:
+def ask(process: "subprocess.Popen[str]", clip: dict[str, Any]) -> Answer:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(clip) + "\n")
+    process.stdin.flush()
+    return read(process)
+
+
+def read(process: "subprocess.Popen[str]") -> Answer:
+    assert process.stdout is not None
+    answer: Answer = json.loads(process.stdout.readline())
+    return answer
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Transcribe the clips that come in lines."""
     from sottovoce.runtime import load
 
     (variant,) = arguments.variant
     extra: dict[str, Any] = {} if arguments.memory == "normal" else {"memory": arguments.memory}
-    transcriber = load(variant, **extra)
-    curve = Curve(points=[point(0)], cpu_s=0.0, audio_s=0.0, texts=[])
-    for number, row in enumerate(clips_of(arguments, transcriber.languages), start=1):
+    transcriber = load(variant, threads=1, **extra)
+    print(json.dumps(Answer(text="", cpu_s=0.0, point=point())), flush=True)
+    for line in sys.stdin:
+        clip = json.loads(line)
+        language = clip["language"] if clip["language"] in transcriber.languages else "en"
         started = time.process_time()
-        transcript = transcriber.transcribe(
-            arguments.manifest.parent / row["audio"], language=row["language"]
-        )
-        if number > N_WARM:
-            curve["cpu_s"] += time.process_time() - started
-            curve["audio_s"] += row["duration_s"]
-        curve["texts"].append(transcript.text)
-        curve["points"].append(point(number))
-    return curve
+        text = transcriber.transcribe(clip["audio"], language=language).text
+        used_s = time.process_time() - started
+        print(json.dumps(Answer(text=text, cpu_s=used_s, point=point())), flush=True)
 
 
-def clips_of(arguments: argparse.Namespace, languages: Sequence[str]) -> list[dict[str, Any]]:
-    """Return clips in an order by chance, the same in each process."""
+def clips_of(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return clips in an order by chance."""
     rows = list(map(json.loads, arguments.manifest.read_text(encoding="utf-8").splitlines()))
     chosen = [
-        row
+        {**row, "audio": str(arguments.manifest.parent / row["audio"])}
         for row in rows
         if row["split"] == arguments.split
         and arguments.source in {"", row["source"]}
         and row["duration_s"] <= WINDOW_S
-        and row["language"] in languages
     ]
     random.Random(0).shuffle(chosen)  # noqa: S311 - no secret
     return chosen[: arguments.limit]
 
 
-def point(number: int) -> Point:
+def point() -> Point:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     kib = {
         name: int(value.split()[0])
@@ -142,21 +172,30 @@ def point(number: int) -> Point:
         if "kB" in value
     }
     anonymous, files, peak = (kib[name] * 1024 / MB for name in ("RssAnon", "RssFile", "VmHWM"))
-    return Point(clips=number, anonymous=anonymous, files=files, peak=peak)
+    return Point(clips=0, anonymous=anonymous, files=files, peak=peak)
 
 
-def print_curves(curves: Mapping[str, Curve]) -> None:
+def print_curves(curves: Mapping[str, Curve], lengths_s: Sequence[float], n_clips: int) -> None:
     first = next(iter(curves.values()))
     for label, curve in curves.items():
         points = curve["points"]
         shown = [points[number] for number in (0, 1, 2, 8, 32, 64) if number < len(points) - 1] + points[-1:]
         each = ", ".join(f"{at['clips']}: {at['anonymous']:.0f} + {at['files']:.0f}" for at in shown)
-        rtfx = curve["audio_s"] / curve["cpu_s"]
         changed = sum(one != other for one, other in zip(curve["texts"], first["texts"], strict=True))
+        speeds = ", then ".join(
+            f"{sum(lengths_s[i] for i in clips) / sum(curve['cpu_s'][i] for i in clips):.1f}"
+            for clips in rounds(len(lengths_s), n_clips)
+        )
         print(
-            f"{label}: peak {points[-1]['peak']:.0f} MB, {rtfx:.1f} s of audio a CPU second, {changed} texts changed"
+            f"{label}: peak {points[-1]['peak']:.0f} MB, {speeds} s of audio a CPU second, {changed} texts changed"
         )
         print(f"  MB anonymous + files after clips: {each}")
+
+
+def rounds(n_all: int, n_clips: int) -> list[range]:
+    """Return the clips of each round, without the first two of all."""
+    starts = range(0, n_all, min(n_clips, n_all))
+    return [range(max(start, N_WARM), min(start + n_clips, n_all)) for start in starts]
 
 
 def draw(curves: Mapping[str, Curve]) -> str:

@@ -135,9 +135,10 @@ def cluster(vectors: Floats, n: int) -> Clusters:
 
 
 def _clustered(vectors: NDArray[np.float64], n: int, seed: int) -> Clusters:
-    centres = _spread_centres(vectors, n, np.random.default_rng(seed))
-    for _ in range(N_ITERATIONS // ITERATIONS_AT_ONCE):
-        moved, labels = kmeans2(vectors, centres, iter=ITERATIONS_AT_ONCE, minit="matrix", missing="warn")
+    move = partial(kmeans2, vectors, iter=ITERATIONS_AT_ONCE, minit="matrix", missing="warn")
+    centres, labels = move(_spread_centres(vectors, n, np.random.default_rng(seed)))
+    for _ in range(N_ITERATIONS // ITERATIONS_AT_ONCE - 1):
+        moved, labels = move(centres)
         if np.array_equal(moved, centres):
             break
         centres = moved

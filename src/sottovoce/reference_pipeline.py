@@ -191,7 +191,7 @@ class OptimumPipeline:
         states: NDArray[np.float32] = self._model.encoder(
             input_features=torch.from_numpy(features)
         ).last_hidden_state.numpy()
-        return states
+        return states.copy()  # optimum gives the buffer, which the next call overwrites
 
     def generate(self, features: Features, language: str | None) -> Tokens:
         """Decode greedily without timestamps; return the tokens after the prompt, without the end token.

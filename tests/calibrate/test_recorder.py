@@ -56,6 +56,21 @@ def test_a_sequence_is_recorded_for_each_wave(sequences: tuple[DecodedSequence, 
     assert steps == len(copies[Component.DECODER_WITH_PAST]) > 10
 
 
+def test_clips_that_were_encoded_before_are_recorded_as_those_that_are_encoded_one_by_one(
+    baseline: Path, sequences: tuple[DecodedSequence, ...]
+) -> None:
+    variant = OptimumPipeline.load(baseline, ComputeSpec(), compile_all=False)
+    encoded = [variant.encode(variant.features(wave)) for wave in WAVES]
+    encoder = variant.free_encoder()
+    recorder = Recorder(variant)
+    for encoder.states, wave, expected in zip(encoded, WAVES, sequences, strict=True):
+        variant.transcribe(wave, "en")
+        (found,) = recorder.take()
+        np.testing.assert_array_equal(found.features, expected.features)
+        np.testing.assert_array_equal(found.encoder_states, expected.encoder_states)
+        np.testing.assert_array_equal(found.token_ids, expected.token_ids)
+
+
 def test_what_the_encoder_and_the_first_pass_received_is_recorded_bit_for_bit(
     sequences: tuple[DecodedSequence, ...], copies: Copies
 ) -> None:

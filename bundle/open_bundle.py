@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader, is_gzip
+from sottovoce.bundle.archive import BLOCK_BYTES, ArchiveReader
 from sottovoce.bundle.device import verify
-from sottovoce.bundle.manifest import BUNDLE_NAME, MODEL_FOLDER, SEAL_NAME, BundleManifest, parse_manifest
+from sottovoce.bundle.manifest import BUNDLE_NAME, SEAL_NAME, BundleManifest, parse_manifest
 from sottovoce.errors import BundleError, InputError, ResourceError
 from sottovoce.machine.cpu import architecture, usable_flags
 from sottovoce.machine.os_errors import translate_os_error
@@ -22,8 +22,6 @@ from sottovoce.storage.folders import temporary_folder
 
 MAX_RATIO = 200
 """Unpacked by packed bytes. Weights give 1.1 to 1.3; deflate reaches 1,032 on zeros alone."""
-
-ARCHIVE_SUFFIXES = frozenset({".gz", ".tgz"})
 
 SPARE_BYTES = 16 << 20
 """Free disk space that unpacking must leave."""
@@ -37,11 +35,6 @@ class OpenedBundle:
     manifest: BundleManifest
 
 
-def is_bundle(path: Path) -> bool:
-    """Return whether a path may be a bundle: a file, or a folder with `bundle.json`."""
-    return path.is_file() or (path / BUNDLE_NAME).is_file()
-
-
 @contextmanager
 def open_bundle(path: Path) -> Iterator[OpenedBundle]:
     """Yield a bundle after every byte was checked.
@@ -53,7 +46,7 @@ def open_bundle(path: Path) -> Iterator[OpenedBundle]:
         BundleError: it is damaged.
         InputError: it does not exist, or is a run or a variant.
     """
-    if not is_bundle(path) and describe(path) in {"is a run", "is a variant"}:
+    if not (path / BUNDLE_NAME).is_file() and describe(path) in {"is a run", "is a variant"}:
         raise InputError(
             f"{path} {describe(path)}, want a bundle; make one with `sottovoce bundle RUN --out NAME.tar.gz`"
         )
@@ -64,26 +57,6 @@ def open_bundle(path: Path) -> Iterator[OpenedBundle]:
             yield bundle
     else:
         raise InputError(f"{path} does not exist; give a bundle that `sottovoce bundle` wrote, or its folder")
-
-
-@contextmanager
-def open_model(path: Path) -> Iterator[Path]:
-    """Yield the folder of a model: that of a bundle after it is checked; any other path unchanged.
-
-    Raises:
-        InputError: it is a file that cannot be a bundle.
-        BundleError: the bundle is damaged, or this CPU would give wrong words.
-    """
-    if not is_bundle(path):
-        yield path
-        return
-    if path.is_file() and path.suffix not in ARCHIVE_SUFFIXES and not is_gzip(path):
-        raise InputError(
-            f"{path} is a file, want a model: the folder of a run, of a variant or of a bundle, or a bundle as .tar.gz"
-        )
-    with open_bundle(path) as bundle:
-        check_cpu(bundle.manifest)
-        yield bundle.folder / MODEL_FOLDER
 
 
 def check_folder(folder: Path) -> BundleManifest:

@@ -1,6 +1,8 @@
 """The routes of the server, and what each request passes on its way to them."""
 
 import logging
+from importlib import import_module
+from types import ModuleType
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -8,11 +10,11 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from sottovoce.runtime.transcript import Task
 from sottovoce.serve.logs import AccessLog
 from sottovoce.serve.openai.errors import ApiError
-from sottovoce.serve.openai.realtime.endpoint import realtime
 from sottovoce.serve.openai.transcriptions import AudioEndpoint
 from sottovoce.serve.page.files import page_routes
 from sottovoce.serve.security import Guard
@@ -58,7 +60,7 @@ def make_app(service: Service) -> Starlette:
             Route("/health", health),
             Route("/readyz", ready),
             Route("/metrics", metrics),
-            WebSocketRoute("/v1/realtime", realtime),
+            WebSocketRoute("/v1/realtime", _realtime),
             *page_routes(),
         ],
         middleware=[Middleware(AccessLog, service.metrics), Middleware(Guard, service.options)],
@@ -71,6 +73,15 @@ def make_app(service: Service) -> Starlette:
     )
     app.state.service = service
     return app
+
+
+def import_live() -> ModuleType:
+    """Import the endpoint of live sessions, which is not needed until there is one: it takes numpy along."""
+    return import_module("sottovoce.serve.openai.realtime.endpoint")
+
+
+async def _realtime(socket: WebSocket) -> None:
+    await import_live().realtime(socket)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

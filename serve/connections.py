@@ -1,6 +1,7 @@
 """Connections that are bounded in time and number: a client that sends nothing, or not to an end, holds none for long."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -11,6 +12,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sottovoce.serve.options import ConnectionLimits
 
 BACKLOG = 512
+DISCARD = "sottovoce.discard"
+"""Extension of ASGI: an asynchronous function that drops what a client still sends after it has its answer."""
+
+REFUSED_S = 30.0
+"""So long a client that was refused may go on sending (nginx's `lingering_time`), ..."""
+
+REFUSED_IDLE_S = 5.0
+"""... without a pause of so long (its `lingering_timeout`), ..."""
+
+REFUSED_BYTES = 64 * 1024**2
+"""... and so much."""
+
+READ_BYTES = 64 * 1024
+"""From a connection at once: asyncio's 256 KiB are mapped and cleared by the system each time."""
+
+LAST_CHUNK = b"0\r\n\r\n"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of a WebSocket: OpenAI allows 15 MiB of audio in one."""
 
@@ -55,16 +72,52 @@ class BoundedHttp(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._opened_s = self.loop.time()
+        self._n_body_bytes = 0
+        self._unwanted: _Unwanted | None = None
+        self._answer = self.app
+        self.app = self._answer_with_discard
+
+    async def _answer_with_discard(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request; it may ask that what the client still sends is dropped."""
+        self._n_body_bytes = 0
+
+        async def counted() -> Any:
+            message = await receive()
+            self._n_body_bytes += len(message.get("body", b""))
+            return message
+
+        scope["extensions"] = {DISCARD: self.discard}
+        try:
+            await self._answer(scope, counted, send)
+        finally:
+            scope["extensions"] = {}  # else the connection refers to itself, and its memory is freed late
+
+    async def discard(self) -> None:
+        """Drop what the client still sends: one that is cut off while it sends sees no answer.
+
+        It is dropped as bytes, since reading it as HTTP would keep other clients waiting.
+        """
+        stated = dict(self.headers).get(b"content-length")
+        n_received = self._n_body_bytes + len(self.cycle.body)
+        n_left = REFUSED_BYTES if stated is None else min(REFUSED_BYTES, int(stated) - n_received)
+        self._unwanted = _Unwanted(n_left, is_chunked=stated is None)
+        self.cycle.body.clear()
+        self.flow.resume_reading()
+        await self._unwanted.wait()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit; close another connection where there are too many."""
         super().connection_made(transport)
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own transport
         self._deadline = self.loop.call_later(self.limits.head_s, self._expire)
         if len(self.connections) > self.limits.count:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in; start or stop the time limit."""
+        if self._unwanted is not None:
+            self._unwanted.drop(data)
+            return
         super().data_received(data)
         if not self.is_waiting:
             self._stop_deadline()
@@ -83,6 +136,9 @@ class BoundedHttp(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the time limits."""
+        if self._unwanted is not None:
+            self._unwanted.end()
+        self.app = self._answer  # see `_answer_with_discard`
         self._stop_deadline()
         self._stop_stall()
         super().connection_lost(exc)
@@ -128,3 +184,33 @@ class BoundedHttp(H11Protocol):
         waiting = [each for each in self.connections if isinstance(each, BoundedHttp) and each.is_waiting]
         oldest = min(waiting, key=lambda each: each._opened_s)  # noqa: SLF001 - of this class
         oldest.transport.close()
+
+
+class _Unwanted:
+    """What a client sends after its answer."""
+
+    def __init__(self, n_left: int, *, is_chunked: bool) -> None:
+        self._n_left = n_left
+        self._is_chunked = is_chunked
+        self._has_changed = asyncio.Event()
+
+    def drop(self, data: bytes) -> None:
+        """Count bytes."""
+        self._n_left -= len(data)
+        if self._is_chunked and data.endswith(LAST_CHUNK):
+            self._n_left = 0
+        self._has_changed.set()
+
+    def end(self) -> None:
+        """Take note that nothing follows."""
+        self._n_left = 0
+        self._has_changed.set()
+
+    async def wait(self) -> None:
+        """Wait until all is dropped, or the client sends too long, too much or nothing."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REFUSED_S):
+                while self._n_left > 0:
+                    self._has_changed.clear()
+                    async with asyncio.timeout(REFUSED_IDLE_S):
+                        await self._has_changed.wait()

@@ -118,4 +118,4 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -
         await WebSocket(scope, receive, send).send_denial_response(error.response())
         return
     error.headers["Connection"] = "close"
-    await refuse(error, scope, receive, send)
+    await refuse(error, scope, send)

@@ -11,7 +11,7 @@ import uvicorn
 
 from sottovoce.errors import InputError
 from sottovoce.machine.os_errors import translate_os_error
-from sottovoce.serve.app import make_app
+from sottovoce.serve.app import import_live, make_app
 from sottovoce.serve.connections import http_config
 from sottovoce.serve.logs import log_to_stderr
 from sottovoce.serve.metrics import Metrics
@@ -76,6 +76,7 @@ async def _run(service: Service, listener: socket.socket, announce: Announce) ->
             loading.result()
             await _speak_wyoming(service)
             announce(_address(listener))
+            await asyncio.to_thread(import_live)
         await serving
     finally:
         server.should_exit = True

@@ -165,7 +165,28 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_command_line_loads_no_heavy_library_before_it_works() -> None:
-    assert loaded_by("import sottovoce.cli.app").isdisjoint(HEAVY)
+    assert loaded_by("from sottovoce.cli.app import make_app; make_app()").isdisjoint(HEAVY)
+
+
+def test_a_command_that_is_called_imports_no_other() -> None:
+    """A server starts its workers after this."""
+    code = """import sys
+from sottovoce.cli import app
+sys.argv = ["sottovoce", "serve", "--help"]
+try:
+    app.main()
+except SystemExit:
+    print(sorted(name for name in sys.modules if name.startswith("sottovoce.cli.commands.run.")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_folder_of_a_model_is_found_without_what_reads_bundles(tmp_path: Path) -> None:
+    code = f"import pathlib; from sottovoce.bundle.open_model import open_model\nwith open_model(pathlib.Path({str(tmp_path)!r})): pass"
+    assert loaded_by(code).isdisjoint({*HEAVY, "numpy", "pydantic", "tarfile"})
 
 
 def test_audio_needs_nothing_that_a_device_does_not_install() -> None:

@@ -1,21 +1,12 @@
 """Errors as OpenAI's API gives them: `{"error": {"message", "type", "param", "code"}}`."""
 
-import asyncio
-from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Scope, Send
 
-REFUSED_S = 30.0
-"""So long a client that was refused may go on sending (nginx's `lingering_time`), ..."""
-
-REFUSED_IDLE_S = 5.0
-"""... without a pause of so long (its `lingering_timeout`), ..."""
-
-REFUSED_BYTES = 64 * 1024**2
-"""... and so much."""
+from sottovoce.serve.connections import DISCARD
 
 
 class ApiError(Exception):
@@ -69,7 +60,7 @@ def busy(retry_after_s: int) -> ApiError:
     )
 
 
-async def refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse(error: ApiError, scope: Scope, send: Send) -> None:
     """Answer with an error, and take in what the client still sends: one that is cut off while it sends sees no answer."""
     response = error.response()
     await send(
@@ -77,16 +68,7 @@ async def refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) ->
     )
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     if "Connection" in error.headers and Headers(scope=scope).get("expect", "").lower() != "100-continue":
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REFUSED_S):
-                await _drain(receive)
+        discard = scope.get("extensions", {}).get(DISCARD)
+        if discard is not None:
+            await discard()
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _drain(receive: Receive) -> None:
-    message: Message = {"more_body": True}
-    n_bytes = 0
-    while message.get("more_body", False) and n_bytes < REFUSED_BYTES:
-        async with asyncio.timeout(REFUSED_IDLE_S):
-            message = await receive()
-        n_bytes += len(message.get("body", b""))

@@ -115,13 +115,16 @@ def words_fields(segment: Segment) -> list[dict[str, Any]]:
 
 
 def segment_fields(number: int, segment: Segment) -> dict[str, Any]:
-    """Return a segment as verbose JSON has it."""
+    """Return a segment as verbose JSON has it: its text starts with a space, so that all texts in a row are the transcript.
+
+    Source: the example of OpenAI's API reference; `whisper/transcribe.py` of openai/whisper.
+    """
     return {
         "id": number,
         "seek": int(segment.start_s * FRAMES_PER_S),
         "start": rounded(segment.start_s, 3),
         "end": rounded(segment.end_s, 3),
-        "text": encodable(segment.text),
+        "text": encodable(f" {segment.text}" if segment.text else ""),
         "tokens": segment.tokens,
         "temperature": rounded(segment.temperature),
         "avg_logprob": rounded(segment.mean_log_probability),

@@ -42,7 +42,7 @@ class AudioEndpoint:
             with self._service.working():
                 await self._answer(request, send)
         except ApiError as error:
-            await refuse(error, scope, receive, send)
+            await refuse(error, scope, send)
         except ClientDisconnect:
             await Response(status_code=499)(scope, receive, send)
 

@@ -7,33 +7,34 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from threading import Thread
 
 from sottovoce.errors import SottovoceError
 from sottovoce.machine.os_errors import translate_os_error
 from sottovoce.runtime.live.session import open_session
 from sottovoce.runtime.loading import load_model
+from sottovoce.runtime.model.openvino.quiet_import import import_openvino
 from sottovoce.runtime.pipeline import InferencePipeline
 from sottovoce.serve.workers.channel import Channel, Message
 from sottovoce.serve.workers.engine import Engine
 
 
-def main(descriptor: int, variant: Path, threads: int) -> None:
-    """Serve a variant.
+def main(descriptor: int) -> None:
+    """Load the model that the first message names, and serve it.
 
     Args:
         descriptor: of the inherited socket.
-        variant: folder.
-        threads: of inference.
     """
     channel = Channel(socket.socket(fileno=descriptor))
+    import_openvino()
+    if (first := channel.receive()) is None:  # the command line was refused
+        return
 
     def send(**fields: object) -> None:
         channel.send(Message(fields=fields))
 
     try:
-        model = load_model(variant, threads=threads)
+        model = load_model(first.fields["variant"], threads=first.fields["threads"])
     except Exception as error:
         known = translate_os_error(error) or error
         if not isinstance(known, SottovoceError):
@@ -71,4 +72,4 @@ def _receive(channel: Channel, engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]))

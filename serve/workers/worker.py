@@ -1,6 +1,7 @@
 """A process with a model, and the thread that receives from it.
 
-Imports little: workers load their models while the server still imports its libraries.
+Imports little: workers load their models while the server still imports its libraries, and the first one imports its own while
+the command line is read.
 """
 
 import logging
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -24,6 +26,42 @@ Receive = Callable[["Worker", Message | None], None]
 log = logging.getLogger("sottovoce.serve")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerModel:
+    """What a worker loads.
+
+    Attributes:
+        variant: folder.
+        threads: of inference.
+    """
+
+    variant: Path
+    threads: int
+
+
+Spawned = tuple[subprocess.Popen[bytes], Channel]
+"""A process without a model so far, and the channel to it."""
+
+_ahead: list[Spawned] = []
+
+
+def spawn_ahead() -> None:
+    """Start the process of the next worker, which imports its libraries until its model is known."""
+    _ahead.append(_spawn())
+
+
+def _spawn() -> Spawned:
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sottovoce.serve.workers.process", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is the server's
+    )
+    theirs.close()
+    return process, Channel(ours)
+
+
 class Worker:
     """A process with a model.
 
@@ -33,33 +71,13 @@ class Worker:
         is_ready: its model is loaded.
     """
 
-    def __init__(self, variant: Path, threads: int) -> None:
-        """Start the process.
-
-        Args:
-            variant: folder.
-            threads: of inference.
-        """
-        ours, theirs = socket.socketpair()
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "sottovoce.serve.workers.process",
-                str(theirs.fileno()),
-                str(variant),
-                str(threads),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the server's
-        )
-        theirs.close()
+    def __init__(self, model: WorkerModel) -> None:
+        """Start the process, which loads a model."""
+        self.process, self._channel = _ahead.pop() if _ahead else _spawn()
         self.started_s = time.monotonic()
         self.is_ready = False
-        self._variant = variant
-        self._threads = threads
-        self._channel = Channel(ours)
+        self._model = model
+        self.send(Message(fields={"type": "load", "variant": str(model.variant), "threads": model.threads}))
 
     def listen(self, loop: "AbstractEventLoop", receive: Receive) -> None:
         """Pass messages on: `receive` is called in the event loop."""
@@ -67,7 +85,7 @@ class Worker:
 
     def again(self) -> "Worker":
         """Start another worker of the same model."""
-        return Worker(self._variant, self._threads)
+        return Worker(self._model)
 
     def send(self, message: Message) -> None:
         """Send a message; one to a process that is gone is lost, which `receive` reports."""
@@ -91,15 +109,14 @@ class Worker:
         self.process.wait()
 
 
-def start_workers(variants: Sequence[Path], *, each: int, threads: int) -> tuple[tuple[Worker, ...], ...]:
+def start_workers(models: Sequence[WorkerModel], *, each: int) -> tuple[tuple[Worker, ...], ...]:
     """Start the workers of several models.
 
     Args:
-        variants: folder of each model.
+        models: that they load.
         each: processes of each model.
-        threads: of inference, of each process.
 
     Returns:
         The workers of each model.
     """
-    return tuple(tuple(Worker(variant, threads) for _ in range(each)) for variant in variants)
+    return tuple(tuple(Worker(model) for _ in range(each)) for model in models)

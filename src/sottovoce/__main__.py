@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from contextlib import suppress
 from types import FrameType
 
 
@@ -14,6 +16,11 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
+    if sys.argv[1:2] == ["serve"] and {"-h", "--help"}.isdisjoint(sys.argv):
+        with suppress(ModuleNotFoundError):  # on a device
+            from sottovoce.serve.workers.worker import spawn_ahead
+
+            spawn_ahead()
     from sottovoce.cli.app import main as run
 
     run()

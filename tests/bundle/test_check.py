@@ -13,6 +13,7 @@ from sottovoce.bundle.build import Built
 from sottovoce.bundle.check import check_bundle
 from sottovoce.bundle.device import verify
 from sottovoce.bundle.manifest import Floors
+from sottovoce.bundle.open_model import open_model
 from sottovoce.bundle.self_test import GoldenOutcome, agreement, find_problems
 from sottovoce.cli.app import app
 from sottovoce.errors import BundleError
@@ -64,7 +65,7 @@ def test_the_command_prints_json_and_sets_its_exit_code(built: Built, opened: Pa
 def test_a_cpu_that_would_give_wrong_words_is_refused(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "architecture", lambda: "x86_64")
     monkeypatch.setattr(opening, "usable_flags", lambda: frozenset({"avx2"}))
-    with pytest.raises(BundleError, match="int8-no-vnni"), opening.open_model(built.path):
+    with pytest.raises(BundleError, match="int8-no-vnni"), open_model(built.path):
         pytest.fail("it was opened")
     checked = check_bundle(built.path, with_self_test=True)
     assert checked.is_whole

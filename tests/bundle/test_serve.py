@@ -34,9 +34,25 @@ def test_an_archive_is_served_under_its_name_and_nothing_of_it_is_left(
     assert not any(unpacked.iterdir())
 
 
+def test_an_unpacked_bundle_is_served_under_the_name_of_its_folder(opened: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "parlour"
+    shutil.copytree(opened, folder)
+    with running_server(folder, tmp_path) as server:
+        listed = httpx.get(f"{server.url}/v1/models").json()["data"]
+        answer = httpx.post(
+            f"{server.url}/v1/audio/transcriptions",
+            data={"model": "parlour", "language": "en"},
+            files={"file": wav()},
+            timeout=60,
+        )
+    assert [model["id"] for model in listed] == ["parlour", "whisper-1"]
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("model", "code", "message"),
     [
+        ("bundle", 3, "bundle is damaged: model/"),
         ("nowhere", 1, "nowhere does not exist"),
         ("text.txt", 1, "text.txt is a file, want a model"),
         ("text.tar.gz", 3, "text.tar.gz: it is not a .tar.gz that `sottovoce bundle` wrote"),
@@ -50,8 +66,11 @@ def test_what_cannot_be_served_is_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    opened: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(opened, "bundle")
+    Path("bundle/model/config.json").write_text("{}")
     Path("text.txt").write_text("no model")
     Path("text.tar.gz").write_text("no bundle")
     Path("ct2").mkdir()

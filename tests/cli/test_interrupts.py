@@ -162,7 +162,7 @@ def work(*_, **__):
 
 sent = []
 sys.argv = ["sottovoce"]
-app.app = work
+app.make_app = lambda _: work
 app.main()
 """
 

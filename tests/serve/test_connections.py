@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from sottovoce.serve.connections import http_config
+from sottovoce.serve.connections import REFUSED_IDLE_S, http_config
 from sottovoce.serve.metrics import Metrics
 from sottovoce.serve.models import Models
 from sottovoce.serve.openai.errors import ApiError, refuse
@@ -36,6 +36,7 @@ UPLOAD_HEAD = (
     b"Content-Length: 100000\r\n\r\n"
     b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
 )
+CHUNKED = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n" + b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n0\r\n\r\n"
 LARGE_BYTES = 64 * 1024**2
 
 uploads = Uploads(UploadLimits(idle_s=0.5, least_bytes_per_s=1000))
@@ -46,7 +47,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         response = await _answer(Request(scope, receive))
     except ApiError as error:
-        await refuse(error, scope, receive, send)
+        await refuse(error, scope, send)
         return
     await response(scope, receive, send)
 
@@ -159,6 +160,22 @@ def test_a_body_that_comes_slowly_or_not_is_answered_with_408(port: int, piece: 
                 break
     assert answer.startswith(b"HTTP/1.1 408")
     assert reason in answer
+
+
+@pytest.mark.parametrize("body", [b"x" * 200_000, CHUNKED])
+def test_a_connection_is_closed_once_a_refused_client_has_sent_all(port: int, body: bytes) -> None:
+    length = b"Transfer-Encoding: chunked" if body is CHUNKED else b"Content-Length: %d" % len(body)
+    started = time.monotonic()
+    with connect(port) as connection:
+        connection.sendall(
+            b"POST /upload HTTP/1.1\r\nHost: localhost\r\n" + length + b"\r\n\r\n" + body[:100_000]
+        )
+        answer = connection.recv(4096)
+        connection.sendall(body[100_000:])
+        answer += read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"multipart" in answer
+    assert time.monotonic() - started < REFUSED_IDLE_S / 2
 
 
 def test_many_connections_without_a_request_leave_room_for_others() -> None:

@@ -32,6 +32,7 @@ def test_a_transcript_is_that_of_the_library(client: OpenAI, served: Path) -> No
     assert given.text == expected.text != ""
     assert given.segments is not None
     assert [segment.tokens for segment in given.segments] == [list(each.tokens) for each in expected.segments]
+    assert [segment.text for segment in given.segments] == [f" {each.text}" for each in expected.segments]
     assert (given.language, given.duration) == ("english", 2.0)
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -66,17 +67,7 @@ USAGE_ERRORS: Any = typer.BadParameter.__bases__
 EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
 
-app = typer.Typer(
-    name="sottovoce",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="markdown",
-    add_completion=False,
-    suggest_commands=not USAGE_ERRORS[0].__module__.startswith("click"),  # which suggests already
-)
 
-
-@app.callback()
 def configure(
     context: typer.Context,
     *,
@@ -99,24 +90,49 @@ def configure(
     context.obj = Session.open(quiet=quiet, verbose=verbose, no_color=no_color, signals=context.obj)
 
 
-def _register(name: str, folder: str) -> None:
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Make the command line with some commands, each of which is imported."""
+    made = typer.Typer(
+        name="sottovoce",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="markdown",
+        add_completion=False,
+        suggest_commands=not USAGE_ERRORS[0].__module__.startswith("click"),  # which suggests already
+    )
+    made.callback()(configure)
+    for name in names:
+        _register(made, name, COMMANDS[name])
+    return made
+
+
+def _register(made: typer.Typer, name: str, folder: str) -> None:
     """Add a command; one that is not in a device's wheel ends with an error and is not in the help."""
     function = name.replace("-", "_")
     module = f"sottovoce.cli.commands.{folder}.{function}"
     try:
         command = with_extra(getattr(import_module(module), function), EXTRAS[folder])
-        app.command()(with_global_options(command))
+        made.command()(with_global_options(command))
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise
 
-        @app.command(name, hidden=True, add_help_option=False, context_settings=_ANY_ARGUMENTS)
+        @made.command(name, hidden=True, add_help_option=False, context_settings=_ANY_ARGUMENTS)
         def missing() -> NoReturn:
             raise MissingCommandError(name)
 
 
-for _name, _folder in COMMANDS.items():
-    _register(_name, _folder)
+def __getattr__(name: str) -> typer.Typer:
+    """Make the whole command line, `app`, where it is used; `main` needs one command of it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return make_app()
+
+
+def needed_commands(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that is called; all for the help, and where a name is misspelt: similar ones are suggested."""
+    called = next((each for each in arguments if not each.startswith("-")), "")
+    return (called,) if called in COMMANDS else tuple(COMMANDS)
 
 
 def main() -> None:
@@ -126,7 +142,8 @@ def main() -> None:
     terminal = Terminal(colour="--no-color" not in sys.argv)
     with handle_signals() as signals:
         try:
-            code = app(sys.argv[1:] or ["--help"], standalone_mode=False, obj=signals)
+            arguments = sys.argv[1:] or ["--help"]
+            code = make_app(needed_commands(arguments))(arguments, standalone_mode=False, obj=signals)
         except (KeyboardInterrupt, Terminated, typer.Abort):
             code = EXIT_INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the edge of the program

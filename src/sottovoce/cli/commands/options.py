@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from sottovoce import __version__
 from sottovoce.cli.console import Terminal, show_log
 from sottovoce.cli.interrupts import Signals
 from sottovoce.errors import InputError, MissingExtraError, SpecError
@@ -41,6 +40,8 @@ class Session:
 
 def _print_version(*, value: bool) -> None:
     if value:
+        from sottovoce import __version__
+
         typer.echo(f"sottovoce {__version__}")
         raise typer.Exit
 

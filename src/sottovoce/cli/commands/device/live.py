@@ -97,7 +97,7 @@ def live(
 
         ffmpeg -i ADDRESS -f wav - | sottovoce live runs/base - --format vtt
     """
-    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.bundle.open_model import open_model
     from sottovoce.cli.live import REFINED, default_format, plan_recording, run_live
     from sottovoce.runtime.live.options import LiveOptions
     from sottovoce.runtime.loading import load

@@ -154,7 +154,7 @@ def transcribe(
 
         ffmpeg -i film.mkv -f wav - | sottovoce transcribe runs/base - --task translate --format vtt
     """
-    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.bundle.open_model import open_model
     from sottovoce.runtime.loading import load
     from sottovoce.runtime.model.variant import find_variant, variant_name
     from sottovoce.runtime.options import TranscribeOptions
@@ -235,7 +235,7 @@ def _follow(
     threads: int | None,
     memory: MemoryUse | None,
 ) -> None:
-    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.bundle.open_model import open_model
     from sottovoce.cli.live import REFINED, run_live
     from sottovoce.runtime.live.sources import open_audio
     from sottovoce.runtime.loading import load

@@ -102,7 +102,7 @@ def serve(
     from sottovoce.serve.keys import read_keys
     from sottovoce.serve.options import ServeOptions, UploadLimits, share_threads
     from sottovoce.serve.scheduler.admission import AdmissionLimits
-    from sottovoce.serve.workers.worker import start_workers
+    from sottovoce.serve.workers.worker import WorkerModel, start_workers
 
     session: Session = context.obj
     with ExitStack() as stack:
@@ -121,9 +121,8 @@ def serve(
             uploads=UploadLimits(file_bytes=max_upload_mb * 1024**2, all_bytes=4 * max_upload_mb * 1024**2),
             admission=AdmissionLimits(audio_s=3600 * queue_hours),
         )
-        started = start_workers(
-            [model.variant for model in options.models], each=workers, threads=options.threads
-        )
+        loaded = [WorkerModel(variant=model.variant, threads=options.threads) for model in options.models]
+        started = start_workers(loaded, each=workers)
         from sottovoce.serve.server import serve as run  # while the models are loaded
 
         run(options, started, lambda address: session.terminal.note(f"listens on {address}"))
@@ -137,7 +136,7 @@ def _open(model: str, stack: ExitStack, reporter: Reporter) -> "ServedModel":
         InputError: there is no such model.
         SpecError: its format is not served.
     """
-    from sottovoce.bundle.open_bundle import open_model
+    from sottovoce.bundle.open_model import open_model
     from sottovoce.serve.options import find_model as served
 
     path = find_model(model, (), reporter)

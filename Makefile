@@ -45,7 +45,9 @@ torture: $(VENV)/installed-dev
 load: $(VENV)/installed-dev
 	PYTHONPATH=. $(BIN)/python tests/measure/server_load.py $(RUN) $(AUDIO)
 	$(if $(PEERS),PYTHONPATH=. $(BIN)/python tests/measure/server_load.py $(RUN) $(AUDIO) $(PEERS:%=--peer %))
+	PYTHONPATH=. $(BIN)/python tests/measure/server_start.py $(RUN)
 	PYTHONPATH=. $(BIN)/python tests/measure/server_hostile.py $(RUN) --requests 10000
+	PYTHONPATH=. $(BIN)/python tests/measure/server_uploads.py $(RUN)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""Mixed requests, a tenth of them hostile, and many large uploads at once: what the server answers, and what it keeps.
+"""Mixed requests, a tenth of them hostile: what the server answers, and what it keeps.
 
     python tests/measure/server_hostile.py RUN --requests 10000
 
@@ -27,8 +27,6 @@ from tests.support.server import RunningServer, running_server, wav
 PATH = "/v1/audio/transcriptions"
 IN_FLIGHT = 16
 HOSTILE_SHARE = 0.1
-UPLOADS = 64
-UPLOAD_BYTES = 10**9
 SLOW_S = 60.0
 """Longer than the server waits for a client that stands still."""
 
@@ -200,32 +198,6 @@ def describe(answers: Counter[tuple[str, str, bool]]) -> str:
     return f"answers: {dict(sorted(totals.items()))}\nwrong answers: {dict(+wrong) or 'none'}"
 
 
-async def large(server: RunningServer) -> tuple[Counter[int], float, float]:
-    """Begin large uploads at once; return the answers, the seconds of the slowest refusal, and the peak of memory in MB."""
-    answers, refused_s, peaks = Counter[int](), [0.0], [0.0]
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
-        started = time.perf_counter()
-        writer.write(HEAD.format(path=PATH, length=UPLOAD_BYTES).encode() + PART)
-        try:
-            async with asyncio.timeout(10):
-                status = int((await reader.readline()).split()[1])
-        except (TimeoutError, OSError, IndexError):
-            status = 0
-        answers[status] += 1
-        if status:
-            refused_s.append(time.perf_counter() - started)
-        writer.close()
-
-    sending = asyncio.gather(*(one() for _ in range(UPLOADS)))
-    while not sending.done():
-        peaks.append(memory_mb(server)[0])
-        await asyncio.sleep(0.1)
-    await sending
-    return answers, max(refused_s), max(peaks)
-
-
 def main() -> None:
     """Send everything, and print the answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -241,11 +213,6 @@ def main() -> None:
         print(f"at the end: {describe_server(server)}")
         print(describe(answers))
         print(f"workers that died: {sum(pid not in server.workers for pid in workers)}")
-        uploads, slowest_s, peak_mb = asyncio.run(large(server))
-        print(
-            f"{UPLOADS} uploads of 1 GB at once: {dict(uploads)} (0: taken in), slowest refusal {1000 * slowest_s:.0f} ms, "
-            f"peak of the server {peak_mb:.0f} MB"
-        )
         print(f"exit code after SIGTERM: {server.stop()}")
 
 

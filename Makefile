@@ -63,7 +63,8 @@ format: $(VENV)/installed-dev
 
 # uv installs the pinned and hashed requirements; pip only brings uv. From TORCH_INDEX comes the pinned version of torch, without
 # a hash; then the packages of CUDA are left out.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# Compiled at once: each process of the tests would compile torch and transformers for itself where Python writes no bytecode.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 CUDA := ^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==
 
 define install

@@ -29,6 +29,7 @@ DEVICE_PARTS = (
     "bundle/device/verify.py",
     "bundle/manifest.py",
     "bundle/open_bundle.py",
+    "bundle/open_model.py",
     "bundle/self_test.py",
     "bundle/signing.py",
     "cli/__init__.py",

@@ -282,7 +282,7 @@ def _record_clips(
         recorder = Recorder(variant)
         with reporter.progress("record", len(clips)) as advance:
             for clip, file in zip(clips, encoded, strict=True):
-                encoder.states = np.load(file)
+                encoder.states = np.load(file, allow_pickle=False)
                 language = clip.clip.language if clip.clip.language in variant.languages else None
                 variant.transcribe(clip.wave, language)
                 sequences = recorder.take()

@@ -31,7 +31,7 @@ def test_the_rule_is_stored_with_the_variant_and_used(tiny_run: Path, tmp_path: 
     assert stored is not None
     assert (stored.policy, stored.guard_s) == (chosen["policy"], chosen["guard_s"])
     output_of("verify", run)
-    wave = decode_audio(next(iter(read_speech(str(demo_speech())).clips)).path)
-    with load(run / "int8").live(language="en") as session:
-        events = [*session.feed(wave), *session.finish()]
+    wave = decode_audio(read_speech(str(demo_speech())).clips[0].audio)
+    session = load(run / "int8").live(language="en")
+    events = [*session.feed(wave), *session.finish()]
     assert any(isinstance(event, Committed) for event in events)

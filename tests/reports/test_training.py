@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sottovoce.errors import InputError
+from sottovoce.reports.charts.chart import CurveChart
 from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.html import render_training
 from sottovoce.reports.report import make_report
@@ -127,7 +128,8 @@ def test_pages_are_well_formed_and_load_nothing(text: str, n_charts: int) -> Non
 
 def test_the_curve_marks_the_step_that_was_kept() -> None:
     chart = heal_view(heal_report()).sections[0].charts[0]
-    (curve,) = chart.curves  # type: ignore[union-attr] - a chart of curves
+    assert isinstance(chart, CurveChart)
+    (curve,) = chart.curves
     assert curve.points == ((0.0, 2000.0), (50.0, 500.0), (100.0, 600.0))
     assert curve.marks == ((50.0, 500.0),)
 

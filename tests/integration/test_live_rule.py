@@ -12,6 +12,7 @@ from sottovoce.runtime.live.events import Committed
 from sottovoce.runtime.loading import load
 from sottovoce.speech.sets import read_speech
 from sottovoce.speech.synthetic import demo_speech
+from sottovoce.storage.artifacts import read_manifest, sha256_of_file
 from tests.support.commands import output_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.large]
@@ -30,7 +31,8 @@ def test_the_rule_is_stored_with_the_variant_and_used(tiny_run: Path, tmp_path: 
     stored = read_run(run).variant("int8").facts.live
     assert stored is not None
     assert (stored.policy, stored.guard_s) == (chosen["policy"], chosen["guard_s"])
-    output_of("verify", run)
+    listed = {entry.path: entry.sha256 for entry in read_manifest(run).files}
+    assert listed["int8/manifest.json"] == sha256_of_file(run / "int8" / "manifest.json")
     wave = decode_audio(read_speech(str(demo_speech())).clips[0].audio)
     session = load(run / "int8").live(language="en")
     events = [*session.feed(wave), *session.finish()]

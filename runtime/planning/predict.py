@@ -107,8 +107,8 @@ KERNEL_BYTES = {MemoryUse.NORMAL: 94e6, MemoryUse.LOW: 40e6}
 """Compiled kernels of all lengths; layers share them."""
 
 
-SPEED = {MemoryUse.NORMAL: 1.0, MemoryUse.LOW: 0.9}
-"""Of little memory, by that of the usual."""
+SPEED = {MemoryUse.NORMAL: 1.0, MemoryUse.LOW: 0.94}
+"""Of little memory, by that of the usual: base, 40 clips (docs/benchmarks.md)."""
 
 
 def memory_bytes(shape: WhisperShape, costs: VariantCosts, use: MemoryUse) -> int:

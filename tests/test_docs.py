@@ -260,7 +260,7 @@ def shell_commands(page: Path) -> Iterator[list[str]]:
         for line in body.replace("\\\n", " ").splitlines():
             lexer = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|<>;&")
             lexer.whitespace_split = True
-            words = list(takewhile(lambda word: word[0] not in "|<>;&", lexer))
+            words = list(takewhile(lambda word: not word or word[0] not in "|<>;&", lexer))
             command = list(dropwhile(lambda word: re.fullmatch(r"[A-Z_]+=.*", word), words))
             if command:
                 yield command

@@ -17,6 +17,7 @@ from sottovoce.optimize.live.candidates import (
     choose_rule,
     compare_with_file,
 )
+from sottovoce.optimize.live.report import LiveTuning, RuleFigures
 from sottovoce.optimize.pipeline import locked_run, refresh_run_manifest
 from sottovoce.progress import Advance, Reporter
 from sottovoce.runs import LiveRule, Run, Variant
@@ -33,7 +34,6 @@ from sottovoce.runtime.transcript import Word
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.storage.artifacts import write_manifest
-from sottovoce.storage.documents import Document
 from sottovoce.terms import Format
 
 N_CLIPS = 24
@@ -42,26 +42,6 @@ FRAME_SAMPLES = SAMPLE_RATE_HZ // 10
 
 TAIL_S = 1.0
 """Silence behind each clip: a stream goes on when speech ends."""
-
-
-class RuleFigures(Document):
-    """What a rule does; delays are seconds of audio, computation not counted."""
-
-    policy: str
-    guard_s: float
-    error_rate: float
-    mean_delay_s: float | None
-    p95_delay_s: float | None
-    is_chosen: bool
-
-
-class LiveTuning(Document):
-    """What was measured for a variant, and what was chosen."""
-
-    variant: str
-    n_clips: int
-    audio_s: float
-    rules: tuple[RuleFigures, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

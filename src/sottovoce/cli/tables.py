@@ -11,7 +11,7 @@ from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.cli import measurements
 from sottovoce.cli.inspection import RunSummary, VariantSummary
-from sottovoce.optimize.live.tune import LiveTuning
+from sottovoce.optimize.live.report import LiveTuning
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
 from sottovoce.reports import training

@@ -14,7 +14,6 @@ from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.live.report import LiveTuning
 from sottovoce.optimize.search.report import SearchReport
 from sottovoce.optimize.sensitivity.report import Implication, SensitivityReport
-from sottovoce.reports import training
 from sottovoce.reports.formats.terminal import draw_all, draw_table, plain_text
 from sottovoce.reports.sections.accuracy import describe_robustness, languages_table, robustness_table
 from sottovoce.reports.sections.calibration import audit_tables, describe_audit
@@ -132,11 +131,15 @@ def live_rules_table(tuning: LiveTuning) -> Group:
 
 def heal_table(report: HealReport) -> Group:
     """Show a variant before and after training, on the held-out clips."""
+    from sottovoce.reports import training  # needs the extra `benchmark`, which `inspect` does not
+
     return draw_all(training.heal_table(report))
 
 
 def finetune_table(report: FinetuneReport) -> Group:
     """Show the word errors before and after a fine-tuning."""
+    from sottovoce.reports import training  # needs the extra `benchmark`, which `inspect` does not
+
     return draw_all(training.accuracy_table(report))
 
 

@@ -393,10 +393,5 @@ def open_session(
     recognizer = WhisperRecognizer(model.session(), options)
     activity = SileroVoiceActivity.load()
     return LiveSession(
-        recognizer,
-        activity,
-        options,
-        language=recognizer.language,
-        measured=model.commit_rule,
-        clock=clock,
+        recognizer, activity, options, language=recognizer.language, measured=model.commit_rule, clock=clock
     )

@@ -66,7 +66,7 @@ class LiveOptions:
     hop_s: float = 0.5
     guard_s: float | None = None
     min_probability: float = 0.9
-    min_shown_probability: float = 0.5
+    min_shown_probability: float = 0.8
     max_delay_s: float = 3.0
     pre_roll_s: float = 0.5
     silence_s: float = 0.5

@@ -84,7 +84,7 @@ def test_words_are_shown_before_they_are_committed() -> None:
 def test_an_unlikely_last_word_and_the_mark_after_the_last_one_are_not_shown() -> None:
     spans = steady(20)
     words = [replace(word, text=f"{word.text}.") for word in words_of(spans)]
-    for cut_probability, has_guesses in ((0.2, False), (0.6, True)):
+    for cut_probability, has_guesses in ((0.2, False), (0.85, True)):
         events = events_of(session_of(Script(words, cut_probability=cut_probability)), spoken(spans, 12.0))
         shown = [event.words for event in events if isinstance(event, Partial) and event.words]
         assert any(word.text.endswith("?") for words in shown for word in words) is False
@@ -274,7 +274,7 @@ def test_hypotheses_that_loop_are_not_shown() -> None:
 
 def test_text_of_what_the_model_takes_for_silence_is_withdrawn() -> None:
     spans = [(1.0, 2.6)]
-    script = Script(words_of(spans), cut_probability=0.6)
+    script = Script(words_of(spans), cut_probability=0.85)
     script.change = lambda hypothesis: replace(hypothesis, is_no_speech=script.windows[-1].end_s > 2.5)
     events = events_of(session_of(script), spoken(spans, 5.0))
     shown = [event for event in events if isinstance(event, Partial)]

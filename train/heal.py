@@ -69,7 +69,7 @@ class HealSpec:
     """Options of `heal`.
 
     Attributes:
-        variant: to train; None for the quantized variant of the run's recipe.
+        variant: to train; None for the quantized variant of the run's recipe, or the only other one with padding states.
         name: of the trained variant; None for the variant's with `-healed`.
         minutes: for everything, at least 50 steps; a step takes as long as the machine needs.
         n_steps: instead of `minutes`: the same number gives the same result.
@@ -146,8 +146,8 @@ def heal(
         StageError: training fails.
     """
     began = time.monotonic()
-    variant = run.variant(spec.variant or run.recipe.quantize.name)
-    elastic = _elastic_of(variant, spec.n_padding_states)
+    variant, measured = _variant_of(run, spec.variant)
+    elastic = replace(measured, silence_centroids=spec.n_padding_states or measured.silence_centroids)
     out = run.folder / (spec.name or f"{variant.name}-healed")
     _check_name(out, variant, force=force)
     check_machine(variant.folder)
@@ -181,18 +181,28 @@ def heal(
     return report
 
 
-def _elastic_of(variant: Variant, n_padding_states: int | None) -> ElasticSpec:
-    """Return the elastic settings of the trained variant.
+def _variant_of(run: Run, name: str | None) -> tuple[Variant, ElasticSpec]:
+    """Return the variant to train, as `HealSpec` names it, and the settings of its padding states.
 
     Raises:
-        SpecError: the variant has no padding states of clusters.
+        InputError: the run has no such variant.
+        SpecError: it has no padding states of clusters; or, without a name, several other variants have them.
     """
+    variant = run.variant(name or run.recipe.quantize.name)
+    trainable = {each.name: (each, found) for each in run.variants if (found := _clusters(each)) is not None}
+    if variant.name in trainable:
+        return trainable[variant.name]
+    if name is None and len(trainable) == 1:
+        return next(iter(trainable.values()))
+    names = ", ".join(trainable) or "one of the recipe int8-fast"
+    raise SpecError(
+        f"variant {variant.name} has no padding states to train; name another one with --variant: {names}"
+    )
+
+
+def _clusters(variant: Variant) -> ElasticSpec | None:
     padding = PaddingStates.load(variant.folder)
-    if padding is None or padding.spec.silence_centroids is None:
-        raise SpecError(
-            f"variant {variant.name} has no padding states to train; name one of the recipe int8-fast with --variant"
-        )
-    return replace(padding.spec, silence_centroids=n_padding_states or padding.spec.silence_centroids)
+    return None if padding is None or padding.spec.silence_centroids is None else padding.spec
 
 
 def _check_name(out: Path, variant: Variant, *, force: bool) -> None:

@@ -33,9 +33,19 @@ def spec(tiny: Path) -> HealSpec:
 
 def test_a_variant_without_padding_states_is_refused(run: Run, tiny: Path, speech: ClipSet) -> None:
     with pytest.raises(
-        SpecError, match="fp16 has no padding states to train; name one of the recipe int8-fast"
+        SpecError, match=r"fp16 has no padding states to train; name another one with --variant: int8$"
     ):
         heal(run, [speech], replace(spec(tiny), variant="fp16"), Silent())
+
+
+def test_the_only_variant_with_padding_states_is_trained(
+    tiny_run: Path, padding: Padding, speech: ClipSet, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    spec = ElasticSpec(silence_centroids=len(padding.states))
+    PaddingStates.save(tmp_path / "run/fp16", spec, padding.states.astype(np.float16), padding.clusters)
+    with pytest.raises(SpecError, match="--name fp16 is the variant that is trained"):
+        heal(read_run(tmp_path / "run"), [speech], HealSpec(name="fp16"), Silent())
 
 
 def test_a_name_that_is_taken_is_refused_before_the_work(run: Run, tiny: Path, speech: ClipSet) -> None:

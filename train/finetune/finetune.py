@@ -37,6 +37,7 @@ from sottovoce.train.finetune.model import Tensor, TrainableWhisper, count_weigh
 from sottovoce.train.finetune.rehearsal import MOST_OWN_TOKENS, rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
+from sottovoce.train.finetune.transcripts import kept_transcripts, transcripts
 from sottovoce.train.loop import (
     Progress,
     Training,
@@ -50,6 +51,7 @@ from sottovoce.train.speech import Division, divide, load_division
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
 REHEARSAL_NAME = "rehearsal.jsonl"
+BEFORE_NAME = "before.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
 
 MAX_EPOCHS = 8
@@ -165,11 +167,19 @@ def _settings(work: _Work) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    """What a training gives: transcripts of measured clips before and after, by set, and its course."""
+class _Texts:
+    """Transcripts of the clips that are measured."""
 
-    before: Mapping[str, list[str]]
-    after: Mapping[str, list[str]]
+    held_out: Sequence[str]
+    general: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """What a training gives: transcripts of measured clips before and after, and its course."""
+
+    before: _Texts
+    after: _Texts
     progress: Progress
     n_steps: int
     averages: tuple[Average, ...]
@@ -206,7 +216,9 @@ class _Finetuning:
     def run(self) -> tuple[FinetuneReport, Any]:
         """Train, and return the report and the trained `WhisperForConditionalGeneration`."""
         self._encode()
-        before = self._transcripts()
+        before = self._by_set(
+            kept_transcripts(self._measured, self._transcript, self._folder / BEFORE_NAME, self._reporter)
+        )
         self._rehearsed, self._rehearsed_held_out = self._label_own_transcripts()
         training = Training(self._folder, self._spec.loop, self._model.parameters, self._add_gradients)
         n_steps = self._n_steps(training)
@@ -215,7 +227,7 @@ class _Finetuning:
         share = best_share(averages, self._spec.max_forgetting)
         tuned = self._model.averaged(best, share)
         with self._model.using(tuned):
-            after = self._transcripts()
+            after = self._by_set(transcripts(self._measured, self._transcript, self._reporter))
         outcome = _Outcome(
             before=before,
             after=after,
@@ -226,8 +238,13 @@ class _Finetuning:
         )
         return self._report(outcome), self._model.merged(tuned)
 
-    def _transcripts(self) -> dict[str, list[str]]:
-        return {name: self._transcribe(clips) for name, clips in self._measured().items()}
+    @property
+    def _measured(self) -> tuple[LabelledClip, ...]:
+        return (*self._held_out, *self._general)
+
+    def _by_set(self, texts: Sequence[str]) -> _Texts:
+        n_held_out = len(self._held_out)
+        return _Texts(held_out=texts[:n_held_out], general=texts[n_held_out:])
 
     def _measure_averages(self, trained: Mapping[str, Tensor]) -> tuple[Average, ...]:
         """Measure weights between the checkpoint's and the trained ones, where speech was rehearsed."""
@@ -239,9 +256,6 @@ class _Finetuning:
             return self._loss_with(self._held_out, values), self._loss_with(self._rehearsed_held_out, values)
 
         return measure_averages(measure)
-
-    def _measured(self) -> Mapping[str, tuple[LabelledClip, ...]]:
-        return {"held out": self._held_out, "general": self._general}
 
     def _label(self, clips: Sequence[LoadedClip]) -> Labelled:
         return label_clips(clips, self._tokenizer, language=self._spec.language)
@@ -289,8 +303,12 @@ class _Finetuning:
 
     def _label_own_transcripts(self) -> tuple[tuple[LabelledClip, ...], tuple[LabelledClip, ...]]:
         """Return rehearsed clips that train, and those of other speakers that do not, with the model's own transcripts."""
-        path = self._folder / REHEARSAL_NAME
-        clips = with_own_transcripts(self._work.rehearsed, self._own_transcript, path, self._reporter)
+        if not self._work.rehearsed:
+            return (), ()
+        own = kept_transcripts(
+            self._work.rehearsed, self._own_transcript, self._folder / REHEARSAL_NAME, self._reporter
+        )
+        clips = with_own_transcripts(self._work.rehearsed, own)
         if not clips:
             return (), ()
         division = divide(clips, self._spec.loop.seed)
@@ -315,15 +333,11 @@ class _Finetuning:
         with self._model.using(values), torch.inference_mode(), bf16_where_quick():
             return sum(float(self._loss(each, 0)) for each in clips) / n_tokens
 
-    def _transcribe(self, clips: Sequence[LabelledClip]) -> list[str]:
-        texts = []
-        with self._reporter.progress("transcribe", len(clips)) as advance:
-            for each in clips:
-                n_most = most_tokens(each.labels, MAX_TOKENS - len(each.prompt))
-                tokens = self._model.transcribe(self._book.read(each.clip, 0), each.prompt, n_most)
-                texts.append(self._tokenizer.text(tokens))
-                advance()
-        return texts
+    def _transcript(self, each: LabelledClip) -> str:
+        n_most = most_tokens(each.labels, MAX_TOKENS - len(each.prompt))
+        return self._tokenizer.text(
+            self._model.transcribe(self._book.read(each.clip, 0), each.prompt, n_most)
+        )
 
     def _n_steps(self, training: Training) -> int:
         return planned_steps(self._folder / PLAN_NAME, self._spec.n_steps, lambda: self._forecast(training))
@@ -341,17 +355,9 @@ class _Finetuning:
 
     def _report(self, outcome: _Outcome) -> FinetuneReport:
         work, spec = self._work, self._spec
-        names = {"held out": " + ".join(work.speech), "general": work.general_name}
-        accuracy = {
-            name: Accuracy.of(
-                names[name],
-                errors_of(clips, outcome.before[name]),
-                errors_of(clips, outcome.after[name]),
-                [speaker_of(each.clip.clip) for each in clips],
-            )
-            for name, clips in self._measured().items()
-        }
-        held_out = accuracy["held out"]
+        before, after = outcome.before, outcome.after
+        held_out = _accuracy(" + ".join(work.speech), self._held_out, before.held_out, after.held_out)
+        general = _accuracy(work.general_name, self._general, before.general, after.general)
         return FinetuneReport(
             model=work.checkpoint.name,
             kept=held_out.after.errors < held_out.before.errors,
@@ -367,14 +373,25 @@ class _Finetuning:
             share=outcome.share,
             averages=outcome.averages,
             held_out=held_out,
-            general=accuracy["general"],
+            general=general,
             terms=self._term_errors(outcome) if spec.terms else None,
             history=outcome.progress.history,
         )
 
     def _term_errors(self, outcome: _Outcome) -> TermErrors:
         (n_terms, missed_before), (_, missed_after) = (
-            missed_terms(self._held_out, texts["held out"], self._spec.terms)
+            missed_terms(self._held_out, texts.held_out, self._spec.terms)
             for texts in (outcome.before, outcome.after)
         )
         return TermErrors(n_terms=n_terms, missed_before=missed_before, missed_after=missed_after)
+
+
+def _accuracy(
+    name: str, clips: Sequence[LabelledClip], before: Sequence[str], after: Sequence[str]
+) -> Accuracy:
+    return Accuracy.of(
+        name,
+        errors_of(clips, before),
+        errors_of(clips, after),
+        [speaker_of(each.clip.clip) for each in clips],
+    )

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from safetensors.numpy import load_file
@@ -9,12 +11,13 @@ from safetensors.numpy import load_file
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.check import check_checkpoint
 from sottovoce.progress import Silent
+from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
 from sottovoce.train.finetune.card import model_card
 from sottovoce.train.finetune.finetune import finetune
-from sottovoce.train.finetune.model import Method
+from sottovoce.train.finetune.model import Method, TrainableWhisper
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec
@@ -102,8 +105,17 @@ def test_an_interrupted_training_ends_with_the_same_model(
     with pytest.raises(KeyboardInterrupt):
         finetune(str(tiny), speech_of(one_text, general), out, SPEC, CtrlC(5))
     assert resumable_path(out).is_dir()
+    calls = Mock()
+    transcribe = TrainableWhisper.transcribe
+
+    def counted(*given: Any) -> Tokens:
+        calls()
+        return transcribe(*given)
+
+    monkeypatch.setattr(TrainableWhisper, "transcribe", counted)
     report = finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
     assert report == tuned[1]
+    assert calls.call_count == report.held_out.n_clips + report.general.n_clips  # those before are kept
     assert (out / "model.safetensors").read_bytes() == (tuned[0] / "model.safetensors").read_bytes()
     assert not resumable_path(out).exists()
 

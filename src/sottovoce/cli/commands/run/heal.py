@@ -29,7 +29,9 @@ def heal(
     variant: Annotated[
         str | None,
         typer.Option(
-            "--variant", help="The variant to train; by default the run's quantized one.", show_default=False
+            "--variant",
+            help="The variant to train; by default the run's quantized one, or the only one with padding states.",
+            show_default=False,
         ),
     ] = None,
     name: Annotated[

@@ -1,0 +1,49 @@
+"""Transcripts of many clips; those from before the model changes are kept, so that an interrupted command resumes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sottovoce.progress import Reporter
+from sottovoce.storage.documents import Document, read_json_lines, write_json_lines
+
+Clip = TypeVar("Clip")
+
+
+class KeptTranscript(Document):
+    """What the model says of a clip."""
+
+    text: str
+
+
+def transcripts(
+    clips: Sequence[Clip], transcribe: Callable[[Clip], str], reporter: Reporter
+) -> tuple[str, ...]:
+    """Transcribe clips with progress."""
+    found = []
+    with reporter.progress("transcribe", len(clips)) as advance:
+        for clip in clips:
+            found.append(transcribe(clip))
+            advance()
+    return tuple(found)
+
+
+def kept_transcripts(
+    clips: Sequence[Clip], transcribe: Callable[[Clip], str], path: Path, reporter: Reporter
+) -> tuple[str, ...]:
+    """Transcribe clips, or read back what the same clips gave before.
+
+    Args:
+        clips: the same ones in the same order whenever the file exists.
+        transcribe: returns what the model says of a clip before it changes.
+        path: of the file that keeps the transcripts.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.is_file():
+        write_json_lines(
+            path, [KeptTranscript(text=text) for text in transcripts(clips, transcribe, reporter)]
+        )
+    kept = read_json_lines(path, KeptTranscript, advice="repeat the command with --restart")
+    return tuple(each.text for each in kept)

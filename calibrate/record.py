@@ -222,12 +222,7 @@ def record(
         ResourceError: the machine has too little memory or disk space.
         StageError: the inputs that are rebuilt from the record differ from the recorded ones.
     """
-    forecast = forecast_for(baseline, clips.loaded.loaded)
-    check_resources(forecast, into)
-    reporter.note(
-        f"recording {len(clips.loaded.loaded)} clips: forecast {describe_forecast(forecast)} "
-        f"(keeping every call would take {gib(forecast.naive_memory_bytes)})"
-    )
+    forecast = _affordable(baseline, clips.loaded.loaded, into, reporter)
     started = time.perf_counter()
     with PeakMemory() as peak, one_torch_thread():
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
@@ -252,12 +247,9 @@ def record(
         entries,
         into,
         {
-            "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
+            **_forecast_facts(forecast),
             "measured_peak_memory_bytes": peak.peak_bytes,
-            "forecast_disk_bytes": forecast.disk_bytes,
-            "forecast_recording_s": round(forecast.time.recording_s, 1),
             "recording_s": round(recorded_s, 3),
-            "forecast_examination_s": round(forecast.time.examination_s, 1),
             "examination_s": round(time.perf_counter() - started - recorded_s, 3),
             "rebuild_max_difference": difference,
             "precision": compute.precision.value,
@@ -265,6 +257,30 @@ def record(
     )
     write_manifest(into, manifest)
     return manifest
+
+
+def _affordable(baseline: Path, clips: Sequence[LoadedClip], into: Path, reporter: Reporter) -> Forecast:
+    """Return what a recording will need, after a check that this machine has it.
+
+    Raises:
+        ResourceError: it has not.
+    """
+    forecast = forecast_for(baseline, clips)
+    check_resources(forecast, into)
+    reporter.note(
+        f"recording {len(clips)} clips: forecast {describe_forecast(forecast)} "
+        f"(keeping every call would take {gib(forecast.naive_memory_bytes)})"
+    )
+    return forecast
+
+
+def _forecast_facts(forecast: Forecast) -> dict[str, float]:
+    return {
+        "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
+        "forecast_disk_bytes": forecast.disk_bytes,
+        "forecast_recording_s": round(forecast.time.recording_s, 1),
+        "forecast_examination_s": round(forecast.time.examination_s, 1),
+    }
 
 
 def _record_clips(

@@ -19,12 +19,12 @@ from sottovoce.runtime.audio.constants import WINDOW_FRAMES, WINDOW_POSITIONS
 from sottovoce.runtime.model.layout import COMPONENT_FILES, components_of
 from sottovoce.terms import InferencePrecision
 
-PROCESS_BYTES = 1_229 << 20
+PROCESS_BYTES = 1_130 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
 
-WEIGHT_COPIES = 4.0
-"""Constants of the graph and repacked weights of the compiled model, for the recorded variant and for the check of the
-rebuilt inputs."""
+WEIGHT_COPIES = 2.7
+"""Files, constants of the graph and repacked weights of the compiled model; of the encoder, or of both decoders, which are
+not in memory at once."""
 
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
@@ -228,12 +228,12 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 
 def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
     """Forecast the peak memory and the disk space of recording `n_clips` sequences, and add the time."""
+    decoders_bytes = shape.decoder_bytes + shape.second_decoder_bytes
+    weights = WEIGHT_COPIES * max(shape.encoder_bytes, decoders_bytes)
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(
-        peak_memory_bytes=int(
-            PROCESS_BYTES + WEIGHT_COPIES * shape.weight_bytes + working + 2 * shape.sequence_bytes
-        ),
+        peak_memory_bytes=int(PROCESS_BYTES + weights + working + 2 * shape.sequence_bytes),
         disk_bytes=n_clips * shape.sequence_bytes,
         naive_memory_bytes=n_clips * TOKENS_PER_CLIP * naive_step,
         time=time,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from sottovoce.optimize.checkpoint.resolve import resolve_checkpoint
 from sottovoce.optimize.checks.parity import ParityClip
@@ -31,6 +32,14 @@ def test_a_grown_model_gives_the_logits_of_its_seed(tiny: Path, shape: Shape, tm
     difference = np.abs(logits_of(grown) - logits_of(tiny))
 
     assert difference.max() < 1e-4
+
+
+def test_no_weights_of_a_grown_model_are_equal(tiny: Path, tmp_path: Path) -> None:
+    """An export writes equal weights once: a grown model would be smaller than a real one."""
+    shape = Shape(d_model=96, n_heads=3, encoder_layers=4, decoder_layers=4)
+    weights = load_file(grow(tiny, tmp_path, shape) / "model.safetensors")
+    matrices = [tensor for name, tensor in weights.items() if tensor.ndim > 1 and "layers.0." not in name]
+    assert len({tensor.tobytes() for tensor in matrices}) == len(matrices)
 
 
 def test_a_shape_that_the_seed_cannot_grow_to_is_refused(tiny: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ SMALLEST_SHARE, LARGEST_SHARE = 0.3, 0.7
 """Of a copy, before the shares of all copies are scaled to a sum of 1."""
 
 SMALLEST_WEIGHT = 1e-7
-"""Of the output projections of added layers."""
+"""Of the output projections of added layers, and of the changes of their other weights."""
 
 COPIED_FILES = (
     "tokenizer.json",
@@ -232,7 +232,8 @@ class _Growth:
 
         Args:
             start: `model.encoder.` or `model.decoder.`.
-            sources: the seed's layer at each place; other places take a copy of the next, nearly without output.
+            sources: the seed's layer at each place; other places take a copy of the next, nearly without output. Its other
+                weights are changed a little: equal ones would be written once, and files would be too small.
         """
         n_layers = self.shape.encoder_layers if "encoder" in start else self.shape.decoder_layers
         made: dict[str, Floats] = {}
@@ -241,14 +242,14 @@ class _Growth:
             layer = self._layer(start, source)
             if place not in sources:
                 layer = {
-                    name: self._silenced(tensor) if name.startswith(_OUTPUTS) else tensor
+                    name: (0 if name.startswith(_OUTPUTS) else tensor) + self._small(tensor.shape)
                     for name, tensor in layer.items()
                 }
             made |= {f"{start}layers.{place}.{name}": tensor for name, tensor in layer.items()}
         return made
 
-    def _silenced(self, tensor: Floats) -> Floats:
-        return self.random.normal(0, SMALLEST_WEIGHT, tensor.shape)
+    def _small(self, shape: tuple[int, ...]) -> Floats:
+        return self.random.normal(0, SMALLEST_WEIGHT, shape)
 
     def _layer(self, start: str, source: int) -> dict[str, Floats]:
         """Enlarge a layer of the seed; names without its place."""

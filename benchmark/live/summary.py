@@ -28,7 +28,10 @@ BLOCK_WORDS = 20
 other."""
 
 HOUR_S = 3600.0
-LEAST_SLOPE_S = 60.0
+SETTLED_S = 300.0
+"""Audio after which a process has met most lengths; each new one takes memory for good (docs/lab-notes.md)."""
+
+LEAST_SLOPE_S = 600.0
 LONGEST_INVENTED = 200
 
 
@@ -65,7 +68,7 @@ def _summarize(system: SystemTraces, measured: LiveMeasurement, seed: int) -> Li
         ),
         cpu_share=sum(trace.cpu_s for trace in system.not_counted) / audio_s,
         peak_rss_bytes=max(size for trace in system.counted for _, size in trace.rss),
-        memory_slope=_slope(system.counted),
+        memory_slope=memory_slope(system.counted),
         without_speech=tuple(_invented(name, trace) for name, trace in system.sounds.items()),
     )
 
@@ -140,17 +143,20 @@ def _errors_by_word(reference: str, hypothesis: str) -> list[int]:
     return counts
 
 
-def _slope(traces: Sequence[Trace]) -> float | None:
-    """Fit a line through the resident set over the audio of all recordings; bytes per hour of audio."""
-    times_s: list[float] = []
-    sizes: list[int] = []
+def memory_slope(traces: Sequence[Trace]) -> float | None:
+    """Fit a line through the resident set over the audio of recordings that one process was fed, from the sixth minute on.
+
+    Returns:
+        Bytes per hour of audio; None for less than ten minutes.
+    """
+    readings: list[tuple[float, int]] = []
     start_s = 0.0
     for trace in traces:
-        times_s += [start_s + at_s for at_s, _ in trace.rss]
-        sizes += [size for _, size in trace.rss]
+        readings += [(start_s + at_s, size) for at_s, size in trace.rss if start_s + at_s >= SETTLED_S]
         start_s += trace.audio_s
     if start_s < LEAST_SLOPE_S:
         return None
+    times_s, sizes = zip(*readings, strict=True)
     return float(np.polyfit(times_s, sizes, 1)[0] * HOUR_S)
 
 

@@ -84,8 +84,8 @@ class LiveSystem(Document):
         description="Largest resident set while the recordings are fed the second time."
     )
     memory_slope: float | None = Field(
-        description="Growth of the resident set while the recordings are fed the second time, bytes per hour of audio; null for "
-        "less than a minute."
+        description="Growth of the resident set while the recordings are fed the second time, bytes per hour of audio, after five "
+        "minutes; null for less than ten."
     )
     without_speech: tuple[Invented, ...] = Field(description="Silence first.")
 

@@ -1,5 +1,6 @@
 """Live transcription is measured from clips to the report, without a model."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from sottovoce.benchmark.engines.engine import Entry
+from sottovoce.benchmark.live.clock import Trace
 from sottovoce.benchmark.live.measure import choose_systems, measure_live
 from sottovoce.benchmark.live.recordings import PAUSE_S, TAIL_S, make_recordings, sounds_without_speech
-from sottovoce.benchmark.live.summary import summarize_live
+from sottovoce.benchmark.live.summary import memory_slope, summarize_live
 from sottovoce.benchmark.schema.failures import FailedIn
 from sottovoce.benchmark.schema.live import LiveReport
 from sottovoce.benchmark.spec import BenchmarkSpec, check_spec
@@ -119,6 +121,18 @@ def test_the_text_is_compared_with_that_of_the_same_model_offline(
     assert delta is not None
     assert delta.value == pytest.approx(-2 / 34)
     assert delta.low <= delta.value <= delta.high
+
+
+def fed(sizes_mb: Sequence[float]) -> Trace:
+    """Two hundred seconds with two readings of memory in each."""
+    rss = tuple((100.0 * number, round(1e6 * size)) for number, size in enumerate(sizes_mb))
+    return Trace(displays=(), audio_s=200.0, cpu_s=1.0, max_backlog_s=0.0, rss=rss)
+
+
+def test_memory_grows_by_what_comes_after_a_process_has_met_most_lengths() -> None:
+    slope = memory_slope([fed((100, 300)), fed((400, 500)), fed((501, 502)), fed((503, 504))])
+    assert slope == pytest.approx(36e6)
+    assert memory_slope([fed((100, 300)), fed((400, 500))]) is None
 
 
 def test_a_peer_that_fails_is_left_out_and_named(measured: tuple[LiveReport, FailedPeers]) -> None:

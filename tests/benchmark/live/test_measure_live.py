@@ -21,7 +21,13 @@ from sottovoce.progress import Silent
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip, LoadedClips
-from tests.support.live_systems import DELAY_S, WORDS, make_counting, make_systems
+from tests.support.live_systems import (
+    DELAY_S,
+    WORDS,
+    make_counting,
+    make_counting_systems,
+    make_systems,
+)
 from tests.support.plans import engine_spec, tone_plan
 from tests.support.tones import tone
 
@@ -121,6 +127,18 @@ def test_the_text_is_compared_with_that_of_the_same_model_offline(
     assert delta is not None
     assert delta.value == pytest.approx(-2 / 34)
     assert delta.low <= delta.value <= delta.high
+
+
+def test_a_peer_that_decodes_all_of_a_silence_again_is_fed_less_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sottovoce.benchmark.live.recordings.WITHOUT_SPEECH_S", 1.0)
+    monkeypatch.setattr("sottovoce.benchmark.live.measure.GROWING_S", 0.4)
+    plan = tone_plan([engine_spec("fp32"), engine_spec("int8", "faster-whisper")])
+    plan = replace(plan, clips=LoadedClips(loaded=(clip("short", 3.0),), rejected=()))
+    failed = FailedPeers(Silent())
+    found = measure_live(plan, Silent(), failed, make=make_counting, make_system=make_counting_systems)
+    assert [each.sounds["silence"].audio_s for each in found.systems] == [1.0, 1.0, 1.0, 0.4]
 
 
 def fed(sizes_mb: Sequence[float]) -> Trace:

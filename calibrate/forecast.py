@@ -1,6 +1,6 @@
 """A forecast of the memory, disk space and time that a recording needs.
 
-The constants were fitted on whisper-tiny.en and base (docs/lab-notes.md) and rounded up. The time follows from a short
+The constants were fitted on whisper-tiny.en, base and large-v3-turbo's shape (docs/lab-notes.md). The time follows from a short
 measurement of the speed of this machine.
 """
 
@@ -22,9 +22,9 @@ from sottovoce.terms import InferencePrecision
 PROCESS_BYTES = 1_130 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
 
-WEIGHT_COPIES = 2.7
-"""Files, constants of the graph and repacked weights of the compiled model; of the encoder, or of both decoders, which are
-not in memory at once."""
+ENCODER_COPIES = 2.3
+DECODER_COPIES = 2.7
+"""Files, constants of the graph and repacked weights of the compiled model. Encoder and decoders are not in memory at once."""
 
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
@@ -229,7 +229,7 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
     """Forecast the peak memory and the disk space of recording `n_clips` sequences, and add the time."""
     decoders_bytes = shape.decoder_bytes + shape.second_decoder_bytes
-    weights = WEIGHT_COPIES * max(shape.encoder_bytes, decoders_bytes)
+    weights = max(ENCODER_COPIES * shape.encoder_bytes, DECODER_COPIES * decoders_bytes)
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(

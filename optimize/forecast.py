@@ -1,6 +1,7 @@
 """A forecast of the memory, disk space and time of a whole run.
 
-The constants of time come from one run of whisper-tiny.en on a loaded machine, and are rounded up (docs/lab-notes.md).
+The constants of memory come from whisper-tiny.en, base and large-v3-turbo's shape; those of time from one run of whisper-tiny.en
+on a loaded machine, rounded up (docs/lab-notes.md).
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,12 @@ from sottovoce.recipes.recipe import FloatVariant, QuantizedVariant, Recipe
 from sottovoce.terms import Format, Layout, Weights
 
 EXPORT_PROCESS_BYTES = 1 << 30
-EXPORT_WEIGHT_COPIES = 4
-"""Memory of the export: libraries, and the weights in PyTorch, traced, as constants, in the parity check."""
+EXPORT_WEIGHT_COPIES = 2
+"""Memory of the export: libraries, and the weights in PyTorch and as constants. Its parity check takes no more than recording."""
+
+QUANTIZE_PROCESS_BYTES = 1_400 << 20
+QUANTIZE_WEIGHT_COPIES = 4.7
+"""Memory of quantization: libraries and statistics, and the encoder's weights, which NNCF copies while both graphs exist."""
 
 EXPORT_S = 30.0
 EXPORT_BYTES_PER_S = 1e7
@@ -53,10 +58,11 @@ def forecast_run(recipe: Recipe, shape: ModelShape, recording: Forecast) -> RunF
     """
     float_bytes = sum(_forecast_float(variant, shape) for variant in recipe.float_variants)
     export_bytes = EXPORT_PROCESS_BYTES + EXPORT_WEIGHT_COPIES * shape.checkpoint_bytes
+    quantize_bytes = QUANTIZE_PROCESS_BYTES + QUANTIZE_WEIGHT_COPIES * shape.encoder_bytes
     export_s = EXPORT_S + float_bytes / EXPORT_BYTES_PER_S
     quantize_s = QUANTIZE_EXAMINATIONS * recording.time.examination_s
     return RunForecast(
-        memory_bytes=max(export_bytes, recording.peak_memory_bytes),
+        memory_bytes=int(max(export_bytes, recording.peak_memory_bytes, quantize_bytes)),
         disk_bytes=int(float_bytes + _forecast_quantized(recipe.quantize, shape) + recording.disk_bytes),
         time_s=export_s + recording.time.total_s + quantize_s,
         recording=recording,

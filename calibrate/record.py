@@ -247,10 +247,12 @@ def record(
         entries,
         into,
         {
-            **_forecast_facts(forecast),
-            "measured_peak_memory_bytes": peak.peak_bytes,
-            "recording_s": round(recorded_s, 3),
-            "examination_s": round(time.perf_counter() - started - recorded_s, 3),
+            **_cost_facts(
+                forecast,
+                peak_bytes=peak.peak_bytes,
+                recording_s=recorded_s,
+                examination_s=time.perf_counter() - started - recorded_s,
+            ),
             "rebuild_max_difference": difference,
             "precision": compute.precision.value,
         },
@@ -274,12 +276,17 @@ def _affordable(baseline: Path, clips: Sequence[LoadedClip], into: Path, reporte
     return forecast
 
 
-def _forecast_facts(forecast: Forecast) -> dict[str, float]:
+def _cost_facts(
+    forecast: Forecast, *, peak_bytes: int, recording_s: float, examination_s: float
+) -> dict[str, float]:
     return {
         "forecast_peak_memory_bytes": forecast.peak_memory_bytes,
+        "measured_peak_memory_bytes": peak_bytes,
         "forecast_disk_bytes": forecast.disk_bytes,
         "forecast_recording_s": round(forecast.time.recording_s, 1),
+        "recording_s": round(recording_s, 3),
         "forecast_examination_s": round(forecast.time.examination_s, 1),
+        "examination_s": round(examination_s, 3),
     }
 
 

@@ -222,7 +222,7 @@ def record(
         ResourceError: the machine has too little memory or disk space.
         StageError: the inputs that are rebuilt from the record differ from the recorded ones.
     """
-    forecast = _affordable(baseline, clips.loaded.loaded, into, reporter)
+    forecast = _checked_forecast(baseline, clips.loaded.loaded, into, reporter)
     started = time.perf_counter()
     with PeakMemory() as peak, one_torch_thread():
         entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
@@ -261,7 +261,9 @@ def record(
     return manifest
 
 
-def _affordable(baseline: Path, clips: Sequence[LoadedClip], into: Path, reporter: Reporter) -> Forecast:
+def _checked_forecast(
+    baseline: Path, clips: Sequence[LoadedClip], into: Path, reporter: Reporter
+) -> Forecast:
     """Return what a recording will need, after a check that this machine has it.
 
     Raises:

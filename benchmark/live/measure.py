@@ -24,7 +24,7 @@ from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.layout import format_of
 from sottovoce.terms import Format
 
-GROWING_S = 60.0
+LOCAL_AGREEMENT_SOUND_S = 60.0
 """Sounds without speech are fed to LocalAgreement-2 for so long only: it commits no words there, so it decodes all of the sound
 again every second, and ten minutes would take hours."""
 
@@ -125,7 +125,7 @@ def measure_live(
 
 
 def _shortened(sounds: Sequence[tuple[str, Wave]]) -> list[tuple[str, Wave]]:
-    n_samples = round(GROWING_S * SAMPLE_RATE_HZ)
+    n_samples = round(LOCAL_AGREEMENT_SOUND_S * SAMPLE_RATE_HZ)
     return [(name, wave[:n_samples]) for name, wave in sounds]
 
 

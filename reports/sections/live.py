@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
-from sottovoce.benchmark.schema.live import QUANTILE_STEP, Delays, LivePass, LiveReport, LiveSystem
+from sottovoce.benchmark.schema.live import QUANTILE_STEP, Delays, Invented, LivePass, LiveReport, LiveSystem
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.benchmark.timing.noise import MAX_FOREIGN_SHARE
 from sottovoce.reports.charts.chart import Chart, ChartText, Curve, CurveChart, PointCloud, ScatterChart
@@ -156,14 +156,17 @@ def _without_speech_table(report: LiveReport) -> Table | None:
                 label=None,
                 rows=tuple(
                     make_row(
-                        f"{sound.sound}, {duration(sound.audio_s)}",
-                        *(f"{system.without_speech[number].n_words:,}" for system in report.systems),
+                        sound.sound, *(_invented(system.without_speech[number]) for system in report.systems)
                     )
                     for number, sound in enumerate(sounds)
                 ),
             ),
         ),
     )
+
+
+def _invented(found: Invented) -> str:
+    return f"{found.n_words:,} in {duration(found.audio_s)}"
 
 
 def _delay_chart(report: LiveReport) -> Chart | None:

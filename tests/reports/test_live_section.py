@@ -102,7 +102,7 @@ def test_the_page_shows_delays_of_both_clocks_errors_and_cost() -> None:
     assert "CPU in silence % of a core 0.80 0.80" in words
     assert "Peak memory MB 410 410" in words
     assert "Memory growth MB per hour 2.5 2.5" in words
-    assert "kitchen, 10 min 3 3" in words
+    assert "kitchen 3 in 10 min 3 in 10 min" in words
     assert "97 of 100 words" in words
 
 

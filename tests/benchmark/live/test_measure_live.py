@@ -133,7 +133,7 @@ def test_a_peer_that_decodes_all_of_a_silence_again_is_fed_less_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sottovoce.benchmark.live.recordings.WITHOUT_SPEECH_S", 1.0)
-    monkeypatch.setattr("sottovoce.benchmark.live.measure.GROWING_S", 0.4)
+    monkeypatch.setattr("sottovoce.benchmark.live.measure.LOCAL_AGREEMENT_SOUND_S", 0.4)
     plan = tone_plan([engine_spec("fp32"), engine_spec("int8", "faster-whisper")])
     plan = replace(plan, clips=LoadedClips(loaded=(clip("short", 3.0),), rejected=()))
     failed = FailedPeers(Silent())

@@ -7,6 +7,7 @@ from typing import Any
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sottovoce.serve.options import ConnectionLimits
@@ -22,7 +23,13 @@ REFUSED_IDLE_S = 5.0
 """... without a pause of so long (its `lingering_timeout`), ..."""
 
 REFUSED_BYTES = 64 * 1024**2
-"""... and so much."""
+"""... and so much, ..."""
+
+PORTION_BYTES = 16 * 1024**2
+"""... of which so much is dropped at a time, ..."""
+
+HOLD_S = 0.25
+"""... after nothing was read for so long: a client that reads its answer meanwhile stops, and what it does not send costs nothing."""
 
 READ_BYTES = 64 * 1024
 """From a connection at once: asyncio's 256 KiB are mapped and cleared by the system each time."""
@@ -102,8 +109,7 @@ class BoundedHttp(H11Protocol):
         n_left = REFUSED_BYTES if stated is None else min(REFUSED_BYTES, int(stated) - n_received)
         self._unwanted = _Unwanted(n_left, is_chunked=stated is None)
         self.cycle.body.clear()
-        self.flow.resume_reading()
-        await self._unwanted.wait()
+        await self._unwanted.wait(self.flow)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit; close another connection where there are too many."""
@@ -206,11 +212,22 @@ class _Unwanted:
         self._n_left = 0
         self._has_changed.set()
 
-    async def wait(self) -> None:
-        """Wait until all is dropped, or the client sends too long, too much or nothing."""
+    async def wait(self, flow: FlowControl) -> None:
+        """Wait until all is dropped, or the client sends too long, too much or nothing.
+
+        Args:
+            flow: of the connection.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(REFUSED_S):
                 while self._n_left > 0:
-                    self._has_changed.clear()
-                    async with asyncio.timeout(REFUSED_IDLE_S):
-                        await self._has_changed.wait()
+                    flow.pause_reading()
+                    await asyncio.sleep(HOLD_S)
+                    flow.resume_reading()
+                    await self._wait_until(self._n_left - PORTION_BYTES)
+
+    async def _wait_until(self, n_left: int) -> None:
+        while self._n_left > max(0, n_left):
+            self._has_changed.clear()
+            async with asyncio.timeout(REFUSED_IDLE_S):
+                await self._has_changed.wait()

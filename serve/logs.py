@@ -69,20 +69,23 @@ class AccessLog:
         _request_id.set(request_id)
         started = time.monotonic()
         status = 499  # the client went away before an answer, as in nginx
+        answered: float | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             elif message["type"] == "websocket.accept":
                 status = 101
             await send(message)
+            if message["type"] == "http.response.body" and message.get("body"):
+                answered = time.monotonic()  # dropping the rest of a refused upload comes after it
 
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            seconds = time.monotonic() - started
+            seconds = (answered or time.monotonic()) - started
             path = self._metrics.count_request(scope, status, seconds)
             log.info(
                 "request",

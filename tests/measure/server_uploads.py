@@ -104,6 +104,7 @@ async def send(writer: asyncio.StreamWriter, load: Load) -> None:
     writer.write(HEAD.format(length=length).encode() + framed(PART, load))
     with suppress(OSError):
         for _ in range(UPLOAD_BYTES // len(PIECE)):
+            await asyncio.sleep(0)  # else a client fills its socket before the next one sends its head
             writer.write(framed(PIECE, load))
             await writer.drain()
 

@@ -162,6 +162,18 @@ def test_a_body_that_comes_slowly_or_not_is_answered_with_408(port: int, piece: 
     assert reason in answer
 
 
+def test_a_refused_client_that_sends_before_it_reads_sees_why(port: int) -> None:
+    """One whose connection is reset, with bytes that nobody read, loses an answer that it has not read."""
+    with connect(port) as connection:
+        connection.sendall(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+        sender = threading.Thread(target=drip, args=(connection, bytes(1024**2), 950, 0.0))
+        sender.start()
+        time.sleep(0.5)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+        connection.shutdown(socket.SHUT_RDWR)
+        sender.join()
+
+
 @pytest.mark.parametrize("body", [b"x" * 200_000, CHUNKED])
 def test_a_connection_is_closed_once_a_refused_client_has_sent_all(port: int, body: bytes) -> None:
     length = b"Transfer-Encoding: chunked" if body is CHUNKED else b"Content-Length: %d" % len(body)

@@ -1,6 +1,7 @@
 """What a stranger may do, and what he may not; what becomes of requests when clients, workers and the server end."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sottovoce.serve.connections import HOLD_S
 from tests.support.hostile_audio import FLAC_BLOCK, FLAC_BOMB_FRAMES, flac_bomb
 from tests.support.server import RunningServer, encoded, running_server, wav
 from tests.support.tones import tone
@@ -134,6 +136,15 @@ def test_a_key_opens_and_the_page_and_probes_need_none(strict: RunningServer) ->
 def test_a_large_upload_is_refused_before_it_is_sent(strict: RunningServer) -> None:
     answer = post(strict, wav(240.0), headers=KEY)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "file_too_large")
+
+
+def test_the_log_says_when_a_refusal_was_answered(strict: RunningServer) -> None:
+    """Not when the server had dropped what a client sent in vain."""
+    answer = post(strict, wav(240.0), headers={**KEY, "X-Request-ID": "refused"})
+    log = strict.wait_for_log('"request_id": "refused"')
+    assert answer.status_code == 413
+    (record,) = [json.loads(line) for line in log.splitlines() if '"request_id": "refused"' in line]
+    assert record["seconds"] < HOLD_S / 2
 
 
 def test_a_large_upload_of_unknown_size_is_refused_while_it_is_sent(strict: RunningServer) -> None:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import av
 from av.container import InputContainer
@@ -51,6 +51,11 @@ class Readable(Protocol):
     def read(self, n_bytes: int, /) -> bytes:
         """Return at most so many bytes; none at the end."""
 
+
+ANY_METADATA: Mapping[str, Any] = (
+    {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "ignore"}  # noqa: PLR2004 - of PyAV
+)
+"""For titles that are no UTF-8, which PyAV takes as they are from version 19 on (for Python 3.12 and newer), without an argument."""
 
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -153,9 +158,7 @@ def open_with_ffmpeg(
     """
     _limit_allocations()
     allowed = {} if samples is None else {"format_whitelist": samples}
-    return av.open(
-        file, "r", format=samples, options={**_options(), **allowed, **options}, metadata_errors="ignore"
-    )
+    return av.open(file, "r", format=samples, options={**_options(), **allowed, **options}, **ANY_METADATA)
 
 
 def error_text(error: Exception) -> str:

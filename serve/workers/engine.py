@@ -27,7 +27,13 @@ from sottovoce.runtime.window_queue import QueuedWindow
 from sottovoce.serve.scheduler.batches import BatchLimits
 from sottovoce.serve.workers.batching import DEFAULT_LIMITS, BatchPlanner, JobWindows, waiting_windows
 from sottovoce.serve.workers.jobs import CancelledJob, FileJob, LiveJob, Send
-from sottovoce.serve.workers.wire import event_fields, pieces_fields, segment_fields, transcribe_options
+from sottovoce.serve.workers.wire import (
+    describe_place,
+    event_fields,
+    pieces_fields,
+    segment_fields,
+    transcribe_options,
+)
 
 READERS = 8
 """Threads that decode files: a file that is slow to read keeps none of the others waiting."""
@@ -299,7 +305,7 @@ class Engine:
         self._streams.pop(number, None)
 
     def _fail(self, number: int, error: Exception) -> None:
-        """Report an error: of the client by its text, any other by its type."""
+        """Report an error: of the client by its text, any other by its type and place, since its text may hold what was said."""
         kind = (
             "input"
             if isinstance(error, InputError)
@@ -313,7 +319,7 @@ class Engine:
             kind=kind,
             message=_COMMAND_ADVICE.sub("", str(error))
             if isinstance(error, SottovoceError)
-            else type(error).__name__,
+            else describe_place(error),
         )
 
     # Streams

@@ -245,10 +245,12 @@ class Pool:
         Raises:
             AudioError: the audio is refused.
             OptionError: an option is.
-            WorkerError: the job is lost.
+            WorkerError: the job is lost; the log says why.
         """
         try:
             while (update := await job.updates.get()) is not None:
+                if isinstance(update, WorkerError):
+                    log.error("lost a recording or live session: %s", update)
                 if isinstance(update, Exception):
                     raise update
                 yield update

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from sottovoce.runtime.live.events import Committed, Lagging, LiveEvent, Partial, SpeechStarted, Utterance
 from sottovoce.runtime.live.options import LiveOptions
 from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.transcript import Segment, Word
+
+MOST_PLACES = 5
+"""Of an error that are named."""
 
 _EVENTS = {each.__name__: each for each in (Committed, Lagging, Partial, SpeechStarted, Utterance)}
 
@@ -75,6 +80,12 @@ def read_event(given: dict[str, Any]) -> LiveEvent:
         values["segment"] = read_segment(values["segment"])
     event: LiveEvent = _EVENTS[given["event"]](**values)
     return event
+
+
+def describe_place(error: Exception) -> str:
+    """Return the type of an error and where it arose, innermost last: its text may hold what was said."""
+    places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)]
+    return f"{type(error).__name__} at {' > '.join(places[-MOST_PLACES:])}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,16 +34,16 @@ def newest_python() -> str | None:
     """Return the newest Python here that this one is not: on the path, or one of pyenv's. Some libraries stop releasing for old ones."""
     on_path = [found for minor in range(14, 11, -1) if (found := shutil.which(f"python3.{minor}"))]
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.*/bin/python3")
-    found = [(version, python) for python in [*on_path, *map(str, kept)] if (version := version_of(python))]
-    newest = max(found, default=(sys.version_info[:2], ""))
-    return newest[1] if newest[0] > sys.version_info[:2] else None
+    versions = {python: version_of(python) for python in [*on_path, *map(str, kept)]}
+    newer = {python: version for python, version in versions.items() if version > sys.version_info[:2]}
+    return max(newer, key=newer.__getitem__, default=None)
 
 
-def version_of(python: str) -> tuple[int, ...] | None:
-    """Return the version of an interpreter; None where it does not start, as those of pyenv that are not chosen."""
+def version_of(python: str) -> tuple[int, ...]:
+    """Return the version of an interpreter; none where it does not start, as those of pyenv that are not chosen."""
     asked = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
     match = re.match(r"Python (\d+)\.(\d+)", asked.stdout)
-    return None if asked.returncode or match is None else tuple(map(int, match.groups()))
+    return () if asked.returncode or match is None else tuple(map(int, match.groups()))
 
 
 @pytest.fixture(scope="module", params=["this Python", "the newest Python"])

@@ -158,7 +158,10 @@ def open_with_ffmpeg(
     """
     _limit_allocations()
     allowed = {} if samples is None else {"format_whitelist": samples}
-    return av.open(file, "r", format=samples, options={**_options(), **allowed, **options}, **ANY_METADATA)
+    container: InputContainer = av.open(
+        file, "r", format=samples, options={**_options(), **allowed, **options}, **ANY_METADATA
+    )
+    return container
 
 
 def error_text(error: Exception) -> str:

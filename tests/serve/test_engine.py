@@ -1,6 +1,8 @@
 """The loop of a worker, without a model."""
 
+import re
 from collections.abc import Sequence
+from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, cast
 
@@ -81,3 +83,29 @@ def test_a_clip_is_read_beside_a_batch_and_is_in_the_next_one() -> None:
     thread.join(WAIT_S)
     assert script.read_beside
     assert order == [SHORT, LONG]
+
+
+def test_an_unexpected_error_is_reported_by_its_place_and_not_by_its_text() -> None:
+    """Its text may hold what was said, and the log must not; without its place nobody finds the cause."""
+
+    class Broken(Script):
+        def plan(self, audio: Any, _options: TranscribeOptions, _clock: PhaseClock) -> WindowPlan:
+            audio.close()
+            raise KeyError("what was said")
+
+    failed: SimpleQueue[dict[str, Any]] = SimpleQueue()
+
+    def send(**fields: Any) -> None:
+        if fields["type"] == "error":
+            failed.put(fields)
+
+    engine = Engine(cast("InferencePipeline", Broken()), cast("Any", None), send)
+    thread = Thread(target=engine.run)
+    thread.start()
+    engine.add_file({"options": {}, "has_pieces": False, "id": SHORT}, b"", None)
+    found = failed.get(timeout=WAIT_S)
+    engine.close()
+    thread.join(WAIT_S)
+    assert found["kind"] == "internal"
+    assert re.match(r"KeyError at .*test_engine\.py:\d+$", found["message"])
+    assert "said" not in found["message"]

@@ -20,6 +20,7 @@ from sottovoce import __version__
 from sottovoce.cli.app import app
 from sottovoce.optimize.openvino.export import TorchWhisper, export_fp32
 from sottovoce.terms import Layout
+from tests.support.hostile_audio import HOSTILE_AUDIO
 from tests.support.tones import write_tone_set
 
 ROOT = Path(__file__).parents[1]
@@ -139,19 +140,35 @@ def test_a_missing_run_is_one_line_and_exit_code_1(sottovoce: Sottovoce) -> None
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_audio_is_transcribed(sottovoce: Sottovoce, tiny: Path, tmp_path: Path) -> None:
-    export_fp32(TorchWhisper(tiny), Layout.STATEFUL, tmp_path / "variant")
+@pytest.fixture(scope="module")
+def variant(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("variant") / "fp32"
+    export_fp32(TorchWhisper(tiny), Layout.STATEFUL, folder)
+    return folder
+
+
+def test_audio_is_transcribed(sottovoce: Sottovoce, variant: Path, tmp_path: Path) -> None:
     write_tone_set(tmp_path / "speech", n_clips=1, duration_s=1.0)
     (clip,) = tmp_path.rglob("*.wav")
-    ended = sottovoce("transcribe", tmp_path / "variant", clip, "--language", "en", "--no-vad-filter", "-q")
+    ended = sottovoce("transcribe", variant, clip, "--language", "en", "--no-vad-filter", "-q")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.strip()
     encoded = clip.with_suffix(".flac")
     soundfile.write(encoded, *soundfile.read(clip))
-    other = sottovoce(
-        "transcribe", tmp_path / "variant", encoded, "--language", "en", "--no-vad-filter", "-q"
-    )
+    other = sottovoce("transcribe", variant, encoded, "--language", "en", "--no-vad-filter", "-q")
     assert (other.returncode, other.stderr, other.stdout) == (0, "", ended.stdout)
+
+
+def test_files_that_lie_are_refused_in_a_line_each(
+    sottovoce: Sottovoce, variant: Path, tmp_path: Path
+) -> None:
+    """FFmpeg's newest version treats them in its own way: one of a WAV without channels crashed the process."""
+    for name, write in HOSTILE_AUDIO.items():
+        write(tmp_path / name)
+    ended = sottovoce("transcribe", variant, *sorted(tmp_path.iterdir()), "--language", "en", "-q")
+    assert ended.returncode == 1
+    assert all(line.startswith("error: ") and "unexpected" not in line for line in ended.stderr.splitlines())
+    assert "wav-no-channels.wav" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,9 @@ class TrackReader:
         self._container = container
         self._stream = stream
         self._rules = rules
+        self._codec = (
+            stream.codec_context.name
+        )  # a decoder that cannot be opened loses it, and PyAV 19 crashes
         self._padded_pcm = _padded_pcm_decoder(stream) if rules.is_padded_pcm else None
         self._stated_s = header_duration_s(container, stream)
         if self._padded_pcm is not None and self._stated_s is not None:
@@ -123,10 +126,6 @@ class TrackReader:
             self._rules.limit.check(self._stated_s, self._rules.label)
 
     @property
-    def _codec(self) -> str:
-        return self._stream.codec_context.name
-
-    @property
     def _start_s(self) -> float:
         """Where the film starts, in the time of its timestamps."""
         return (self._container.start_time or 0) / av.time_base
@@ -138,9 +137,12 @@ class TrackReader:
             self._stated_s = None  # it was estimated from the bit rate of the first of joined files
         try:
             return packet.decode() if self._padded_pcm is None else self._padded_pcm.decode(packet)
-        except av.FFmpegError as error:
+        except (
+            av.FFmpegError,
+            ValueError,
+        ) as error:  # ValueError: PyAV's own where the decoder could not be opened before
             if not _is_mp3_header(self._codec, packet):
-                self._error = error
+                self._error = self._error or error
                 self._pending_s += _packet_s(packet)
             return []
 

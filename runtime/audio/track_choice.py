@@ -28,12 +28,13 @@ def choose_track(file: BinaryIO, label: str, note: Note) -> int | None:
     """
     with open_container(file, label) as container:
         best = container.streams.best("audio")
-        tracks = list(container.streams.audio)
+        best_index = None if best is None else best.index
+        indexes = [track.index for track in container.streams.audio]
     file.seek(0)
-    if best is None or len(tracks) < 2:  # noqa: PLR2004
+    if best_index is None or len(indexes) < 2:  # noqa: PLR2004
         return None
-    default = [track.index for track in tracks].index(best.index) + 1
-    numbers = [default, *(number for number in range(1, len(tracks) + 1) if number != default)]
+    default = indexes.index(best_index) + 1
+    numbers = [default, *(number for number in range(1, len(indexes) + 1) if number != default)]
     audible = next((number for number in numbers if _is_audible(file, number, label)), default)
     if audible != default:
         note(f"{label}: audio track {default} is silent; track {audible} is used")

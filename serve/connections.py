@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -33,6 +34,9 @@ HOLD_S = 0.25
 
 READ_BYTES = 64 * 1024
 """From a connection at once: asyncio's 256 KiB are mapped and cleared by the system each time."""
+
+BAD_REQUEST_IDLE_S = 0.5
+"""The same for a client that does not speak HTTP."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -81,6 +85,7 @@ class BoundedHttp(H11Protocol):
         self._opened_s = self.loop.time()
         self._n_body_bytes = 0
         self._unwanted: _Unwanted | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._answer = self.app
         self.app = self._answer_with_discard
 
@@ -109,7 +114,17 @@ class BoundedHttp(H11Protocol):
         n_left = REFUSED_BYTES if stated is None else min(REFUSED_BYTES, int(stated) - n_received)
         self._unwanted = _Unwanted(n_left, is_chunked=stated is None)
         self.cycle.body.clear()
-        await self._unwanted.wait(self.flow)
+        await self._unwanted.wait(self.flow, REFUSED_IDLE_S)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or has a head that is too long; drop what follows, so that the answer is not lost."""
+        self._write_answer(400, f"{msg}\n")
+        self._unwanted = _Unwanted(REFUSED_BYTES, is_chunked=False)
+        self._closing = self.loop.create_task(self._close_after(self._unwanted))
+
+    async def _close_after(self, unwanted: "_Unwanted") -> None:
+        await unwanted.wait(self.flow, BAD_REQUEST_IDLE_S)
+        self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit; close another connection where there are too many."""
@@ -177,11 +192,14 @@ class BoundedHttp(H11Protocol):
         self.transport.close()
 
     def _answer_timeout(self) -> None:
-        body = f"the head of the request did not come within {self.limits.head_s:g} s\n".encode()
+        self._write_answer(408, f"the head of the request did not come within {self.limits.head_s:g} s\n")
+
+    def _write_answer(self, status: int, text: str) -> None:
+        """Answer without the application."""
+        body = text.encode()
         headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
-        answer = h11.Response(
-            status_code=408, reason=b"Request Timeout", headers=[*headers, ("connection", "close")]
-        )
+        reason = HTTPStatus(status).phrase.encode()
+        answer = h11.Response(status_code=status, reason=reason, headers=[*headers, ("connection", "close")])
         for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event))
 
@@ -212,11 +230,12 @@ class _Unwanted:
         self._n_left = 0
         self._has_changed.set()
 
-    async def wait(self, flow: FlowControl) -> None:
+    async def wait(self, flow: FlowControl, idle_s: float) -> None:
         """Wait until all is dropped, or the client sends too long, too much or nothing.
 
         Args:
             flow: of the connection.
+            idle_s: without a byte.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(REFUSED_S):
@@ -224,10 +243,10 @@ class _Unwanted:
                     flow.pause_reading()
                     await asyncio.sleep(HOLD_S)
                     flow.resume_reading()
-                    await self._wait_until(self._n_left - PORTION_BYTES)
+                    await self._wait_until(self._n_left - PORTION_BYTES, idle_s)
 
-    async def _wait_until(self, n_left: int) -> None:
+    async def _wait_until(self, n_left: int, idle_s: float) -> None:
         while self._n_left > max(0, n_left):
             self._has_changed.clear()
-            async with asyncio.timeout(REFUSED_IDLE_S):
+            async with asyncio.timeout(idle_s):
                 await self._has_changed.wait()

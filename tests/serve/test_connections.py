@@ -114,6 +114,21 @@ def test_a_head_that_does_not_end_is_answered_with_408(port: int) -> None:
     assert time.monotonic() - started < PATIENCE_S / 2
 
 
+@pytest.mark.parametrize("given", [b"\x00\x01 no HTTP\r\n\r\n", HEAD + b"X-A: " + b"x" * 4_000_000])
+def test_what_is_no_http_is_answered_with_400(port: int, given: bytes) -> None:
+    """A connection that is closed while a long head is sent loses the answer."""
+    started = time.monotonic()
+    with connect(port) as connection:
+        sender = threading.Thread(target=drip, args=(connection, given, 1, 0.0))
+        sender.start()
+        time.sleep(0.1)
+        answer = read_all(connection)
+        sender.join()
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request")
+    assert answer.endswith(b"Invalid HTTP request received.\n")
+    assert time.monotonic() - started < REFUSED_IDLE_S / 2
+
+
 def test_a_second_request_on_a_connection_has_the_same_limit(port: int) -> None:
     with connect(port) as connection:
         connection.sendall(HEAD + b"\r\n")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sottovoce.speech.clips import ClipSet
-from sottovoce.train.finetune.model import Method
+from sottovoce.train.decoder.model import Method
 from sottovoce.train.loop import LoopSpec
 
 MAX_FORGETTING = 0.02

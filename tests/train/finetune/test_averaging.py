@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sottovoce.optimize.openvino.export import TorchWhisper
+from sottovoce.train.decoder.model import Method, TrainableWhisper
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
-from sottovoce.train.finetune.model import Method, TrainableWhisper
 
 
 def averages() -> tuple[Average, ...]:

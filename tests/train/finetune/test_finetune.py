@@ -15,9 +15,9 @@ from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
+from sottovoce.train.decoder.model import Method, TrainableWhisper
 from sottovoce.train.finetune.card import model_card
 from sottovoce.train.finetune.finetune import finetune
-from sottovoce.train.finetune.model import Method, TrainableWhisper
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec

@@ -17,7 +17,7 @@ from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW
 from sottovoce.runtime.audio.features import Features, log_mel
 from sottovoce.speech.conditions import Floats as Spectrum
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.finetune.augment import augment_wave, mask_features
+from sottovoce.train.decoder.augment import augment_wave, mask_features
 
 STATES = "states"
 

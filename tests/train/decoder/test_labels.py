@@ -10,7 +10,7 @@ from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.finetune.labels import as_sentence, label_clips
+from sottovoce.train.decoder.labels import as_sentence, label_clips
 
 
 @pytest.fixture(scope="module")

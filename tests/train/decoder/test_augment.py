@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.speech.conditions import speech_spectrum
-from sottovoce.train.finetune.augment import MAX_MASKED_BINS, augment_wave, mask_features
+from sottovoce.train.decoder.augment import MAX_MASKED_BINS, augment_wave, mask_features
 from tests.support.tones import tone
 
 WAVE = tone(1.0)

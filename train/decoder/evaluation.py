@@ -8,7 +8,7 @@ from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.statistics.accuracy import WordErrors, normalize, word_errors
-from sottovoce.train.finetune.labels import LabelledClip
+from sottovoce.train.decoder.labels import LabelledClip
 
 Decode = Callable[[LabelledClip], str]
 """Returns the transcript of a clip."""

@@ -4,8 +4,8 @@ import numpy as np
 
 from sottovoce.speech.clips import Clip
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.finetune.evaluation import errors_of, missed_terms
-from sottovoce.train.finetune.labels import LabelledClip
+from sottovoce.train.decoder.evaluation import errors_of, missed_terms
+from sottovoce.train.decoder.labels import LabelledClip
 
 
 def clip(text: str) -> LabelledClip:

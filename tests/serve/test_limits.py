@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -46,6 +47,17 @@ def wait_for(condition: Any, timeout_s: float = 20.0) -> bool:
     while not (found := condition()) and time.monotonic() < end_s:
         time.sleep(0.05)
     return bool(found)
+
+
+def test_answers_do_not_wait_for_the_system_to_acknowledge_their_heads(server: RunningServer) -> None:
+    """A system that sends small pieces together (Nagle) holds the body back for 40 ms."""
+    seconds = []
+    with httpx.Client(timeout=30) as client:
+        for _ in range(30):
+            started = time.perf_counter()
+            client.get(f"{server.url}/v1/models").raise_for_status()
+            seconds.append(time.perf_counter() - started)
+    assert statistics.median(seconds) < 0.03
 
 
 def test_metrics_count_what_was_done(server: RunningServer) -> None:

@@ -9,7 +9,8 @@ from sottovoce.benchmark.schema.results import Results, read_results
 from sottovoce.errors import InputError, MissingExtraError
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.reports.formats import ReportFormat
-from sottovoce.reports.training import TrainingView, read_training
+from sottovoce.reports.training.read import read_training
+from sottovoce.reports.training.view import TrainingView
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import check_output_file
 from sottovoce.storage.locks import output_lock
@@ -32,7 +33,7 @@ def write_report(
     """Write the report of a benchmark or of a training. The same results give the same bytes.
 
     Args:
-        results_path: the results folder, or its `results.json`; or a folder that `heal` or `finetune` wrote.
+        results_path: the results folder, or its `results.json`; or a folder that `heal`, `finetune` or `distil` wrote.
         out: the file to write; its folder is made if it is missing.
         force: whether to replace an existing report.
         kind: the format.

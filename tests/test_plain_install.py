@@ -42,9 +42,9 @@ def newest_python() -> str | None:
 
 def version_of(python: str) -> tuple[int, ...]:
     """Return the version of an interpreter; none where it does not start, as those of pyenv that are not chosen."""
-    asked = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
-    match = re.match(r"Python (\d+)\.(\d+)", asked.stdout)
-    return () if asked.returncode or match is None else tuple(map(int, match.groups()))
+    answer = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
+    match = re.match(r"Python (\d+)\.(\d+)", answer.stdout)
+    return () if answer.returncode or match is None else tuple(map(int, match.groups()))
 
 
 @pytest.fixture(scope="module", params=["this Python", "the newest Python"])

@@ -22,7 +22,7 @@ from sottovoce.reports.charts.chart import (
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.sections.facts import Fact
 from sottovoce.reports.text.units import printable
-from sottovoce.reports.training import TrainingView
+from sottovoce.reports.training.view import TrainingView
 from sottovoce.reports.view import ReportView
 
 

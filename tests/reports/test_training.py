@@ -12,7 +12,8 @@ from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.html import render_training
 from sottovoce.reports.report import make_report
 from sottovoce.reports.text.units import MINUS
-from sottovoce.reports.training import finetune_view, heal_view
+from sottovoce.reports.training.finetune import finetune_view
+from sottovoce.reports.training.heal import heal_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.train.finetune.averaging import Average

@@ -178,7 +178,7 @@ def test_a_body_that_comes_slowly_or_not_is_answered_with_408(port: int, piece: 
 
 
 def test_a_refused_client_that_sends_before_it_reads_sees_why(port: int) -> None:
-    """One whose connection is reset, with bytes that nobody read, loses an answer that it has not read."""
+    """One whose connection is reset, with bytes that were not read, loses an answer that it has not read."""
     with connect(port) as connection:
         connection.sendall(b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
         sender = threading.Thread(target=drip, args=(connection, bytes(1024**2), 950, 0.0))

@@ -86,7 +86,7 @@ def test_a_clip_is_read_beside_a_batch_and_is_in_the_next_one() -> None:
 
 
 def test_an_unexpected_error_is_reported_by_its_place_and_not_by_its_text() -> None:
-    """Its text may hold what was said, and the log must not; without its place nobody finds the cause."""
+    """Its text may hold what was said, and the log must not; without its place the cause is not found."""
 
     class Broken(Script):
         def plan(self, audio: Any, _options: TranscribeOptions, _clock: PhaseClock) -> WindowPlan:

@@ -1,4 +1,7 @@
-"""A checkpoint in PyTorch whose decoder is trained: by low-rank adapters (Hu et al. 2021, arXiv:2106.09685) or wholly."""
+"""A checkpoint in PyTorch on encoder states of clips, and one whose decoder is trained.
+
+By low-rank adapters (Hu et al. 2021, arXiv:2106.09685) or wholly.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,37 +43,23 @@ LEARNING_RATES = {Method.LORA: 2e-4, Method.FULL: 1e-5}
 """Highest ones; all weights forget more, and take less."""
 
 
-class TrainableWhisper:
-    """Loss, gradients and greedy transcripts of a model on encoder states."""
+class FrozenWhisper:
+    """Encoder states, logits and greedy transcripts of a model that stays as it is."""
 
-    def __init__(self, model: Any, method: Method, *, rank: int) -> None:
-        """Freeze everything but what is trained.
+    def __init__(self, model: Any) -> None:
+        """Freeze a model.
 
         Args:
             model: `transformers.WhisperForConditionalGeneration` in float32.
-            method: which weights change.
-            rank: of the adapters.
         """
         model.requires_grad_(requires_grad=False)
-        self._method = method
-        if method is Method.LORA:
-            from peft import LoraConfig, get_peft_model
-
-            # A task type would make peft pass `input_ids`, which Whisper does not take.
-            config = LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules=ADAPTED)
-            self._wrapped = get_peft_model(model, config)
-        else:
-            self._wrapped = model
-            for name, weight in model.named_parameters():
-                weight.requires_grad_(name.startswith(TRAINED))
-        self._start = {name: weight.detach().clone() for name, weight in self.parameters.items()}
         self._model = model
         self._generation = model.generation_config
 
     @property
-    def parameters(self) -> dict[str, Tensor]:
-        """The weights that change, by name; float32."""
-        return {name: weight for name, weight in self._wrapped.named_parameters() if weight.requires_grad}
+    def n_decoder_layers(self) -> int:
+        """Layers of the decoder."""
+        return len(self._model.model.decoder.layers)
 
     def encode(self, features: Features) -> NDArray[np.float32]:
         """Encode 30 s: features, float32, shape (1, n_mels, 3000), to states, float32, shape (1, 1500, d_model)."""
@@ -81,16 +70,20 @@ class TrainableWhisper:
         found: NDArray[np.float32] = states.float().numpy()
         return found
 
-    def loss(self, states: NDArray[np.float16], prompt: Tokens, labels: Tokens) -> Tensor:
-        """Return the cross-entropy of a transcript: the sum over its tokens, in nats."""
+    def logits(self, states: NDArray[np.float16], prompt: Tokens, labels: Tokens) -> Tensor:
+        """Return the logits of the tokens of a transcript, float32, shape (n_labels, n_tokens of the vocabulary).
+
+        Args:
+            states: of one clip, float16, shape (1, 1500, d_model).
+            prompt: that decoding starts with.
+            labels: tokens of the text and the end, which the decoder is fed.
+        """
         import torch
-        from torch.nn.functional import cross_entropy
 
         tokens = torch.tensor([prompt + labels[:-1]])
         hidden = self._decoder_states(states, tokens)[0, len(prompt) - 1 :].float()
         with torch.autocast("cpu", enabled=False):  # logits in bf16 are off by a tenth of a nat
-            logits = hidden @ self._model.proj_out.weight.T
-            return cross_entropy(logits, torch.tensor(labels), reduction="sum")
+            return hidden @ self._model.proj_out.weight.T
 
     def _decoder_states(self, states: NDArray[np.float16], tokens: Tensor) -> Tensor:
         import torch
@@ -136,6 +129,44 @@ class TrainableWhisper:
                 found.append(token)
                 fed = torch.tensor([[token]])
         return tuple(found)
+
+
+class TrainableWhisper(FrozenWhisper):
+    """A model whose decoder is trained."""
+
+    def __init__(self, model: Any, method: Method, *, rank: int = 1) -> None:
+        """Freeze everything but what is trained.
+
+        Args:
+            model: `transformers.WhisperForConditionalGeneration` in float32.
+            method: which weights change.
+            rank: of the adapters of `lora`.
+        """
+        super().__init__(model)
+        self._method = method
+        if method is Method.LORA:
+            from peft import LoraConfig, get_peft_model
+
+            # A task type would make peft pass `input_ids`, which Whisper does not take.
+            config = LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules=ADAPTED)
+            self._wrapped = get_peft_model(model, config)
+        else:
+            self._wrapped = model
+            for name, weight in model.named_parameters():
+                weight.requires_grad_(name.startswith(TRAINED))
+        self._start = {name: weight.detach().clone() for name, weight in self.parameters.items()}
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights that change, by name; float32."""
+        return {name: weight for name, weight in self._wrapped.named_parameters() if weight.requires_grad}
+
+    def loss(self, states: NDArray[np.float16], prompt: Tokens, labels: Tokens) -> Tensor:
+        """Return the cross-entropy of a transcript: the sum over its tokens, in nats."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(self.logits(states, prompt, labels), torch.tensor(labels), reduction="sum")
 
     @contextmanager
     def using(self, values: Mapping[str, Tensor]) -> Iterator[None]:

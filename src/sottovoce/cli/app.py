@@ -40,6 +40,7 @@ COMMANDS = {
     "tune-live": "run",
     "heal": "run",
     "finetune": "run",
+    "distil": "run",
     "benchmark": "results",
     "bundle": "device",
     "verify": "device",

@@ -37,6 +37,7 @@ from sottovoce.reports.text.tables import (
 from sottovoce.reports.text.units import BYTES_PER_MB, NOT_MEASURED, fixed
 from sottovoce.runtime.live.options import CommitPolicy
 from sottovoce.terms import Format
+from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.report import HealReport
 
@@ -131,16 +132,23 @@ def live_rules_table(tuning: LiveTuning) -> Group:
 
 def heal_table(report: HealReport) -> Group:
     """Show a variant before and after training, on the held-out clips."""
-    from sottovoce.reports import training  # needs the extra `benchmark`, which `inspect` does not
+    from sottovoce.reports.training import heal  # needs the extra `benchmark`, which `inspect` does not
 
-    return draw_all(training.heal_table(report))
+    return draw_all(heal.heal_table(report))
 
 
 def finetune_table(report: FinetuneReport) -> Group:
     """Show the word errors before and after a fine-tuning."""
-    from sottovoce.reports import training  # needs the extra `benchmark`, which `inspect` does not
+    from sottovoce.reports.training import finetune  # needs the extra `benchmark`, which `inspect` does not
 
-    return draw_all(training.accuracy_table(report))
+    return draw_all(finetune.accuracy_table(report))
+
+
+def distil_table(report: DistilReport) -> Group:
+    """Show the word errors of teacher and student."""
+    from sottovoce.reports.training import distil  # needs the extra `benchmark`, which `inspect` does not
+
+    return draw_all(distil.comparison_table(report))
 
 
 def run_table(summary: RunSummary) -> Group:

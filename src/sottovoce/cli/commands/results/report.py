@@ -17,7 +17,7 @@ def report(
         Path,
         typer.Argument(
             metavar="RESULTS",
-            help="Folder that `sottovoce benchmark`, `heal` or `finetune` wrote.",
+            help="Folder that `sottovoce benchmark`, `heal`, `finetune` or `distil` wrote.",
             show_default=False,
         ),
     ],
@@ -48,7 +48,7 @@ def report(
 ) -> None:
     """Write the comparison as one HTML file that needs no network, as a comment or as a model card.
 
-    A variant of `heal` and a checkpoint of `finetune` have a page about their training.
+    A variant of `heal` and a checkpoint of `finetune` or `distil` have a page about their training.
 
     Examples:
 

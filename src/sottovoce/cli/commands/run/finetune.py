@@ -136,8 +136,8 @@ def finetune(
     from sottovoce.languages import parse_language
     from sottovoce.speech.sets import read_speech
     from sottovoce.speech.synthetic import demo_speech
+    from sottovoce.train.decoder.model import LEARNING_RATES, Method
     from sottovoce.train.finetune.finetune import finetune as train
-    from sottovoce.train.finetune.model import LEARNING_RATES, Method
     from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 
     session: Session = context.obj

@@ -1,0 +1,134 @@
+"""The page of a training of padding states: what `heal` gained, and its curves."""
+
+from collections.abc import Iterator
+
+from sottovoce import __version__
+from sottovoce.reports.sections import Section
+from sottovoce.reports.text.tables import Column, Row, Table, flat_table, interval_cell, make_row
+from sottovoce.reports.text.units import MINUS, count, duration, fixed, percent
+from sottovoce.reports.training.view import (
+    COMMON_TERMS,
+    TrainingView,
+    before_after,
+    change,
+    curve_chart,
+    facts_of,
+    held_out_curve,
+    loss_curve,
+    step_facts,
+)
+from sottovoce.statistics.intervals import Interval
+from sottovoce.train.report import REPORT_NAME, HealReport
+
+MNAT_PER_NAT = 1e3
+
+HEAL_TERMS = {
+    "Divergence": "KL divergence of the tokens' probabilities from those of the float32 baseline, on its own tokens.",
+    "mnat": "A thousandth of a nat, the unit of divergence.",
+    "Top-1 disagreement": "Share of the tokens where the variant's likeliest token is not the baseline's.",
+}
+
+
+def heal_view(report: HealReport) -> TrainingView:
+    """Format a training of padding states for people."""
+    before, after = report.before, report.after
+    old, new = (fixed(MNAT_PER_NAT * each.divergence) for each in (before, after))
+    return TrainingView(
+        model=report.name,
+        setting=f"sottovoce heal of {report.variant}",
+        headline=f"{change(before.divergence, after.divergence)} of the divergence from fp32",
+        tone="good" if report.divergence_delta.high < 0 else "open",
+        proof=(
+            f"{old} to {new} mnat a token on {count(report.n_held_out_clips, 'clip')} of speakers that did not train.",
+            f"Difference {_mnat_interval(report.divergence_delta)} mnat.",
+        ),
+        notices=(),
+        figures=(
+            before_after("divergence", "mnat a token", new, old),
+            before_after(
+                "top-1 disagreement", "%", percent(after.top1_disagreement), percent(before.top1_disagreement)
+            ),
+            before_after(
+                "divergence at the start",
+                "mnat",
+                fixed(MNAT_PER_NAT * after.start_divergence),
+                fixed(MNAT_PER_NAT * before.start_divergence),
+            ),
+        ),
+        sections=(_heal_curves(report),),
+        facts=facts_of(_heal_facts(report)),
+        glossary=facts_of((COMMON_TERMS | HEAL_TERMS).items()),
+        source=REPORT_NAME,
+        made_by=f"sottovoce {__version__}",
+    )
+
+
+def heal_table(report: HealReport) -> Table:
+    """Show a variant before and after training, on the held-out clips."""
+    before, after = report.before, report.after
+    return flat_table(
+        f"Against the baseline, {count(report.n_held_out_clips, 'clip')} of held-out speakers",
+        "",
+        (*map(Column, (report.variant, report.name)), Column("Difference")),
+        (
+            _mnat_row(
+                "Divergence", before.divergence, after.divergence, "mnat a token", report.divergence_delta
+            ),
+            make_row(
+                "Top-1 disagreement",
+                fixed(100 * before.top1_disagreement),
+                fixed(100 * after.top1_disagreement),
+                "",
+                unit="%",
+            ),
+            _mnat_row(
+                "Divergence at the start (language, no speech)",
+                before.start_divergence,
+                after.start_divergence,
+                "mnat",
+                report.start_delta,
+            ),
+        ),
+    )
+
+
+def _mnat_row(label: str, before: float, after: float, unit: str, delta: Interval) -> Row:
+    difference = interval_cell(delta, _signed_mnat)
+    return make_row(label, fixed(MNAT_PER_NAT * before), fixed(MNAT_PER_NAT * after), difference, unit=unit)
+
+
+def _signed_mnat(nats: float) -> str:
+    return f"{MNAT_PER_NAT * nats:+.2f}".replace("-", MINUS)
+
+
+def _mnat_interval(delta: Interval) -> str:
+    return f"{_signed_mnat(delta.value)} ({_signed_mnat(delta.low)} to {_signed_mnat(delta.high)})"
+
+
+def _heal_curves(report: HealReport) -> Section:
+    history = report.history
+    return Section(
+        heading="Curves",
+        charts=(
+            curve_chart(
+                "held-out",
+                "Divergence of held-out speakers",
+                "mnat a token",
+                (held_out_curve(history, report.best_step, MNAT_PER_NAT),),
+            ),
+            curve_chart("loss", "Loss of the clips that train", "loss", (loss_curve(history, 1.0),)),
+        ),
+        notes=(
+            "The mark is the step that was kept.",
+            "Both count the start-of-transcript token as one more; the loss also has the errors of the encoder's states.",
+        ),
+    )
+
+
+def _heal_facts(report: HealReport) -> Iterator[tuple[str, str]]:
+    yield (
+        "Speech",
+        f"{' + '.join(report.speech)}, {count(report.n_clips, 'clip')}, {duration(report.audio_s)}",
+    )
+    yield "Padding states", str(report.n_padding_states)
+    yield from step_facts(report)

@@ -40,6 +40,7 @@ from sottovoce.runtime.output.formats import TranscriptFormat, format_transcript
 from sottovoce.runtime.transcript import Phase, Segment, Timings, Transcript, Word
 from sottovoce.storage.artifacts import Manifest
 from sottovoce.terms import ElasticSpec
+from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.report import HealReport
 
@@ -78,6 +79,7 @@ TABLES = (
     Table(page="run-folder.md", heading="sensitivity.json", model=SensitivityReport),
     Table(page="run-folder.md", heading="heal.json", model=HealReport),
     Table(page="run-folder.md", heading="finetune.json", model=FinetuneReport),
+    Table(page="run-folder.md", heading="distil.json", model=DistilReport),
     Table(page="run-folder.md", heading="clips.jsonl", model=RecordedClip),
     Table(page="bundle.md", heading="bundle.json", model=BundleManifest),
     Table(page="bundle.md", heading="verify --json", model=Checked),

@@ -12,10 +12,12 @@ from sottovoce.reports.formats import ReportFormat
 from sottovoce.reports.formats.html import render_training
 from sottovoce.reports.report import make_report
 from sottovoce.reports.text.units import MINUS
+from sottovoce.reports.training.distil import distil_view
 from sottovoce.reports.training.finetune import finetune_view
 from sottovoce.reports.training.heal import heal_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
+from sottovoce.train.distil.report import Comparison, DistilReport
 from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
 from sottovoce.train.finetune.report import Accuracy, FinetuneReport, TermErrors
@@ -83,6 +85,39 @@ def finetune_report(*, forgetting: Interval) -> FinetuneReport:
     )
 
 
+def distil_report(*, hours: float) -> DistilReport:
+    def compared(speech: str, teacher: int, student: int) -> Comparison:
+        found = accuracy(speech, teacher, student, WORSE)
+        return Comparison(
+            speech=speech,
+            n_clips=found.n_clips,
+            references="transcripts",
+            teacher=found.before,
+            student=found.after,
+            delta=found.delta,
+        )
+
+    return DistilReport(
+        model="whisper-base",
+        layers=(0, 5),
+        n_layers=6,
+        n_weights=60_000_000,
+        n_teacher_weights=72_000_000,
+        n_trained_weights=8_000_000,
+        seed=0,
+        speech=("<b>mine</b>",),
+        audio_s=3600 * hours,
+        n_clips=300,
+        n_left_out=20,
+        n_copies=2,
+        n_steps=100,
+        best_step=50,
+        held_out=compared("mine", 50, 106),
+        general=compared("others", 27, 83),
+        history=HISTORY,
+    )
+
+
 WORSE = Interval(value=0.056, low=0.03, high=0.08)
 UNCLEAR = Interval(value=0.001, low=-0.002, high=0.004)
 
@@ -108,13 +143,24 @@ def test_forgetting_beyond_chance_is_the_first_thing_on_the_page() -> None:
     assert notice.text.startswith("WER on others rose by +5.6 points")
 
 
+def test_a_student_of_little_speech_says_how_much_is_needed() -> None:
+    view = distil_view(distil_report(hours=1.0))
+    assert view.headline == "+5.6 points of word errors on held-out speakers, other speech +5.6"
+    (notice,) = view.notices
+    assert notice.is_loud
+    assert "learnt from 60 min" in notice.text
+    assert "needs 1000 hours and more" in notice.text
+    assert distil_view(distil_report(hours=2000.0)).notices == ()
+
+
 @pytest.mark.parametrize(
     ("text", "n_charts"),
     [
         (render_training(heal_view(heal_report())), 2),
         (render_training(finetune_view(finetune_report(forgetting=WORSE))), 2),
+        (render_training(distil_view(distil_report(hours=1.0))), 1),
     ],
-    ids=["heal", "finetune"],
+    ids=["heal", "finetune", "distil"],
 )
 def test_pages_are_well_formed_and_load_nothing(text: str, n_charts: int) -> None:
     page = Page(text)

@@ -17,13 +17,12 @@ from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.audio.container import (
     DurationLimit,
     duration_limit,
-    open_container,
     open_source,
     open_with_ffmpeg,
 )
 from sottovoce.runtime.audio.mixing import Downmixer, resample
 from sottovoce.runtime.audio.track import Damaged, Note, TrackReader, TrackRules, header_duration_s
-from sottovoce.runtime.audio.track_choice import choose_track, find_track
+from sottovoce.runtime.audio.track_choice import open_track
 
 Wave = NDArray[np.float32]
 
@@ -164,9 +163,8 @@ def _open_blocks(
     with open_source(source, label) as file:
         limit = duration_limit(file, options.max_s, default_max_s=default_max_s, advice=advice)
         rules = _rules(file, label, limit, options, note)
-        track = options.track or choose_track(file, label, note)
-        with open_container(file, label) as container:
-            reader = TrackReader(container, find_track(container, track, label), rules)
+        with open_track(file, options.track, label, note) as (container, stream):
+            reader = TrackReader(container, stream, rules)
             yield resample(reader.frames(), Downmixer(label, note))
 
 

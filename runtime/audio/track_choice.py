@@ -1,5 +1,7 @@
 """Which audio track of a file is decoded."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import BinaryIO
 
@@ -21,19 +23,38 @@ _LEAST_STD = 10 ** (-60 / 20)
 """-60 dBFS, of a frame: louder than the silence of an unused track."""
 
 
-def choose_track(file: BinaryIO, label: str, note: Note) -> int | None:
-    """Return the number, from 1, of the track to decode, and rewind the file; None for FFmpeg's choice.
+@contextmanager
+def open_track(
+    file: BinaryIO, number: int | None, label: str, note: Note
+) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """Open a file and one of its tracks; most files have a single one, and are opened once.
 
-    That is the default track, unless it is silent and another one is not.
+    Args:
+        file: at its start.
+        number: of the track, from 1; None takes the default track, unless it is silent and another one is not.
+        label: names the audio in errors and notes.
+        note: called where another track than the default one is taken.
+
+    Raises:
+        InputError: FFmpeg cannot read the file, there is no such track, or its codec is unknown.
     """
-    with open_container(file, label) as container:
-        best = container.streams.best("audio")
-        best_index = None if best is None else best.index
-        indexes = [track.index for track in container.streams.audio]
-    file.seek(0)
-    if best_index is None or len(indexes) < 2:  # noqa: PLR2004
+    with ExitStack() as stack:
+        container = stack.enter_context(open_container(file, label))
+        if number is None and len(container.streams.audio) > 1:
+            number = _choose_track(container, file, label, note)
+            stack.pop_all().close()
+            file.seek(0)
+            container = stack.enter_context(open_container(file, label))
+        yield container, find_track(container, number, label)
+
+
+def _choose_track(container: InputContainer, file: BinaryIO, label: str, note: Note) -> int | None:
+    """Return the number of the first track with sound, the default one first; None for FFmpeg's choice."""
+    best = container.streams.best("audio")
+    if best is None:
         return None
-    default = indexes.index(best_index) + 1
+    indexes = [track.index for track in container.streams.audio]
+    default = indexes.index(best.index) + 1
     numbers = [default, *(number for number in range(1, len(indexes) + 1) if number != default)]
     audible = next((number for number in numbers if _is_audible(file, number, label)), default)
     if audible != default:
@@ -76,7 +97,8 @@ def _forget_channel_order(stream: AudioStream) -> None:
 
 
 def _is_audible(file: BinaryIO, number: int, label: str) -> bool:
-    """Return whether a track has sound in its first minutes, and rewind the file."""
+    """Return whether a track has sound in its first minutes."""
+    file.seek(0)
     try:
         with open_container(file, label) as container:
             packets = read_packets(container, find_track(container, number, label))
@@ -88,8 +110,6 @@ def _is_audible(file: BinaryIO, number: int, label: str) -> bool:
                     return False
     except (av.FFmpegError, InputError):
         return False  # a broken track; decoding reports it if no other has sound
-    finally:
-        file.seek(0)
     return False
 
 

@@ -1,7 +1,7 @@
 """Batches of a worker: what they are made of, and what the time that they took says about the next ones."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,12 @@ from sottovoce.serve.workers.jobs import FileJob
 
 LINGER_SHARE = 0.15
 """Of the time of a batch of several clips, after it: their clients send the next ones now, which then go together."""
+
+READING_S = 0.08
+"""So long after it came, a file that is still read is waited for: it goes into the next batch ..."""
+
+MOST_READING_S = 0.12
+"""... which waits no longer than this in all, however many come."""
 
 FIRST_WINDOW_S = 1.0
 """Taken for the seconds of a window of a long file before one was measured."""
@@ -45,6 +51,7 @@ class BatchPlanner:
         self._n_batches = 0
         self._n_last = 0
         self._linger_until_s = 0.0
+        self._reading_since_s: float | None = None
         self._company_until_s = 0.0
         self._long_window_s = FIRST_WINDOW_S
 
@@ -52,10 +59,20 @@ class BatchPlanner:
         """Take note of a short clip or of live audio."""
         self._company_until_s = time.monotonic() + COMPANY_S
 
-    def linger_s(self, jobs: Iterable[FileJob]) -> float:
-        """Return the seconds to wait for as many short clips as the last batch had."""
+    def linger_s(self, jobs: Collection[FileJob]) -> float:
+        """Return the seconds to wait for as many short clips as the last batch had, and for files that are read now."""
+        now_s = time.monotonic()
         n_short = sum(job.priority is Priority.SHORT and not job.is_feeding for job in jobs)
-        return 0.0 if n_short >= self._n_last else self._linger_until_s - time.monotonic()
+        clips_s = 0.0 if n_short >= self._n_last else self._linger_until_s - now_s
+        return max(clips_s, self._reading_s(jobs, now_s))
+
+    def _reading_s(self, jobs: Iterable[FileJob], now_s: float) -> float:
+        came_s = [job.arrived_s for job in jobs if job.is_feeding and job.plan is None]
+        if not came_s:
+            return 0.0
+        if self._reading_since_s is None:
+            self._reading_since_s = now_s
+        return min(max(came_s) + READING_S, self._reading_since_s + MOST_READING_S) - now_s
 
     def take(self, jobs: Iterable[FileJob]) -> list[JobWindows]:
         """Take the windows that are decoded next out of their queues; none where nothing waits."""
@@ -68,6 +85,7 @@ class BatchPlanner:
         )
         if not shares:
             return []
+        self._reading_since_s = None
         self._n_batches += 1
         batch = [self._take_share(by_number[share.job], share.n_windows) for share in shares]
         if batch[0].job.priority < Priority.LONG:

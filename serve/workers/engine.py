@@ -141,8 +141,8 @@ class Engine:
             call()
 
     def _linger(self) -> None:
-        """Wait a moment for as many short clips as the last batch had."""
-        while (left_s := self._batches.linger_s(self._files.values())) > 0:
+        """Wait a moment for further clips; not where there is live audio."""
+        while self._live_job() is None and (left_s := self._batches.linger_s(self._files.values())) > 0:
             with suppress(Empty):
                 self._inbox.get(timeout=left_s)()
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from queue import SimpleQueue
 from threading import Event, Thread
+from time import sleep
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,9 @@ from sottovoce.runtime.options import TranscribeOptions
 from sottovoce.runtime.pipeline import InferencePipeline, WindowPlan
 from sottovoce.runtime.vad.segmenter import AudioWindow
 from sottovoce.runtime.window_queue import QueuedWindow, WindowQueue, WindowText
+from sottovoce.serve.workers.batching import MOST_READING_S, READING_S, BatchPlanner
 from sottovoce.serve.workers.engine import Engine
+from sottovoce.serve.workers.jobs import FileJob
 
 WAIT_S = 10.0
 LONG, SHORT = 1, 2
@@ -109,3 +112,25 @@ def test_an_unexpected_error_is_reported_by_its_place_and_not_by_its_text() -> N
     assert found["kind"] == "internal"
     assert re.match(r"KeyError at .*test_engine\.py:\d+$", found["message"])
     assert "said" not in found["message"]
+
+
+def being_read(*, came_s: float) -> FileJob:
+    """Make a recording that came some seconds ago and is still read."""
+    job = FileJob(number=SHORT, options=TranscribeOptions(), is_feeding=True)
+    job.arrived_s -= came_s
+    return job
+
+
+def test_a_batch_waits_a_moment_for_a_file_that_is_read() -> None:
+    """Clips that come together go together, though their files take different times to read."""
+    planner = BatchPlanner()
+    assert 0 < planner.linger_s([being_read(came_s=0.0)]) <= READING_S
+    assert planner.linger_s([being_read(came_s=1.0)]) <= 0  # a file that takes long
+    assert planner.linger_s([]) <= 0
+
+
+def test_a_batch_does_not_wait_for_ever_while_files_come() -> None:
+    planner = BatchPlanner()
+    assert planner.linger_s([being_read(came_s=0.0)]) > 0
+    sleep(MOST_READING_S)
+    assert planner.linger_s([being_read(came_s=0.0)]) <= 0

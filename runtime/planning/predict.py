@@ -1,7 +1,7 @@
 """Predict speed, memory and the first transcript of a Whisper on a device, from the device's rates and the model's dimensions.
 
 Time is the sum of products, at the rates of the device, and of weights and states that each step reads. The constants were
-fitted on shapes of small, large-v3-turbo and distil-large-v3, and predict tiny.en and base (docs/lab-notes.md).
+fitted on tiny.en and base in float and INT8 on one CPU, and small, large-v3-turbo and distil-large-v3 on another (docs/lab-notes.md).
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sottovoce.runtime.audio.constants import FRAMES_PER_S, POSITIONS_PER_S, WINDOW_POSITIONS, WINDOW_S
 from sottovoce.runtime.model.shape import WhisperShape
 from sottovoce.runtime.planning.costs import VariantCosts
-from sottovoce.runtime.planning.device import Device
+from sottovoce.runtime.planning.device import INT8, Device
 from sottovoce.storage.documents import Document
 from sottovoce.terms import Layout, MemoryUse
 
@@ -25,12 +25,14 @@ STATE_BYTES = 2
 OPERATIONS_OF_LAYER = 24
 """Nodes of a decoder's layer."""
 
-TABLE_READS = 2
-"""The output layer computes in float32 and reaches half of the rate of other products of one row."""
+TABLE_BYTES_PER_S = 22e9
+"""Most that a thread reads of an output layer in INT8, which computes in float32."""
 
-ENCODER, STEP, OPERATION, CLIP_S = 1.6, 1.15, 5.0, 0.01
-"""Time of the encoder's products, of what a step reads and of its nodes, by that of the products, weights and nodes of `device.py`; of each
-clip, whatever its length."""
+INT8_PRODUCTS, FLOAT_PRODUCTS = 1.9, 1.1
+"""Time of the encoder's products with weights by that of the products of `device.py`: INT8 quantizes activations beside them."""
+
+STEP, OPERATION, CLIP_S = 1.15, 6.0, 0.01
+"""Time of what a step reads and of its nodes, by that of the weights and nodes of `device.py`; of each clip, whatever its length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +64,20 @@ def encoder_s(device: Device, shape: WhisperShape, costs: VariantCosts, audio_s:
     n_positions, n_states = _n_positions(costs, audio_s), _n_states(costs, audio_s)
     layers = shape.layer_macs(n_positions) + shape.cross_macs(n_states)
     others = shape.convolution_macs(n_positions) + shape.attention_macs(n_positions, n_states)
-    layers_s = layers / device.products_per_s(costs.encoder_kind)
-    return ENCODER * (layers_s + others / device.products_per_s(costs.float_kind))
+    slower = INT8_PRODUCTS if costs.encoder_kind == INT8 else FLOAT_PRODUCTS
+    layers_s = slower * layers / device.products_per_s(costs.encoder_kind)
+    return layers_s + FLOAT_PRODUCTS * others / device.products_per_s(costs.float_kind)
 
 
 def step_s(device: Device, shape: WhisperShape, costs: VariantCosts, audio_s: float) -> float:
     """Predict the seconds of a decode step."""
-    weights = costs.decoder_bytes * (shape.step_weights + TABLE_READS * shape.table_weights)
+    layers = costs.decoder_bytes * shape.step_weights
+    table = costs.decoder_bytes * shape.table_weights
     states = STATE_BYTES * 2 * shape.decoder_layers * _n_states(costs, audio_s) * shape.d_model
-    read = weights + states
+    rate = device.read_bytes_per_s(layers + table + states)
+    table_rate = min(rate, TABLE_BYTES_PER_S * device.threads) if costs.decoder_bytes < FLOAT_BYTES else rate
     nodes_s = shape.decoder_layers * OPERATIONS_OF_LAYER * device.operation_s
-    return STEP * read / device.read_bytes_per_s(read) + OPERATION * nodes_s
+    return STEP * ((layers + states) / rate + table / table_rate) + OPERATION * nodes_s
 
 
 def clip_s(device: Device, shape: WhisperShape, costs: VariantCosts, clip: Clip) -> float:
@@ -97,8 +102,11 @@ def _n_states(costs: VariantCosts, audio_s: float) -> int:
 LIBRARIES_BYTES = 190e6
 """Python with NumPy, OpenVINO and the audio libraries, file pages included, and what reading audio takes."""
 
-WEIGHT_COPIES = 1.6
+INT8_COPIES, FLOAT_COPIES = 1.6, 2.05
 """Weights as the kernels want them, and the graphs that they were compiled from."""
+
+FLOAT_BYTES = 2
+"""Of the smallest weight that is no integer."""
 
 ENCODER_BUFFER_BYTES = 42
 """Of the encoder, for each state and channel of the longest window."""
@@ -116,7 +124,8 @@ def memory_bytes(shape: WhisperShape, costs: VariantCosts, use: MemoryUse) -> in
     states = WINDOW_POSITIONS * shape.d_model
     buffers = (ENCODER_BUFFER_BYTES + STATE_BYTES * 2 * shape.decoder_layers) * states
     kernels = KERNEL_BYTES[use] if costs.is_elastic else 0
-    return int(LIBRARIES_BYTES + WEIGHT_COPIES * disk_bytes(shape, costs) + buffers + kernels)
+    copies = INT8_COPIES if costs.decoder_bytes < FLOAT_BYTES else FLOAT_COPIES
+    return int(LIBRARIES_BYTES + copies * disk_bytes(shape, costs) + buffers + kernels)
 
 
 def disk_bytes(shape: WhisperShape, costs: VariantCosts) -> int:
@@ -126,13 +135,13 @@ def disk_bytes(shape: WhisperShape, costs: VariantCosts) -> int:
     return int(costs.encoder_bytes * shape.encoder_weights + costs.decoder_bytes * n_decoder)
 
 
-START_FRAMES = 15_000
+START_FRAMES = 150_000
 """Starting Python and importing the libraries, in frames of log-mel features, which also are Python's and NumPy's work."""
 
-COMPILED_BYTES_PER_S = 2e8
+COMPILED_BYTES_PER_S = 5e8
 
-FIRST_CLIP = 3.0
-"""Time of a clip of a length that the process has not met, by that of one that it has."""
+FIRST_ELASTIC_CLIP, FIRST_CLIP = 3.0, 1.2
+"""Time of the first clip, by that of one whose length the process has met; of windows of 30 s all are of the same length."""
 
 
 def first_transcript_s(device: Device, shape: WhisperShape, costs: VariantCosts) -> float:
@@ -144,7 +153,7 @@ def first_transcript_s(device: Device, shape: WhisperShape, costs: VariantCosts)
         START_FRAMES * device.frame_s
         + reading_s
         + compiling_s
-        + FIRST_CLIP * clip_s(device, shape, costs, USUAL_CLIP)
+        + (FIRST_ELASTIC_CLIP if costs.is_elastic else FIRST_CLIP) * clip_s(device, shape, costs, USUAL_CLIP)
     )
 
 

@@ -32,11 +32,11 @@ PORTION_BYTES = 16 * 1024**2
 HOLD_S = 0.25
 """... after nothing was read for so long: a client that reads its answer meanwhile stops, and what it does not send costs nothing."""
 
+BAD_REQUEST_IDLE_S = 0.5
+"""The pause of a client that does not speak HTTP, in place of `REFUSED_IDLE_S`."""
+
 READ_BYTES = 64 * 1024
 """From a connection at once: asyncio's 256 KiB are mapped and cleared by the system each time."""
-
-BAD_REQUEST_IDLE_S = 0.5
-"""The same for a client that does not speak HTTP."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

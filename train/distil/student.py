@@ -57,8 +57,6 @@ def make_student(teacher: Any, layers: Sequence[int]) -> Any:
         teacher: `transformers.WhisperForConditionalGeneration`.
         layers: of its decoder that are copied, in order.
     """
-    import torch
-
     config = copy.deepcopy(teacher.config)
     config.decoder_layers = len(layers)
     student = type(teacher)(config)
@@ -75,8 +73,7 @@ def make_student(teacher: Any, layers: Sequence[int]) -> Any:
     if heads is not None:
         n_heads = teacher.config.decoder_attention_heads
         student.generation_config.alignment_heads = kept_heads(heads, layers, n_heads)
-    with torch.no_grad():
-        return student.eval()
+    return student.eval()
 
 
 def kept_heads(heads: Sequence[Sequence[int]], layers: Sequence[int], n_heads: int) -> list[list[int]]:

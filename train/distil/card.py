@@ -35,7 +35,7 @@ to say what {report.model} says on {report.n_clips} clips, {report.audio_s / 60:
 |---|---|---|---|
 {table}
 
-A student of general use needs thousands of hours of speech; with less than {ENOUGH_HOURS} it is one for the kind of speech that it learnt from, at best.
+Students with few of many layers need thousands of hours of speech; with less than {ENOUGH_HOURS} they are for the kind of speech that they learnt from, at best.
 `distil.json` has the course of the training.
 """
 

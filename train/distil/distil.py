@@ -234,7 +234,7 @@ class _Distillation:
         )
         self._reporter.note(
             f"learns from {len(self._training)} clips, {taught_s / 60:.0f} minutes ({self._n_left_out} left out, since the teacher does not "
-            f"understand them); a student of general use needs {ENOUGH_HOURS} hours and more"
+            f"understand them); with few of many layers, a student of general use needs {ENOUGH_HOURS} hours and more"
         )
 
     @property

@@ -91,8 +91,8 @@ def distil(
     """Distil a checkpoint: a student with fewer decoder layers that says what its teacher says.
 
     SPEECH needs no transcripts; where it has some, the student does not learn from clips that the teacher does not understand. The
-    encoder is the teacher's and stays. A student of general use needs thousands of hours of speech: with less it is one for a narrow domain, at best. After
-    an interruption the same command resumes.
+    encoder is the teacher's and stays. A student with few of many layers needs thousands of hours of speech for general use: with less it is one for a
+    narrow domain, at best. After an interruption the same command resumes.
 
     Examples:
 

@@ -106,6 +106,8 @@ def distil(
     """
     from dataclasses import replace
 
+    import torch  # noqa: F401 - where it is missing, that is said before any work
+
     from sottovoce.cli.tables import distil_table
     from sottovoce.languages import parse_language
     from sottovoce.speech.sets import read_speech

@@ -5,15 +5,24 @@ from pathlib import Path
 from typing import TypeVar
 
 from sottovoce.progress import Reporter
+from sottovoce.runtime.decoding.tokenizer import Tokens, WhisperTokenizer
 from sottovoce.storage.documents import Document, read_json_lines, write_json_lines
 
 Clip = TypeVar("Clip")
+
+MOST_OWN_TOKENS = 220
+"""Of what a model says of 30 s: a longer transcript is a loop."""
 
 
 class KeptTranscript(Document):
     """What the model says of a clip."""
 
     text: str
+
+
+def own_text(tokens: Tokens, tokenizer: WhisperTokenizer) -> str:
+    """Return what a model says with at most `MOST_OWN_TOKENS` tokens; nothing where it loops."""
+    return "" if len(tokens) == MOST_OWN_TOKENS else tokenizer.text(tokens)
 
 
 def transcripts(

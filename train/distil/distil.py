@@ -22,17 +22,17 @@ from sottovoce.runtime.transcript import Task
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
-from sottovoce.statistics.accuracy import WordErrors, normalize, word_errors
+from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
-from sottovoce.train.decoder.evaluation import general_clips
+from sottovoce.train.decoder.evaluation import general_clips, text_errors
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
 from sottovoce.train.decoder.labels import LabelledClip, label_clips
 from sottovoce.train.decoder.model import FrozenWhisper, Method, Tensor, TrainableWhisper, count_weights
-from sottovoce.train.decoder.transcripts import kept_transcripts, transcripts
+from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
 from sottovoce.train.distil.card import write_card
 from sottovoce.train.distil.lessons import lesson_loss, taught_clips
 from sottovoce.train.distil.report import ENOUGH_HOURS, REPORT_NAME, Comparison, DistilReport
@@ -45,9 +45,6 @@ EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
 SAID_NAME = "teacher.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
-
-MOST_TOKENS = 220
-"""Of a transcript of 30 s: a longer one is a loop."""
 
 MAX_EPOCHS = 16
 """Over all clips and copies."""
@@ -217,7 +214,8 @@ class _Distillation:
         Raises:
             InputError: none is left.
         """
-        taught = taught_clips(clips, [by_clip[clip.audio_sha256] for clip in clips], self._spec.max_wer)
+        said = [by_clip[clip.audio_sha256] for clip in clips]
+        taught = taught_clips(clips, said, max_wer=self._spec.max_wer, language=self._spec.language or "en")
         if not taught:
             raise InputError(
                 f"{self._work.checkpoint.name} understands none of {len(clips)} clips with at most "
@@ -242,12 +240,12 @@ class _Distillation:
         return len(self._work.division.training) - len(self._training)
 
     def _teacher_text(self, clip: LoadedClip) -> str:
-        tokens = self._teacher.transcribe(self._book.read(clip, 0), self._prompt(clip), MOST_TOKENS)
-        return "" if len(tokens) == MOST_TOKENS else self._tokenizer.text(tokens)
+        tokens = self._teacher.transcribe(self._book.read(clip, 0), self._prompt(clip), MOST_OWN_TOKENS)
+        return own_text(tokens, self._tokenizer)
 
     def _student_text(self, clip: LoadedClip) -> str:
         return self._tokenizer.text(
-            self._student.transcribe(self._book.read(clip, 0), self._prompt(clip), MOST_TOKENS)
+            self._student.transcribe(self._book.read(clip, 0), self._prompt(clip), MOST_OWN_TOKENS)
         )
 
     def _prompt(self, clip: LoadedClip) -> tuple[int, ...]:
@@ -352,8 +350,7 @@ class _Distillation:
         )
 
     def _errors(self, clips: Sequence[LoadedClip], texts: Sequence[str]) -> list[WordErrors]:
-        languages = [self._language(clip) for clip in clips]
         return [
-            word_errors(normalize(clip.clip.text or "", language), normalize(text, language))
-            for clip, text, language in zip(clips, texts, languages, strict=True)
+            text_errors(clip.clip.text or "", text, self._language(clip))
+            for clip, text in zip(clips, texts, strict=True)
         ]

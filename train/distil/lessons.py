@@ -8,34 +8,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.statistics.accuracy import normalize, word_errors
+from sottovoce.train.decoder.evaluation import text_errors
 from sottovoce.train.decoder.model import Tensor
 
 CROSS_ENTROPY_SHARE = 0.8
 TEMPERATURE = 2.0
 
 
-def taught_clips(clips: Sequence[LoadedClip], said: Sequence[str], max_wer: float) -> tuple[LoadedClip, ...]:
+def taught_clips(
+    clips: Sequence[LoadedClip], said: Sequence[str], *, max_wer: float, language: str
+) -> tuple[LoadedClip, ...]:
     """Return the clips whose transcript by the teacher is taught, with that transcript.
 
     Args:
         clips: with or without a reference.
         said: what the teacher says of each; nothing where it loops.
         max_wer: most word errors against the reference, as a share of its words; a clip without one is taken as it is.
+        language: of clips that name none.
     """
     pairs = ((clip, text) for clip, text in zip(clips, said, strict=True) if text.strip())
     return tuple(
         replace(clip, clip=replace(clip.clip, text=text))
         for clip, text in pairs
-        if _agrees(clip, text, max_wer)
+        if _agrees(clip, text, max_wer, language)
     )
 
 
-def _agrees(clip: LoadedClip, text: str, max_wer: float) -> bool:
+def _agrees(clip: LoadedClip, text: str, max_wer: float, language: str) -> bool:
     if not clip.clip.text:
         return True
-    language = clip.clip.language or "en"
-    errors = word_errors(normalize(clip.clip.text, language), normalize(text, language))
+    errors = text_errors(clip.clip.text, text, clip.clip.language or language)
     return errors.errors <= max_wer * errors.reference_words
 
 

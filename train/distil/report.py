@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from sottovoce.statistics.accuracy import WordErrors, add_errors
-from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
+from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
+from sottovoce.train.decoder.evaluation import wer_difference
 from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "distil.json"
@@ -46,16 +45,13 @@ class Comparison(Document):
             student: of the same clips.
             speakers: of each clip.
         """
-        blocks = make_blocks(speakers)
-        old, new = (blocks.sums([each.errors for each in errors]) for errors in (teacher, student))
-        words = blocks.sums([each.reference_words for each in teacher])
         return cls(
             speech=speech,
             n_clips=len(teacher),
             references=references,
             teacher=add_errors(teacher),
             student=add_errors(student),
-            delta=rate_delta_interval(old, new, words, rng=np.random.default_rng(0)),
+            delta=wer_difference(teacher, student, speakers),
         )
 
 

@@ -32,10 +32,10 @@ from sottovoce.train.decoder.evaluation import errors_of, general_clips, missed_
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
 from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips
 from sottovoce.train.decoder.model import Tensor, TrainableWhisper, count_weights
-from sottovoce.train.decoder.transcripts import kept_transcripts, transcripts
+from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
 from sottovoce.train.finetune.card import write_card
-from sottovoce.train.finetune.rehearsal import MOST_OWN_TOKENS, rehearsed_clips, with_own_transcripts
+from sottovoce.train.finetune.rehearsal import rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import (
@@ -320,7 +320,7 @@ class _Finetuning:
         language = clip.clip.language or self._spec.language or "en"
         prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
         tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)
-        return "" if len(tokens) == MOST_OWN_TOKENS else self._tokenizer.text(tokens)
+        return own_text(tokens, self._tokenizer)
 
     def _loss(self, each: LabelledClip, number: int) -> Tensor:
         return self._model.loss(self._book.read(each.clip, number), each.prompt, each.labels)

@@ -8,8 +8,6 @@ from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.train.speech import training_clips
 
 MAX_REHEARSED_CLIPS = 400
-MOST_OWN_TOKENS = 220
-"""Of a transcript of 30 s: a longer one is a loop."""
 
 
 def rehearsed_clips(speech: Sequence[ClipSet], *, english_only: bool, seed: int) -> tuple[LoadedClip, ...]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from sottovoce.statistics.accuracy import WordErrors, add_errors
-from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
+from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
+from sottovoce.train.decoder.evaluation import wer_difference
 from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.loop import Evaluation
 
@@ -39,15 +38,12 @@ class Accuracy(Document):
             after: of the same clips.
             speakers: of each clip.
         """
-        blocks = make_blocks(speakers)
-        old, new = (blocks.sums([each.errors for each in errors]) for errors in (before, after))
-        words = blocks.sums([each.reference_words for each in before])
         return cls(
             speech=speech,
             n_clips=len(before),
             before=add_errors(before),
             after=add_errors(after),
-            delta=rate_delta_interval(old, new, words, rng=np.random.default_rng(0)),
+            delta=wer_difference(before, after, speakers),
         )
 
 

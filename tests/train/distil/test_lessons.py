@@ -1,6 +1,7 @@
 """Which clips teach, and the loss of a student."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ REFERENCE = "the quick brown fox jumps over that lazy old dog"
 def test_a_clip_that_the_teacher_does_not_understand_does_not_teach(
     text: str | None, said: str, *, is_taught: bool
 ) -> None:
-    found = taught_clips([clip(text)], [said], max_wer=0.1)
+    found = taught_clips([clip(text)], [said], max_wer=0.1, language="en")
     assert [each.clip.text for each in found] == ([said] if is_taught else [])
 
 
@@ -53,5 +54,13 @@ def test_the_divergence_is_measured_at_the_temperature() -> None:
 
 
 def test_only_what_the_teacher_says_is_taught() -> None:
-    (found,) = taught_clips([clip("HELLO THERE")], [" Hello there."], max_wer=0.0)
+    (found,) = taught_clips([clip("HELLO THERE")], [" Hello there."], max_wer=0.0, language="en")
     assert found.clip.text == " Hello there."
+
+
+def test_chinese_is_counted_in_characters_where_the_clip_names_no_language() -> None:
+    """One of twelve characters is another: as a single word, all of the text would be wrong."""
+    unnamed = clip("今天天气很好我们去公园玩")
+    unnamed = replace(unnamed, clip=replace(unnamed.clip, language=None))
+    assert taught_clips([unnamed], ["今天天气很好我们去公园完"], max_wer=0.1, language="zh")
+    assert not taught_clips([unnamed], ["今天天气很好我们去公园完"], max_wer=0.1, language="en")

@@ -39,7 +39,7 @@ def test_texts_come_in_each_format(found: Any) -> None:
     assert found["json"]["usage"] == {"type": "duration", "seconds": 2}
     assert found["verbose"]["text"] == text
     assert found["verbose"]["duration"] == 2
-    assert " ".join(segment["text"] for segment in found["verbose"]["segments"]) == text
+    assert "".join(segment["text"] for segment in found["verbose"]["segments"]).strip() == text
     assert found["verbose"]["words"][-1]["end"] <= 2
     assert found["srt"].startswith("1\n00:00:0")
     assert all(each["logprob"] <= 0 for each in found["logprobs"])

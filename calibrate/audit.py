@@ -60,6 +60,7 @@ class AuditInput:
 
     Attributes:
         baseline: folder of the stateless float32 variant that was recorded.
+        n_transcribed: the first of the clips, which were decoded to their end.
         evaluation: evaluation clips of the same speech set; None if it has no such split.
     """
 
@@ -67,6 +68,7 @@ class AuditInput:
     baseline: Path
     entries: tuple[SequenceEntry, ...]
     clips: tuple[LoadedClip, ...]
+    n_transcribed: int
     evaluation: tuple[Clip, ...] | None
     is_multilingual: bool
     quantize: QuantizedVariant
@@ -78,7 +80,7 @@ def audit_calibration(audited: AuditInput, reporter: Reporter) -> DoctorReport:
     Raises:
         StageError: a graph of the baseline has no matrix product with a weight.
     """
-    recorded = describe_clips(audited.clips, audited.entries)
+    recorded = describe_clips(audited.clips, audited.entries, audited.n_transcribed)
     convergence = _converge(audited, reporter)
     leaks = _find_leaks(audited, recorded, reporter)
     report = DoctorReport(
@@ -95,15 +97,20 @@ def audit_calibration(audited: AuditInput, reporter: Reporter) -> DoctorReport:
     return report
 
 
-def describe_clips(clips: Sequence[LoadedClip], entries: Sequence[SequenceEntry]) -> tuple[RecordedClip, ...]:
-    """Describe each recorded clip."""
+def describe_clips(
+    clips: Sequence[LoadedClip], entries: Sequence[SequenceEntry], n_transcribed: int
+) -> tuple[RecordedClip, ...]:
+    """Describe each recorded clip; the first `n_transcribed` were decoded to their end."""
     n_steps: dict[str, int] = {}
     for entry in entries:
         n_steps[entry.clip_id] = n_steps.get(entry.clip_id, 0) + entry.n_steps
-    return tuple(_describe(loaded, n_steps[loaded.clip.clip_id]) for loaded in clips)
+    return tuple(
+        _describe(loaded, n_steps[loaded.clip.clip_id] if number < n_transcribed else None)
+        for number, loaded in enumerate(clips)
+    )
 
 
-def _describe(loaded: LoadedClip, n_steps: int) -> RecordedClip:
+def _describe(loaded: LoadedClip, n_steps: int | None) -> RecordedClip:
     clip, wave = loaded.clip, loaded.wave
     return RecordedClip(
         clip_id=clip.clip_id,

@@ -62,7 +62,9 @@ class RecordedClip(Document):
     audio_s: float
     loudness_dbfs: float = Field(description="RMS level; 0 is a full-scale square wave.")
     snr_db: float = Field(description="Estimate, see `estimate_snr_db`.")
-    n_steps: int = Field(description="Calls of the decoder with past: tokens after the prompt.")
+    n_steps: int | None = Field(
+        description="Calls of the decoder with past: tokens after the prompt. Null where the clip was not transcribed."
+    )
     audio_sha256: str = Field(description="Of the decoded samples, float32, 16 kHz.")
     text_sha256: str | None = Field(
         description="Of the normalized reference; null where it is unknown or short."
@@ -93,11 +95,16 @@ class Coverage(Document):
     length: Distribution
     loudness: Distribution
     snr: Distribution
-    steps: Distribution
+    steps: Distribution = Field(description="Of the clips that were transcribed.")
+
+    @property
+    def n_transcribed_clips(self) -> int:
+        """Clips that were transcribed."""
+        return sum(self.steps.counts)
 
 
 def summarize_coverage(clips: Sequence[RecordedClip]) -> Coverage:
-    """Summarize at least one recorded clip."""
+    """Summarize the recorded clips, of which at least one was transcribed."""
     return Coverage(
         n_clips=len(clips),
         audio_s=sum(clip.audio_s for clip in clips),
@@ -107,8 +114,15 @@ def summarize_coverage(clips: Sequence[RecordedClip]) -> Coverage:
         length=_distribution([clip.audio_s for clip in clips], LENGTH_EDGES_S, unit="s"),
         loudness=_distribution([clip.loudness_dbfs for clip in clips], LOUDNESS_EDGES_DBFS, unit="dBFS"),
         snr=_distribution([clip.snr_db for clip in clips], SNR_EDGES_DB, unit="dB"),
-        steps=_distribution([float(clip.n_steps) for clip in clips], STEPS_EDGES, unit="tokens"),
+        steps=_distribution(
+            [float(clip.n_steps) for clip in clips if clip.n_steps is not None], STEPS_EDGES, unit="tokens"
+        ),
     )
+
+
+def describe_transcribed(n_transcribed: object, n_clips: object) -> str:
+    """Return what follows a number of clips where not all were transcribed: `, 8 of them transcribed`."""
+    return "" if n_transcribed == n_clips else f", {n_transcribed} of them transcribed"
 
 
 def _distribution(values: Sequence[float], edges: Sequence[float], *, unit: str) -> Distribution:
@@ -157,9 +171,14 @@ _KINDS: tuple[tuple[Topic, str, Callable[[RecordedClip], bool]], ...] = (
     (Topic.LENGTH, f"shorter than {SHORT_CLIP_S:g} s", lambda clip: clip.audio_s < SHORT_CLIP_S),
     (Topic.LOUDNESS, f"quieter than {QUIET_DBFS:g} dBFS", lambda clip: clip.loudness_dbfs < QUIET_DBFS),
     (Topic.NOISE, f"with an SNR under {NOISY_DB:g} dB", lambda clip: clip.snr_db < NOISY_DB),
-    (Topic.STEPS, f"of more than {MANY_STEPS} tokens", lambda clip: clip.n_steps > MANY_STEPS),
+    (
+        Topic.STEPS,
+        f"of more than {MANY_STEPS} tokens",
+        lambda clip: clip.n_steps is None or clip.n_steps > MANY_STEPS,
+    ),
 )
-"""Kinds of clips that a calibration record should have some of: topic, name, condition."""
+"""Kinds of clips that a calibration record should have some of: topic, name, condition. Tokens are rare only where all
+clips were transcribed: otherwise no range depends on them."""
 
 
 def _find_rare_kinds(clips: Sequence[RecordedClip]) -> Iterator[Finding]:
@@ -181,7 +200,11 @@ def _find_speaker_gaps(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
 
 
 def _find_loops(clips: Sequence[RecordedClip]) -> tuple[Finding, ...]:
-    looped = [clip for clip in clips if clip.n_steps > STEPS_PER_S * clip.audio_s + STEPS_ALWAYS]
+    looped = [
+        clip
+        for clip in clips
+        if clip.n_steps is not None and clip.n_steps > STEPS_PER_S * clip.audio_s + STEPS_ALWAYS
+    ]
     return tuple(
         Finding(
             topic=Topic.STEPS,

@@ -106,11 +106,17 @@ KERNEL = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The clips to record. Detecting a language is a separate sequence."""
+    """The clips to record. Detecting a language is a separate sequence.
+
+    Attributes:
+        n_transcribed: clips that are decoded to their end; of the others the prompt is decoded.
+        transcribed_s: length of those together.
+    """
 
     n_clips: int
     n_sequences: int
-    audio_s: float
+    n_transcribed: int
+    transcribed_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,7 @@ class Forecast:
     peak_memory_bytes: int
     disk_bytes: int
     naive_memory_bytes: int
-    """Memory for a copy of the inputs of each call, at 25 tokens per clip."""
+    """Memory for a copy of the inputs of each call, at 25 tokens per transcribed clip."""
     time: TimeForecast
 
 
@@ -194,10 +200,12 @@ def forecast_time(shape: ModelShape, work: Work, rates: MachineRates) -> TimeFor
     encoder_s, first_pass_s = shape.encoder_macs / macs_per_s, shape.cross_macs / macs_per_s
     step_s = STEP_S + shape.step_bytes / rates.bytes_per_s
     loading_s = LOADING_S + shape.weight_bytes / LOADING_BYTES_PER_S
-    n_steps = STEPS_PER_AUDIO_S * work.audio_s
+    n_steps = STEPS_PER_AUDIO_S * work.transcribed_s
     return TimeForecast(
         recording_s=loading_s + work.n_sequences * (encoder_s + first_pass_s + CLIP_S) + n_steps * step_s,
-        examination_s=loading_s / 2 + work.n_clips * (EXAMINED_ENCODER_SHARE * encoder_s + first_pass_s),
+        examination_s=loading_s / 2
+        + work.n_clips * EXAMINED_ENCODER_SHARE * encoder_s
+        + work.n_transcribed * first_pass_s,
     )
 
 
@@ -226,16 +234,16 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - started
 
 
-def forecast_recording(shape: ModelShape, n_clips: int, time: TimeForecast) -> Forecast:
-    """Forecast the peak memory and the disk space of recording `n_clips` sequences, and add the time."""
+def forecast_recording(shape: ModelShape, work: Work, time: TimeForecast) -> Forecast:
+    """Forecast the peak memory and the disk space of a recording, and add the time."""
     decoders_bytes = shape.decoder_bytes + shape.second_decoder_bytes
     weights = max(ENCODER_COPIES * shape.encoder_bytes, DECODER_COPIES * decoders_bytes)
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(
         peak_memory_bytes=int(PROCESS_BYTES + weights + working + 2 * shape.sequence_bytes),
-        disk_bytes=n_clips * shape.sequence_bytes,
-        naive_memory_bytes=n_clips * TOKENS_PER_CLIP * naive_step,
+        disk_bytes=work.n_sequences * shape.sequence_bytes,
+        naive_memory_bytes=work.n_transcribed * TOKENS_PER_CLIP * naive_step,
         time=time,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sottovoce import __version__
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
+from sottovoce.calibrate.coverage import describe_transcribed
 from sottovoce.calibrate.forecast import (
     Forecast,
     ModelShape,
@@ -26,6 +27,7 @@ from sottovoce.calibrate.forecast import (
 )
 from sottovoce.calibrate.recorder import Recorder, keep, largest_difference
 from sottovoce.calibrate.store import (
+    TRANSCRIBED_KEY,
     DecodedSequence,
     SequenceEntry,
     StepRebuilder,
@@ -36,7 +38,7 @@ from sottovoce.errors import InputError, StageError
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.resources import PeakMemory
 from sottovoce.progress import Reporter
-from sottovoce.recipes.recipe import CalibrationSpec, QuantizedVariant
+from sottovoce.recipes.recipe import CalibrationSpec, Recipe
 from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
@@ -173,26 +175,33 @@ def _evaluation_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...
     return transcribable(speech.of_split(EVALUATION_SPLIT), english_only=english_only)
 
 
-def forecast_for(baseline: Path, clips: Sequence[LoadedClip]) -> Forecast:
+def forecast_for(baseline: Path, clips: Sequence[LoadedClip], n_transcribed: int) -> Forecast:
     """Forecast the recording of a variant; detecting a language is a separate sequence."""
-    audio_s = sum(clip.wave.size for clip in clips) / SAMPLE_RATE_HZ
-    return _forecast(read_shape(baseline), [clip.clip for clip in clips], audio_s)
+    transcribed_s = [clip.wave.size / SAMPLE_RATE_HZ for clip in clips[:n_transcribed]]
+    return _forecast(read_shape(baseline), [clip.clip for clip in clips], transcribed_s)
 
 
-def forecast_planned(shape: ModelShape, clips: Sequence[Clip]) -> Forecast:
+def forecast_planned(shape: ModelShape, clips: Sequence[Clip], n_transcribed: int) -> Forecast:
     """Forecast a recording before the variant exists and before clips are decoded.
 
     Args:
         clips: the clips to record; one of unknown length counts as 10 s.
+        n_transcribed: the first of them, which are transcribed.
     """
-    audio_s = sum(USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips)
-    return _forecast(shape, clips, audio_s)
+    transcribed_s = [
+        USUAL_CLIP_S if clip.duration_s is None else clip.duration_s for clip in clips[:n_transcribed]
+    ]
+    return _forecast(shape, clips, transcribed_s)
 
 
-def _forecast(shape: ModelShape, clips: Sequence[Clip], audio_s: float) -> Forecast:
-    n_sequences = sum(1 if clip.language else 2 for clip in clips)
-    work = Work(n_clips=len(clips), n_sequences=n_sequences, audio_s=audio_s)
-    return forecast_recording(shape, work.n_sequences, forecast_time(shape, work, estimate_rates()))
+def _forecast(shape: ModelShape, clips: Sequence[Clip], transcribed_s: Sequence[float]) -> Forecast:
+    work = Work(
+        n_clips=len(clips),
+        n_sequences=sum(1 if clip.language else 2 for clip in clips),
+        n_transcribed=len(transcribed_s),
+        transcribed_s=sum(transcribed_s),
+    )
+    return forecast_recording(shape, work, forecast_time(shape, work, estimate_rates()))
 
 
 def describe_forecast(forecast: Forecast) -> str:
@@ -208,7 +217,7 @@ def record(
     clips: CalibrationClips,
     into: Path,
     *,
-    quantize: QuantizedVariant,
+    recipe: Recipe,
     compute: ComputeSpec,
     reporter: Reporter,
 ) -> Manifest:
@@ -216,16 +225,19 @@ def record(
 
     Args:
         baseline: folder of a stateless float32 variant.
-        quantize: the variant that the record is for; the audit applies its SmoothQuant.
+        recipe: that the record is for. It says how many clips are transcribed, and the audit applies its SmoothQuant.
 
     Raises:
         ResourceError: the machine has too little memory or disk space.
         StageError: the inputs that are rebuilt from the record differ from the recorded ones.
     """
-    forecast = _checked_forecast(baseline, clips.loaded.loaded, into, reporter)
+    n_transcribed = min(recipe.n_transcribed_clips, len(clips.loaded.loaded))
+    forecast = _checked_forecast(baseline, clips.loaded.loaded, n_transcribed, into, reporter)
     started = time.perf_counter()
     with PeakMemory() as peak, one_torch_thread():
-        entries, difference = _record_clips(baseline, clips.loaded.loaded, into, compute, reporter)
+        entries, difference = _record_clips(
+            baseline, clips.loaded.loaded, n_transcribed, into, compute, reporter
+        )
     recorded_s = time.perf_counter() - started
     give_back_unused()
     write_index(entries, into)
@@ -235,9 +247,10 @@ def record(
             baseline=baseline,
             entries=entries,
             clips=clips.loaded.loaded,
+            n_transcribed=n_transcribed,
             evaluation=clips.evaluation,
             is_multilingual=not clips.english_only,
-            quantize=quantize,
+            quantize=recipe.quantize,
         ),
         reporter,
     )
@@ -247,6 +260,7 @@ def record(
         entries,
         into,
         {
+            TRANSCRIBED_KEY: n_transcribed,
             **_cost_facts(
                 forecast,
                 peak_bytes=peak.peak_bytes,
@@ -262,17 +276,18 @@ def record(
 
 
 def _checked_forecast(
-    baseline: Path, clips: Sequence[LoadedClip], into: Path, reporter: Reporter
+    baseline: Path, clips: Sequence[LoadedClip], n_transcribed: int, into: Path, reporter: Reporter
 ) -> Forecast:
     """Return what a recording will need, after a check that this machine has it.
 
     Raises:
         ResourceError: it has not.
     """
-    forecast = forecast_for(baseline, clips)
+    forecast = forecast_for(baseline, clips, n_transcribed)
     check_resources(forecast, into)
     reporter.note(
-        f"recording {len(clips)} clips: forecast {describe_forecast(forecast)} "
+        f"recording {len(clips)} clips{describe_transcribed(n_transcribed, len(clips))}: "
+        f"forecast {describe_forecast(forecast)} "
         f"(keeping every call would take {gib(forecast.naive_memory_bytes)})"
     )
     return forecast
@@ -293,9 +308,17 @@ def _cost_facts(
 
 
 def _record_clips(
-    baseline: Path, clips: Sequence[LoadedClip], into: Path, compute: ComputeSpec, reporter: Reporter
+    baseline: Path,
+    clips: Sequence[LoadedClip],
+    n_transcribed: int,
+    into: Path,
+    compute: ComputeSpec,
+    reporter: Reporter,
 ) -> tuple[tuple[SequenceEntry, ...], float]:
-    """Encode all clips, then decode them: encoder and decoders are not in memory at once."""
+    """Encode all clips, then decode them: encoder and decoders are not in memory at once.
+
+    The first `n_transcribed` clips are decoded to their end, of the others only the prompt.
+    """
     variant = OptimumPipeline.load(baseline, compute, compile_all=False)
     entries: list[SequenceEntry] = []
     difference: float | None = None
@@ -306,10 +329,10 @@ def _record_clips(
         rebuild = StepRebuilder(baseline, variant.compiled(Component.DECODER))
         recorder = Recorder(variant)
         with reporter.progress("record", len(clips)) as advance:
-            for clip, file in zip(clips, encoded, strict=True):
+            for number, (clip, file) in enumerate(zip(clips, encoded, strict=True)):
                 encoder.states = np.load(file, allow_pickle=False)
-                language = clip.clip.language if clip.clip.language in variant.languages else None
-                variant.transcribe(clip.wave, language)
+                decode = variant.generate if number < n_transcribed else variant.prefill
+                decode(variant.features(clip.wave), variant.known_language(clip.clip.language))
                 sequences = recorder.take()
                 entries += [
                     _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
@@ -370,7 +393,7 @@ def _manifest(
     clips: CalibrationClips,
     entries: Sequence[SequenceEntry],
     into: Path,
-    measured: dict[str, object],
+    further: dict[str, object],
 ) -> Manifest:
     loaded = clips.loaded.loaded
     facts: dict[str, object] = {
@@ -381,7 +404,7 @@ def _manifest(
         "languages": count_by(clip.clip.language for clip in loaded),
         "speakers": len({clip.clip.speaker for clip in loaded if clip.clip.speaker}),
         "left_out": {rejected.clip_id: rejected.reason for rejected in clips.loaded.rejected},
-        **measured,
+        **further,
     }
     origin = sha256_of_file(baseline / MANIFEST_NAME) if (baseline / MANIFEST_NAME).is_file() else None
     return Manifest(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sottovoce.errors import InputError
+from sottovoce.recipes.recipe import QuantizedVariant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.storage.artifacts import read_manifest
@@ -25,6 +26,9 @@ from sottovoce.terms import Component
 SEQUENCES_NAME = "sequences.jsonl"
 
 RECORD_AGAIN = "record again with `sottovoce calibrate RUN --data SPEECH`"
+
+TRANSCRIBED_KEY = "n_transcribed_clips"
+"""Fact of a record's manifest; without it all clips were transcribed, by earlier versions."""
 
 PREFIX_STRIDE = 7
 """Difference between the lengths of the prefixes of two clips, in steps."""
@@ -107,6 +111,21 @@ class CalibrationStore:
         """Return the ids of the recorded clips."""
         return frozenset(entry.clip_id for entry in self.entries)
 
+    def check_transcripts(self, variant: QuantizedVariant) -> None:
+        """Check that the record has the tokens by which a variant is quantized.
+
+        Raises:
+            InputError: not all clips were transcribed, and the variant needs it.
+        """
+        n_clips = self.manifest.facts["n_clips"]
+        n_transcribed = self.manifest.facts.get(TRANSCRIBED_KEY, n_clips)
+        if variant.needs_transcripts and n_transcribed != n_clips:
+            raise InputError(
+                f"{self.folder} has the tokens of {n_transcribed} of {n_clips} clips, {variant.name} is quantized by those of "
+                f"all; record them with `sottovoce calibrate {self.folder.parent} --data SPEECH "
+                f"--set calibration.n_transcribed_clips={n_clips}`"
+            )
+
     def first(self, n_clips: int) -> "CalibrationStore":
         """Return the part of the record with the first `n_clips` clips; their order is random."""
         chosen = frozenset(list(dict.fromkeys(entry.clip_id for entry in self.entries))[:n_clips])
@@ -135,8 +154,8 @@ class CalibrationStore:
     def prefixes(self) -> Calls:
         """Return one call of a stateful decoder with empty state for each sequence.
 
-        Each call has the prompt and a part of the sequence. The lengths differ, so that early and late tokens are
-        predicted.
+        Each call has the prompt and a part of the tokens that were decoded. The lengths differ, so that early and late
+        tokens are predicted.
         """
         return Calls(length=len(self.entries), make=self._prefix_calls)
 

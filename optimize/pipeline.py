@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from sottovoce.calibrate.record import load_calibration, record, select_calibration
+from sottovoce.calibrate.store import CalibrationStore
 from sottovoce.errors import InputError
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.optimize.checkpoint.resolve import find_checkpoint
@@ -174,7 +175,7 @@ def calibrate_again(run: Run, speech: ClipSet, recipe: Recipe, reporter: Reporte
                 now.baseline.folder,
                 clips,
                 work,
-                quantize=recipe.quantize,
+                recipe=recipe,
                 compute=ComputeSpec(),
                 reporter=reporter,
             )
@@ -210,7 +211,8 @@ def quantize_again(
         as_own: the run stands for this variant from now on.
 
     Raises:
-        InputError: the run has no record, or the recipe has another baseline.
+        InputError: the run has no record, or one without the tokens that the recipe needs; or the recipe has another
+            baseline.
         MissingExtraError: a CTranslate2 variant needs the extra `ct2`, which is not installed.
         ResourceError: the CPU cannot run what the recipe makes.
         SpecError: the run lacks the export that the recipe quantizes, or its checkpoint cannot be found.
@@ -229,7 +231,7 @@ def quantize_again(
 
 def _merged(run: Run, recipe: Recipe) -> Recipe:
     """Return the run's recipe with the `quantize` section of another."""
-    _ = run.calibration_folder  # raises where there is none
+    CalibrationStore(run.calibration_folder).check_transcripts(recipe.quantize)
     if recipe.baseline != run.recipe.baseline:
         raise InputError(
             f"recipe {recipe.name} has another baseline than {run.folder}; make a new run with it"

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from sottovoce.calibrate.coverage import describe_transcribed
 from sottovoce.calibrate.forecast import check_disk, check_memory, shape_of_checkpoint
 from sottovoce.calibrate.record import (
     CALIBRATION_SPLIT,
@@ -46,6 +47,11 @@ class RunPlan:
     """Size of the checkpoint's weights in float32."""
     forecast: RunForecast
 
+    @property
+    def n_transcribed_clips(self) -> int:
+        """Calibration clips that are transcribed."""
+        return min(self.recipe.n_transcribed_clips, len(self.calibration.expected))
+
 
 def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool) -> RunPlan:
     """Check everything that can be checked before work begins, but for memory and disk: see `check_resources`.
@@ -56,12 +62,13 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         InputError: the output exists, the checkpoint or the speech cannot be used.
         MissingExtraError: a library that the recipe needs is not installed.
         ResourceError: the CPU cannot run what the recipe makes.
-        SpecError: the recipe has choices, which are for a search.
+        SpecError: the recipe has choices, which are for a search; or it needs tokens that it does not record.
     """
     if recipe.search is not None:
         raise SpecError(
             f"recipe {recipe.name} has choices; run `sottovoce search {model} --recipe {recipe.name}` to try them"
         )
+    _check_transcripts(recipe)
     check_cpu(recipe)
     if not is_begun(out):
         check_output(out, force=force)
@@ -72,7 +79,7 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
     calibration = select_calibration(speech, recipe.calibration, english_only=not identity.is_multilingual)
     weight_bytes = _weight_bytes(checkpoint.folder)
     shape = shape_of_checkpoint(checkpoint.folder, checkpoint_bytes=weight_bytes)
-    recording = forecast_planned(shape, calibration.expected)
+    recording = forecast_planned(shape, calibration.expected, recipe.n_transcribed_clips)
     return RunPlan(
         checkpoint=checkpoint,
         identity=identity,
@@ -83,6 +90,15 @@ def plan(model: str, recipe: Recipe, speech: ClipSet, out: Path, *, force: bool)
         weight_bytes=weight_bytes,
         forecast=forecast_run(recipe, shape, recording),
     )
+
+
+def _check_transcripts(recipe: Recipe) -> None:
+    n_clips, n_transcribed = recipe.calibration.n_clips, recipe.n_transcribed_clips
+    if recipe.quantize.needs_transcripts and n_transcribed < n_clips:
+        raise SpecError(
+            f"recipe {recipe.name}: calibration.n_transcribed_clips is {n_transcribed}, but {recipe.quantize.name} is "
+            f"quantized by the tokens of all {n_clips} clips; leave the key out"
+        )
 
 
 def check_resources(planned: RunPlan) -> None:
@@ -194,6 +210,7 @@ def summarize(planned: RunPlan) -> dict[str, object]:
         "quantized_variant": planned.recipe.quantize.name,
         "n_weights": planned.weight_bytes // 4,
         "n_calibration_clips": len(planned.calibration.expected),
+        "n_transcribed_clips": planned.n_transcribed_clips,
         "forecast": {
             "memory_bytes": planned.forecast.memory_bytes,
             "disk_bytes": planned.forecast.disk_bytes,
@@ -206,6 +223,7 @@ def describe(planned: RunPlan) -> list[str]:
     """Describe a plan in lines."""
     recipe, identity = planned.recipe, planned.identity
     n_calibration = len(planned.speech.of_split(CALIBRATION_SPLIT))
+    n_recorded = len(planned.calibration.expected)
     return [
         (
             f"checkpoint: {planned.checkpoint.name}, {planned.weight_bytes / 4e6:.1f} million weights, "
@@ -214,7 +232,10 @@ def describe(planned: RunPlan) -> list[str]:
         ),
         f"recipe: {recipe.name}, sha256 {recipe.sha256()[:16]}",
         f"export: {', '.join(map(_described, recipe.float_variants))}",
-        f"record: {len(planned.calibration.expected)} of {n_calibration} calibration clips of {planned.speech.name}",
+        (
+            f"record: {n_recorded} of {n_calibration} calibration clips of {planned.speech.name}"
+            f"{describe_transcribed(planned.n_transcribed_clips, n_recorded)}"
+        ),
         f"quantize: {recipe.quantize.name} ({recipe.quantize.format}): {_schemes(recipe.quantize)}",
         f"in all: {planned.forecast.describe()}",
         f"would write {planned.out}",

@@ -146,7 +146,7 @@ def record_missing(sources: Sources, work: Path) -> None:
                 work / recipe.baseline.name,
                 sources.clips,
                 made,
-                quantize=recipe.quantize,
+                recipe=recipe,
                 compute=sources.compute,
                 reporter=sources.reporter,
             )

@@ -168,7 +168,12 @@ def quantize_file(
 
 
 def calls_of(store: CalibrationStore, component: Component, variant: QuantizedVariant, source: Path) -> Calls:
-    """Return the recorded calls that a component of the variant receives."""
+    """Return the recorded calls that a component of the variant receives.
+
+    Raises:
+        InputError: the variant is quantized by tokens that were not recorded.
+    """
+    store.check_transcripts(variant)
     if component is Component.DECODER and variant.layout is Layout.STATEFUL:
         return store.prefixes()
     calls = store.calls(component, source)

@@ -55,7 +55,16 @@ def space_of(recipe: Recipe) -> Space:
         )
     plain = recipe.model_copy(update={"search": None})
     choices = {path: _values(plain, path, values) for path, values in recipe.search.choices.items()}
-    return Space(recipe=plain, choices=choices)
+    return Space(recipe=_with_transcripts(plain, choices), choices=choices)
+
+
+def _with_transcripts(recipe: Recipe, choices: Mapping[str, tuple[object, ...]]) -> Recipe:
+    """Return a recipe that transcribes all recorded clips where one of its choices needs that."""
+    tried = (_with(recipe, {path: value}) for path, values in choices.items() for value in values)
+    if not any(each.quantize.needs_transcripts for each in tried):
+        return recipe
+    calibration = recipe.calibration.model_copy(update={"n_transcribed_clips": recipe.calibration.n_clips})
+    return recipe.model_copy(update={"calibration": calibration})
 
 
 def _values(recipe: Recipe, path: str, choices: tuple[object, ...]) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
 from sottovoce.calibrate.convergence import INT8_LEVELS, TOLERANCE, Convergence
-from sottovoce.calibrate.coverage import Coverage, Distribution
+from sottovoce.calibrate.coverage import Coverage, Distribution, describe_transcribed
 from sottovoce.calibrate.leaks import Leaks, Pair
 from sottovoce.reports.charts.chart import Bar, BarGroup, Chart, ChartText, Curve, CurveChart, GroupedBarChart
 from sottovoce.reports.sections import Section, present
@@ -53,6 +53,7 @@ def describe_audit(report: DoctorReport) -> str:
     recorded = (
         f"{count(coverage.n_clips, 'clip')}, {duration(coverage.audio_s)}, recorded ({languages}; "
         f"{count(coverage.n_speakers, 'known speaker')})"
+        f"{describe_transcribed(coverage.n_transcribed_clips, coverage.n_clips)}"
     )
     warnings = (
         count(len(report.findings), "warning") if report.findings else "the doctor found nothing to warn of"

@@ -200,13 +200,21 @@ class OptimumPipeline:
             features: float32, shape (1, n_mels, 3000).
             language: code; None detects it. An English-only model ignores it.
         """
+        end = self._model.generation_config.eos_token_id
+        return tuple(token for token in self._generate(features, language) if token != end)
+
+    def prefill(self, features: Features, language: str | None) -> None:
+        """Run the decoder on the prompt only, of the language that is given or detected; see `generate`."""
+        self._generate(features, language, max_new_tokens=1)
+
+    def _generate(self, features: Features, language: str | None, **options: Any) -> Tokens:
         import torch
 
-        options = {"language": language, "task": "transcribe"} if self.is_multilingual else {}
+        if self.is_multilingual:
+            options |= {"language": language, "task": "transcribe"}
         with quiet_libraries():
             output = self._model.generate(torch.from_numpy(features), num_beams=1, do_sample=False, **options)
-        end = self._model.generation_config.eos_token_id
-        return tuple(int(token) for token in output[0] if int(token) != end)
+        return tuple(map(int, output[0]))
 
     def text(self, tokens: Tokens) -> str:
         """Decode tokens into text without special tokens."""

@@ -164,6 +164,12 @@ def test_a_single_clip_of_a_kind_is_still_thin() -> None:
     assert "only 1 of 41 clips longer than 15 s" in [f.text for f in find_gaps(clips, is_multilingual=True)]
 
 
+def test_long_transcripts_are_looked_for_only_where_all_clips_were_transcribed() -> None:
+    clips = [*varied(n_steps=20)[:8], *varied(n_steps=None)[8:]]
+    assert Topic.STEPS not in topics(clips)
+    assert summarize_coverage(clips).n_transcribed_clips == 8
+
+
 def test_a_transcript_that_ran_into_a_loop_is_named() -> None:
     clips = [*varied(), clip(99, n_steps=444, audio_s=4.0)]
     (finding,) = find_gaps(clips, is_multilingual=True)

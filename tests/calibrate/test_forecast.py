@@ -49,7 +49,7 @@ SHAPES = st.builds(
 
 
 def forecast(shape: ModelShape, n_clips: int) -> Forecast:
-    return forecast_recording(shape, n_clips, INSTANT)
+    return forecast_recording(shape, work(n_clips), INSTANT)
 
 
 def decoders(shape: ModelShape) -> int:
@@ -69,8 +69,14 @@ def test_the_forecast_of_a_recording_is_what_was_measured(shape: ModelShape, mea
     assert forecast(shape, 12).peak_memory_bytes == pytest.approx(measured_mib << 20, rel=0.15)
 
 
-def work(n_clips: int, clip_s: float = 7.0) -> Work:
-    return Work(n_clips=n_clips, n_sequences=n_clips, audio_s=n_clips * clip_s)
+def work(n_clips: int, clip_s: float = 7.0, n_transcribed: int | None = None) -> Work:
+    n_transcribed = n_clips if n_transcribed is None else n_transcribed
+    return Work(
+        n_clips=n_clips,
+        n_sequences=n_clips,
+        n_transcribed=n_transcribed,
+        transcribed_s=n_transcribed * clip_s,
+    )
 
 
 def test_the_shape_of_a_variant_is_read_from_its_folder(baseline: Path) -> None:
@@ -135,6 +141,14 @@ def test_a_larger_model_never_needs_less(shape: ModelShape, grown: str) -> None:
     before, after = forecast(shape, 10), forecast(larger, 10)
     assert after.peak_memory_bytes >= before.peak_memory_bytes
     assert after.disk_bytes >= before.disk_bytes
+
+
+def test_fewer_transcripts_take_less_time_and_the_same_disk() -> None:
+    few, all_ = (forecast_time(TINY_EN, work(64, n_transcribed=number), MACHINE) for number in (8, 64))
+    assert few.recording_s < all_.recording_s
+    assert few.examination_s < all_.examination_s
+    disks = [forecast_recording(TINY_EN, work(64, n_transcribed=n), INSTANT).disk_bytes for n in (8, 64)]
+    assert disks[0] == disks[1]
 
 
 def test_too_little_memory_is_an_error_with_figures() -> None:

@@ -106,8 +106,9 @@ def test_all_32_layers_of_large_v3_are_forecast_to_need_a_server_and_hours() -> 
         weight_bytes=int(4 * (encoder + decoder + steps)),
     )
     two_cores = MachineRates(macs_per_s={"f32": 1.3e11}, bytes_per_s=2e10)
-    time = forecast_time(shape, Work(n_clips=64, n_sequences=64, audio_s=432), two_cores)
-    forecast = forecast_recording(shape, 64, time)
+    work = Work(n_clips=64, n_sequences=64, n_transcribed=64, transcribed_s=432)
+    time = forecast_time(shape, work, two_cores)
+    forecast = forecast_recording(shape, work, time)
     assert 20e9 < forecast.peak_memory_bytes < 30e9
     assert forecast.disk_bytes == 64 * (128 * 3000 + 1500 * 1280) * 4
     assert 0.25 < time.total_s / 3600 < 3

@@ -114,6 +114,21 @@ def test_detecting_a_language_is_a_sequence_without_steps(baseline: Path) -> Non
     assert transcript.token_ids.shape[1] > transcript.n_prompt
 
 
+@pytest.mark.parametrize("language", ["en", None])
+def test_a_prefill_is_recorded_as_the_beginning_of_the_transcript(
+    baseline: Path, language: str | None
+) -> None:
+    variant = OptimumPipeline.load(baseline, ComputeSpec())
+    recorder, features = Recorder(variant), variant.features(WAVES[0])
+    variant.generate(features, language)
+    transcribed = recorder.take()
+    variant.prefill(features, language)
+    for found, expected in zip(recorder.take(), transcribed, strict=True):
+        assert found.n_prompt == found.token_ids.shape[1] == expected.n_prompt
+        np.testing.assert_array_equal(found.token_ids, expected.token_ids[:, : expected.n_prompt])
+        np.testing.assert_array_equal(found.encoder_states, expected.encoder_states)
+
+
 def test_calls_with_other_names_or_shapes_differ_infinitely() -> None:
     one = {"a": np.zeros((1, 2), np.float32)}
     assert largest_difference(one, {"a": np.zeros((1, 3), np.float32)}) == float("inf")

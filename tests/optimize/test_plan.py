@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sottovoce.calibrate.record import load_calibration
-from sottovoce.errors import InputError
-from sottovoce.optimize.plan import RunPlan, describe, plan, settings_of
+from sottovoce.errors import InputError, SpecError
+from sottovoce.optimize.plan import RunPlan, describe, plan, settings_of, summarize
 from sottovoce.progress import Silent
 from sottovoce.recipes.load import load_recipe
 from sottovoce.speech.clips import Clip, ClipSet
@@ -53,6 +53,28 @@ def test_the_planned_clips_are_recorded(english: Path, mixed: ClipSet, tmp_path:
     assert made.calibration.expected == tuple(clip.clip for clip in recorded)
     assert len(made.calibration.expected) == N_CLIPS
     assert f"record: {N_CLIPS} of 24 calibration clips of mixed" in describe(made)
+
+
+def test_the_plan_says_how_many_clips_are_transcribed(english: Path, mixed: ClipSet, tmp_path: Path) -> None:
+    recipe = load_recipe("int8-fast", ["calibration.n_clips=4", "calibration.n_transcribed_clips=3"])
+    made = plan(str(english), recipe, mixed, tmp_path / "run", force=False)
+    assert "record: 4 of 24 calibration clips of mixed, 3 of them transcribed" in describe(made)
+    assert summarize(made)["n_transcribed_clips"] == 3
+    every = recipe.model_copy(
+        update={"calibration": load_recipe("int8", ["calibration.n_clips=4"]).calibration}
+    )
+    whole = plan(str(english), every, mixed, tmp_path / "run", force=False)
+    assert made.forecast.recording.time.recording_s < whole.forecast.recording.time.recording_s
+
+
+def test_a_recipe_that_needs_the_tokens_of_all_clips_is_refused_with_fewer(
+    english: Path, mixed: ClipSet, tmp_path: Path
+) -> None:
+    recipe = load_recipe("int8", ["calibration.n_clips=4", "calibration.n_transcribed_clips=3"])
+    with pytest.raises(
+        SpecError, match=r"n_transcribed_clips is 3, but int8 is quantized by the tokens of all 4"
+    ):
+        plan(str(english), recipe, mixed, tmp_path / "run", force=False)
 
 
 def test_other_audio_of_a_clip_that_is_recorded_is_another_plan(

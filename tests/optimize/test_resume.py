@@ -76,6 +76,17 @@ def test_finished_steps_are_not_repeated_and_the_files_are_the_same(planned: Run
     assert left_over(planned.out) == []
 
 
+def test_a_record_of_few_transcripts_is_not_made_twice(tiny: Path, tones: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("int8-fast", ["calibration.n_transcribed_clips=1"])
+    planned = plan(str(tiny), recipe, read_speech(str(tones)), tmp_path / "run", force=False)
+    interrupt(planned, "quantize encoder")
+    last = Recorder()
+    made = optimize(planned, force=False, reporter=last)
+    assert "record" not in last.steps
+    assert made.calibration is not None
+    assert made.calibration.facts["n_transcribed_clips"] == 1
+
+
 def test_an_interruption_before_the_first_step_ended_leaves_nothing(planned: RunPlan) -> None:
     interrupt(planned, "parity of fp32 with PyTorch")
     assert list(planned.out.parent.iterdir()) == []

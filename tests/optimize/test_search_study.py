@@ -53,6 +53,12 @@ def test_settings_change_the_recipe_and_nothing_else(small: Space) -> None:
     assert small.with_settings(small.own) == small.recipe
 
 
+def test_all_clips_are_transcribed_where_one_choice_needs_tokens(small: Space) -> None:
+    assert small.recipe.n_transcribed_clips == 8
+    w4 = {"scheme": "w4", "group_size": 64, "scale_estimation": True}
+    assert space({"quantize.components.decoder": [w4]}).recipe.n_transcribed_clips == 64
+
+
 def test_all_choices_of_the_ready_recipe_are_valid() -> None:
     ready = space_of(load_recipe("search"))
     for settings in first_settings(ready):

@@ -72,6 +72,30 @@ def test_the_ready_recipe_int8_is_the_classic_one() -> None:
     assert recipe.calibration.n_clips >= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides", "n_transcribed"),
+    [
+        ("int8", (), 64),
+        ("int4-decoder", (), 64),
+        ("int8-fast", (), 8),
+        ("int8-no-vnni", (), 8),
+        ("int8-weights", (), 8),
+        ("onnx-int8", (), 8),
+        ("ct2-int8", (), 8),
+        ("onnx-int8", ("quantize.components.decoder.scheme=w8a8",), 8),
+        ("onnx-int8", ("quantize.components.decoder_with_past.scheme=w8a8",), 64),
+        ("int8-fast", ("quantize.components.decoder.int8_activations=['.*fc1.*']",), 64),
+        ("int8-fast", ("quantize.components.decoder.scheme=float",), 8),
+        ("int8-fast", ("calibration.n_transcribed_clips=20",), 20),
+        ("int8-fast", ("calibration.n_clips=5",), 5),
+    ],
+)
+def test_all_clips_are_transcribed_where_the_decoder_is_quantized_by_tokens(
+    name: str, overrides: tuple[str, ...], n_transcribed: int
+) -> None:
+    assert load_recipe(name, overrides).n_transcribed_clips == n_transcribed
+
+
 def test_two_keys_are_enough_for_a_recipe(tmp_path: Path) -> None:
     recipe = load_recipe(str(recipe_file(tmp_path, MINIMAL)))
     assert recipe.calibration.n_clips == 64

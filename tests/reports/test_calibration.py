@@ -17,7 +17,7 @@ from sottovoce.reports.charts.chart import CurveChart, GroupedBarChart
 from sottovoce.reports.charts.svg import draw
 from sottovoce.reports.formats.html import render_report
 from sottovoce.reports.report import write_report
-from sottovoce.reports.sections.calibration import calibration_section
+from sottovoce.reports.sections.calibration import calibration_section, describe_audit
 from sottovoce.reports.view import build_view
 from sottovoce.terms import Component
 
@@ -73,6 +73,17 @@ def examined(results: Results) -> Results:
 def test_results_without_a_doctor_have_no_section(results: Results, rows: tuple[ClipRow, ...]) -> None:
     assert calibration_section(results) is None
     assert "<h2>Calibration</h2>" not in render_report(build_view(results, rows))
+
+
+def test_a_record_of_few_transcripts_says_so() -> None:
+    clips = recorded()
+    few = (*clips[:2], *(clip.model_copy(update={"n_steps": None}) for clip in clips[2:]))
+    for coverage, part in (
+        (summarize_coverage(few), ", 2 of them transcribed;"),
+        (summarize_coverage(clips), ";"),
+    ):
+        report = build_report().model_copy(update={"coverage": coverage})
+        assert f"recorded (en 8; 0 known speakers){part}" in describe_audit(report)
 
 
 def test_warnings_tables_and_charts_are_on_the_page(examined: Results, rows: tuple[ClipRow, ...]) -> None:

@@ -1,6 +1,6 @@
 """Tables and lines of the commands, drawn for the terminal; those of results are the report's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Group
 
@@ -9,6 +9,8 @@ from sottovoce.benchmark.history import HistoryEntry
 from sottovoce.benchmark.schema.clips import ClipRow
 from sottovoce.benchmark.schema.results import Results
 from sottovoce.calibrate.audit import DoctorReport
+from sottovoce.calibrate.coverage import describe_transcribed
+from sottovoce.calibrate.store import TRANSCRIBED_KEY
 from sottovoce.cli import measurements
 from sottovoce.cli.inspection import RunSummary, VariantSummary
 from sottovoce.optimize.live.report import LiveTuning
@@ -207,14 +209,18 @@ def run_lines(summary: RunSummary) -> list[str]:
                 f"{variant.parity.encoder_max_difference:.1e}, greedy tokens identical"
             )
     if summary.calibration is not None:
-        facts = summary.calibration
-        lines.append(
-            f"calibration: {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
-        )
+        lines.append(f"calibration: {describe_recording(summary.calibration)}")
     if summary.sensitivity is not None:
         lines.append(_sensitivity_line(summary.sensitivity, is_stale=summary.sensitivity_is_stale))
     lines.append(f"recipe: {summary.recipe['name']}, sha256 {summary.recipe_sha256[:16]}")
     return lines
+
+
+def describe_recording(facts: Mapping[str, object]) -> str:
+    """Describe a calibration record by the facts of its manifest."""
+    n_clips = facts["n_clips"]
+    transcribed = describe_transcribed(facts.get(TRANSCRIBED_KEY, n_clips), n_clips)
+    return f"{n_clips} clips{transcribed}, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
 
 
 def _sensitivity_line(report: SensitivityReport, *, is_stale: bool) -> str:

@@ -75,6 +75,13 @@ SCHEMES_OF_KEYS: Mapping[str, tuple[Scheme, ...]] = {
 """Keys that are allowed in these schemes only. Keys of w8a8 and w8 may stay where `scheme` is set to float."""
 
 
+CROSS_ATTENTION_PATTERN = r".*encoder_attn\.[kv]_proj.*"
+"""The projections of a decoder whose input is the encoder's output, whatever the tokens are."""
+
+N_CHECKED_TRANSCRIPTS = 8
+"""Clips that are transcribed where no range depends on tokens: they show whether the baseline works."""
+
+
 class ComponentQuantization(Spec):
     """How one component becomes INT8."""
 
@@ -119,6 +126,20 @@ class ComponentQuantization(Spec):
             if self.scheme not in schemes and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} only where scheme is {' or '.join(schemes)}")
         return self
+
+    @property
+    def depends_on_tokens(self) -> bool:
+        """Whether a decoder of this section is quantized by recorded tokens, not by the encoder's output alone.
+
+        Of the patterns of `int8_activations` only `CROSS_ATTENTION_PATTERN` counts as independent of tokens.
+        """
+        has_token_ranges = set(self.int8_activations) - {CROSS_ATTENTION_PATTERN}
+        return (
+            self.scheme is Scheme.W8A8
+            or (self.scheme is Scheme.W8 and bool(has_token_ranges))
+            or self.awq
+            or self.scale_estimation
+        )
 
     def has_recorded_range(self, name: str, type_name: str) -> bool:
         """Return whether the input of a node is quantized by a recorded range: not float, not on the fly."""
@@ -177,7 +198,10 @@ class CalibrationSpec(Spec):
     """What is recorded to estimate the ranges of activations."""
 
     n_clips: int = Field(default=64, ge=1, le=10_000)
-    """Clips to record; each gives one call of the encoder and one decoder call for each token."""
+    """Clips to record; each gives one call of the encoder and one of the decoder, for its prompt."""
+    n_transcribed_clips: int | None = Field(default=None, ge=1, le=10_000)
+    """The first of those, which are transcribed: each token is a further call. null: all where the recipe quantizes by
+    tokens, otherwise 8."""
     max_clip_s: float = Field(default=30.0, gt=0, le=30)
     """Longer clips are left out: Whisper's window is 30 s."""
     seed: int = 0
@@ -212,6 +236,12 @@ class QuantizedVariant(Spec):
     int8_cross_keys: bool = True
     """Quantize the keys of cross-attention once for each clip, in the first decoder pass, not in each step. OpenVINO only;
     false by default in other formats."""
+
+    @property
+    def needs_transcripts(self) -> bool:
+        """Whether a component is quantized by the tokens after the prompt."""
+        takes_tokens = Component.DECODER if self.layout is Layout.STATEFUL else Component.DECODER_WITH_PAST
+        return self.components.of(takes_tokens).depends_on_tokens
 
     @model_validator(mode="before")
     @classmethod
@@ -264,6 +294,13 @@ class Recipe(Spec):
             for variant in self.exports
             if variant.can_be_quantized_as(Format.OPENVINO) and variant.layout is Layout.STATEFUL
         )
+
+    @property
+    def n_transcribed_clips(self) -> int:
+        """Recorded clips that are transcribed; of the others only the prompt is recorded."""
+        n_clips = self.calibration.n_clips
+        usual = n_clips if self.quantize.needs_transcripts else N_CHECKED_TRANSCRIPTS
+        return min(self.calibration.n_transcribed_clips or usual, n_clips)
 
     @property
     def float_variants(self) -> tuple[FloatVariant, ...]:

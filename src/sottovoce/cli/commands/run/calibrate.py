@@ -32,7 +32,7 @@ def calibrate(
     import json
 
     from sottovoce.calibrate.audit import read_report
-    from sottovoce.cli.tables import doctor_table
+    from sottovoce.cli.tables import describe_recording, doctor_table
     from sottovoce.optimize.pipeline import calibrate_again
     from sottovoce.recipes.load import override_recipe
     from sottovoce.runs import CALIBRATION_NAME, read_run
@@ -47,14 +47,8 @@ def calibrate(
         content = {**manifest.facts, "doctor": None if doctor is None else doctor.model_dump(mode="json")}
         typer.echo(json.dumps(content, indent=2))
     else:
-        typer.echo(_recorded(manifest.facts))
+        typer.echo(f"recorded {describe_recording(manifest.facts)}")
         if doctor is not None:
             show(session, doctor_table(doctor))
     session.terminal.note(f"wrote {run_folder / 'calibration'}")
     session.terminal.note(f"next: sottovoce quantize {run_folder}")
-
-
-def _recorded(facts: dict[str, object]) -> str:
-    return (
-        f"recorded {facts['n_clips']} clips, {facts['n_steps']} decoder steps, {facts['audio_s']} s of audio"
-    )

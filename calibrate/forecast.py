@@ -109,7 +109,7 @@ class Work:
     """The clips to record. Detecting a language is a separate sequence.
 
     Attributes:
-        n_transcribed: clips that are decoded to their end; of the others the prompt is decoded.
+        n_transcribed: clips that are decoded to their end.
         transcribed_s: length of those together.
     """
 
@@ -200,9 +200,14 @@ def forecast_time(shape: ModelShape, work: Work, rates: MachineRates) -> TimeFor
     encoder_s, first_pass_s = shape.encoder_macs / macs_per_s, shape.cross_macs / macs_per_s
     step_s = STEP_S + shape.step_bytes / rates.bytes_per_s
     loading_s = LOADING_S + shape.weight_bytes / LOADING_BYTES_PER_S
+    n_detected = work.n_sequences - work.n_clips
+    n_prefills = work.n_transcribed + 2 * n_detected  # the language, then the prompt
     n_steps = STEPS_PER_AUDIO_S * work.transcribed_s
     return TimeForecast(
-        recording_s=loading_s + work.n_sequences * (encoder_s + first_pass_s + CLIP_S) + n_steps * step_s,
+        recording_s=loading_s
+        + work.n_sequences * (encoder_s + CLIP_S)
+        + n_prefills * first_pass_s
+        + n_steps * step_s,
         examination_s=loading_s / 2
         + work.n_clips * EXAMINED_ENCODER_SHARE * encoder_s
         + work.n_transcribed * first_pass_s,

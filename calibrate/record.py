@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sottovoce import __version__
 from sottovoce.calibrate.audit import EVALUATION_SPLIT, AuditInput, audit_calibration
@@ -39,7 +40,7 @@ from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.resources import PeakMemory
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import CalibrationSpec, Recipe
-from sottovoce.reference_pipeline import OptimumPipeline, one_torch_thread
+from sottovoce.reference_pipeline import KnownStates, OptimumPipeline, one_torch_thread
 from sottovoce.runtime.audio.constants import SAMPLE_RATE_HZ
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.openvino.memory import give_back_unused
@@ -317,7 +318,7 @@ def _record_clips(
 ) -> tuple[tuple[SequenceEntry, ...], float]:
     """Encode all clips, then decode them: encoder and decoders are not in memory at once.
 
-    The first `n_transcribed` clips are decoded to their end, of the others only the prompt.
+    The first `n_transcribed` clips are transcribed.
     """
     variant = OptimumPipeline.load(baseline, compute, compile_all=False)
     entries: list[SequenceEntry] = []
@@ -327,22 +328,56 @@ def _record_clips(
         encoder = variant.free_encoder()
         give_back_unused()
         rebuild = StepRebuilder(baseline, variant.compiled(Component.DECODER))
-        recorder = Recorder(variant)
+        decoder = _ClipDecoder(variant, encoder)
         with reporter.progress("record", len(clips)) as advance:
             for number, (clip, file) in enumerate(zip(clips, encoded, strict=True)):
-                encoder.states = np.load(file, allow_pickle=False)
-                decode = variant.generate if number < n_transcribed else variant.prefill
-                decode(variant.features(clip.wave), variant.known_language(clip.clip.language))
-                sequences = recorder.take()
+                states = np.load(file, allow_pickle=False)
+                sequences = decoder.decode(clip, states, is_transcribed=number < n_transcribed)
                 entries += [
                     _write(sequence, clip, len(entries) + i, into) for i, sequence in enumerate(sequences)
                 ]
                 if difference is None and sequences[-1].token_ids.shape[1] > sequences[-1].n_prompt:
-                    difference = check_rebuild(rebuild, sequences[-1], recorder)
+                    difference = check_rebuild(rebuild, sequences[-1], decoder.recorder)
                 advance()
     if difference is None:
         raise StageError("no clip gave a decoder step; choose other speech")
     return tuple(entries), difference
+
+
+class _ClipDecoder:
+    """Decodes encoded clips: some to their end, of the others the prompt, once for each language."""
+
+    def __init__(self, variant: OptimumPipeline, encoder: KnownStates) -> None:
+        self._variant = variant
+        self._encoder = encoder
+        self._prompts: dict[str | None, NDArray[np.int64]] = {}
+        self.recorder = Recorder(variant)
+
+    def decode(
+        self, clip: LoadedClip, states: NDArray[np.float32], *, is_transcribed: bool
+    ) -> tuple[DecodedSequence, ...]:
+        """Return the sequences of a clip: the detection of its language, if that is unknown, and the transcript.
+
+        Args:
+            states: its encoder output, shape (1, 1500, d_model).
+            is_transcribed: else the transcript is the prompt alone.
+        """
+        features = self._variant.features(clip.wave)
+        language = self._variant.known_language(clip.clip.language)
+        prompt = self._prompts.get(language)
+        if prompt is not None and not is_transcribed:
+            return (
+                DecodedSequence(
+                    features=features, encoder_states=states, token_ids=prompt, n_prompt=prompt.shape[1]
+                ),
+            )
+        self._encoder.states = states
+        decode = self._variant.generate if is_transcribed else self._variant.prefill
+        decode(features, language)
+        sequences = self.recorder.take()
+        if language is not None or not self._variant.is_multilingual:
+            self._prompts[language] = sequences[-1].prompt
+        return sequences
 
 
 def _encode(

@@ -76,6 +76,11 @@ class DecodedSequence:
     token_ids: NDArray[np.int64]
     n_prompt: int
 
+    @property
+    def prompt(self) -> NDArray[np.int64]:
+        """Tokens of the first decoder pass, shape (1, n_prompt)."""
+        return self.token_ids[:, : self.n_prompt]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
@@ -177,7 +182,7 @@ class CalibrationStore:
         for entry in self.entries:
             sequence = self.read(entry)
             yield {
-                "input_ids": sequence.token_ids[:, : entry.n_prompt],
+                "input_ids": sequence.prompt,
                 "encoder_hidden_states": sequence.encoder_states,
             }
 

@@ -1,7 +1,8 @@
-"""A record of few transcripts: of the other clips only the prompt is decoded."""
+"""A record of few transcripts: the other clips have the prompt alone."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_the_first_clips_are_transcribed_and_of_the_others_the_prompt_is_recorde
         np.testing.assert_array_equal(after.token_ids, before.token_ids[:, :n_tokens])
 
 
+def test_the_language_of_a_clip_is_detected_whether_it_is_transcribed_or_not(
+    sparse: Run, tones: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sparse.folder, tmp_path / "run")
+    run, speech = read_run(tmp_path / "run"), read_speech(str(tones))
+    unknown = tuple(replace(clip, language=None) for clip in speech.clips)
+    calibrate_again(run, replace(speech, clips=unknown), run.recipe, Silent())
+    entries = CalibrationStore(run.calibration_folder).entries
+    assert [entry.n_prompt for entry in entries] == [1, 4] * N_CLIPS
+    assert [entry.n_steps > 0 for entry in entries] == [False, True, *[False] * 2 * (N_CLIPS - N_TRANSCRIBED)]
+
+
 def test_the_audit_describes_the_texts_of_the_transcribed_clips(sparse: Run) -> None:
     assert read_manifest(sparse.calibration_folder).facts[TRANSCRIBED_KEY] == N_TRANSCRIBED
     report = read_report(sparse.calibration_folder)
@@ -65,15 +78,14 @@ def test_a_recipe_that_needs_no_tokens_gives_the_same_bytes(
     made = [
         quantize_again(run, load_recipe(name), Silent()) for run in (read_run(tmp_path / "whole"), sparse)
     ]
-    whole, part = (variant_files(run, name) for run in made)
-    assert f"{name}/openvino_decoder_model.bin" in whole
+    whole, part = (weights_of(run, name) for run in made)
+    assert {f"{name}/openvino_{component}_model.bin" for component in ("encoder", "decoder")} <= whole.keys()
     assert part == whole
 
 
-def variant_files(run: Run, variant: str) -> dict[str, str]:
-    return {
-        name: digest for name, digest in model_files(run.folder).items() if name.startswith(f"{variant}/")
-    }
+def weights_of(run: Run, variant: str) -> dict[str, str]:
+    files = model_files(run.folder).items()
+    return {name: digest for name, digest in files if name.startswith(variant) and name.endswith(".bin")}
 
 
 @pytest.mark.parametrize("name", ["int8", "int4-decoder"])

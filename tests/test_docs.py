@@ -42,7 +42,7 @@ from sottovoce.storage.artifacts import Manifest
 from sottovoce.terms import ElasticSpec
 from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import FinetuneReport
-from sottovoce.train.report import HealReport
+from sottovoce.train.variant.report import HealReport
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -116,6 +116,37 @@ def replace_padding_keys(model: Any, padding: PaddingKeys) -> None:
     model.validate_nodes_and_infer_types()
 
 
+def read_padding_keys(model: Any) -> PaddingKeys:
+    """Read the keys and values of padding of an elastic encoder, quantized or not.
+
+    Args:
+        model: `openvino.Model` of an encoder that `make_elastic` gave padding keys.
+
+    Raises:
+        StageError: a layer has no padding keys, or they are quantized.
+    """
+    attentions = attentions_of(model)
+    keys, values = (
+        np.stack(
+            [_stored(_appending(attention, port).input_value(PADDING_PORT))[0] for attention in attentions]
+        )
+        for port in (KEYS_PORT, VALUES_PORT)
+    )
+    lookups = [
+        _appending(attention, MASK_PORT).input_value(PADDING_PORT).get_node() for attention in attentions
+    ]
+    counts = np.exp(np.stack([_stored(lookup.input_value(0))[0] for lookup in lookups]))
+    return PaddingKeys(keys=keys, values=values, counts=counts)
+
+
+def _stored(value: Any) -> Floats:
+    """Return a constant that is stored in float16, as float32."""
+    node = value.get_node()
+    constant = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+    stored: Floats = constant.data.astype(np.float32)
+    return stored
+
+
 def _appending(attention: Any, port: int) -> Any:
     """Return the node that appends padding to an input of an attention."""
     node = attention.input_value(port).get_node() if attention.get_input_size() > port else attention

@@ -1,18 +1,38 @@
 """Find what a training left in a folder, and show it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sottovoce.reports.training.distil import distil_view
 from sottovoce.reports.training.finetune import finetune_view
-from sottovoce.reports.training.heal import heal_view
+from sottovoce.reports.training.variant import heal_view, qat_view
 from sottovoce.reports.training.view import TrainingView
-from sottovoce.storage.documents import read_document
+from sottovoce.storage.documents import Document, read_document
 from sottovoce.train.distil.report import REPORT_NAME as DISTIL_REPORT
 from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
 from sottovoce.train.finetune.report import FinetuneReport
-from sottovoce.train.report import REPORT_NAME as HEAL_REPORT
-from sottovoce.train.report import HealReport
+from sottovoce.train.variant.report import HEAL_REPORT, QAT_REPORT, HealReport, QatReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A report of a training, by the command that writes it."""
+
+    command: str
+    model: type[Document]
+    view: Callable[[Any], TrainingView]
+
+
+KINDS = {
+    HEAL_REPORT: _Kind("heal", HealReport, heal_view),
+    QAT_REPORT: _Kind("qat", QatReport, qat_view),
+    FINETUNE_REPORT: _Kind("finetune", FinetuneReport, finetune_view),
+    DISTIL_REPORT: _Kind("distil", DistilReport, distil_view),
+}
+"""By the name of the file."""
 
 
 def read_training(path: Path) -> TrainingView | None:
@@ -21,15 +41,9 @@ def read_training(path: Path) -> TrainingView | None:
     Raises:
         InputError: the file is damaged.
     """
-    heal, finetune, distil = (
-        path if path.name == name else path / name for name in (HEAL_REPORT, FINETUNE_REPORT, DISTIL_REPORT)
-    )
-    if heal.is_file():
-        return heal_view(read_document(heal, HealReport, advice="repeat `sottovoce heal` with --force"))
-    if finetune.is_file():
-        advice = "repeat `sottovoce finetune` with --force"
-        return finetune_view(read_document(finetune, FinetuneReport, advice=advice))
-    if distil.is_file():
-        advice = "repeat `sottovoce distil` with --force"
-        return distil_view(read_document(distil, DistilReport, advice=advice))
+    for name, kind in KINDS.items():
+        file = path if path.name == name else path / name
+        if file.is_file():
+            advice = f"repeat `sottovoce {kind.command}` with --force"
+            return kind.view(read_document(file, kind.model, advice=advice))
     return None

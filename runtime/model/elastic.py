@@ -119,8 +119,8 @@ class PaddingStates:
         self, spec: ElasticSpec, states: NDArray[np.float16], clusters: NDArray[np.uint8] | None
     ) -> None:
         self.spec = spec
-        self._states = states
-        self._clusters = clusters
+        self.states = states
+        self.clusters = clusters
 
     @classmethod
     def load(cls, folder: Path) -> "PaddingStates | None":
@@ -177,12 +177,12 @@ class PaddingStates:
             encoded: float32, shape (1, n_positions, d_model).
             plan: how many positions are encoded, and how much padding follows.
         """
-        if self._clusters is None:
+        if self.clusters is None:
             end = plan.n_positions + plan.n_padding
-            return Encoded(_joined(encoded, self._states[plan.n_positions : end]))
-        nothing = np.zeros((plan.n_padding, self._states.shape[1]), dtype=self._states.dtype)
-        states = _joined(encoded, np.concatenate([nothing, self._states]))
-        return Encoded(states, _log_counts(plan, self._clusters, len(self._states))[None])
+            return Encoded(_joined(encoded, self.states[plan.n_positions : end]))
+        nothing = np.zeros((plan.n_padding, self.states.shape[1]), dtype=self.states.dtype)
+        states = _joined(encoded, np.concatenate([nothing, self.states]))
+        return Encoded(states, _log_counts(plan, self.clusters, len(self.states))[None])
 
 
 def n_stored(spec: ElasticSpec) -> int:

@@ -14,7 +14,7 @@ from sottovoce.reports.report import make_report
 from sottovoce.reports.text.units import MINUS
 from sottovoce.reports.training.distil import distil_view
 from sottovoce.reports.training.finetune import finetune_view
-from sottovoce.reports.training.heal import heal_view
+from sottovoce.reports.training.variant import heal_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.train.distil.report import Comparison, DistilReport
@@ -22,8 +22,7 @@ from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
 from sottovoce.train.finetune.report import Accuracy, FinetuneReport, TermErrors
 from sottovoce.train.loop import Evaluation
-from sottovoce.train.report import REPORT_NAME as HEAL_REPORT
-from sottovoce.train.report import Figures, HealReport
+from sottovoce.train.variant.report import HEAL_REPORT, Figures, HealReport
 from tests.support.pages import Page
 
 HISTORY = (

@@ -14,8 +14,8 @@ from sottovoce.runtime.model.load import load_encoder_graph
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.terms import ElasticSpec
-from sottovoce.train.lessons import LessonBook
-from sottovoce.train.padding import Padding
+from sottovoce.train.variant.lessons import LessonBook
+from sottovoce.train.variant.padding import Padding
 from tests.support.tones import tone, write_wav
 
 N_STATES = 12

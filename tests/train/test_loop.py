@@ -10,13 +10,15 @@ from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Silent
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.gradients import LessonGradients
-from sottovoce.train.lessons import LessonBook
+from sottovoce.terms import ElasticSpec
+from sottovoce.train.heal.heal import TrainablePadding
+from sottovoce.train.heal.parameters import NAMES, Deltas, Start
 from sottovoce.train.loop import STATE_NAME, LoopSpec, Training, item_at, rate_at
-from sottovoce.train.loss import Examiner, LossWeights
-from sottovoce.train.padding import Padding
-from sottovoce.train.parameters import NAMES, Deltas, Start
-from sottovoce.train.whisper import ElasticWhisper
+from sottovoce.train.variant.gradients import LessonGradients
+from sottovoce.train.variant.lessons import LessonBook
+from sottovoce.train.variant.loss import Examiner, LossWeights
+from sottovoce.train.variant.padding import Padding
+from sottovoce.train.variant.whisper import ElasticWhisper
 from tests.support.interrupts import CtrlC
 
 N_STEPS = 8
@@ -34,7 +36,8 @@ class Setting:
     def training(self, folder: Path) -> Training:
         start, clips, book, examiner = self._parts
         deltas = start.no_deltas()
-        gradients = LessonGradients(examiner, book, clips, start, deltas, SPEC, LossWeights())
+        trainable = TrainablePadding(folder, ElasticSpec(), start, examiner)
+        gradients = LessonGradients(trainable, book, clips, deltas, SPEC, LossWeights())
         return Training(folder, SPEC, deltas, gradients)
 
     def evaluate(self, deltas: Deltas) -> float:

@@ -39,6 +39,7 @@ COMMANDS = {
     "sensitivity": "run",
     "tune-live": "run",
     "heal": "run",
+    "qat": "run",
     "finetune": "run",
     "distil": "run",
     "benchmark": "results",

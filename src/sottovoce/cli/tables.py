@@ -41,7 +41,7 @@ from sottovoce.runtime.live.options import CommitPolicy
 from sottovoce.terms import Format
 from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import FinetuneReport
-from sottovoce.train.report import HealReport
+from sottovoce.train.variant.report import VariantReport
 
 N_TRIALS_SHOWN = 12
 
@@ -132,11 +132,11 @@ def live_rules_table(tuning: LiveTuning) -> Group:
     return draw_all(flat_table(title, "rule", map(Column, columns), rows))
 
 
-def heal_table(report: HealReport) -> Group:
+def variant_table(report: VariantReport) -> Group:
     """Show a variant before and after training, on the held-out clips."""
-    from sottovoce.reports.training import heal  # needs the extra `benchmark`, which `inspect` does not
+    from sottovoce.reports.training import variant  # needs the extra `benchmark`, which `inspect` does not
 
-    return draw_all(heal.heal_table(report))
+    return draw_all(variant.variant_table(report))
 
 
 def finetune_table(report: FinetuneReport) -> Group:

@@ -80,11 +80,11 @@ def heal(
     """
     from dataclasses import replace
 
-    from sottovoce.cli.tables import heal_table
+    from sottovoce.cli.tables import variant_table
     from sottovoce.runs import read_run
     from sottovoce.speech.sets import read_speech
-    from sottovoce.train.heal import HealSpec
-    from sottovoce.train.heal import heal as train
+    from sottovoce.train.heal.heal import HealSpec
+    from sottovoce.train.heal.heal import heal as train
 
     session: Session = context.obj
     spec = HealSpec(
@@ -104,7 +104,7 @@ def heal(
         force=force,
         restart=restart,
     )
-    show(session, report.model_dump_json(indent=2) if as_json else heal_table(report))
+    show(session, report.model_dump_json(indent=2) if as_json else variant_table(report))
     if not report.kept:
         raise GateError(
             f"training does not bring {report.variant} nearer to fp32 on held-out speakers, so no variant was written; "

@@ -2,15 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
 from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.storage.documents import Document
-from sottovoce.train.loop import Evaluation
+from sottovoce.train.loop import Evaluation, Progress
 
-REPORT_NAME = "heal.json"
+HEAL_REPORT, QAT_REPORT = "heal.json", "qat.json"
+REPORT_NAMES = (HEAL_REPORT, QAT_REPORT)
+"""In the folder of a trained variant."""
+
+
+class Trained(StrEnum):
+    """What `qat` trains."""
+
+    WEIGHTS = "weights"
+    """Weights, ranges, biases and LayerNorms."""
+    RANGES = "ranges"
+    """Ranges, biases and LayerNorms; weights stay as they are."""
 
 
 class Figures(Document):
@@ -33,8 +46,8 @@ class Figures(Document):
         )
 
 
-class HealReport(Document):
-    """A training of padding states."""
+class VariantReport(Document):
+    """A training of a variant."""
 
     variant: str
     name: str
@@ -42,7 +55,6 @@ class HealReport(Document):
     kept: bool
     """Whether it is nearer to the baseline than the variant, and was written."""
     seed: int
-    n_padding_states: int
     speech: tuple[str, ...]
     audio_s: float
     """Of the clips that trained."""
@@ -58,6 +70,59 @@ class HealReport(Document):
     start_delta: Interval
     """The same of the divergence after the start-of-transcript token, nats a clip."""
     history: tuple[Evaluation, ...]
+
+
+class HealReport(VariantReport):
+    """A training of padding states."""
+
+    n_padding_states: int
+
+
+class QatReport(VariantReport):
+    """A training of the numbers of quantized graphs."""
+
+    trained: Trained
+    n_parameters: int
+    """Numbers that were trained."""
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What a training found; see `VariantReport`.
+
+    Attributes:
+        speakers: of the held-out clips.
+        before: the variant against the baseline.
+        after: the trained variant.
+    """
+
+    variant: str
+    name: str
+    seed: int
+    speech: tuple[str, ...]
+    audio_s: float
+    n_clips: int
+    speakers: tuple[str | None, ...]
+    n_steps: int
+    before: Comparison
+    after: Comparison
+    progress: Progress
+
+    def facts(self) -> dict[str, Any]:
+        """Return the fields of `VariantReport`."""
+        deltas = Deltas(before=self.before, after=self.after, speakers=self.speakers)
+        shared = ("variant", "name", "seed", "speech", "audio_s", "n_clips", "n_steps")
+        return {name: getattr(self, name) for name in shared} | {
+            "kept": is_better(deltas.divergence, deltas.start),
+            "n_held_out_clips": len(self.speakers),
+            "best_step": self.progress.best_step,
+            "before": Figures.of(self.before),
+            "after": Figures.of(self.after),
+            "divergence_delta": deltas.divergence,
+            "start_delta": deltas.start,
+            "history": self.progress.history,
+        }
 
 
 def is_better(divergence_delta: Interval, start_delta: Interval) -> bool:

@@ -1,15 +1,16 @@
 """What training makes small: how far a variant is from the baseline on one clip."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sottovoce.optimize.checks.teacher_forcing import SMALLEST_REST
 from sottovoce.runtime.decoding.logit_filters import LogitFilters
-from sottovoce.runtime.decoding.tokenizer import SpecialTokens
-from sottovoce.train.lessons import Lesson
-from sottovoce.train.whisper import ElasticWhisper, PaddingTensors, Tensor
+from sottovoce.runtime.decoding.tokenizer import SpecialTokens, WhisperTokenizer
+from sottovoce.train.variant.lessons import Lesson
+from sottovoce.train.variant.whisper import ElasticWhisper, PaddingTensors, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,12 @@ class Examiner:
             _mask(special, n_vocabulary, at_start=True),
             _mask(special, n_vocabulary, at_start=False),
         )
+
+    @classmethod
+    def of(cls, model: Any, variant: Path) -> "Examiner":
+        """Examine a checkpoint (`transformers.WhisperForConditionalGeneration`) with the tokens of a variant."""
+        special = WhisperTokenizer.load(variant).special
+        return cls(ElasticWhisper(model), special, model.config.vocab_size)
 
     def examine(self, lesson: Lesson, padding: PaddingTensors) -> ClipLoss:
         """Return how far the variant with this padding is from the baseline on a clip."""

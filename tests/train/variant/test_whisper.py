@@ -15,9 +15,9 @@ from sottovoce.runtime.model.elastic import ElasticPlan, PaddingStates
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.load import load_decoder
 from sottovoce.terms import Component, ElasticSpec
-from sottovoce.train.padding import Padding
-from sottovoce.train.parameters import Start
-from sottovoce.train.whisper import ElasticWhisper
+from sottovoce.train.heal.parameters import Start
+from sottovoce.train.variant.padding import Padding
+from sottovoce.train.variant.whisper import ElasticWhisper
 
 N_STATES = 12
 TOKENS = np.array([[377, 380, 5, 60, 9, 31]], dtype=np.int64)

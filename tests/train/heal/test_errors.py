@@ -13,8 +13,8 @@ from sottovoce.runs import Run, read_run
 from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import ElasticSpec
-from sottovoce.train.heal import HealSpec, heal
-from sottovoce.train.padding import Padding
+from sottovoce.train.heal.heal import HealSpec, heal
+from sottovoce.train.variant.padding import Padding
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.statistics.intervals import Interval
-from sottovoce.train.report import Deltas, is_better, loss_of
+from sottovoce.train.variant.report import Deltas, is_better, loss_of
 
 
 def comparison(*clips: tuple[int, float, float]) -> Comparison:

@@ -1,4 +1,4 @@
-"""The gradients of a step of `heal`: of a batch of lessons, to differences of the padding."""
+"""The gradients of a step: of a batch of lessons, to what is trained."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.lessons import LessonBook
 from sottovoce.train.loop import LoopSpec, Tensors, bf16_where_quick, item_at
-from sottovoce.train.loss import Examiner, LossWeights
-from sottovoce.train.parameters import Start
+from sottovoce.train.variant.lessons import LessonBook
+from sottovoce.train.variant.loss import LossWeights
+from sottovoce.train.variant.trainable import Trainable
 
 
 class LessonGradients:
@@ -17,10 +17,9 @@ class LessonGradients:
 
     def __init__(
         self,
-        examiner: Examiner,
+        trainable: Trainable,
         book: LessonBook,
         clips: Sequence[LoadedClip],
-        start: Start,
         deltas: Tensors,
         spec: LoopSpec,
         weights: LossWeights,
@@ -28,18 +27,16 @@ class LessonGradients:
         """Prepare the gradients.
 
         Args:
-            examiner: compares the model with lessons.
+            trainable: compares the variant with lessons.
             book: of the lessons.
             clips: that train.
-            start: of the padding.
             deltas: differences that take the gradients.
             spec: seed and size of batches.
             weights: of the parts of the loss.
         """
-        self._examiner = examiner
+        self._trainable = trainable
         self._book = book
         self._clips = clips
-        self._start = start
         self._deltas = deltas
         self._spec = spec
         self._weights = weights
@@ -51,7 +48,7 @@ class LessonGradients:
         for place in range(step * size, (step + 1) * size):
             lesson = self._book.read(item_at(self._clips, place, self._spec.seed))
             with bf16_where_quick():
-                found = self._examiner.examine(lesson, self._start.moved(self._deltas))
+                found = self._trainable.examine(lesson, self._deltas)
             loss = found.total(self._weights, self._mean_tokens) / size
             loss.backward()
             total += float(loss.detach())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sottovoce.optimize.checks.teacher_forcing import find_likeliest, kl_divergence
-from sottovoce.train.loss import row_divergence
+from sottovoce.train.variant.loss import row_divergence
 
 N_VOCABULARY = 300
 

@@ -5,15 +5,10 @@ So one learning rate fits keys, values and states, and weight decay draws them b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from sottovoce.optimize.openvino.padding_states import PaddingKeys
-from sottovoce.runtime.audio.constants import WINDOW_POSITIONS
-from sottovoce.runtime.model.elastic import NO_POSITION
-from sottovoce.train.padding import Padding
-from sottovoce.train.whisper import PaddingTensors, Tensor
+from sottovoce.train.variant.padding import Padding, tensors_of
+from sottovoce.train.variant.whisper import PaddingTensors, Tensor
 
 NAMES = ("keys", "values", "scores", "states")
 """Keys, values and logarithms of counts in the encoder's layers; the decoder's states."""
@@ -38,19 +33,11 @@ class Start:
     @classmethod
     def of(cls, padding: Padding) -> "Start":
         """Turn padding into tensors."""
-        import torch
-
         keys = padding.keys
         parts = {"keys": keys.keys, "values": keys.values, "states": padding.states}
         return cls(
             padding=padding,
-            tensors=PaddingTensors(
-                keys=torch.from_numpy(keys.keys),
-                values=torch.from_numpy(keys.values),
-                key_scores=torch.from_numpy(_logarithms(keys.counts)),
-                states=torch.from_numpy(padding.states),
-                state_scores=torch.from_numpy(_logarithms(_counts_after_each(padding))),
-            ),
+            tensors=tensors_of(padding),
             spreads={"scores": 1.0, **{name: float(part.std()) for name, part in parts.items()}},
         )
 
@@ -87,15 +74,3 @@ class Start:
             states=moved.states.numpy(),
             clusters=self.padding.clusters,
         )
-
-
-def _counts_after_each(padding: Padding) -> Any:
-    """Count the positions of each state after speech of 0, 1, ... 1500 positions: shape (1501, n_states)."""
-    is_of = np.eye(len(padding.states), dtype=np.float32)[padding.clusters]
-    counts = np.zeros((WINDOW_POSITIONS + 1, len(padding.states)), dtype=np.float32)
-    counts[:-1] = is_of[::-1].cumsum(axis=0)[::-1]
-    return counts
-
-
-def _logarithms(counts: Any) -> Any:
-    return np.log(np.maximum(counts, np.float32(NO_POSITION))).astype(np.float32)

@@ -1,6 +1,4 @@
-"""The page of a training of padding states: what `heal` gained, and its curves."""
-
-from collections.abc import Iterator
+"""The page of a variant that `heal` or `qat` trained: what it gained, and its curves."""
 
 from sottovoce import __version__
 from sottovoce.reports.sections import Section
@@ -18,11 +16,25 @@ from sottovoce.reports.training.view import (
     step_facts,
 )
 from sottovoce.statistics.intervals import Interval
-from sottovoce.train.report import REPORT_NAME, HealReport
+from sottovoce.train.variant.report import (
+    HEAL_REPORT,
+    QAT_REPORT,
+    HealReport,
+    QatReport,
+    Trained,
+    VariantReport,
+)
 
 MNAT_PER_NAT = 1e3
 
-HEAL_TERMS = {
+Facts = tuple[tuple[str, str], ...]
+
+TRAINED = {
+    Trained.WEIGHTS: "weights, ranges, biases and LayerNorms",
+    Trained.RANGES: "ranges, biases and LayerNorms",
+}
+
+VARIANT_TERMS = {
     "Divergence": "KL divergence of the tokens' probabilities from those of the float32 baseline, on its own tokens.",
     "mnat": "A thousandth of a nat, the unit of divergence.",
     "Top-1 disagreement": "Share of the tokens where the variant's likeliest token is not the baseline's.",
@@ -31,11 +43,25 @@ HEAL_TERMS = {
 
 def heal_view(report: HealReport) -> TrainingView:
     """Format a training of padding states for people."""
+    return _view(report, "heal", (("Padding states", str(report.n_padding_states)),), HEAL_REPORT)
+
+
+def qat_view(report: QatReport) -> TrainingView:
+    """Format a training of quantized graphs for people."""
+    facts = (
+        ("Trained", TRAINED[report.trained]),
+        ("Numbers", f"{report.n_parameters / 1e6:.2f} million"),
+        ("Highest learning rate", f"{report.learning_rate:g} steps of a weight's quantizer"),
+    )
+    return _view(report, "qat", facts, QAT_REPORT)
+
+
+def _view(report: VariantReport, command: str, facts: Facts, source: str) -> TrainingView:
     before, after = report.before, report.after
     old, new = (fixed(MNAT_PER_NAT * each.divergence) for each in (before, after))
     return TrainingView(
         model=report.name,
-        setting=f"sottovoce heal of {report.variant}",
+        setting=f"sottovoce {command} of {report.variant}",
         headline=f"{change(before.divergence, after.divergence)} of the divergence from fp32",
         tone="good" if report.divergence_delta.high < 0 else "open",
         proof=(
@@ -55,15 +81,15 @@ def heal_view(report: HealReport) -> TrainingView:
                 fixed(MNAT_PER_NAT * before.start_divergence),
             ),
         ),
-        sections=(_heal_curves(report),),
-        facts=facts_of(_heal_facts(report)),
-        glossary=facts_of((COMMON_TERMS | HEAL_TERMS).items()),
-        source=REPORT_NAME,
+        sections=(_curves(report),),
+        facts=facts_of((*_speech_facts(report), *facts, *step_facts(report))),
+        glossary=facts_of((COMMON_TERMS | VARIANT_TERMS).items()),
+        source=source,
         made_by=f"sottovoce {__version__}",
     )
 
 
-def heal_table(report: HealReport) -> Table:
+def variant_table(report: VariantReport) -> Table:
     """Show a variant before and after training, on the held-out clips."""
     before, after = report.before, report.after
     return flat_table(
@@ -105,7 +131,7 @@ def _mnat_interval(delta: Interval) -> str:
     return f"{_signed_mnat(delta.value)} ({_signed_mnat(delta.low)} to {_signed_mnat(delta.high)})"
 
 
-def _heal_curves(report: HealReport) -> Section:
+def _curves(report: VariantReport) -> Section:
     history = report.history
     return Section(
         heading="Curves",
@@ -125,10 +151,6 @@ def _heal_curves(report: HealReport) -> Section:
     )
 
 
-def _heal_facts(report: HealReport) -> Iterator[tuple[str, str]]:
-    yield (
-        "Speech",
-        f"{' + '.join(report.speech)}, {count(report.n_clips, 'clip')}, {duration(report.audio_s)}",
-    )
-    yield "Padding states", str(report.n_padding_states)
-    yield from step_facts(report)
+def _speech_facts(report: VariantReport) -> Facts:
+    clips = count(report.n_clips, "clip")
+    return (("Speech", f"{' + '.join(report.speech)}, {clips}, {duration(report.audio_s)}"),)

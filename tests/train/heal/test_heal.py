@@ -20,10 +20,10 @@ from sottovoce.speech.clips import ClipSet
 from sottovoce.storage.artifacts import list_files, read_manifest, write_manifest
 from sottovoce.storage.resumable import resumable_path
 from sottovoce.terms import Component, ElasticSpec
-from sottovoce.train.heal import HealSpec, heal
+from sottovoce.train.heal.heal import HealSpec, heal
 from sottovoce.train.loop import LoopSpec
-from sottovoce.train.padding import Padding
-from sottovoce.train.report import REPORT_NAME, HealReport
+from sottovoce.train.variant.padding import Padding
+from sottovoce.train.variant.report import HEAL_REPORT, HealReport
 from tests.support.interrupts import CtrlC
 from tests.support.torture import model_files
 
@@ -96,7 +96,7 @@ def test_random_padding_is_replaced_by_what_the_baseline_has_there(
     assert report.divergence_delta.value == pytest.approx(report.after.divergence - report.before.divergence)
     assert report.divergence_delta.high < 0
     healed = read_run(float_run.folder).variant("elastic-healed")
-    assert (healed.folder / REPORT_NAME).read_text(encoding="utf-8") == report.model_dump_json(
+    assert (healed.folder / HEAL_REPORT).read_text(encoding="utf-8") == report.model_dump_json(
         indent=2
     ) + "\n"
     assert not resumable_path(healed.folder).exists()

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from sottovoce.calibrate.extremes import constant_weight, weighted_operations
@@ -14,7 +15,7 @@ from sottovoce.optimize.openvino.elastic import elastic_calls, make_elastic, sav
 from sottovoce.optimize.openvino.graph import INT8_TYPES, Int8Count, count_int8, n_elements
 from sottovoce.optimize.openvino.int8_cross_attention_cache import cache_int8_cross_attention
 from sottovoce.optimize.openvino.padding_states import padding_keys_of, padding_of
-from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph
+from sottovoce.optimize.openvino.quantize_graph import kept_names, n_passes, quantize_graph, smooth_graph
 from sottovoce.progress import Reporter
 from sottovoce.recipes.recipe import ComponentQuantization, QuantizedVariant
 from sottovoce.reference_pipeline import quiet_libraries, quiet_output
@@ -145,23 +146,26 @@ def quantize_file(
     calls = calls_of(store, component, variant, source)
     if component is Component.ENCODER and variant.elastic is not None:
         make_elastic(model, padding_keys_of(source, store, variant.elastic.silence_centroids, reporter))
-    with (
-        reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
-        quiet_libraries(),
-        quiet_output(),
-    ):
-        quantized = quantize_graph(model, calls, spec, variant.instruction_set, advance)
-    count = count_int8(quantized)
-    check_count(component, model, count, spec)
-    unrecorded = unrecorded_calls_of(store, component, variant, source)
-    give_back_unused()
-    fidelity = measure_fidelity(model, quantized, unrecorded, quantized_compute(variant))
-    give_back_unused()
-    check_fidelity(component, fidelity, spec)
-    note_damage(component, fidelity, reporter)
-    _store_float_weights(quantized, variant.weights)
-    _separate_token_embedding(quantized)
-    openvino.save_model(quantized, path, compress_to_fp16=False)
+    with TemporaryDirectory(dir=into, prefix="smoothed-") as folder:
+        with (
+            reporter.progress(f"quantize {component}", n_passes(spec) * len(calls)) as advance,
+            quiet_libraries(),
+            quiet_output(),
+        ):
+            smoothed, rest = smooth_graph(model, calls, spec, Path(folder), advance)
+            quantized = quantize_graph(smoothed, calls, rest, variant.instruction_set, advance)
+        del smoothed
+        count = count_int8(quantized)
+        check_count(component, model, count, spec)
+        unrecorded = unrecorded_calls_of(store, component, variant, source)
+        give_back_unused()
+        fidelity = measure_fidelity(model, quantized, unrecorded, quantized_compute(variant))
+        give_back_unused()
+        check_fidelity(component, fidelity, spec)
+        note_damage(component, fidelity, reporter)
+        _store_float_weights(quantized, variant.weights)
+        _separate_token_embedding(quantized)
+        openvino.save_model(quantized, path, compress_to_fp16=False)
     if variant.weights is Weights.FP16:
         check_size(component, path.with_suffix(".bin").stat().st_size, count)
     return fidelity

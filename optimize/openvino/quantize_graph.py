@@ -6,12 +6,15 @@ fast bias correction (Nagel et al. 2019), and NNCF weight compression (`nncf.com
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sottovoce.calibrate.store import Calls
 from sottovoce.errors import SpecError
 from sottovoce.progress import Advance
 from sottovoce.recipes.recipe import ComponentQuantization, KeepFloat
+from sottovoce.runtime.model.openvino.memory import give_back_unused
+from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.terms import BiasCorrection, InstructionSet, RangeEstimator, Scheme
 
 SMOOTH_QUANT_OFF = -1.0
@@ -39,6 +42,46 @@ def quantize_graph(
             return _quantize_activations(model, calls, spec, instruction_set, advance)
         case Scheme.W8 | Scheme.W4:
             return compress_component(model, calls, spec, advance)
+
+
+def smooth_graph(
+    model: Any, calls: Calls, spec: ComponentQuantization, folder: Path, advance: Advance
+) -> tuple[Any, ComponentQuantization]:
+    """Apply SmoothQuant alone, and read the graph back from a file, so that its float weights take no memory of their own.
+
+    The rest of the quantization gives the same bytes as in one call of NNCF, which would keep the smoothed weights and the
+    copies that OpenVINO makes of them to collect statistics.
+
+    Args:
+        model: `openvino.Model` in float32; it is not changed.
+        folder: gets the smoothed graph, which must stay as long as the model.
+
+    Returns:
+        The smoothed graph, and what is left of the section; both as they are where nothing is smoothed.
+    """
+    if spec.smooth_quant_alpha is None or spec.scheme is not Scheme.W8A8:
+        return model, spec
+    import nncf
+    import openvino
+
+    types = {each.get_type_name() for each in model.get_ops()} & QUANTIZABLE_OPERATIONS
+    smoothed = nncf.quantize(
+        model,
+        _dataset(calls, advance),
+        subset_size=len(calls),
+        model_type=nncf.ModelType.TRANSFORMER,
+        ignored_scope=nncf.IgnoredScope(types=sorted(types)),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            disable_bias_correction=True,
+            disable_channel_alignment=True,
+            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=spec.smooth_quant_alpha),
+        ),
+    )
+    path = folder / "smoothed.xml"
+    openvino.save_model(smoothed, path, compress_to_fp16=False)
+    del smoothed
+    give_back_unused()
+    return shared_core().read_model(path), spec.model_copy(update={"smooth_quant_alpha": None})
 
 
 def _quantize_activations(

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sottovoce.errors import InputError
 from sottovoce.terms import Component
 from sottovoce.train.qat.graph import (
     Floats,
@@ -32,9 +31,6 @@ UNIT_SHARE = 0.1
 """Of the usual size of biases, gains and ranges."""
 
 SMALLEST_UNIT = 1e-6
-
-FAR_STEPS = 1.0
-"""Float weights this far from the graph's, on average, are another checkpoint's."""
 
 Deltas = Mapping[str, Tensor]
 
@@ -71,16 +67,11 @@ class TrainedGraph:
             graph: read from the variant.
             module: encoder or decoder of the checkpoint (`transformers`); its layers are replaced by `install`.
             trained: what is.
-
-        Raises:
-            InputError: the weights of the checkpoint are not those that were quantized.
         """
         self._component = component
         self._graph = graph
         self._module = module
-        self._weights = {
-            name: _float_weights(name, layer, _child(module, name)) for name, layer in self._layers()
-        }
+        self._weights = {name: _float_weights(layer, _child(module, name)) for name, layer in self._layers()}
         self.parameters = {
             name: parameter
             for name, parameter in self._all_parameters()
@@ -190,22 +181,12 @@ def _parameter(values: Floats) -> Parameter:
     return Parameter(start=_tensor(values), unit=max(SMALLEST_UNIT, UNIT_SHARE * usual))
 
 
-def _float_weights(name: str, layer: Layer, child: Any) -> Tensor:
-    """Return the weights of the checkpoint in steps of the graph's, not rounded.
-
-    Raises:
-        InputError: rounded they are not the graph's.
-    """
+def _float_weights(layer: Layer, child: Any) -> Tensor:
+    """Return the weights of the checkpoint in steps of the graph's, not rounded."""
     trailing = (1,) * (layer.weights.ndim - 2)
     weights = child.weight.detach() / _tensor(layer.steps).reshape(-1, 1, *trailing)
     if layer.smooth is not None:
         weights = weights / _tensor(layer.smooth).reshape(1, -1, *trailing)
-    off = float((weights - _tensor(layer.weights)).abs().mean())
-    if off > FAR_STEPS:
-        raise InputError(
-            f"{name} of the checkpoint is not what the variant was quantized from: its weights are {off:.1f} steps away; "
-            "give the checkpoint of the run with --checkpoint"
-        )
     return weights
 
 

@@ -63,8 +63,7 @@ def qat(
 
     Raises:
         SpecError: the variant has no INT8 weights in OpenVINO, or the checkpoint cannot be found.
-        InputError: the run has no such variant or no record, the checkpoint is not the variant's, the name is taken, or
-            there is too little speech.
+        InputError: the run has no such variant or no record, the name is taken, or there is too little speech.
         StageError: training fails.
     """
     variant = choose_variant(
@@ -151,9 +150,6 @@ class TrainableGraphs:
             graphs: the encoder, and one decoder at most.
             model: the checkpoint, `transformers.WhisperForConditionalGeneration`; its layers are replaced.
             trained: what is.
-
-        Raises:
-            InputError: the weights of the checkpoint are not those that were quantized.
         """
         self._variant = variant
         self._graphs = {

@@ -42,7 +42,7 @@ from sottovoce.storage.artifacts import Manifest
 from sottovoce.terms import ElasticSpec
 from sottovoce.train.distil.report import DistilReport
 from sottovoce.train.finetune.report import FinetuneReport
-from sottovoce.train.variant.report import HealReport
+from sottovoce.train.variant.report import HealReport, QatReport
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -78,6 +78,7 @@ TABLES = (
     Table(page="run-folder.md", heading="doctor.json", model=DoctorReport),
     Table(page="run-folder.md", heading="sensitivity.json", model=SensitivityReport),
     Table(page="run-folder.md", heading="heal.json", model=HealReport),
+    Table(page="run-folder.md", heading="qat.json", model=QatReport),
     Table(page="run-folder.md", heading="finetune.json", model=FinetuneReport),
     Table(page="run-folder.md", heading="distil.json", model=DistilReport),
     Table(page="run-folder.md", heading="clips.jsonl", model=RecordedClip),

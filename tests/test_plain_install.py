@@ -180,6 +180,7 @@ def test_files_that_lie_are_refused_in_a_line_each(
         ("quantize run", "all"),
         ("sensitivity run --data speech.jsonl", "all"),
         ("heal run --data speech.jsonl", "all"),
+        ("qat run --data speech.jsonl", "all"),
         ("finetune base --data speech.jsonl --out tuned", "all"),
         ("distil base --data speech.jsonl --out student", "all"),
         ("demo", "all"),

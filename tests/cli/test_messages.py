@@ -107,6 +107,7 @@ def test_a_mistake_is_answered_in_one_short_line(
         "benchmark --data speech.jsonl",
         "sensitivity --data speech.jsonl",
         "heal --data speech.jsonl",
+        "qat --data speech.jsonl",
         "bundle --out x.tar.gz",
     ],
 )

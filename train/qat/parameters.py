@@ -53,7 +53,7 @@ class Parameter:
         """Return the numbers with a difference."""
         if self.exponential:
             return self.start * (self.unit * delta).exp()
-        return self.start + self.unit * delta
+        return self.start.add(delta, alpha=self.unit)
 
 
 class TrainedGraph:

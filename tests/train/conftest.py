@@ -1,5 +1,6 @@
 """Clips of four speakers with the same tones, random padding states, and what the tiny baseline gives for the clips."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,10 @@ import pytest
 
 from sottovoce.optimize.checks.teacher_forcing import Candidate
 from sottovoce.optimize.openvino.padding_states import PaddingKeys, counts_after
+from sottovoce.optimize.pipeline import quantize_again
+from sottovoce.progress import Silent
+from sottovoce.recipes.load import load_recipe
+from sottovoce.runs import read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.runtime.model.encoder import Encoder
@@ -67,8 +72,6 @@ def book(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> LessonBook:
     """Hold the lessons of the clips."""
-    from sottovoce.progress import Silent
-
     source = tiny_run / "fp32-stateful"
     spec = ElasticSpec(silence_centroids=N_STATES)
     student = Encoder(
@@ -84,3 +87,13 @@ def book(
 def _little_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training take a few seconds of speech."""
     monkeypatch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 10.0)
+
+
+@pytest.fixture(scope="session")
+def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a run with the variant int8-fast of 12 padding states. Not to be changed."""
+    folder = tmp_path_factory.mktemp("fast") / "run"
+    shutil.copytree(tiny_run, folder)
+    recipe = load_recipe("int8-fast", ["quantize.elastic.silence_centroids=12"])
+    quantize_again(read_run(folder), recipe, Silent(), as_own=True)
+    return folder

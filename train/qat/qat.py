@@ -1,7 +1,8 @@
 """The stage `qat`: a run and speech without transcripts in, a variant with trained quantized graphs out.
 
 Quantization-aware training: the numbers of the quantized graphs (weights, ranges, biases, LayerNorms) are trained with
-their rounding in place, until the variant gives the probabilities of the float32 baseline. The graphs stay as they are:
+their rounding in place, and the padding states of an elastic variant with them, until the variant gives the probabilities of
+the float32 baseline. The graphs stay as they are:
 no node is added, so size and speed stay too.
 
 Sources: straight-through estimator (Bengio et al. 2013), learned step size quantization (Esser et al. 2020).
@@ -15,16 +16,18 @@ from typing import Any
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
 from sottovoce.runs import Run, Variant
+from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.openvino.quiet_import import shared_core
 from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import Component, Format
+from sottovoce.train.heal.parameters import Start
 from sottovoce.train.loop import LoopSpec
 from sottovoce.train.qat.graph import QuantizedGraph, read_graph, write_constants
 from sottovoce.train.qat.parameters import Deltas, TrainedGraph
 from sottovoce.train.variant.lessons import Lesson
 from sottovoce.train.variant.loss import ClipLoss, Examiner
-from sottovoce.train.variant.padding import no_padding, read_padding, tensors_of
+from sottovoce.train.variant.padding import no_padding, put_padding, read_padding
 from sottovoce.train.variant.report import QAT_REPORT, Outcome, QatReport, Trained
 from sottovoce.train.variant.stage import TrainingSpec, Work, choose_variant, prepare, train_variant
 
@@ -32,6 +35,12 @@ SUFFIX = "-qat"
 
 LEARNING_RATE = 0.003
 """Highest; of a weight in steps of its quantizer."""
+
+PADDING = "padding/"
+"""Starts the names of differences of padding states."""
+
+PADDING_RATE = 3.0
+"""How much faster padding states learn: `heal` has a learning rate of 0.01."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +87,14 @@ def qat(
 
 
 def _is_quantized(variant: Variant) -> bool:
+    """Return whether its weights are INT8, and its padding, if it has any, that of clusters."""
     parts = variant.facts.components
+    padding = PaddingStates.load(variant.folder)
     return (
         variant.facts.format is Format.OPENVINO
         and parts[Component.ENCODER].int8_weights > 0
         and not any(part.int4_weights for part in parts.values())
+        and (padding is None or padding.clusters is not None)
     )
 
 
@@ -161,8 +173,10 @@ class TrainableGraphs:
             )
             for component, graph in graphs.items()
         }
-        padding = read_padding(variant)
-        self._padding = no_padding(model.config) if padding is None else tensors_of(padding)
+        padding, stored = read_padding(variant), PaddingStates.load(variant)
+        self._padding = None if padding is None else Start.of(padding)
+        self._elastic = None if stored is None else stored.spec
+        self._no_padding = no_padding(model.config)
         self._examiner = Examiner.of(model, variant)
         self._current: dict[str, Any] = {}
         for graph in self._graphs.values():
@@ -172,23 +186,38 @@ class TrainableGraphs:
         """Return differences of zero."""
         import torch
 
-        return {
+        found = {
             name: torch.zeros_like(parameter.start, requires_grad=True)
             for graph in self._graphs.values()
             for name, parameter in graph.parameters.items()
         }
+        if self._padding is not None:
+            found |= {f"{PADDING}{name}": delta for name, delta in self._padding.no_deltas().items()}
+        return found
 
     def examine(self, lesson: Lesson, deltas: Deltas) -> ClipLoss:
         """Compare the variant with a lesson."""
         self._current.update(deltas)
-        return self._examiner.examine(lesson, self._padding)
+        padding = self._no_padding if self._padding is None else self._padding.moved(_of_padding(deltas))
+        return self._examiner.examine(lesson, padding)
 
     def write(self, deltas: Deltas, into: Path) -> None:
-        """Write the graphs that were trained."""
+        """Write the graphs that were trained, and the padding states."""
         import openvino
 
         for component, graph in self._graphs.items():
             path = component_path(self._variant, component)
             model = shared_core().read_model(path)
             write_constants(model, graph.constants(deltas))
+            if component is Component.ENCODER and self._padding is not None and self._elastic is not None:
+                put_padding(model, self._padding.padding_of(_of_padding(deltas)), self._elastic, into)
             openvino.save_model(model, into / path.name, compress_to_fp16=False)
+
+
+def _of_padding(deltas: Deltas) -> Deltas:
+    """Return the differences of the padding states, in the units of `heal`."""
+    return {
+        name.removeprefix(PADDING): PADDING_RATE * delta
+        for name, delta in deltas.items()
+        if name.startswith(PADDING)
+    }

@@ -86,9 +86,14 @@ def write_encoder(variant: Path, padding: Padding, spec: ElasticSpec, into: Path
     import openvino
 
     model = shared_core().read_model(component_path(variant, Component.ENCODER))
-    replace_padding_keys(model, padding.keys)
+    put_padding(model, padding, spec, into)
     path = into / component_path(variant, Component.ENCODER).name
     openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def put_padding(model: Any, padding: Padding, spec: ElasticSpec, into: Path) -> None:
+    """Give an encoder (`openvino.Model`) other padding keys, and write the decoder's padding states into a folder."""
+    replace_padding_keys(model, padding.keys)
     PaddingStates.save(into, spec, padding.states.astype(np.float16), padding.clusters)
 
 

@@ -9,9 +9,7 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.optimize.openvino.elastic import make_elastic
-from sottovoce.optimize.pipeline import quantize_again
 from sottovoce.progress import Silent
-from sottovoce.recipes.load import load_recipe
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime.loading import load
 from sottovoce.runtime.model.elastic import PaddingStates
@@ -31,16 +29,6 @@ N_STEPS = 12
 LOOP = LoopSpec(batch_size=2, learning_rate=0.05, n_evaluations=2)
 
 pytestmark = pytest.mark.usefixtures("_little_speech")
-
-
-@pytest.fixture(scope="module")
-def fast_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hold a run with the variant int8-fast of 12 padding states. Not to be changed."""
-    folder = tmp_path_factory.mktemp("fast") / "run"
-    shutil.copytree(tiny_run, folder)
-    recipe = load_recipe("int8-fast", ["quantize.elastic.silence_centroids=12"])
-    quantize_again(read_run(folder), recipe, Silent(), as_own=True)
-    return folder
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from sottovoce.train.loop import LoopSpec
 from sottovoce.train.qat.graph import read_graph
 from sottovoce.train.qat.parameters import TrainedGraph
 from sottovoce.train.qat.qat import QatSpec, qat
-from sottovoce.train.variant.padding import no_padding
+from sottovoce.train.variant.padding import no_padding, read_padding
 from sottovoce.train.variant.report import QAT_REPORT, QatReport, Trained
 from sottovoce.train.variant.whisper import ElasticWhisper
 from tests.support.interrupts import CtrlC
@@ -145,5 +145,23 @@ def test_an_interrupted_training_ends_with_the_same_variant(
 
 
 def test_a_variant_without_int8_weights_is_refused(run: Run, tiny: Path, speech: ClipSet) -> None:
-    with pytest.raises(SpecError, match=r"fp16 has no INT8 weights in OpenVINO to train; .* --variant: int8$"):
+    with pytest.raises(
+        SpecError, match=r"fp16 has no INT8 weights in OpenVINO to train; .* --variant: int8$"
+    ):
         qat(run, [speech], replace(spec(tiny), variant="fp16"), Silent())
+
+
+@pytest.mark.large
+def test_padding_states_are_trained_with_the_graphs(
+    fast_run: Path, tiny: Path, speech: ClipSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(fast_run, folder)
+    report = qat(read_run(folder), [speech], replace(spec(tiny), variant="int8-fast"), Silent())
+    assert report.kept
+    before, after = (read_padding(folder / name) for name in ("int8-fast", "int8-fast-qat"))
+    assert before is not None
+    assert after is not None
+    assert not np.array_equal(before.keys.keys, after.keys.keys)
+    assert not np.array_equal(before.states, after.states)
+    np.testing.assert_array_equal(before.clusters, after.clusters)

@@ -157,7 +157,8 @@ def test_padding_states_are_trained_with_the_graphs(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(fast_run, folder)
-    report = qat(read_run(folder), [speech], replace(spec(tiny), variant="int8-fast"), Silent())
+    loop = replace(LOOP, learning_rate=0.01)
+    report = qat(read_run(folder), [speech], replace(spec(tiny), variant="int8-fast", loop=loop), Silent())
     assert report.kept
     before, after = (read_padding(folder / name) for name in ("int8-fast", "int8-fast-qat"))
     assert before is not None

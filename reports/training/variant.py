@@ -30,8 +30,8 @@ MNAT_PER_NAT = 1e3
 Facts = tuple[tuple[str, str], ...]
 
 TRAINED = {
-    Trained.WEIGHTS: "weights, ranges, biases and LayerNorms",
-    Trained.RANGES: "ranges, biases and LayerNorms",
+    Trained.WEIGHTS: "weights, ranges, biases, LayerNorms, padding states",
+    Trained.RANGES: "ranges, biases, LayerNorms, padding states",
 }
 
 VARIANT_TERMS = {

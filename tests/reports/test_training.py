@@ -14,7 +14,7 @@ from sottovoce.reports.report import make_report
 from sottovoce.reports.text.units import MINUS
 from sottovoce.reports.training.distil import distil_view
 from sottovoce.reports.training.finetune import finetune_view
-from sottovoce.reports.training.variant import heal_view
+from sottovoce.reports.training.variant import heal_view, qat_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.train.distil.report import Comparison, DistilReport
@@ -130,6 +130,21 @@ def test_the_page_of_a_healed_variant_says_what_it_gained() -> None:
         ("divergence at the start", "0.30", ("before 0.40",)),
     ]
     assert view.proof[1] == f"Difference {MINUS}1.40 ({MINUS}2.00 to {MINUS}1.00) mnat."
+
+
+def test_the_page_of_a_trained_graph_says_what_was_trained() -> None:
+    report = QatReport(
+        trained=Trained.RANGES,
+        n_parameters=51_234,
+        learning_rate=0.01,
+        **heal_report().model_dump(exclude={"n_padding_states"}),
+    )
+    view = qat_view(report)
+    assert view.setting == "sottovoce qat of int8-fast"
+    facts = {fact.label: fact.value for fact in view.facts}
+    assert facts["Trained"] == "ranges, biases, LayerNorms, padding states"
+    assert facts["Numbers"] == "0.05 million"
+    assert view.source == QAT_REPORT
 
 
 def test_forgetting_beyond_chance_is_the_first_thing_on_the_page() -> None:

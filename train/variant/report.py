@@ -21,9 +21,9 @@ class Trained(StrEnum):
     """What `qat` trains."""
 
     WEIGHTS = "weights"
-    """Weights, ranges, biases and LayerNorms."""
+    """Weights, ranges, biases, LayerNorms, and padding states if there are any."""
     RANGES = "ranges"
-    """Ranges, biases and LayerNorms; weights stay as they are."""
+    """The same without weights."""
 
 
 class Figures(Document):

@@ -45,7 +45,7 @@ def qat(
         Trained,
         typer.Option(
             "--train",
-            help="All: weights, ranges, biases and LayerNorms; or `ranges`: the same without weights.",
+            help="All: weights, ranges, biases, LayerNorms and padding states; or `ranges`: the same without weights.",
         ),
     ] = Trained.WEIGHTS,
     learning_rate: Annotated[

@@ -22,7 +22,7 @@ from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
 from sottovoce.train.finetune.report import Accuracy, FinetuneReport, TermErrors
 from sottovoce.train.loop import Evaluation
-from sottovoce.train.variant.report import HEAL_REPORT, Figures, HealReport
+from sottovoce.train.variant.report import HEAL_REPORT, QAT_REPORT, Figures, HealReport, QatReport, Trained
 from tests.support.pages import Page
 
 HISTORY = (

@@ -1,6 +1,6 @@
 """A forecast of the memory, disk space and time that a recording needs.
 
-The constants were fitted on whisper-tiny.en, base and large-v3-turbo's shape (docs/lab-notes.md). The time follows from a short
+The constants were fitted on whisper-tiny.en, base and the shapes of small, large-v3-turbo and large-v3 (docs/lab-notes.md). The time follows from a short
 measurement of the speed of this machine.
 """
 
@@ -23,8 +23,10 @@ PROCESS_BYTES = 1_130 << 20
 """Python with torch, transformers, optimum-intel and OpenVINO loaded."""
 
 ENCODER_COPIES = 2.3
-DECODER_COPIES = 2.7
-"""Files, constants of the graph and repacked weights of the compiled model. Encoder and decoders are not in memory at once."""
+DECODER_COPIES = 2.2
+TOKEN_TABLE_COPIES = 2.9
+"""Files, constants of the graph and repacked weights of the compiled model; of the decoders' layers and of their tables of tokens.
+Encoder and decoders are not in memory at once."""
 
 FLOAT_BYTES = 4
 MAX_TOKENS = 448
@@ -45,8 +47,12 @@ class ModelShape:
     @property
     def second_decoder_bytes(self) -> int:
         """Weights of the decoder with past, float32: those of the decoder but for the keys and values of cross-attention."""
-        layers = 14 * self.decoder_layers * self.d_model**2
-        return FLOAT_BYTES * (layers + self.d_model * (self.vocab_size + MAX_TOKENS))
+        return FLOAT_BYTES * 14 * self.decoder_layers * self.d_model**2 + self.token_table_bytes
+
+    @property
+    def token_table_bytes(self) -> int:
+        """Embeddings of tokens and of their positions, float32."""
+        return FLOAT_BYTES * self.d_model * (self.vocab_size + MAX_TOKENS)
 
     @property
     def decoder_bytes(self) -> int:
@@ -241,8 +247,10 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
 
 def forecast_recording(shape: ModelShape, work: Work, time: TimeForecast) -> Forecast:
     """Forecast the peak memory and the disk space of a recording, and add the time."""
-    decoders_bytes = shape.decoder_bytes + shape.second_decoder_bytes
-    weights = max(ENCODER_COPIES * shape.encoder_bytes, DECODER_COPIES * decoders_bytes)
+    tables_bytes = 2 * shape.token_table_bytes
+    layers_bytes = shape.decoder_bytes + shape.second_decoder_bytes - tables_bytes
+    decoders = DECODER_COPIES * layers_bytes + TOKEN_TABLE_COPIES * tables_bytes
+    weights = max(ENCODER_COPIES * shape.encoder_bytes, decoders)
     working = 4 * shape.keys_and_values_bytes + MAX_TOKENS * shape.vocab_size * FLOAT_BYTES
     naive_step = shape.keys_and_values_bytes * WINDOW_POSITIONS // (WINDOW_POSITIONS + MAX_TOKENS)
     return Forecast(

@@ -16,7 +16,7 @@ EXPORT_WEIGHT_COPIES = 2
 """Memory of the export: libraries, and the weights in PyTorch and as constants. Its parity check takes no more than recording."""
 
 QUANTIZE_PROCESS_BYTES = 1_400 << 20
-QUANTIZE_WEIGHT_COPIES = 4.7
+QUANTIZE_WEIGHT_COPIES = 4.5
 """Memory of quantization: libraries and statistics, and the encoder's weights, which NNCF copies while both graphs exist."""
 
 EXPORT_S = 30.0

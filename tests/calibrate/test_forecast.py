@@ -61,7 +61,9 @@ def decoders(shape: ModelShape) -> int:
     [
         pytest.param(shapes.TINY_EN, 1889, id="tiny.en"),
         pytest.param(shapes.BASE, 2375, id="base"),
+        pytest.param(shapes.SMALL, 4577, id="shape of small"),
         pytest.param(shapes.TURBO, 6697, id="shape of large-v3-turbo"),
+        pytest.param(shapes.LARGE_V3, 17848, id="shape of large-v3"),
     ],
 )
 def test_the_forecast_of_a_recording_is_what_was_measured(shape: ModelShape, measured_mib: int) -> None:
@@ -121,7 +123,7 @@ def test_keys_and_values_of_large_v3_are_what_a_transformer_keeps() -> None:
 
 def test_large_v3_needs_much_more_memory_than_tiny_and_far_less_disk_than_naive_recording() -> None:
     large, tiny = forecast(LARGE_V3, 64), forecast(TINY_EN, 64)
-    assert large.peak_memory_bytes > 10 * tiny.peak_memory_bytes
+    assert large.peak_memory_bytes > 5 * tiny.peak_memory_bytes
     assert large.naive_memory_bytes > 500 << 30
     assert large.disk_bytes < 1 << 30
 

@@ -13,7 +13,8 @@ from tests.support import shapes
     [
         pytest.param(shapes.TINY_EN, 1889, id="tiny.en"),
         pytest.param(shapes.BASE, 2396, id="base"),
-        pytest.param(shapes.TURBO, 12616, id="shape of large-v3-turbo"),
+        pytest.param(shapes.TURBO, 12268, id="shape of large-v3-turbo"),
+        pytest.param(shapes.LARGE_V3, 17848, id="shape of large-v3"),
     ],
 )
 def test_the_forecast_of_memory_is_what_was_measured(shape: ModelShape, measured_mib: int) -> None:

@@ -17,4 +17,6 @@ def shape_of(d_model: int, encoder_layers: int, decoder_layers: int, weight_mib:
 
 TINY_EN = shape_of(384, 4, 4, 252)
 BASE = shape_of(512, 6, 6, 463)
+SMALL = shape_of(768, 12, 12, 1453)
 TURBO = shape_of(1280, 32, 4, 3690)
+LARGE_V3 = shape_of(1280, 32, 32, 8942)

@@ -33,14 +33,14 @@ from sottovoce.train.variant.stage import TrainingSpec, Work, choose_variant, pr
 
 SUFFIX = "-qat"
 
-LEARNING_RATE = 0.003
+LEARNING_RATE = 0.001
 """Highest; of a weight in steps of its quantizer."""
 
 PADDING = "padding/"
 """Starts the names of differences of padding states."""
 
 PADDING_RATE = 3.0
-"""How much faster padding states learn: `heal` has a learning rate of 0.01."""
+"""How much faster padding states learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

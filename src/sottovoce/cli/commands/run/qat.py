@@ -53,7 +53,7 @@ def qat(
         typer.Option(
             "--learning-rate",
             min=0,
-            help="The highest, in steps of a weight's quantizer; 0.003 by default.",
+            help="The highest, in steps of a weight's quantizer; 0.001 by default.",
             show_default=False,
         ),
     ] = None,

@@ -109,6 +109,6 @@ def test_all_32_layers_of_large_v3_are_forecast_to_need_a_server_and_hours() -> 
     work = Work(n_clips=64, n_sequences=64, n_transcribed=64, transcribed_s=432)
     time = forecast_time(shape, work, two_cores)
     forecast = forecast_recording(shape, work, time)
-    assert 20e9 < forecast.peak_memory_bytes < 30e9
+    assert 17e9 < forecast.peak_memory_bytes < 22e9  # measured: 18.7e9
     assert forecast.disk_bytes == 64 * (128 * 3000 + 1500 * 1280) * 4
     assert 0.25 < time.total_s / 3600 < 3

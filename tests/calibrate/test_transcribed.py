@@ -70,7 +70,7 @@ def test_the_audit_describes_the_texts_of_the_transcribed_clips(sparse: Run) -> 
     assert steps[N_TRANSCRIBED:] == [None] * (N_CLIPS - N_TRANSCRIBED)
 
 
-@pytest.mark.parametrize("name", ["int8-fast", "int8-weights"])
+@pytest.mark.parametrize("name", ["int8-fast", pytest.param("int8-weights", marks=pytest.mark.large)])
 def test_a_recipe_that_needs_no_tokens_gives_the_same_bytes(
     name: str, sparse: Run, tiny_run: Path, tmp_path: Path
 ) -> None:

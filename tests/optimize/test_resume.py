@@ -76,6 +76,7 @@ def test_finished_steps_are_not_repeated_and_the_files_are_the_same(planned: Run
     assert left_over(planned.out) == []
 
 
+@pytest.mark.large
 def test_a_record_of_few_transcripts_is_not_made_twice(tiny: Path, tones: Path, tmp_path: Path) -> None:
     recipe = load_recipe("int8-fast", ["calibration.n_transcribed_clips=1"])
     planned = plan(str(tiny), recipe, read_speech(str(tones)), tmp_path / "run", force=False)

@@ -59,7 +59,8 @@ def test_without_training_the_constants_are_those_that_were_read(
         off = np.abs(found.weights.astype(int) - layer.weights)
         assert off.max() <= 1  # where a weight is halfway between two levels
         assert off.mean() < 0.01
-        if layer.bias is not None:
+        assert (found.bias is None) == (layer.bias is None)
+        if layer.bias is not None and found.bias is not None:
             np.testing.assert_allclose(found.bias, layer.bias, rtol=1e-6)
 
 

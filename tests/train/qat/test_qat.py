@@ -129,6 +129,7 @@ def test_without_weights_only_ranges_biases_and_layernorms_change(
     assert any(after.ranges[name].step != kept.step for name, kept in before.ranges.items())
 
 
+@pytest.mark.large
 def test_an_interrupted_training_ends_with_the_same_variant(
     run: Run,
     tiny: Path,

@@ -85,9 +85,8 @@ def test_every_weight_of_encoder_and_steps_is_int8_and_ranges_were_followed(cali
         assert components[component].int8_weights == components[component].weighted_nodes > LAYERS
     report = read_report(calibrated.run / "calibration")
     assert report is not None
-    assert all(
-        len(found.ranges) > 3 * LAYERS for found in report.convergence
-    )  # not fc2: it is quantized on the fly
+    # Not that of fc2, whose input is quantized on the fly.
+    assert all(len(found.ranges) > 3 * LAYERS for found in report.convergence)
 
 
 @pytest.mark.large

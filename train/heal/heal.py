@@ -64,7 +64,8 @@ def heal(
         run,
         spec.variant,
         lambda each: _clusters(each) is not None,
-        missing="padding states; one of the recipe int8-fast",
+        needed="padding states",
+        made_by="int8-fast",
     )
     work = prepare(run, variant, speech, spec, reporter, suffix=SUFFIX, force=force)
     return train_variant(work, _PaddingStates(spec, variant), reporter, force=force, restart=restart)

@@ -30,7 +30,7 @@ MODULE = re.compile(
 )
 NORM = re.compile(r"^__module\.(?:model\.decoder\.)?([\w.]*layer_norm)/aten::layer_norm/Add")
 WEIGHTED = ("MatMul", "Convolution")
-WEIGHTS_PORT, OTHER_PORT = 1, 1
+WEIGHTS_PORT = 1
 RANGE_PORTS = (1, 2, 3, 4)
 """Of `FakeQuantize`: lowest and highest input, lowest and highest output."""
 

@@ -76,10 +76,7 @@ def qat(
         StageError: training fails.
     """
     variant = choose_variant(
-        run,
-        spec.variant,
-        _is_quantized,
-        missing="INT8 weights in OpenVINO; one of the recipe int8-fast or int8",
+        run, spec.variant, _is_quantized, needed="INT8 weights in OpenVINO", made_by="int8-fast or int8"
     )
     graphs = _read_graphs(variant)
     work = prepare(run, variant, speech, spec, reporter, suffix=SUFFIX, force=force)

@@ -198,12 +198,13 @@ def train_variant(
 
 
 def choose_variant(
-    run: Run, name: str | None, is_trainable: Callable[[Variant], bool], missing: str
+    run: Run, name: str | None, is_trainable: Callable[[Variant], bool], *, needed: str, made_by: str
 ) -> Variant:
     """Return the variant of a name; without one the quantized variant of the recipe, or the only one that can be trained.
 
     Args:
-        missing: what a variant lacks that cannot be trained, and which has it.
+        needed: what a variant must have to be trained.
+        made_by: recipes that give it.
 
     Raises:
         InputError: the run has no such variant.
@@ -215,9 +216,10 @@ def choose_variant(
     others = [each for each in run.variants if is_trainable(each)]
     if name is None and len(others) == 1:
         return others[0]
-    has, made_by = missing.split("; ")
-    names = ", ".join(each.name for each in others) or made_by
-    raise SpecError(f"variant {variant.name} has no {has} to train; name another one with --variant: {names}")
+    names = ", ".join(each.name for each in others) or f"one of the recipe {made_by}"
+    raise SpecError(
+        f"variant {variant.name} has no {needed} to train; name another one with --variant: {names}"
+    )
 
 
 def _check_name(out: Path, variant: Variant, *, force: bool) -> None:

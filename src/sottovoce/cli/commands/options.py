@@ -179,6 +179,12 @@ TrainingData = Annotated[
         show_default=False,
     ),
 ]
+TrainingCheckpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint", help="That the run was made from, where it is not found.", show_default=False
+    ),
+]
 TrainingMinutes = Annotated[
     float, typer.Option("--minutes", min=0, help="Time for everything; at least 50 steps are trained.")
 ]

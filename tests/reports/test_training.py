@@ -17,12 +17,21 @@ from sottovoce.reports.training.finetune import finetune_view
 from sottovoce.reports.training.variant import heal_view, qat_view
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval
+from sottovoce.train.accuracy import Accuracy
 from sottovoce.train.distil.report import Comparison, DistilReport
 from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.finetune.report import REPORT_NAME as FINETUNE_REPORT
-from sottovoce.train.finetune.report import Accuracy, FinetuneReport, TermErrors
+from sottovoce.train.finetune.report import FinetuneReport, TermErrors
 from sottovoce.train.loop import Evaluation
-from sottovoce.train.variant.report import HEAL_REPORT, QAT_REPORT, Figures, HealReport, QatReport, Trained
+from sottovoce.train.variant.report import (
+    HEAL_REPORT,
+    QAT_REPORT,
+    Figures,
+    HealReport,
+    HeldOutWords,
+    QatReport,
+    Trained,
+)
 from tests.support.pages import Page
 
 HISTORY = (
@@ -49,14 +58,22 @@ def heal_report() -> HealReport:
         after=Figures(divergence=0.0014, top1_disagreement=0.004, start_divergence=0.0003),
         divergence_delta=Interval(value=-0.0014, low=-0.002, high=-0.001),
         start_delta=Interval(value=-0.0001, low=-0.0002, high=0.0001),
+        words=HeldOutWords(
+            n_clips=30,
+            baseline=errors(50),
+            before=errors(60),
+            after=errors(55),
+            delta=Interval(value=-0.005, low=-0.012, high=0.002),
+        ),
         history=HISTORY,
     )
 
 
-def accuracy(speech: str, before: int, after: int, delta: Interval) -> Accuracy:
-    def errors(number: int) -> WordErrors:
-        return WordErrors(substitutions=number, deletions=0, insertions=0, reference_words=1000)
+def errors(number: int) -> WordErrors:
+    return WordErrors(substitutions=number, deletions=0, insertions=0, reference_words=1000)
 
+
+def accuracy(speech: str, before: int, after: int, delta: Interval) -> Accuracy:
     return Accuracy(speech=speech, n_clips=48, before=errors(before), after=errors(after), delta=delta)
 
 
@@ -126,10 +143,21 @@ def test_the_page_of_a_healed_variant_says_what_it_gained() -> None:
     assert view.headline == f"{MINUS}50 % of the divergence from fp32"
     assert [(each.label, each.value, each.others) for each in view.figures] == [
         ("divergence", "1.40", ("before 2.80",)),
+        ("WER of held-out speakers", "5.5", ("before 6.0",)),
         ("top-1 disagreement", "0.40", ("before 0.60",)),
         ("divergence at the start", "0.30", ("before 0.40",)),
     ]
-    assert view.proof[1] == f"Difference {MINUS}1.40 ({MINUS}2.00 to {MINUS}1.00) mnat."
+    assert view.proof[1:] == (
+        f"Difference {MINUS}1.40 ({MINUS}2.00 to {MINUS}1.00) mnat.",
+        "WER on 30 clips of them: fp32 5.0 %, before 6.0 %, after 5.5 %.",
+        f"Difference {MINUS}0.50 points ({MINUS}1.2 to +0.20).",
+    )
+
+
+def test_without_transcripts_the_page_of_a_healed_variant_says_so() -> None:
+    view = heal_view(heal_report().model_copy(update={"words": None}))
+    assert view.proof[2:] == ("No held-out clip has a transcript, so word errors were not counted.",)
+    assert "WER of held-out speakers" not in {each.label for each in view.figures}
 
 
 def test_the_page_of_a_trained_graph_says_what_was_trained() -> None:

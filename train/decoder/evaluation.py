@@ -3,14 +3,12 @@
 import re
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import Tokens
 from sottovoce.speech.clips import ClipSet, select_clips, transcribable
 from sottovoce.speech.loading import LoadedClip, load_clips
-from sottovoce.statistics.accuracy import WordErrors, normalize, word_errors
-from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
+from sottovoce.statistics.accuracy import WordErrors, normalize
+from sottovoce.train.accuracy import text_errors
 from sottovoce.train.decoder.labels import LabelledClip
 
 Decode = Callable[[LabelledClip], str]
@@ -49,27 +47,6 @@ def errors_of(clips: Sequence[LabelledClip], transcripts: Sequence[str]) -> list
         text_errors(each.clip.clip.text or "", text, each.language)
         for each, text in zip(clips, transcripts, strict=True)
     ]
-
-
-def text_errors(reference: str, text: str, language: str) -> WordErrors:
-    """Count the word errors of a text; of characters in Chinese, Japanese and Thai."""
-    return word_errors(normalize(reference, language), normalize(text, language))
-
-
-def wer_difference(
-    before: Sequence[WordErrors], after: Sequence[WordErrors], speakers: Sequence[str | None]
-) -> Interval:
-    """Return the WER after minus that before, with an interval that draws whole speakers where there are ten, else clips.
-
-    Args:
-        before: of at least one clip with words.
-        after: of the same clips.
-        speakers: of each clip.
-    """
-    blocks = make_blocks(speakers)
-    old, new = (blocks.sums([each.errors for each in errors]) for errors in (before, after))
-    words = blocks.sums([each.reference_words for each in before])
-    return rate_delta_interval(old, new, words, rng=np.random.default_rng(0))
 
 
 def missed_terms(

@@ -28,7 +28,8 @@ from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
-from sottovoce.train.decoder.evaluation import general_clips, text_errors
+from sottovoce.train.accuracy import text_errors
+from sottovoce.train.decoder.evaluation import general_clips
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
 from sottovoce.train.decoder.labels import LabelledClip, label_clips
 from sottovoce.train.decoder.model import FrozenWhisper, Method, Tensor, TrainableWhisper, count_weights

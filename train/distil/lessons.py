@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.decoder.evaluation import text_errors
+from sottovoce.train.accuracy import text_errors
 from sottovoce.train.decoder.model import Tensor
 
 CROSS_ENTROPY_SHARE = 0.8

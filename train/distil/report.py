@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sottovoce.statistics.accuracy import WordErrors, add_errors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
-from sottovoce.train.decoder.evaluation import wer_difference
+from sottovoce.train.accuracy import wer_difference
 from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "distil.json"

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sottovoce.storage.documents import write_text
-from sottovoce.train.finetune.report import Accuracy, FinetuneReport
+from sottovoce.train.accuracy import Accuracy
+from sottovoce.train.finetune.report import FinetuneReport
 
 CARD_NAME = "README.md"
 

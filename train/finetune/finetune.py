@@ -28,6 +28,7 @@ from sottovoce.storage.documents import write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
+from sottovoce.train.accuracy import Accuracy
 from sottovoce.train.decoder.evaluation import errors_of, general_clips, missed_terms, most_tokens
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
 from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips
@@ -36,7 +37,7 @@ from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcript
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
 from sottovoce.train.finetune.card import write_card
 from sottovoce.train.finetune.rehearsal import rehearsed_clips, with_own_transcripts
-from sottovoce.train.finetune.report import REPORT_NAME, Accuracy, FinetuneReport, TermErrors
+from sottovoce.train.finetune.report import REPORT_NAME, FinetuneReport, TermErrors
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import (
     Progress,

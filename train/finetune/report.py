@@ -1,50 +1,11 @@
 """What a fine-tuning found, beside the model and as `--json`."""
 
-from collections.abc import Sequence
-
-from sottovoce.statistics.accuracy import WordErrors, add_errors
-from sottovoce.statistics.intervals import Interval
 from sottovoce.storage.documents import Document
-from sottovoce.train.decoder.evaluation import wer_difference
+from sottovoce.train.accuracy import Accuracy
 from sottovoce.train.finetune.averaging import Average
 from sottovoce.train.loop import Evaluation
 
 REPORT_NAME = "finetune.json"
-
-
-class Accuracy(Document):
-    """Word errors of a set; of characters in Chinese, Japanese and Thai."""
-
-    speech: str
-    n_clips: int
-    before: WordErrors
-    after: WordErrors
-    delta: Interval
-    """WER after minus before; the interval draws whole speakers where there are ten, else clips."""
-
-    @classmethod
-    def of(
-        cls,
-        speech: str,
-        before: Sequence[WordErrors],
-        after: Sequence[WordErrors],
-        speakers: Sequence[str | None],
-    ) -> "Accuracy":
-        """Add up the word errors of each clip.
-
-        Args:
-            speech: name of the set.
-            before: of at least one clip with words.
-            after: of the same clips.
-            speakers: of each clip.
-        """
-        return cls(
-            speech=speech,
-            n_clips=len(before),
-            before=add_errors(before),
-            after=add_errors(after),
-            delta=wer_difference(before, after, speakers),
-        )
 
 
 class TermErrors(Document):

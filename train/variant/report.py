@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
+from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.statistics.intervals import Interval, make_blocks, rate_delta_interval
 from sottovoce.storage.documents import Document
 from sottovoce.train.loop import Evaluation, Progress
@@ -46,6 +47,17 @@ class Figures(Document):
         )
 
 
+class HeldOutWords(Document):
+    """Word errors on held-out clips with transcripts; of characters in Chinese, Japanese and Thai."""
+
+    n_clips: int
+    baseline: WordErrors
+    before: WordErrors
+    after: WordErrors
+    delta: Interval
+    """WER after minus before; the interval draws whole speakers where there are ten, else clips."""
+
+
 class VariantReport(Document):
     """A training of a variant."""
 
@@ -69,6 +81,8 @@ class VariantReport(Document):
     """Divergence after minus before, nats a token; the interval draws whole speakers where ten are held out, else clips."""
     start_delta: Interval
     """The same of the divergence after the start-of-transcript token, nats a clip."""
+    words: HeldOutWords | None
+    """None where no held-out clip has a transcript."""
     history: tuple[Evaluation, ...]
 
 
@@ -95,6 +109,7 @@ class Outcome:
         speakers: of the held-out clips.
         before: the variant against the baseline.
         after: the trained variant.
+        words: of both; None without transcripts.
     """
 
     variant: str
@@ -107,12 +122,13 @@ class Outcome:
     n_steps: int
     before: Comparison
     after: Comparison
+    words: HeldOutWords | None
     progress: Progress
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of `VariantReport`."""
         deltas = Deltas(before=self.before, after=self.after, speakers=self.speakers)
-        shared = ("variant", "name", "seed", "speech", "audio_s", "n_clips", "n_steps")
+        shared = ("variant", "name", "seed", "speech", "audio_s", "n_clips", "n_steps", "words")
         return {name: getattr(self, name) for name in shared} | {
             "kept": is_better(deltas.divergence, deltas.start),
             "n_held_out_clips": len(self.speakers),

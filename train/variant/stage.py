@@ -49,8 +49,9 @@ from sottovoce.train.variant.bench import HeldOutBench, copy_variant
 from sottovoce.train.variant.gradients import LessonGradients
 from sottovoce.train.variant.lessons import LessonBook
 from sottovoce.train.variant.loss import LossWeights
-from sottovoce.train.variant.report import Outcome, VariantReport, loss_of
+from sottovoce.train.variant.report import HeldOutWords, Outcome, VariantReport, loss_of
 from sottovoce.train.variant.trainable import Trainable
+from sottovoce.train.variant.words import measure_words
 
 LESSONS_NAME = "lessons"
 PLAN_NAME = "plan.json"
@@ -285,7 +286,9 @@ def _train(work: Work, trainable: Trainable, folder: Path, reporter: Reporter) -
         n_steps = _n_steps(work, folder / PLAN_NAME, training, evaluation_s)
         best, progress = training.run(n_steps, evaluate, reporter)
     after = bench.measure(trainable, best)
-    return _outcome(work, before=before, after=after, progress=progress, n_steps=n_steps), best
+    words = measure_words(bench, work.division.held_out, trainable, best)
+    outcome = _outcome(work, before=before, after=after, words=words, progress=progress, n_steps=n_steps)
+    return outcome, best
 
 
 def _written_lessons(work: Work, folder: Path, reporter: Reporter) -> LessonBook:
@@ -320,7 +323,13 @@ def _n_steps(work: Work, path: Path, training: Training, evaluation_s: float) ->
 
 
 def _outcome(
-    work: Work, *, before: Comparison, after: Comparison, progress: Progress, n_steps: int
+    work: Work,
+    *,
+    before: Comparison,
+    after: Comparison,
+    words: HeldOutWords | None,
+    progress: Progress,
+    n_steps: int,
 ) -> Outcome:
     division = work.division
     return Outcome(
@@ -334,6 +343,7 @@ def _outcome(
         n_steps=n_steps,
         before=before,
         after=after,
+        words=words,
         progress=progress,
     )
 

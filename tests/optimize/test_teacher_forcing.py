@@ -49,7 +49,7 @@ def compared(folder: Path, teachers: tuple[TeacherSequence, ...]) -> Comparison:
 def test_the_baseline_generates_the_tokens_of_its_transcript(
     baseline: Path, clips: tuple[LoadedClip, ...], teachers: tuple[TeacherSequence, ...]
 ) -> None:
-    transcriber = load(baseline)
+    transcriber, candidate = load(baseline), Candidate.load(baseline, ComputeSpec())
     options = TranscribeOptions(
         language="en",
         without_timestamps=True,
@@ -58,7 +58,9 @@ def test_the_baseline_generates_the_tokens_of_its_transcript(
         vad_filter=False,
     )
     for clip, teacher in zip(clips, teachers, strict=True):
-        segments = transcriber.transcribe(clip.wave, options).segments
+        transcript = transcriber.transcribe(clip.wave, options)
+        segments = transcript.segments
+        assert candidate.transcribe(teacher).strip() == transcript.text
         end = teacher.tokens[-1]
         texts = tuple(token for segment in segments for token in segment.tokens)
         assert tuple(token for token in teacher.tokens if token < end) == texts

@@ -11,7 +11,7 @@ from sottovoce.errors import InputError
 from sottovoce.optimize.openvino.elastic import make_elastic
 from sottovoce.progress import Silent
 from sottovoce.runs import Run, read_run
-from sottovoce.runtime.loading import load
+from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import PaddingStates
 from sottovoce.runtime.model.layout import component_path
 from sottovoce.speech.clips import ClipSet
@@ -87,7 +87,32 @@ def test_random_padding_is_replaced_by_what_the_baseline_has_there(
     assert (healed.folder / HEAL_REPORT).read_text(encoding="utf-8") == report.model_dump_json(
         indent=2
     ) + "\n"
+    assert report.words is None  # no tone has a transcript
     assert not resumable_path(healed.folder).exists()
+
+
+def test_word_errors_are_counted_where_held_out_clips_have_transcripts(
+    float_run: Run, tiny: Path, speech: ClipSet
+) -> None:
+    baseline = load(float_run.folder / "fp32")
+    options = TranscribeOptions(language="en", without_timestamps=True, temperature=0.0, vad_filter=False)
+    clips = tuple(
+        replace(clip, text=baseline.transcribe(clip.audio, options).text if i % 2 else None)
+        for i, clip in enumerate(speech.clips)
+    )
+    report = heal(
+        float_run,
+        [ClipSet(name="tones", clips=clips)],
+        replace(spec(tiny), variant="elastic", n_steps=1),
+        Silent(),
+    )
+    words = report.words
+    assert words is not None
+    assert words.n_clips == 1  # of the two clips of the speaker that is held out
+    assert words.baseline.errors == 0
+    assert words.baseline.reference_words > 0
+    assert words.before.errors > 0  # its padding is random
+    assert words.delta.value == pytest.approx(words.after.wer - words.before.wer)
 
 
 @pytest.mark.large

@@ -8,6 +8,7 @@ These states are similar in all windows. So the means of a few clusters replace 
 as often as its cluster has positions: the logarithm of that number is added to its score.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,9 @@ from sottovoce.terms import ElasticSpec, MemoryUse
 PADDING_STATES_NAME = "silence_states.safetensors"
 
 STATES_RANK = 2
+
+HEADER_LENGTH_BYTES = 8
+"""Of a safetensors file, before its header: the length of the header, little-endian."""
 
 NO_POSITION = 1e-30
 """Count of a state that softmax should ignore: its logarithm is finite, its share is nothing."""
@@ -101,6 +105,14 @@ def _few_lengths(wanted: int) -> int:
     return _rounded_up(math.ceil(WINDOW_FRAMES / LENGTH_FACTOR**times), FRAMES_PER_POSITION)
 
 
+def _in_order(stored: bytes) -> bytes:
+    """Sort the keys in the header of safetensors, which come in an order by chance: the same states give the same file."""
+    start = HEADER_LENGTH_BYTES
+    end = start + int.from_bytes(stored[:start], "little")
+    header = json.dumps(json.loads(stored[start:end]), sort_keys=True, separators=(",", ":")).encode()
+    return stored[:start] + header.ljust(end - start) + stored[end:]
+
+
 def _positions_in(bucket_s: float) -> int:
     return max(1, round(bucket_s * POSITIONS_PER_S))
 
@@ -168,7 +180,7 @@ class PaddingStates:
         values = {name: getattr(spec, name) for name in ElasticSpec.__slots__}
         facts = {name: repr(value) for name, value in values.items() if value is not None}
         arrays = {"states": states} if clusters is None else {"states": states, "kinds": clusters}
-        (folder / PADDING_STATES_NAME).write_bytes(save(arrays, metadata=facts))
+        (folder / PADDING_STATES_NAME).write_bytes(_in_order(save(arrays, metadata=facts)))
 
     def append_to(self, encoded: States, plan: ElasticPlan) -> Encoded:
         """Append padding states to the encoded positions.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.audio.constants import HOP_SAMPLES, WINDOW_FRAMES, WINDOW_POSITIONS, WINDOW_SAMPLES
@@ -152,6 +153,15 @@ def centroids(tmp_path: Path) -> PaddingStates:
     loaded = PaddingStates.load(tmp_path)
     assert loaded is not None
     return loaded
+
+
+def test_the_same_states_give_the_same_file(tmp_path: Path) -> None:
+    files = set()
+    for _ in range(8):  # the library writes settings in an order by chance
+        PaddingStates.save(tmp_path, CENTROIDS, np.ones((3, WIDTH), dtype=np.float16), clusters())
+        files.add((tmp_path / PADDING_STATES_NAME).read_bytes())
+    (content,) = files
+    assert load(content)["kinds"].tolist() == clusters().tolist()
 
 
 @pytest.mark.parametrize("n_samples", [0, 48_000, 160_000, 300_000, WINDOW_SAMPLES])

@@ -138,7 +138,7 @@ class Training:
         """
         state = self._load() if self._path.is_file() else self._begin(evaluate)
         if state.progress.step:
-            reporter.note(f"goes on with an interrupted training at step {state.progress.step}")
+            reporter.note(f"resumes an interrupted training at step {state.progress.step}")
         with reporter.progress("train", n_steps) as advance:
             for _ in range(state.progress.step):
                 advance()
@@ -157,7 +157,7 @@ class Training:
         return float(np.median(times))
 
     def _begin(self, evaluate: Evaluate) -> _State:
-        before = Evaluation(step=0, loss=None, held_out=evaluate(self._parameters))
+        before = Evaluation(step=0, loss=None, held_out=_finite(evaluate(self._parameters), 0))
         return _State(
             average=_copy(self._parameters),
             best=_copy(self._parameters),
@@ -221,7 +221,9 @@ class Training:
         progress = state.progress
         n_steps = progress.step - progress.history[-1].step
         found = Evaluation(
-            step=progress.step, loss=progress.loss_sum / n_steps, held_out=evaluate(state.average)
+            step=progress.step,
+            loss=progress.loss_sum / n_steps,
+            held_out=_finite(evaluate(state.average), progress.step),
         )
         is_best = found.held_out < min(each.held_out for each in progress.history)
         if is_best:
@@ -248,13 +250,20 @@ class Training:
             for name, value in values.items()
         }
         moments = {
-            f"{kind}/{name}": state.optimizer.state[parameter][kind]
-            for kind in (MOMENT, SQUARE_MOMENT)
+            f"{kind}/{name}": value
             for name, parameter in self._parameters.items()
+            for kind, value in self._moments(state, parameter).items()
         }
         written = self._path.with_suffix(".new")
         written.write_bytes(save({**tensors, **moments}, {PROGRESS_KEY: state.progress.model_dump_json()}))
         written.replace(self._path)
+
+    def _moments(self, state: _State, parameter: Tensor) -> dict[str, Tensor]:
+        """Return AdamW's moments of a parameter; zeros where it had no gradient yet."""
+        known = state.optimizer.state.get(parameter, {})
+        return {
+            kind: known.get(kind, parameter.new_zeros(parameter.shape)) for kind in (MOMENT, SQUARE_MOMENT)
+        }
 
     def _load(self) -> _State:
         """Read the last checkpoint.
@@ -269,7 +278,7 @@ class Training:
                 progress = Progress.model_validate_json(stored.metadata()[PROGRESS_KEY])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
             return self._state_of(tensors, progress)
-        except (OSError, SafetensorError, KeyError, ValueError) as cause:
+        except (SafetensorError, KeyError, ValueError) as cause:
             raise InputError(
                 f"{self._path} is damaged ({cause}); repeat the command with --restart"
             ) from cause
@@ -292,6 +301,20 @@ class Training:
             optimizer=optimizer,
             progress=progress,
         )
+
+
+def _finite(held_out: float, step: int) -> float:
+    """Return what was measured.
+
+    Raises:
+        StageError: it is no number.
+    """
+    if not math.isfinite(held_out):
+        raise StageError(
+            f"training: held-out speakers are at {held_out} nats a token after step {step}; try a lower --learning-rate "
+            "or other speech"
+        )
+    return held_out
 
 
 def _copy(values: Tensors) -> dict[str, Tensor]:

@@ -64,7 +64,13 @@ def load_division(
         reporter.note(f"left out {len(loaded.rejected)} clips; the first, {first.clip_id}: {first.reason}")
     unique = tuple({clip.audio_sha256: clip for clip in loaded.loaded}.values())
     _check_enough(unique)
-    return divide(unique, seed)
+    division = divide(unique, seed)
+    n_left_out = len(unique) - len(division.clips)
+    if n_left_out:
+        reporter.note(
+            f"of held-out speakers, at most {MAX_HELD_OUT} clips are measured on: {n_left_out} left out"
+        )
+    return division
 
 
 def training_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
@@ -94,7 +100,8 @@ def training_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
 def divide(clips: Sequence[LoadedClip], seed: int) -> Division:
     """Hold out whole speakers, drawn by the seed, until they have 15 % of the clips, or 96; a speaker remains to train.
 
-    A clip of an unknown speaker counts as a speaker of its own.
+    A clip of an unknown speaker counts as a speaker of its own. A speaker with more than twice as many clips as are wanted
+    trains, unless all have: then the one with the fewest is held out.
     """
     speakers = Counter(_speaker(clip) for clip in clips)
     names = [
@@ -104,9 +111,10 @@ def divide(clips: Sequence[LoadedClip], seed: int) -> Division:
         )
     ]
     wanted = min(MAX_HELD_OUT, round(HELD_OUT_SHARE * len(clips)))
+    fitting = [name for name in names if speakers[name] <= max(1, 2 * wanted)]
     held_out: set[str] = set()
-    for name in names[:-1]:
-        if sum(speakers[each] for each in held_out) >= wanted:
+    for name in fitting[: len(names) - 1] or [min(names, key=lambda each: speakers[each])]:
+        if held_out and sum(speakers[each] for each in held_out) >= wanted:
             break
         held_out.add(name)
     return Division(

@@ -34,8 +34,8 @@ MNAT_PER_NAT = 1e3
 Facts = tuple[tuple[str, str], ...]
 
 TRAINED = {
-    Trained.WEIGHTS: "weights, ranges, biases, LayerNorms, padding states",
-    Trained.RANGES: "ranges, biases, LayerNorms, padding states",
+    Trained.WEIGHTS: "weights, ranges, biases, LayerNorms, and padding states if there are any",
+    Trained.RANGES: "ranges, biases, LayerNorms, and padding states if there are any",
 }
 
 VARIANT_TERMS = {

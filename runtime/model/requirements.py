@@ -73,7 +73,7 @@ def cpu_problem(format_: Format, needs: Int8Needs) -> str | None:
         return f"OpenVINO computes INT8 activations wrongly on ARM; the recipe {ARM_RECIPE} works here"
     is_inexact = needs.has_activations and needs.instruction_set is InstructionSet.VNNI
     if is_inexact and lacks_all(VNNI):
-        return f"it needs VNNI, which {why_lacking(VNNI)}, and its words would be wrong; the recipe {NO_VNNI_RECIPES} works here"
+        return f"it needs VNNI, which {why_lacking(VNNI)}: its products may overflow, and words be wrong; the recipe {NO_VNNI_RECIPES} works here"
     return None
 
 

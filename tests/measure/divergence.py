@@ -20,14 +20,14 @@ from sottovoce.progress import Silent
 from sottovoce.runs import read_run
 from sottovoce.runtime.audio.decode import Wave
 from sottovoce.runtime.model.compute import ComputeSpec
-from sottovoce.speech.clips import ClipSet, select_clips
+from sottovoce.speech.clips import select_clips
 from sottovoce.speech.loading import LoadedClip, load_clips
 from sottovoce.speech.properties import speaker_of
 from sottovoce.speech.sets import read_speech
 from sottovoce.statistics.accuracy import WordErrors, add_errors
 from sottovoce.statistics.intervals import Interval
 from sottovoce.train.accuracy import text_errors, wer_difference
-from sottovoce.train.variant.report import Deltas, Figures
+from sottovoce.train.variant.report import Differences, Figures
 from tests.support.noises import noise
 
 SNR_DB = 5.0
@@ -84,7 +84,7 @@ def main() -> None:
         if first is None:
             first = found
         else:
-            deltas = Deltas(before=first, after=found, speakers=speakers)
+            deltas = Differences(before=first, after=found, speakers=speakers)
             line += f"; difference {shown(deltas.divergence)}, at the start {shown(deltas.start)}"
         now = count_errors(clips, list(map(candidate.transcribe, teachers)))
         delta = wer_difference(errors, now, speakers)
@@ -111,7 +111,7 @@ def chosen_clips(arguments: argparse.Namespace) -> tuple[LoadedClip, ...]:
         and arguments.language in (None, clip.language)
         and arguments.source in (None, clip.source)
     )
-    drawn = select_clips(ClipSet(name=speech.name, clips=clips).clips, arguments.limit, seed=0)
+    drawn = select_clips(clips, arguments.limit, seed=0)
     loaded = load_clips(drawn, wanted=None).loaded
     return tuple(replace(clip, wave=DEGRADED[arguments.degrade](clip.wave)) for clip in loaded)
 

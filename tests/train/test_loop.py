@@ -1,19 +1,28 @@
 """The loop brings a model nearer to its teacher, and resumes as if it had not been interrupted."""
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, StageError
 from sottovoce.optimize.openvino.export import TorchWhisper
-from sottovoce.progress import Silent
+from sottovoce.progress import Reporter, Silent
 from sottovoce.runtime.decoding.tokenizer import WhisperTokenizer
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.terms import ElasticSpec
 from sottovoce.train.heal.heal import TrainablePadding
 from sottovoce.train.heal.parameters import NAMES, Deltas, Start
-from sottovoce.train.loop import STATE_NAME, LoopSpec, Training, item_at, rate_at
+from sottovoce.train.loop import (
+    MIN_STEPS,
+    STATE_NAME,
+    LoopSpec,
+    Training,
+    item_at,
+    planned_steps,
+    rate_at,
+)
 from sottovoce.train.variant.gradients import LessonGradients
 from sottovoce.train.variant.lessons import LessonBook
 from sottovoce.train.variant.loss import Examiner, LossWeights
@@ -79,6 +88,57 @@ def test_an_interrupted_training_ends_with_the_same_numbers(
     assert [each.step for each in progress.history] == [0, 4, 8]
     for name in NAMES:
         torch.testing.assert_close(resumed[name], trained[name], rtol=0, atol=0)
+
+
+def test_a_number_without_gradients_stays_as_it_is_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sottovoce.train.loop.SAVE_S", 0.0)
+
+    def run(reporter: Reporter) -> Deltas:
+        used, unused = (torch.ones(2, requires_grad=True) for _ in range(2))
+
+        def add_gradients(_: int) -> float:
+            loss = used.square().sum()
+            loss.backward()
+            return float(loss.detach())
+
+        training = Training(tmp_path, SPEC, {"used": used, "unused": unused}, add_gradients)
+        return training.run(N_STEPS, lambda found: float(found["used"].detach().square().sum()), reporter)[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        run(CtrlC(5))
+    found = run(Silent())
+    assert found["unused"].tolist() == [1, 1]
+    assert found["used"].max() < 1
+
+
+def test_training_ends_early_where_held_out_speakers_gain_nothing(tmp_path: Path) -> None:
+    value = torch.ones(1, requires_grad=True)
+
+    def add_gradients(_: int) -> float:
+        value.sum().backward()
+        return 0.0
+
+    spec = LoopSpec(n_evaluations=20, patience=3)
+    training = Training(tmp_path, spec, {"value": value}, add_gradients)
+    best, progress = training.run(20, lambda found: -float(found["value"].detach()), Silent())
+    assert best["value"].tolist() == [1]
+    assert (progress.best_step, progress.step) == (0, 3)
+
+
+def test_held_out_speakers_that_cannot_be_measured_end_the_training(tmp_path: Path) -> None:
+    training = Training(tmp_path, SPEC, {"value": torch.ones(1, requires_grad=True)}, lambda _: 0.0)
+    with pytest.raises(StageError, match="nan nats a token after step 0"):
+        training.run(4, lambda _: math.nan, Silent())
+
+
+def test_a_resumed_training_has_the_steps_of_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    assert planned_steps(path, None, lambda: 70) == 70
+    assert planned_steps(path, None, lambda: 90) == 70
+    assert planned_steps(path, 8, lambda: 90) == 8
+    assert planned_steps(tmp_path / "other.json", None, lambda: -5) == MIN_STEPS
 
 
 def test_a_damaged_checkpoint_is_named(setting: Setting, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.sets import read_speech
 from sottovoce.train.speech import MAX_HELD_OUT, divide, load_division, training_clips
+from tests.support.notes import Notes
 from tests.support.tones import write_tone_set
 
 
@@ -36,6 +37,25 @@ def test_no_speaker_trains_and_measures(speakers: list[int], seed: int) -> None:
     assert not training & held_out
     assert len(division.held_out) <= MAX_HELD_OUT
     assert len(division.clips) == len(clips)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_speaker_with_most_of_the_clips_trains(seed: int) -> None:
+    division = divide(clips_of([0] * 90 + [1] * 6 + [2] * 4), seed)
+    assert {clip.clip.speaker for clip in division.training} >= {"p0"}
+    assert 0 < len(division.held_out) <= 10
+
+
+def test_clips_beyond_those_that_are_measured_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = read_speech(str(write_tone_set(tmp_path, n_clips=10, splits=())))
+    monkeypatch.setattr("sottovoce.train.speech.MIN_AUDIO_S", 1.0)
+    monkeypatch.setattr("sottovoce.train.speech.MAX_HELD_OUT", 1)
+    reporter = Notes()
+    division = load_division([speech], english_only=False, seed=0, reporter=reporter)
+    assert len(division.clips) == 9
+    assert "of held-out speakers, at most 1 clips are measured on: 1 left out" in reporter.texts
 
 
 def test_the_seed_alone_decides_who_is_held_out() -> None:

@@ -19,7 +19,7 @@ from sottovoce.train.heal.parameters import Deltas, Start
 from sottovoce.train.variant.lessons import Lesson
 from sottovoce.train.variant.loss import ClipLoss, Examiner
 from sottovoce.train.variant.padding import measured_padding, write_encoder
-from sottovoce.train.variant.report import HEAL_REPORT, HealReport, Outcome
+from sottovoce.train.variant.report import HEAL_REPORT, QAT_REPORT, HealReport, Outcome
 from sottovoce.train.variant.stage import TrainingSpec, Work, choose_variant, prepare, train_variant
 
 SUFFIX = "-healed"
@@ -56,7 +56,7 @@ def heal(
         The report; the variant is written only where the report says `kept`.
 
     Raises:
-        SpecError: the variant has no padding states, or the checkpoint cannot be found.
+        SpecError: the variant has no padding states or was trained already, or the checkpoint cannot be found.
         InputError: the run has no such variant or no record, the name is taken, or there is too little speech.
         StageError: training fails.
     """
@@ -66,6 +66,7 @@ def heal(
         lambda each: _clusters(each) is not None,
         needed="padding states",
         made_by="int8-fast",
+        not_after=(HEAL_REPORT, QAT_REPORT),
     )
     work = prepare(run, variant, speech, spec, reporter, suffix=SUFFIX, force=force)
     return train_variant(work, _PaddingStates(spec, variant), reporter, force=force, restart=restart)

@@ -29,6 +29,10 @@ MODULE = re.compile(
     r"^__module\.(?:model\.decoder\.)?((?:conv|layer|proj_out)[\w.]*)/aten::(?:linear|_convolution)/"
 )
 NORM = re.compile(r"^__module\.(?:model\.decoder\.)?([\w.]*layer_norm)/aten::layer_norm/Add")
+OUTPUT_LAYER = "proj_out"
+"""Shares its weights with the lookup of tokens, and is not trained: it has half of the weights, and speech to train on has few of
+the tokens."""
+
 WEIGHTED = ("MatMul", "Convolution")
 WEIGHTS_PORT = 1
 RANGE_PORTS = (1, 2, 3, 4)
@@ -127,7 +131,13 @@ def read_graph(model: Node) -> QuantizedGraph:
     operations = model.get_ops()
     layers = dict(_layers(operations))
     norms = dict(_norms(operations))
-    used = {name for layer in layers.values() for name in (layer.input_range, layer.output_range) if name}
+    used = {
+        name
+        for layer_name, layer in layers.items()
+        if layer_name != OUTPUT_LAYER
+        for name in (layer.input_range, layer.output_range)
+        if name
+    }
     by_name = {operation.get_friendly_name(): operation for operation in operations}
     return QuantizedGraph(
         layers=layers, norms=norms, ranges={name: _range(by_name[name]) for name in sorted(used)}
@@ -244,8 +254,11 @@ def _norms(operations: list[Node]) -> Iterator[tuple[str, Norm]]:
 
 def _range(node: Node) -> Range:
     low, high = (_constant(node.input_value(port).get_node()) for port in RANGE_PORTS[:2])
-    if low.size != 1 or node.get_attributes()["levels"] != LEVELS:
-        raise SpecError(f"{node.get_friendly_name()} has ranges of single channels, which do not train")
+    levels = node.get_attributes()["levels"]
+    if low.size != 1 or levels != LEVELS:
+        raise SpecError(
+            f"{node.get_friendly_name()} has {low.size} ranges of {levels} levels; one range of {LEVELS} levels trains"
+        )
     return Range.between(float(low), float(high))
 
 

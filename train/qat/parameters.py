@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sottovoce.terms import Component
 from sottovoce.train.qat.graph import (
+    OUTPUT_LAYER,
     Floats,
     Layer,
     Place,
@@ -23,9 +24,6 @@ from sottovoce.train.qat.graph import (
 from sottovoce.train.qat.layers import QuantizedLayer, Rounding, TrainedNorm, product_of
 from sottovoce.train.variant.report import Trained
 from sottovoce.train.variant.whisper import Tensor
-
-OUTPUT_LAYER = "proj_out"
-"""Shares its weights with the lookup of tokens, and is not trained: it has half of the weights, and any token may be said."""
 
 UNIT_SHARE = 0.1
 """Of the usual size of biases, gains and ranges."""

@@ -71,12 +71,17 @@ def qat(
         The report; the variant is written only where the report says `kept`.
 
     Raises:
-        SpecError: the variant has no INT8 weights in OpenVINO, or the checkpoint cannot be found.
+        SpecError: the variant has no INT8 weights in OpenVINO or was trained by `qat` already, or the checkpoint cannot be found.
         InputError: the run has no such variant or no record, the name is taken, or there is too little speech.
         StageError: training fails.
     """
     variant = choose_variant(
-        run, spec.variant, _is_quantized, needed="INT8 weights in OpenVINO", made_by="int8-fast or int8"
+        run,
+        spec.variant,
+        _is_quantized,
+        needed="INT8 weights in OpenVINO",
+        made_by="int8-fast or int8",
+        not_after=(QAT_REPORT,),
     )
     graphs = _read_graphs(variant)
     work = prepare(run, variant, speech, spec, reporter, suffix=SUFFIX, force=force)

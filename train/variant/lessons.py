@@ -67,7 +67,7 @@ class LessonBook:
         path = self._path(clip)
         try:
             return _lesson_of(load_file(path), clip)
-        except (OSError, SafetensorError, KeyError) as cause:
+        except (SafetensorError, KeyError) as cause:
             raise InputError(f"{path} is damaged ({cause}); repeat the command with --restart") from cause
 
     def _path(self, clip: LoadedClip) -> Path:

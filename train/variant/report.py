@@ -127,7 +127,7 @@ class Outcome:
 
     def facts(self) -> dict[str, Any]:
         """Return the fields of `VariantReport`."""
-        deltas = Deltas(before=self.before, after=self.after, speakers=self.speakers)
+        deltas = Differences(before=self.before, after=self.after, speakers=self.speakers)
         shared = ("variant", "name", "seed", "speech", "audio_s", "n_clips", "n_steps", "words")
         return {name: getattr(self, name) for name in shared} | {
             "kept": is_better(deltas.divergence, deltas.start),
@@ -153,7 +153,7 @@ def loss_of(comparison: Comparison) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deltas:
+class Differences:
     """Two comparisons of the same clips, at least one: after a training minus before."""
 
     before: Comparison
@@ -175,5 +175,7 @@ class Deltas:
     ) -> Interval:
         blocks = make_blocks(self.speakers)
         old, new = (blocks.sums([value(clip) for clip in each.clips]) for each in (self.before, self.after))
+        if np.array_equal(old, new):
+            return Interval(value=0.0, low=0.0, high=0.0)
         weights = blocks.sums([weight(clip) for clip in self.before.clips])
         return rate_delta_interval(old, new, weights, rng=np.random.default_rng(0))

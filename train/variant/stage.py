@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from sottovoce import __version__
-from sottovoce.errors import InputError, SpecError
+from sottovoce.errors import InputError, SpecError, StageError
 from sottovoce.machine.environment import library_versions, read_host
 from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
@@ -22,7 +24,8 @@ from sottovoce.optimize.openvino.tensor_names import renumber_nodes
 from sottovoce.optimize.pipeline import locked_run, refresh_run_manifest
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
-from sottovoce.runs import Run, Variant, VariantFacts
+from sottovoce.recipes.recipe import VariantName
+from sottovoce.runs import Run, Variant, VariantFacts, read_run
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
 from sottovoce.runtime.model.layout import component_path
@@ -38,7 +41,7 @@ from sottovoce.storage.artifacts import (
     sha256_of_file,
     write_manifest,
 )
-from sottovoce.storage.documents import write_text
+from sottovoce.storage.documents import format_validation_error, write_text
 from sottovoce.storage.folders import new_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
@@ -49,12 +52,15 @@ from sottovoce.train.variant.bench import HeldOutBench, copy_variant
 from sottovoce.train.variant.gradients import LessonGradients
 from sottovoce.train.variant.lessons import LessonBook
 from sottovoce.train.variant.loss import LossWeights
-from sottovoce.train.variant.report import HeldOutWords, Outcome, VariantReport, loss_of
+from sottovoce.train.variant.report import REPORT_NAMES, HeldOutWords, Outcome, VariantReport, loss_of
 from sottovoce.train.variant.trainable import Trainable
 from sottovoce.train.variant.words import measure_words
 
 LESSONS_NAME = "lessons"
 PLAN_NAME = "plan.json"
+
+FURTHER_EVALUATIONS = 5
+"""Before the first step, at its uneven end, after it, and about two for the transcripts."""
 
 ReportT_co = TypeVar("ReportT_co", bound=VariantReport, covariant=True)
 
@@ -88,6 +94,7 @@ class Work:
     """What a training has, checked.
 
     Attributes:
+        variant_sha256: of its manifest.
         out: folder of the trained variant.
         speech: names of the sets.
         began: of this process, monotonic seconds.
@@ -95,6 +102,7 @@ class Work:
 
     run: Run
     variant: Variant
+    variant_sha256: str
     out: Path
     checkpoint: Checkpoint
     speech: tuple[str, ...]
@@ -154,8 +162,8 @@ def prepare(
         InputError: the run has no record, the name is taken, or there is too little speech.
     """
     began = time.monotonic()
-    out = run.folder / (spec.name or f"{variant.name}{suffix}")
-    _check_name(out, variant, force=force)
+    out = run.folder / _checked_name(spec.name or f"{variant.name}{suffix}", variant)
+    _check_place(out, force=force)
     check_machine(variant.folder)
     _ = run.calibration_folder  # raises where there is none
     checkpoint = find_checkpoint(run, spec.checkpoint)
@@ -169,6 +177,7 @@ def prepare(
     return Work(
         run=run,
         variant=variant,
+        variant_sha256=sha256_of_file(variant.folder / MANIFEST_NAME),
         out=out,
         checkpoint=checkpoint,
         speech=tuple(each.name for each in speech),
@@ -186,7 +195,9 @@ def train_variant(
     Raises:
         StageError: training fails.
     """
-    with translated_os_errors(work.out), output_lock(work.out, note=reporter.note):
+    with translated_os_errors(work.out), output_lock(work.out, note=reporter.note) as waited:
+        if waited:
+            _check_place(work.out, force=force)
         unfinished = ResumableFolder(resumable_path(work.out), "training")
         unfinished.begin(_settings(work, method), restart=restart)
         trainable = method.trainable(work, reporter)
@@ -199,19 +210,31 @@ def train_variant(
 
 
 def choose_variant(
-    run: Run, name: str | None, is_trainable: Callable[[Variant], bool], *, needed: str, made_by: str
+    run: Run,
+    name: str | None,
+    is_trainable: Callable[[Variant], bool],
+    *,
+    needed: str,
+    made_by: str,
+    not_after: Sequence[str],
 ) -> Variant:
     """Return the variant of a name; without one the quantized variant of the recipe, or the only one that can be trained.
 
     Args:
         needed: what a variant must have to be trained.
         made_by: recipes that give it.
+        not_after: reports of trainings whose numbers this one would not start from.
 
     Raises:
         InputError: the run has no such variant.
         SpecError: it cannot be trained; or, without a name, several other variants can.
     """
     variant = run.variant(name or run.recipe.quantize.name)
+    if any((variant.folder / report).is_file() for report in not_after):
+        raise SpecError(
+            f"variant {variant.name} was trained already, and training would not start from its numbers; "
+            "train the one that it was trained from, with more --steps"
+        )
     if is_trainable(variant):
         return variant
     others = [each for each in run.variants if is_trainable(each)]
@@ -223,16 +246,34 @@ def choose_variant(
     )
 
 
-def _check_name(out: Path, variant: Variant, *, force: bool) -> None:
-    """Refuse a name that is another variant's.
+def _checked_name(name: str, variant: Variant) -> str:
+    """Return the name of the trained variant.
 
     Raises:
-        InputError: it is.
+        SpecError: no variant can have it, or the one that is trained has it.
     """
-    if out.name == variant.name:
-        raise SpecError(f"--name {out.name} is the variant that is trained; choose another name")
-    if out.exists() and not force:
+    if name == variant.name:
+        raise SpecError(f"--name {name} is the variant that is trained; choose another name")
+    try:
+        return TypeAdapter(VariantName).validate_python(name)
+    except ValidationError as cause:
+        raise SpecError(f"--name {name}: {format_validation_error(cause)}") from cause
+
+
+def _check_place(out: Path, *, force: bool) -> None:
+    """Refuse to write where something else is.
+
+    Raises:
+        InputError: the folder exists, and is no trained variant or should not be replaced.
+    """
+    if not out.exists():
+        return
+    if not force:
         raise InputError(f"{out} exists already; choose another --name, or pass --force to replace it")
+    if not any((out / name).is_file() for name in REPORT_NAMES):
+        raise InputError(
+            f"{out} was not trained by heal or qat, and --force does not replace it; choose another --name"
+        )
 
 
 def _describe(division: Division, reporter: Reporter) -> None:
@@ -250,10 +291,12 @@ def _settings(work: Work, method: Method[VariantReport]) -> dict[str, str]:
     """Return everything that must be the same to resume."""
     spec = work.spec
     return {
-        "variant": sha256_of_file(work.variant.folder / MANIFEST_NAME),
+        "variant": work.variant_sha256,
         "baseline": sha256_of_file(work.run.baseline.folder / MANIFEST_NAME),
         "calibration record": sha256_of_file(work.run.calibration_folder / MANIFEST_NAME),
-        "speech": canonical_sha256([clip.audio_sha256 for clip in work.division.clips]),
+        "speech": canonical_sha256(
+            [[clip.audio_sha256, clip.clip.language, speaker_of(clip.clip)] for clip in work.division.clips]
+        ),
         **method.settings(),
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "seed": str(spec.loop.seed),
@@ -316,7 +359,11 @@ def _source(work: Work) -> Variant:
 def _n_steps(work: Work, path: Path, training: Training, evaluation_s: float) -> int:
     def forecast() -> int:
         spent_s = time.monotonic() - work.began
-        left_s = 60 * work.spec.minutes - spent_s - work.spec.loop.n_evaluations * evaluation_s
+        left_s = (
+            60 * work.spec.minutes
+            - spent_s
+            - (work.spec.loop.n_evaluations + FURTHER_EVALUATIONS) * evaluation_s
+        )
         return round(left_s / training.time_a_step())
 
     return planned_steps(path, work.spec.n_steps, forecast)
@@ -358,8 +405,17 @@ def _write_variant(
     *,
     force: bool,
 ) -> None:
-    """Write the trained variant into the run, with the report beside it."""
-    with locked_run(work.run, reporter) as now:
+    """Write the trained variant into the run, with the report beside it.
+
+    Raises:
+        StageError: the variant was replaced during the training.
+    """
+    with locked_run(work.run, reporter):
+        now = read_run(work.run.folder)
+        if sha256_of_file(work.variant.folder / MANIFEST_NAME) != work.variant_sha256:
+            raise StageError(
+                f"{work.variant.folder} was made again while it was trained; repeat the command with --restart"
+            )
         with new_folder(work.out, force=force) as into:
             variant = now.variant(work.variant.name)
             copy_variant(variant.folder, into)
@@ -398,5 +454,9 @@ def _facts(variant: Variant, folder: Path) -> VariantFacts:
     for component, facts in variant.facts.components.items():
         path = component_path(folder, component)
         size_bytes = path.stat().st_size + path.with_suffix(".bin").stat().st_size
-        components[component] = facts.model_copy(update={"size_bytes": size_bytes})
+        is_same = sha256_of_file(path.with_suffix(".bin")) == sha256_of_file(
+            component_path(variant.folder, component).with_suffix(".bin")
+        )
+        fidelity = facts.fidelity if is_same else None
+        components[component] = facts.model_copy(update={"size_bytes": size_bytes, "fidelity": fidelity})
     return variant.facts.model_copy(update={"components": components})

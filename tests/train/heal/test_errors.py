@@ -15,6 +15,7 @@ from sottovoce.speech.clips import ClipSet
 from sottovoce.terms import ElasticSpec
 from sottovoce.train.heal.heal import HealSpec, heal
 from sottovoce.train.variant.padding import Padding
+from sottovoce.train.variant.report import QAT_REPORT
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,25 @@ def test_the_only_variant_with_padding_states_is_trained(
 def test_a_name_that_is_taken_is_refused_before_the_work(run: Run, tiny: Path, speech: ClipSet) -> None:
     with pytest.raises(InputError, match="fp16 exists already; choose another --name"):
         heal(run, [speech], replace(spec(tiny), name="fp16"), Silent())
+
+
+@pytest.mark.parametrize("name", ["calibration", "search", "a/b", "../other", "Mine"])
+def test_a_name_that_no_variant_can_have_is_refused(run: Run, tiny: Path, speech: ClipSet, name: str) -> None:
+    with pytest.raises(SpecError, match=f"--name {name}: "):
+        heal(run, [speech], replace(spec(tiny), name=name), Silent(), force=True)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_only_a_trained_variant_is_replaced(run: Run, tiny: Path, speech: ClipSet, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} was not trained by heal or qat"):
+        heal(run, [speech], replace(spec(tiny), name=name), Silent(), force=True)
+
+
+def test_a_trained_variant_is_not_trained_anew(run: Run, tiny: Path, speech: ClipSet, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "int8" / QAT_REPORT).write_text("{}")
+    with pytest.raises(SpecError, match="int8 was trained already"):
+        heal(read_run(folder), [speech], spec(tiny), Silent())
 
 
 def test_a_checkpoint_that_is_gone_is_named(run: Run, speech: ClipSet) -> None:

@@ -1,15 +1,17 @@
 """`heal` on the tiny model: it comes nearer to the baseline, resumes, and leaves the variant that it trains as it was."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sottovoce.errors import InputError
+from sottovoce.errors import InputError, StageError
 from sottovoce.optimize.openvino.elastic import make_elastic
-from sottovoce.progress import Silent
+from sottovoce.progress import Advance, Silent
 from sottovoce.runs import Run, read_run
 from sottovoce.runtime import TranscribeOptions, load
 from sottovoce.runtime.model.elastic import PaddingStates
@@ -113,6 +115,39 @@ def test_word_errors_are_counted_where_held_out_clips_have_transcripts(
     assert words.baseline.reference_words > 0
     assert words.before.errors > 0  # its padding is random
     assert words.delta.value == pytest.approx(words.after.wer - words.before.wer)
+
+
+class Meddler(Silent):
+    """Changes a file of the run when training begins, as another command may."""
+
+    def __init__(self, path: Path, old: str, new: str) -> None:
+        self._change = (path, old, new)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        if what == "train":
+            path, old, new = self._change
+            path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        with super().progress(what, total) as advance:
+            yield advance
+
+
+def test_a_variant_that_was_replaced_meanwhile_is_not_mixed_with_its_successor(
+    float_run: Run, tiny: Path, speech: ClipSet
+) -> None:
+    manifest = float_run.folder / "elastic" / "manifest.json"
+    meddler = Meddler(manifest, '"made_by": "', '"made_by": "another ')
+    with pytest.raises(StageError, match=r"elastic was made again while it was trained.*--restart"):
+        heal(float_run, [speech], replace(spec(tiny), variant="elastic", n_steps=1), meddler)
+    assert not (float_run.folder / "elastic-healed").exists()
+
+
+def test_what_another_command_changed_in_the_run_meanwhile_is_kept(
+    float_run: Run, tiny: Path, speech: ClipSet
+) -> None:
+    meddler = Meddler(float_run.folder / "recipe.yaml", "classic recipe", "classic, changed recipe")
+    heal(float_run, [speech], replace(spec(tiny), variant="elastic", n_steps=1), meddler)
+    assert read_run(float_run.folder).recipe.description.startswith("The classic, changed recipe")
 
 
 @pytest.mark.large

@@ -86,6 +86,16 @@ def test_weights_with_zero_points_are_refused() -> None:
         read_graph(compressed)
 
 
+def test_ranges_of_the_output_layer_alone_are_not_trained(encoder: Any, graph: QuantizedGraph) -> None:
+    for operation in encoder.get_ops():
+        name = operation.get_friendly_name()
+        if name.startswith("__module.layers.1.fc1/aten::linear/"):
+            operation.set_friendly_name(name.replace("layers.1.fc1", "proj_out"))
+    renamed = read_graph(encoder)
+    assert set(renamed.layers) - set(graph.layers) == {"proj_out"}
+    assert len(renamed.ranges) == len(graph.ranges) - 1
+
+
 def _linear() -> Any:
     from openvino import opset13 as ops
 

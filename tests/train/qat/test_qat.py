@@ -111,6 +111,8 @@ def test_graphs_and_the_variant_that_was_trained_stay_as_they_were(
     for component in (Component.ENCODER, Component.DECODER_WITH_PAST):
         before, after = (graph_of(run, name, component) for name in ("int8", NAME))
         assert count_int8(after) == count_int8(before)
+        old, new = read_graph(before).layers, read_graph(after).layers
+        assert any(not np.array_equal(new[name].weights, layer.weights) for name, layer in old.items())
     first = Component.DECODER  # float in this recipe
     assert component_path(run.folder / NAME, first).with_suffix(".bin").read_bytes() == (
         component_path(run.folder / "int8", first).with_suffix(".bin").read_bytes()

@@ -4,7 +4,7 @@ import pytest
 
 from sottovoce.optimize.checks.teacher_forcing import ClipComparison, Comparison
 from sottovoce.statistics.intervals import Interval
-from sottovoce.train.variant.report import Deltas, is_better, loss_of
+from sottovoce.train.variant.report import Differences, is_better, loss_of
 
 
 def comparison(*clips: tuple[int, float, float]) -> Comparison:
@@ -21,9 +21,15 @@ def comparison(*clips: tuple[int, float, float]) -> Comparison:
 
 def test_a_difference_is_by_token_and_by_clip() -> None:
     before, after = comparison((10, 0.5, 0.1), (30, 0.7, 0.3)), comparison((10, 0.3, 0.3), (30, 0.5, 0.5))
-    deltas = Deltas(before=before, after=after, speakers=("a", "b"))
+    deltas = Differences(before=before, after=after, speakers=("a", "b"))
     assert deltas.divergence.value == pytest.approx(-0.4 / 40)
     assert deltas.start.value == pytest.approx(0.2)
+
+
+def test_equal_divergences_have_no_interval() -> None:
+    same = comparison((10, 0.5, 0.1), (30, 0.7, 0.3))
+    found = Differences(before=same, after=same, speakers=("a", "b"))
+    assert found.start == Interval(value=0.0, low=0.0, high=0.0)
 
 
 def test_the_start_counts_as_one_more_token() -> None:

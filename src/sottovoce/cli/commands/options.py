@@ -198,7 +198,7 @@ TrainingSteps = Annotated[
     ),
 ]
 TrainingSeed = Annotated[
-    int, typer.Option("--seed", help="Of the held-out speakers and of the order of clips.")
+    int, typer.Option("--seed", min=0, help="Of the held-out speakers and of the order of clips.")
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)

@@ -34,7 +34,7 @@ MNAT_PER_NAT = 1e3
 Facts = tuple[tuple[str, str], ...]
 
 TRAINED = {
-    Trained.WEIGHTS: "weights, ranges, biases, LayerNorms, and padding states if there are any",
+    Trained.ALL: "weights, ranges, biases, LayerNorms, and padding states if there are any",
     Trained.RANGES: "ranges, biases, LayerNorms, and padding states if there are any",
 }
 

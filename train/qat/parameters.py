@@ -73,7 +73,7 @@ class TrainedGraph:
         self.parameters = {
             name: parameter
             for name, parameter in self._all_parameters()
-            if trained is Trained.WEIGHTS or not name.endswith("/weights")
+            if trained is Trained.ALL or not name.endswith("/weights")
         }
 
     def install(self, deltas: Deltas) -> None:

@@ -47,7 +47,7 @@ PADDING_RATE = 3.0
 class QatSpec(TrainingSpec):
     """Options of `qat`."""
 
-    trained: Trained = Trained.WEIGHTS
+    trained: Trained = Trained.ALL
     loop: LoopSpec = field(default_factory=lambda: LoopSpec(learning_rate=LEARNING_RATE))
 
 

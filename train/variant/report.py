@@ -21,7 +21,7 @@ REPORT_NAMES = (HEAL_REPORT, QAT_REPORT)
 class Trained(StrEnum):
     """What `qat` trains."""
 
-    WEIGHTS = "weights"
+    ALL = "all"
     """Weights, ranges, biases, LayerNorms, and padding states if there are any."""
     RANGES = "ranges"
     """The same without weights."""

@@ -30,7 +30,7 @@ def trained_graph(graph: QuantizedGraph, tiny: Path) -> TrainedGraph:
     from sottovoce.optimize.openvino.export import TorchWhisper
 
     model = TorchWhisper(tiny).model
-    return TrainedGraph(Component.ENCODER, graph, model.model.encoder, Trained.WEIGHTS)
+    return TrainedGraph(Component.ENCODER, graph, model.model.encoder, Trained.ALL)
 
 
 def test_every_int8_layer_and_range_is_found(encoder: Any, graph: QuantizedGraph) -> None:

@@ -77,7 +77,7 @@ def test_the_torch_encoder_is_nearer_to_the_graph_than_the_float_one(tiny_run: P
         model = TorchWhisper(tiny).model
         padding = no_padding(model.config)
         if is_quantized:
-            trained = TrainedGraph(Component.ENCODER, graph, model.model.encoder, Trained.WEIGHTS)
+            trained = TrainedGraph(Component.ENCODER, graph, model.model.encoder, Trained.ALL)
             deltas = {name: torch.zeros_like(each.start) for name, each in trained.parameters.items()}
             trained.install(deltas)
         with torch.no_grad():

@@ -182,7 +182,9 @@ TrainingData = Annotated[
 TrainingCheckpoint = Annotated[
     str | None,
     typer.Option(
-        "--checkpoint", help="That the run was made from, where it is not found.", show_default=False
+        "--checkpoint",
+        help="The checkpoint that the run was made from, if it is not found.",
+        show_default=False,
     ),
 ]
 TrainingMinutes = Annotated[
@@ -198,7 +200,7 @@ TrainingSteps = Annotated[
     ),
 ]
 TrainingSeed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of the held-out speakers and of the order of clips.")
+    int, typer.Option("--seed", min=0, help="Chooses the held-out speakers and the order of clips.")
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="All cores by default.", show_default=False)

@@ -39,7 +39,7 @@ def heal(
         str | None,
         typer.Option(
             "--name",
-            help="Of the trained variant; by default the variant's with `-healed`.",
+            help="Name of the trained variant; by default the variant's with `-healed`.",
             show_default=False,
         ),
     ] = None,

@@ -39,16 +39,18 @@ def qat(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="Of the trained variant; by default the variant's with `-qat`.", show_default=False
+            "--name",
+            help="Name of the trained variant; by default the variant's with `-qat`.",
+            show_default=False,
         ),
     ] = None,
     trained: Annotated[
         Trained,
         typer.Option(
             "--train",
-            help="All: weights, ranges, biases, LayerNorms and padding states; or `ranges`: the same without weights.",
+            help="`all`: weights, ranges, biases, LayerNorms and padding states; `ranges`: the same without weights.",
         ),
-    ] = Trained.WEIGHTS,
+    ] = Trained.ALL,
     learning_rate: Annotated[
         float | None,
         typer.Option(

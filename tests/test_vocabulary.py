@@ -54,8 +54,8 @@ ANY_WORD = "|".join((*WORDS, *(word.capitalize() for word in WORDS)))
 ANY_PHRASE = "|".join(PHRASES)
 BANNED = re.compile(rf"(?<![A-Za-z])(?:{ANY_WORD})(?![A-Za-z])|\b(?:{ANY_PHRASE})\b")
 
-ALLOWED = re.compile(r"\.tell\(|\bunheard\b|nobody in the village")
-"""Methods of files and of Optuna, a key of `sensitivity.json` and `results.json`, a sentence of the test speech."""
+ALLOWED = re.compile(r"\.tell\(|\bunheard\b|nobody in the village|He asked whether")
+"""Methods of files and of Optuna, a key of `sensitivity.json` and `results.json`, sentences of the test speech."""
 
 EXCEPTIONS = {
     "docs/lab-notes.md": "what was written when it was measured",

@@ -12,7 +12,6 @@ from typing import Any
 
 from sottovoce import __version__
 from sottovoce.errors import InputError
-from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.openvino.export import TorchWhisper
@@ -25,12 +24,10 @@ from sottovoce.speech.properties import speaker_of
 from sottovoce.statistics.accuracy import WordErrors
 from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
-from sottovoce.storage.folders import new_folder
-from sottovoce.storage.locks import output_lock
-from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.train.accuracy import text_errors
 from sottovoce.train.decoder.evaluation import general_clips
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
+from sottovoce.train.decoder.folders import check_new_checkpoint, new_checkpoint, unfinished_training
 from sottovoce.train.decoder.labels import LabelledClip, label_clips
 from sottovoce.train.decoder.model import FrozenWhisper, Method, Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
@@ -92,7 +89,7 @@ def distil(
         out: the new folder, in Hugging Face's layout.
         spec: options.
         reporter: follows the work.
-        force: replace `out`.
+        force: replace `out`, if an earlier `distil` wrote it.
         restart: delete what an interrupted command left.
 
     Raises:
@@ -100,8 +97,7 @@ def distil(
         StageError: training fails.
     """
     began = time.monotonic()
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already; choose another --out, or pass --force to replace it")
+    check_new_checkpoint(out, REPORT_NAME, force=force)
     checkpoint = resolve_checkpoint(model)
     whisper = TorchWhisper(checkpoint.folder)
     layers = _layers(spec, whisper.config.decoder_layers)
@@ -118,17 +114,16 @@ def distil(
         spec=spec,
         began=began,
     )
-    with translated_os_errors(out), output_lock(out, note=reporter.note):
-        unfinished = ResumableFolder(resumable_path(out), "training")
-        unfinished.begin(_settings(work), restart=restart)
+    with unfinished_training(
+        out, REPORT_NAME, _settings(work), reporter, force=force, restart=restart
+    ) as unfinished:
         with torch_threads(spec.threads or usable_cores()):
-            report, student = _Distillation(work, whisper, unfinished.folder, reporter).run()
-        with new_folder(out, force=force) as into:
+            report, student = _Distillation(work, whisper, unfinished, reporter).run()
+        with new_checkpoint(out, unfinished) as into:
             student.save_pretrained(into)
             whisper.processor.save_pretrained(into)
             write_text(into / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
             write_card(into, report)
-        unfinished.remove()
     return report
 
 

@@ -1,5 +1,6 @@
 """`distil` on the tiny model, tuned to a text: the student learns to say it, resumes, and is a checkpoint like others."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,33 @@ def test_a_teacher_that_understands_nothing_is_refused(
     )
     with pytest.raises(InputError, match="at most 10 % word errors, so there is nothing to learn"):
         distil(str(teacher), DistilSpeech(training=(other,), general=general), tmp_path / "s", SPEC, Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_is_replaced_with_force(
+    distilled: tuple[Path, DistilReport], teacher: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "student"
+    shutil.copytree(distilled[0], out)
+    spec, speech = replace(SPEC, n_steps=2), DistilSpeech(training=(one_text,), general=general)
+    report = distil(str(teacher), speech, out, spec, Silent(), force=True)
+    assert DistilReport.model_validate_json((out / "distil.json").read_bytes()) == report
+    assert report.n_steps == 2
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_another_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    nothing = ClipSet(name="none", clips=())
+    with pytest.raises(InputError, match=r"has no distil\.json of an earlier training"):
+        distil(
+            "no-model",
+            DistilSpeech(training=(nothing,), general=nothing),
+            tmp_path,
+            SPEC,
+            Silent(),
+            force=True,
+        )
 
 
 def test_layers_that_the_teacher_has_not_are_refused_before_any_work(

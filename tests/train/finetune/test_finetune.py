@@ -1,5 +1,6 @@
 """`finetune` on the tiny model: it learns a text, forgets others, resumes, and writes what transformers and we load."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sottovoce.train.finetune.finetune import finetune
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec
+from sottovoce.train.speech import Division, load_division
 from tests.support.interrupts import CtrlC
 from tests.support.tones import write_tone_set
 
@@ -180,11 +182,55 @@ def test_a_model_that_does_not_gain_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_exists_is_not_replaced(
+def test_a_fine_tuned_folder_is_replaced_with_force_as_often_as_one_likes(
+    tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    shutil.copytree(tuned[0], out)
+    for seed in (1, 2):
+        (out / "old").touch()
+        spec = replace(SPEC, n_steps=8, loop=replace(LOOP, seed=seed))
+        report = finetune(str(tiny), speech_of(one_text, general), out, spec, Silent(), force=True)
+        assert FinetuneReport.model_validate_json((out / "finetune.json").read_bytes()) == report
+        assert report.seed == seed
+        assert not (out / "old").exists()
+        assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_that_exists_is_refused_before_the_work(tmp_path: Path) -> None:
+    nothing = speech_of(ClipSet(name="none", clips=()), ClipSet(name="none", clips=()))
+    (tmp_path / "finetune.json").write_text('{"rank": 16}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"exists already\. Choose another --out, or pass --force"):
+        finetune("no-model", nothing, tmp_path, SPEC, Silent())
+    with pytest.raises(InputError, match=r"has no finetune\.json of an earlier training"):
+        finetune("no-model", nothing, tmp_path, SPEC, Silent(), force=True)
+
+
+def test_a_folder_that_another_process_wrote_meanwhile_is_refused_before_the_training(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "mine"
+
+    def slow(*given: Any, **options: Any) -> Division:
+        out.mkdir()
+        return load_division(*given, **options)
+
+    monkeypatch.setattr("sottovoce.train.finetune.finetune.load_division", slow)
+    with pytest.raises(InputError, match="exists already"):
+        finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_command_that_is_refused_leaves_nothing_and_the_corrected_one_runs(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="exists already; choose another --out, or pass --force"):
-        finetune(str(tiny), speech_of(one_text, general), tmp_path, SPEC, Silent())
+    spec = replace(SPEC, n_steps=1)
+    first, *others = one_text.clips
+    incomplete = ClipSet(name="one text", clips=(replace(first, text=None), *others))
+    with pytest.raises(InputError, match="1 of 6 clips have no transcript"):
+        finetune(str(tiny), speech_of(incomplete, general), tmp_path / "mine", spec, Silent())
+    assert list(tmp_path.iterdir()) == []
+    finetune(str(tiny), speech_of(one_text, general), tmp_path / "mine", spec, Silent())
 
 
 def test_general_speech_without_transcripts_is_refused(tiny: Path, one_text: ClipSet, tmp_path: Path) -> None:

@@ -192,7 +192,9 @@ class _Finetuning:
         whisper.processor.save_pretrained(folder / TOKENIZER_FOLDER)
         whisper.model.generation_config.save_pretrained(folder / TOKENIZER_FOLDER)
         self._tokenizer = WhisperTokenizer.load(folder / TOKENIZER_FOLDER)
-        self._model = TrainableWhisper(whisper.model, self._spec.method, rank=self._spec.rank)
+        self._model = TrainableWhisper(
+            whisper.model, self._spec.method, rank=self._spec.rank, seed=self._spec.loop.seed
+        )
         self._book = ExampleBook(
             folder / EXAMPLES_NAME,
             CopySpec(

@@ -1,7 +1,7 @@
 """The folder of a trained checkpoint, in Hugging Face's layout, and the one from which its training resumes."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 from sottovoce.errors import InputError, OutputExistsError
 from sottovoce.machine.os_errors import check_room, translated_os_errors
 from sottovoce.progress import Reporter
+from sottovoce.speech.loading import LoadedClip
+from sottovoce.speech.properties import speaker_of
+from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.folders import check_is_folder, recover_interrupted_write, replace_folder
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
@@ -17,6 +20,16 @@ from sottovoce.train.loop import STATE_NAME
 
 CHECKPOINT_NAME = "checkpoint"
 """Of the trained checkpoint in the unfinished folder, until it is complete."""
+
+
+def sha256_of_speech(*sets: Sequence[LoadedClip]) -> str:
+    """Hash all that a training takes from clips, and which set each clip is in."""
+    return canonical_sha256(
+        [
+            [[each.audio_sha256, each.clip.language, each.clip.text, speaker_of(each.clip)] for each in clips]
+            for clips in sets
+        ]
+    )
 
 
 class _Report(BaseModel):

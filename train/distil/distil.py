@@ -22,12 +22,16 @@ from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
 from sottovoce.statistics.accuracy import WordErrors
-from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
 from sottovoce.train.accuracy import text_errors
 from sottovoce.train.decoder.evaluation import general_clips
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
-from sottovoce.train.decoder.folders import check_new_checkpoint, new_checkpoint, unfinished_training
+from sottovoce.train.decoder.folders import (
+    check_new_checkpoint,
+    new_checkpoint,
+    sha256_of_speech,
+    unfinished_training,
+)
 from sottovoce.train.decoder.labels import LabelledClip, label_clips
 from sottovoce.train.decoder.model import FrozenWhisper, Method, Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
@@ -138,9 +142,7 @@ def _settings(work: _Work) -> dict[str, str]:
     spec = work.spec
     return {
         "model": f"{work.checkpoint.origin.name} {work.checkpoint.origin.sha256}",
-        "speech": canonical_sha256(
-            [[clip.audio_sha256, clip.clip.text] for clip in (*work.division.clips, *work.general)]
-        ),
+        "speech": sha256_of_speech(work.division.training, work.division.held_out, work.general),
         "layers": str(work.layers),
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "copies": str(spec.n_copies),

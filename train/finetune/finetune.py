@@ -26,7 +26,12 @@ from sottovoce.storage.documents import write_text
 from sottovoce.train.accuracy import Accuracy
 from sottovoce.train.decoder.evaluation import errors_of, general_clips, missed_terms, most_tokens
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
-from sottovoce.train.decoder.folders import check_new_checkpoint, new_checkpoint, unfinished_training
+from sottovoce.train.decoder.folders import (
+    check_new_checkpoint,
+    new_checkpoint,
+    sha256_of_speech,
+    unfinished_training,
+)
 from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips
 from sottovoce.train.decoder.model import Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
@@ -76,11 +81,6 @@ class _Work:
     speech: tuple[str, ...]
     spec: FinetuneSpec
     began: float
-
-    @property
-    def loaded(self) -> tuple[LoadedClip, ...]:
-        """All clips."""
-        return self.division.clips + self.general + self.rehearsed
 
 
 def finetune(
@@ -148,7 +148,9 @@ def _settings(work: _Work) -> dict[str, str]:
     spec = work.spec
     return {
         "model": f"{work.checkpoint.origin.name} {work.checkpoint.origin.sha256}",
-        "speech": canonical_sha256([[clip.audio_sha256, clip.clip.text] for clip in work.loaded]),
+        "speech": sha256_of_speech(
+            work.division.training, work.division.held_out, work.general, work.rehearsed
+        ),
         "method": f"{spec.method} of rank {spec.rank}",
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "copies": str(spec.n_copies),

@@ -122,6 +122,19 @@ def test_an_interrupted_training_ends_with_the_same_model(
     assert not resumable_path(out).exists()
 
 
+def test_a_training_is_not_resumed_with_other_speech(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(str(tiny), speech_of(one_text, general), out, SPEC, CtrlC(1))
+    for changed in ({"language": "de"}, {"text": "another tone"}, {"speaker": "s9"}):
+        *others, last = one_text.clips
+        training = replace(one_text, clips=(*others, replace(last, **changed)))
+        with pytest.raises(InputError, match=r"unfinished training with other settings \(speech"):
+            finetune(str(tiny), speech_of(training, general), out, SPEC, Silent())
+
+
 def test_a_transcript_that_loops_is_not_rehearsed(
     tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:

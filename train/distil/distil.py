@@ -106,13 +106,14 @@ def distil(
     whisper = TorchWhisper(checkpoint.folder)
     layers = _layers(spec, whisper.config.decoder_layers)
     english_only = not whisper.model.generation_config.is_multilingual
+    division = load_division(
+        speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
+    )
     work = _Work(
         checkpoint=checkpoint,
         layers=layers,
-        division=load_division(
-            speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
-        ),
-        general=general_clips(speech.general, english_only=english_only, seed=spec.loop.seed),
+        division=division,
+        general=general_clips(speech.general, division.clips, english_only=english_only, seed=spec.loop.seed),
         general_name=speech.general.name,
         speech=tuple(each.name for each in speech.training),
         spec=spec,

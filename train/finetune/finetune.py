@@ -37,7 +37,7 @@ from sottovoce.train.decoder.model import Tensor, TrainableWhisper, count_weight
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
 from sottovoce.train.finetune.card import write_card
-from sottovoce.train.finetune.rehearsal import rehearsed_clips, with_own_transcripts
+from sottovoce.train.finetune.rehearsal import divide_rehearsed, rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, FinetuneReport, TermErrors
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import (
@@ -48,7 +48,7 @@ from sottovoce.train.loop import (
     planned_steps,
     torch_threads,
 )
-from sottovoce.train.speech import Division, divide, load_division
+from sottovoce.train.speech import Division, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
@@ -119,12 +119,15 @@ def finetune(
     division = load_division(
         speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
     )
+    rehearsed = rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed)
     work = _Work(
         checkpoint=checkpoint,
         division=division,
-        general=general_clips(speech.general, english_only=english_only, seed=spec.loop.seed),
+        general=general_clips(
+            speech.general, division.clips + rehearsed, english_only=english_only, seed=spec.loop.seed
+        ),
         general_name=speech.general.name,
-        rehearsed=rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed),
+        rehearsed=rehearsed,
         speech=tuple(each.name for each in speech.training),
         spec=spec,
         began=began,
@@ -307,12 +310,8 @@ class _Finetuning:
         own = kept_transcripts(
             self._work.rehearsed, self._own_transcript, self._folder / REHEARSAL_NAME, self._reporter
         )
-        clips = with_own_transcripts(self._work.rehearsed, own)
-        if not clips:
-            return (), ()
-        division = divide(clips, self._spec.loop.seed)
-        held_out = self._label(division.held_out).clips if division.held_out else ()
-        return self._label(division.training).clips, held_out
+        division = divide_rehearsed(with_own_transcripts(self._work.rehearsed, own), self._spec.loop.seed)
+        return self._label(division.training).clips, self._label(division.held_out).clips
 
     def _own_transcript(self, clip: LoadedClip) -> str:
         """Return what the model says of a clip; nothing where it loops."""

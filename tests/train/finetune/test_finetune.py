@@ -135,15 +135,27 @@ def test_a_training_is_not_resumed_with_other_speech(
             finetune(str(tiny), speech_of(training, general), out, SPEC, Silent())
 
 
-def test_a_transcript_that_loops_is_not_rehearsed(
-    tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+def rehearsing(one_text: ClipSet, general: ClipSet, *clips: Clip) -> FinetuneSpeech:
+    return replace(speech_of(one_text, general), rehearsed=(ClipSet(name="others", clips=clips),))
+
+
+def test_speech_of_one_speaker_cannot_be_rehearsed(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A random model never ends by itself, so that none of its transcripts is."""
-    others = ClipSet(
-        name="others", clips=tuple(replace(clip, split=None, text=None) for clip in general.clips)
-    )
-    speech = replace(speech_of(one_text, general), rehearsed=(others,))
-    assert finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent()) == tuned[1]
+    monkeypatch.setattr(TrainableWhisper, "encode", Mock(side_effect=AssertionError("refused too late")))
+    speech = rehearsing(one_text, general, *(replace(clip, speaker="s0") for clip in one_text.clips))
+    with pytest.raises(InputError, match="--rehearse has 8 usable clips, want at least 4 of 2 speakers"):
+        finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
+
+
+def test_transcripts_that_loop_cannot_be_rehearsed(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    """A random model never ends by itself, so that none of its transcripts can."""
+    speech = rehearsing(one_text, general, *one_text.clips[:4])
+    with pytest.raises(InputError, match="--rehearse has 0 usable clips, want at least 4 of 2 speakers"):
+        finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_more_is_taken_of_a_training_than_rehearsed_speech_allows(

@@ -18,6 +18,7 @@ from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
+from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
@@ -32,7 +33,7 @@ from sottovoce.train.decoder.folders import (
     sha256_of_speech,
     unfinished_training,
 )
-from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips
+from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips, without_capitals
 from sottovoce.train.decoder.model import Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
@@ -48,7 +49,7 @@ from sottovoce.train.loop import (
     planned_steps,
     torch_threads,
 )
-from sottovoce.train.speech import Division, load_division
+from sottovoce.train.speech import Division, audio_s, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
@@ -117,14 +118,20 @@ def finetune(
     whisper = TorchWhisper(checkpoint.folder)
     english_only = not whisper.model.generation_config.is_multilingual
     division = load_division(
-        speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
+        [_without_capitals(each, reporter) for each in speech.training],
+        english_only=english_only,
+        seed=spec.loop.seed,
+        reporter=reporter,
     )
     rehearsed = rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed)
     work = _Work(
         checkpoint=checkpoint,
         division=division,
         general=general_clips(
-            speech.general, division.clips + rehearsed, english_only=english_only, seed=spec.loop.seed
+            without_capitals(speech.general),
+            division.clips + rehearsed,
+            english_only=english_only,
+            seed=spec.loop.seed,
         ),
         general_name=speech.general.name,
         rehearsed=rehearsed,
@@ -144,6 +151,13 @@ def finetune(
                 write_text(into / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
                 write_card(into, report)
     return report
+
+
+def _without_capitals(speech: ClipSet, reporter: Reporter) -> ClipSet:
+    found = without_capitals(speech)
+    if found is not speech:
+        reporter.note(f"the transcripts of {speech.name} are all capitals; trained in lower case")
+    return found
 
 
 def _settings(work: _Work) -> dict[str, str]:
@@ -241,6 +255,10 @@ class _Finetuning:
         return self._report(outcome), self._model.merged(tuned)
 
     @property
+    def _audio_s(self) -> float:
+        return audio_s([each.clip for each in self._training.clips])
+
+    @property
     def _measured(self) -> tuple[LabelledClip, ...]:
         return (*self._held_out, *self._general)
 
@@ -263,15 +281,10 @@ class _Finetuning:
         return label_clips(clips, self._tokenizer, language=self._spec.language)
 
     def _describe(self) -> None:
-        division = self._work.division
         self._reporter.note(
-            f"trains on {len(self._training.clips)} clips, {division.audio_s / 60:.0f} minutes; measures on "
+            f"trains on {len(self._training.clips)} clips, {self._audio_s / 60:.0f} minutes; measures on "
             f"{len(self._held_out)} clips of other speakers, and on {len(self._general)} of {self._work.general_name}"
         )
-        if self._training.is_lowered:
-            self._reporter.note(
-                "the transcripts are all capitals; trained in lower case, without punctuation"
-            )
         if self._training.too_long:
             self._reporter.note(
                 f"left out {len(self._training.too_long)} clips of more than {MAX_TOKENS} tokens, such as "
@@ -363,7 +376,7 @@ class _Finetuning:
             n_trained_weights=count_weights(list(self._model.parameters.values())),
             seed=spec.loop.seed,
             speech=work.speech,
-            audio_s=work.division.audio_s,
+            audio_s=self._audio_s,
             n_clips=len(self._training.clips),
             n_copies=spec.n_copies,
             n_steps=outcome.n_steps,

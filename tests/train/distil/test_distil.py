@@ -101,6 +101,7 @@ def test_the_student_is_a_checkpoint_with_the_encoder_of_its_teacher(
     assert same
     assert all((before[name] == after[name]).all() for name in same)
     assert (folder / "README.md").read_text(encoding="utf-8") == model_card(report)
+    assert ", 16 steps." in model_card(report.model_copy(update={"n_steps": 5000}))
 
 
 def test_an_interrupted_distillation_ends_with_the_same_student(

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.check import check_checkpoint
 from sottovoce.progress import Silent
-from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
@@ -24,6 +24,7 @@ from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec
 from sottovoce.train.speech import Division, load_division
 from tests.support.interrupts import CtrlC
+from tests.support.notes import Notes
 from tests.support.tones import write_tone_set
 
 N_STEPS = 16
@@ -81,6 +82,25 @@ def test_what_is_forgotten_is_in_the_report_and_on_the_card(tuned: tuple[Path, F
         f"| other speech | {100 * report.general.before.wer:.2f} | {100 * report.general.after.wer:.2f} | 2 |"
         in card
     )
+
+
+def test_the_card_has_the_steps_that_were_trained(tuned: tuple[Path, FinetuneReport]) -> None:
+    planned = tuned[1].model_copy(update={"n_steps": 5000})
+    assert f", {N_STEPS} steps." in model_card(planned)
+
+
+def test_capitals_and_long_transcripts_are_noted_and_do_not_train(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    first, *others = (replace(clip, text=TEXT.upper()) for clip in one_text.clips)
+    long = replace(first, text="TONE " * MAX_TOKENS)
+    notes = Notes()
+    speech = speech_of(replace(one_text, clips=(long, *others)), general)
+    report = finetune(str(tiny), speech, tmp_path / "mine", replace(SPEC, n_steps=1), notes)
+    assert "the transcripts of one text are all capitals; trained in lower case" in notes.texts
+    assert f"left out 1 clips of more than {MAX_TOKENS} tokens, such as tone-0" in notes.texts
+    assert report.n_clips == 5
+    assert report.audio_s == pytest.approx(10.25, abs=0.1)
 
 
 def test_the_folder_is_a_checkpoint_whose_encoder_is_unchanged(

@@ -120,10 +120,10 @@ def finetune(
     division = load_division(
         [_without_capitals(each, reporter) for each in speech.training],
         english_only=english_only,
-        seed=spec.loop.seed,
+        seed=spec.training.seed,
         reporter=reporter,
     )
-    rehearsed = rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed)
+    rehearsed = rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.training.seed)
     work = _Work(
         checkpoint=checkpoint,
         division=division,
@@ -131,7 +131,7 @@ def finetune(
             without_capitals(speech.general),
             division.clips + rehearsed,
             english_only=english_only,
-            seed=spec.loop.seed,
+            seed=spec.training.seed,
         ),
         general_name=speech.general.name,
         rehearsed=rehearsed,
@@ -174,8 +174,8 @@ def _settings(work: _Work) -> dict[str, str]:
         "language": str(spec.language),
         "terms": canonical_sha256(list(spec.terms)),
         "most forgetting": str(spec.max_forgetting),
-        "seed": str(spec.loop.seed),
-        "settings of training": repr(spec.loop),
+        "seed": str(spec.training.seed),
+        "settings of training": repr(spec.training),
         "version": __version__,
     }
 
@@ -212,13 +212,13 @@ class _Finetuning:
         whisper.model.generation_config.save_pretrained(folder / TOKENIZER_FOLDER)
         self._tokenizer = WhisperTokenizer.load(folder / TOKENIZER_FOLDER)
         self._model = TrainableWhisper(
-            whisper.model, self._spec.method, rank=self._spec.rank, seed=self._spec.loop.seed
+            whisper.model, self._spec.method, rank=self._spec.rank, seed=self._spec.training.seed
         )
         self._book = ExampleBook(
             folder / EXAMPLES_NAME,
             CopySpec(
                 n_mels=whisper.config.num_mel_bins,
-                seed=self._spec.loop.seed,
+                seed=self._spec.training.seed,
                 spectrum=speech_spectrum(clip.wave for clip in work.division.training[:SPECTRUM_CLIPS]),
             ),
         )
@@ -236,7 +236,7 @@ class _Finetuning:
             kept_transcripts(self._measured, self._transcript, self._folder / BEFORE_NAME, self._reporter)
         )
         self._rehearsed, self._rehearsed_held_out = self._label_own_transcripts()
-        training = Training(self._folder, self._spec.loop, self._model.parameters, self._add_gradients)
+        training = Training(self._folder, self._spec.training, self._model.parameters, self._add_gradients)
         n_steps = self._n_steps(training)
         best, progress = training.run(n_steps, partial(self._loss_with, self._held_out), self._reporter)
         averages = self._measure_averages(best)
@@ -300,7 +300,7 @@ class _Finetuning:
 
     def _add_gradients(self, step: int) -> float:
         """Add the gradients of one batch, and return its mean loss in nats a token."""
-        size, seed = self._spec.loop.batch_size, self._spec.loop.seed
+        size, seed = self._spec.training.batch_size, self._spec.training.seed
         examples = [(each, number) for number in range(self._spec.n_copies) for each in self._training.clips]
         own = [(each, 0) for each in self._rehearsed]
         batch = [
@@ -323,7 +323,7 @@ class _Finetuning:
         own = kept_transcripts(
             self._work.rehearsed, self._own_transcript, self._folder / REHEARSAL_NAME, self._reporter
         )
-        division = divide_rehearsed(with_own_transcripts(self._work.rehearsed, own), self._spec.loop.seed)
+        division = divide_rehearsed(with_own_transcripts(self._work.rehearsed, own), self._spec.training.seed)
         return self._label(division.training).clips, self._label(division.held_out).clips
 
     def _own_transcript(self, clip: LoadedClip) -> str:
@@ -359,9 +359,9 @@ class _Finetuning:
         spent_s = time.monotonic() - self._work.began
         measured_s = time.monotonic()
         self._loss_with(self._held_out, self._model.parameters)
-        evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
+        evaluation_s = (spec.training.n_evaluations + 3) * (time.monotonic() - measured_s)
         left_s = 60 * spec.minutes - spent_s - evaluation_s
-        most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
+        most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.training.batch_size
         return min(most, round(left_s / training.time_a_step()))
 
     def _report(self, outcome: _Outcome) -> FinetuneReport:
@@ -374,7 +374,7 @@ class _Finetuning:
             kept=held_out.after.errors < held_out.before.errors,
             method=spec.method,
             n_trained_weights=count_weights(list(self._model.parameters.values())),
-            seed=spec.loop.seed,
+            seed=spec.training.seed,
             speech=work.speech,
             audio_s=self._audio_s,
             n_clips=len(self._training.clips),

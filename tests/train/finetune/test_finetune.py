@@ -148,7 +148,8 @@ def test_a_training_is_not_resumed_with_other_speech(
     out = tmp_path / "mine"
     with pytest.raises(KeyboardInterrupt):
         finetune(str(tiny), speech_of(one_text, general), out, SPEC, CtrlC(1))
-    for changed in ({"language": "de"}, {"text": "another tone"}, {"speaker": "s9"}):
+    changes: tuple[dict[str, Any], ...] = ({"language": "de"}, {"text": "another tone"}, {"speaker": "s9"})
+    for changed in changes:
         *others, last = one_text.clips
         training = replace(one_text, clips=(*others, replace(last, **changed)))
         with pytest.raises(InputError, match=r"unfinished training with other settings \(speech"):

@@ -1,4 +1,4 @@
-"""Transcripts as the tokens that Whisper should say; what is wrong with transcripts, in one line."""
+"""Transcripts as the tokens that Whisper is trained on; what is wrong with transcripts, in one line."""
 
 import re
 import unicodedata

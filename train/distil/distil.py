@@ -45,7 +45,7 @@ from sottovoce.train.speech import Division, audio_s, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
-SAID_NAME = "teacher.jsonl"
+TRANSCRIPTS_NAME = "teacher.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
 
 MAX_EPOCHS = 16
@@ -187,8 +187,8 @@ class _Distillation:
         work = self._work
         self._encode()
         clips = (*work.division.clips, *work.general)
-        said = kept_transcripts(clips, self._teacher_text, self._folder / SAID_NAME, self._reporter)
-        by_clip = dict(zip((clip.audio_sha256 for clip in clips), said, strict=True))
+        texts = kept_transcripts(clips, self._teacher_text, self._folder / TRANSCRIPTS_NAME, self._reporter)
+        by_clip = dict(zip((clip.audio_sha256 for clip in clips), texts, strict=True))
         self._training = self._taught(work.division.training, by_clip)
         self._held_out = self._taught(work.division.held_out, by_clip)
         self._describe()
@@ -208,17 +208,17 @@ class _Distillation:
                 self._book.write_missing(clips, n_copies, self._teacher.encode, self._reporter)
 
     def _taught(self, clips: Sequence[LoadedClip], by_clip: Mapping[str, str]) -> tuple[LabelledClip, ...]:
-        """Return clips with the tokens that the teacher says.
+        """Return clips with the tokens of the teacher's transcripts.
 
         Raises:
             InputError: none is left.
         """
-        said = [by_clip[clip.audio_sha256] for clip in clips]
-        taught = taught_clips(clips, said, max_wer=self._spec.max_wer, language=self._spec.language or "en")
+        texts = [by_clip[clip.audio_sha256] for clip in clips]
+        taught = taught_clips(clips, texts, max_wer=self._spec.max_wer, language=self._spec.language or "en")
         if not taught:
             raise InputError(
-                f"{self._work.checkpoint.name} understands none of {len(clips)} clips with at most "
-                f"{100 * self._spec.max_wer:.0f} % word errors, so there is nothing to learn; give other speech, or a higher --max-wer"
+                f"{self._work.checkpoint.name} has more than {100 * self._spec.max_wer:.0f} % word errors on each of {len(clips)} clips, "
+                "or its transcript is empty or loops, so that there is nothing to learn; give other speech, or a higher --max-wer"
             )
         return label_clips(taught, self._tokenizer, language=self._spec.language).clips
 
@@ -230,8 +230,9 @@ class _Distillation:
             f"{self._n_teacher_weights / 1e6:.0f} million weights"
         )
         self._reporter.note(
-            f"learns from {len(self._training)} clips, {taught_s / 60:.0f} minutes ({self._n_left_out} left out, since the teacher does not "
-            f"understand them); with few of many layers, a student of general use needs {ENOUGH_HOURS} hours and more"
+            f"learns from {len(self._training)} clips, {taught_s / 60:.0f} minutes; left out {self._n_left_out} on which the teacher has more "
+            f"than {100 * self._spec.max_wer:.0f} % word errors, loops or finds no words; with few of many layers, a student of general use "
+            f"needs {ENOUGH_HOURS} hours and more"
         )
 
     @property
@@ -339,12 +340,12 @@ class _Distillation:
             ]
             taught = [clip.clip.text or "" for clip in clips]
         with self._student.using(best):
-            said = transcripts(clips, self._student_text, self._reporter)
+            texts = transcripts(clips, self._student_text, self._reporter)
         return Comparison.of(
             name,
             "transcripts" if has_transcripts else "teacher",
             self._errors(clips, taught),
-            self._errors(clips, said),
+            self._errors(clips, texts),
             [speaker_of(clip.clip) for clip in clips],
         )
 

@@ -327,7 +327,7 @@ class _Finetuning:
         return self._label(division.training).clips, self._label(division.held_out).clips
 
     def _own_transcript(self, clip: LoadedClip) -> str:
-        """Return what the model says of a clip; nothing where it loops."""
+        """Return the model's transcript of a clip; nothing where it loops."""
         language = clip.clip.language or self._spec.language or "en"
         prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
         tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)

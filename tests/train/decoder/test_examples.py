@@ -1,4 +1,4 @@
-"""Encoder states on disk: a damaged file is said to be one, an error of the system is not."""
+"""Encoder states on disk: a damaged file is an error with advice, an error of the system stays one."""
 
 from pathlib import Path
 

@@ -61,12 +61,12 @@ def tuned(
         return out, finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
 
 
-def test_held_out_speakers_are_understood_better(tuned: tuple[Path, FinetuneReport]) -> None:
+def test_held_out_speakers_have_fewer_word_errors(tuned: tuple[Path, FinetuneReport]) -> None:
     _, report = tuned
     assert report.kept
     before, after = report.held_out.before, report.held_out.after
     assert (before.substitutions, after.substitutions) == (6, 0)
-    assert after.insertions < before.insertions  # a random model hardly ever says that the text ends
+    assert after.insertions < before.insertions  # a random model hardly ever ends a text
     assert report.history[-1].held_out < 0.5 * report.history[0].held_out
     assert report.terms is not None
     assert report.terms.n_terms == report.terms.missed_before == 2
@@ -187,7 +187,7 @@ def test_no_more_is_taken_of_a_training_than_rehearsed_speech_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same recordings are to be transcribed in another way: each step away from the checkpoint forgets."""
-    # The tiny model says the text that it was tuned to, but hardly ever ends it.
+    # The tiny model gives the text that it was tuned to, but hardly ever ends it.
     monkeypatch.setattr(
         "sottovoce.train.finetune.finetune.with_own_transcripts", lambda clips, *_: tuple(clips)
     )

@@ -93,9 +93,9 @@ def distil(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Distil a checkpoint: a student with fewer decoder layers that says what its teacher says.
+    """Distil a checkpoint: a student with fewer decoder layers that transcribes as its teacher.
 
-    SPEECH needs no transcripts; where it has some, the student does not learn from clips that the teacher does not understand. The
+    SPEECH needs no transcripts; where it has some, clips on which the teacher has more than --max-wer word errors are left out. The
     encoder is the teacher's and stays. A student with few of many layers needs thousands of hours of speech for general use: with less it is one for a
     narrow domain, at best. After an interruption the same command resumes.
 

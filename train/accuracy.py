@@ -10,7 +10,7 @@ from sottovoce.storage.documents import Document
 
 
 class Accuracy(Document):
-    """Word errors of a set; of characters in Chinese, Japanese and Thai."""
+    """Word errors of a set; of characters in languages written without spaces."""
 
     speech: str
     n_clips: int
@@ -45,7 +45,7 @@ class Accuracy(Document):
 
 
 def text_errors(reference: str, text: str, language: str) -> WordErrors:
-    """Count the word errors of a text; of characters in Chinese, Japanese and Thai."""
+    """Count the word errors of a text; of characters in languages written without spaces."""
     return word_errors(normalize(reference, language), normalize(text, language))
 
 

@@ -58,7 +58,7 @@ def glossary(results: Results) -> tuple[Fact, ...]:
         "Decoder, first pass": "The prompt through the decoder, once for a clip.",
         "Decoder with past": "All later steps: one token each, with the cached keys and values of the earlier ones.",
         "WER": "Word error rate: (S + D + I) divided by the number of reference words, under Whisper's normalizer. "
-        "In Chinese, Japanese and Thai a character counts as a word. Raw WER compares the texts without normalization.",
+        "In languages written without spaces a character counts as a word. Raw WER compares the texts without normalization.",
         "S, D, I": "Words substituted, deleted (missing) and inserted (invented).",
         "Word errors": "WER, the word error rate.",
         "Matched pairs": "A test of the difference in errors; p is the probability of so large a one if both are equally good.",

@@ -67,7 +67,7 @@ def align_words(reference: str, hypothesis: str) -> Alignment:
     """Align a transcript with its reference.
 
     Args:
-        reference: normalized, words apart by spaces (characters in Chinese, Japanese and Thai).
+        reference: normalized, words apart by spaces (characters in languages written without spaces).
         hypothesis: normalized transcript.
     """
     words = tuple(reference.split())

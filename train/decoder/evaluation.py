@@ -19,8 +19,15 @@ FREE_TOKENS = 30
 """A transcript may be so many tokens longer than twice its reference: a loop ends there."""
 
 
-def general_clips(general: ClipSet, *, english_only: bool, seed: int) -> tuple[LoadedClip, ...]:
+def general_clips(
+    general: ClipSet, used: Sequence[LoadedClip], *, english_only: bool, seed: int
+) -> tuple[LoadedClip, ...]:
     """Decode up to 60 clips with transcripts, drawn by the seed, on which what is forgotten is measured.
+
+    Clips of the split `eval` are taken first.
+
+    Args:
+        used: clips that train or choose what is kept; they are left out.
 
     Raises:
         InputError: there are none.
@@ -28,7 +35,16 @@ def general_clips(general: ClipSet, *, english_only: bool, seed: int) -> tuple[L
     clips = [clip for clip in transcribable(general, english_only=english_only) if clip.text]
     if not clips:
         raise InputError(f"{general.name} has no transcripts to measure on; give other speech with --general")
-    return load_clips(select_clips(clips, MAX_GENERAL_CLIPS, seed=seed), wanted=None).loaded
+    ranked = sorted(select_clips(clips, None, seed=seed), key=lambda clip: clip.split != "eval")
+    loaded = load_clips(ranked[:MAX_GENERAL_CLIPS], wanted=None).loaded
+    hashes = {clip.audio_sha256 for clip in used}
+    found = tuple(clip for clip in loaded if clip.audio_sha256 not in hashes)
+    if not found:
+        raise InputError(
+            f"the clips of {general.name} are in the speech that is trained on, so that nothing is left to measure what is forgotten; "
+            "give other speech with --general"
+        )
+    return found
 
 
 def most_tokens(labels: Tokens, room: int) -> int:

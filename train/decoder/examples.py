@@ -90,7 +90,7 @@ class ExampleBook:
         path = self._path(clip, number)
         try:
             states: NDArray[np.float16] = load_file(path)[STATES]
-        except (OSError, SafetensorError, KeyError) as cause:
+        except (SafetensorError, KeyError) as cause:
             raise InputError(f"{path} is damaged ({cause}); repeat the command with --restart") from cause
         return states
 

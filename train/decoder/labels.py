@@ -1,13 +1,15 @@
-"""Transcripts as the tokens that Whisper should say; what is wrong with transcripts, in one line."""
+"""Transcripts as the tokens that Whisper is trained on; what is wrong with transcripts, in one line."""
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
+from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.loading import LoadedClip
 
 SCRIPTS = {
@@ -56,6 +58,11 @@ class LabelledClip:
     prompt: Tokens
     labels: Tokens
 
+    @property
+    def fits(self) -> bool:
+        """Whether the decoder has room for all tokens."""
+        return len(self.prompt) + len(self.labels) <= MAX_TOKENS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
@@ -63,12 +70,10 @@ class Labelled:
 
     Attributes:
         too_long: ids of the clips whose tokens do not fit the decoder.
-        is_lowered: the transcripts were all capitals, and are trained in lower case.
     """
 
     clips: tuple[LabelledClip, ...]
     too_long: tuple[str, ...]
-    is_lowered: bool
 
 
 def label_clips(
@@ -93,18 +98,16 @@ def label_clips(
     languages = [clip.clip.language or language or "en" for clip in clips]
     for each in sorted(set(languages)):
         _check_script(each, [text for text, own in zip(texts, languages, strict=True) if own == each])
-    is_lowered = all(text == text.upper() != text.lower() for text in texts)
     labelled = [
-        _label(clip, as_sentence(text) if is_lowered else text, own, tokenizer)
-        for clip, text, own in zip(clips, texts, languages, strict=True)
+        _label(clip, text, own, tokenizer) for clip, text, own in zip(clips, texts, languages, strict=True)
     ]
-    fitting = tuple(each for each in labelled if len(each.prompt) + len(each.labels) <= MAX_TOKENS)
-    too_long = tuple(each.clip.clip.clip_id for each in labelled if each not in fitting)
+    fitting = tuple(each for each in labelled if each.fits)
+    too_long = tuple(each.clip.clip.clip_id for each in labelled if not each.fits)
     if not fitting:
         raise InputError(
             f"every transcript has more than {MAX_TOKENS} tokens, such as {too_long[0]}; cut the recordings into clips up to 30 s"
         )
-    return Labelled(clips=fitting, too_long=too_long, is_lowered=is_lowered)
+    return Labelled(clips=fitting, too_long=too_long)
 
 
 def _label(clip: LoadedClip, text: str, language: str, tokenizer: WhisperTokenizer) -> LabelledClip:
@@ -114,6 +117,20 @@ def _label(clip: LoadedClip, text: str, language: str, tokenizer: WhisperTokeniz
         prompt=tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False),
         labels=(*tokenizer.encode(f" {text}"), tokenizer.special.end),
     )
+
+
+def without_capitals(speech: ClipSet) -> ClipSet:
+    """Return a set with its transcripts in lower case where they are all capitals; else the same set.
+
+    Most letters must be capitals and none lower case: Chinese with a few abbreviations stays as it is, and a transcript
+    without letters, such as 1984, decides nothing.
+    """
+    letters = [letter for clip in speech.clips for letter in clip.text or "" if letter.isalpha()]
+    n_capitals = sum(letter != letter.lower() for letter in letters)
+    if 2 * n_capitals <= len(letters) or any(letter != letter.upper() for letter in letters):
+        return speech
+    clips = (replace(clip, text=clip.text and as_sentence(clip.text.strip())) for clip in speech.clips)
+    return replace(speech, clips=tuple(clips))
 
 
 def as_sentence(text: str) -> str:
@@ -132,11 +149,17 @@ def _check_script(language: str, texts: Sequence[str]) -> None:
     letters = [letter for text in texts for letter in text if letter.isalpha()]
     if scripts is None or not letters:
         return
-    found = [unicodedata.name(letter, "UNKNOWN").split()[0] for letter in letters]
-    share = sum(name in scripts for name in found) / len(found)
+    found = Counter(unicodedata.name(letter, "UNKNOWN").split()[0] for letter in letters)
+    share = sum(found[name] for name in scripts) / len(letters)
     if share < LEAST_SHARE:
-        common = max(set(found), key=found.count)
+        (common, _), *_ = found.most_common(1)
         raise InputError(
-            f"{100 * (1 - share):.0f} % of the letters of the transcripts in {language} are not {' or '.join(scripts).title()} "
-            f"but mostly {common.title()}; check the language of the speech, or --language"
+            f"{100 * (1 - share):.0f} % of the letters of the transcripts in {language} are not {_join(scripts)} but mostly "
+            f"{_join([common])}; check the language of the speech, or --language"
         )
+
+
+def _join(scripts: Sequence[str]) -> str:
+    """Return scripts as in `Chinese, Hiragana or Katakana`."""
+    *others, last = ("Chinese" if name == "CJK" else name.title() for name in scripts)
+    return f"{', '.join(others)} or {last}" if others else last

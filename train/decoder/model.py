@@ -134,14 +134,17 @@ class FrozenWhisper:
 class TrainableWhisper(FrozenWhisper):
     """A model whose decoder is trained."""
 
-    def __init__(self, model: Any, method: Method, *, rank: int = 1) -> None:
+    def __init__(self, model: Any, method: Method, *, rank: int = 1, seed: int = 0) -> None:
         """Freeze everything but what is trained.
 
         Args:
             model: `transformers.WhisperForConditionalGeneration` in float32.
             method: which weights change.
             rank: of the adapters of `lora`.
+            seed: of the values that adapters start with.
         """
+        import torch
+
         super().__init__(model)
         self._method = method
         if method is Method.LORA:
@@ -149,7 +152,9 @@ class TrainableWhisper(FrozenWhisper):
 
             # A task type would make peft pass `input_ids`, which Whisper does not take.
             config = LoraConfig(r=rank, lora_alpha=ADAPTER_SCALE * rank, target_modules=ADAPTED)
-            self._wrapped = get_peft_model(model, config)
+            with torch.random.fork_rng(devices=[]):  # peft draws from the generator of the process
+                torch.manual_seed(seed)
+                self._wrapped = get_peft_model(model, config)
         else:
             self._wrapped = model
             for name, weight in model.named_parameters():

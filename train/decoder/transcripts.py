@@ -1,4 +1,4 @@
-"""Transcripts of many clips; those from before the model changes are kept, so that an interrupted command resumes."""
+"""Transcripts of many clips; those from before training are kept, so that an interrupted command resumes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,17 +11,17 @@ from sottovoce.storage.documents import Document, read_json_lines, write_json_li
 Clip = TypeVar("Clip")
 
 MOST_OWN_TOKENS = 220
-"""Of what a model says of 30 s: a longer transcript is a loop."""
+"""Of a transcript of 30 s: a longer one is a loop."""
 
 
 class KeptTranscript(Document):
-    """What the model says of a clip."""
+    """The transcript of a clip."""
 
     text: str
 
 
 def own_text(tokens: Tokens, tokenizer: WhisperTokenizer) -> str:
-    """Return what a model says with at most `MOST_OWN_TOKENS` tokens; nothing where it loops."""
+    """Return the text of up to `MOST_OWN_TOKENS` tokens; nothing where it loops."""
     return "" if len(tokens) == MOST_OWN_TOKENS else tokenizer.text(tokens)
 
 
@@ -40,11 +40,11 @@ def transcripts(
 def kept_transcripts(
     clips: Sequence[Clip], transcribe: Callable[[Clip], str], path: Path, reporter: Reporter
 ) -> tuple[str, ...]:
-    """Transcribe clips, or read back what the same clips gave before.
+    """Transcribe clips, or read back their transcripts of an interrupted command.
 
     Args:
         clips: the same ones in the same order whenever the file exists.
-        transcribe: returns what the model says of a clip before it changes.
+        transcribe: returns the transcript of a clip by the model before training.
         path: of the file that keeps the transcripts.
 
     Raises:

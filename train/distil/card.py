@@ -29,7 +29,7 @@ tags:
 # A student of {report.model} with {len(report.layers)} decoder layers
 
 `sottovoce distil` copied the encoder of {report.model} and layers {", ".join(map(str, report.layers))} of the {report.n_layers} of its decoder, and trained these
-to say what {report.model} says on {report.n_clips} clips, {report.audio_s / 60:.0f} minutes, {report.n_steps} steps.
+on the transcripts of {report.model} for {report.n_clips} clips, {report.audio_s / 60:.0f} minutes, {report.history[-1].step} steps.
 
 | word errors, % | teacher | student | clips |
 |---|---|---|---|

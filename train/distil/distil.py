@@ -12,7 +12,6 @@ from typing import Any
 
 from sottovoce import __version__
 from sottovoce.errors import InputError
-from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.openvino.export import TorchWhisper
@@ -23,14 +22,16 @@ from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
 from sottovoce.statistics.accuracy import WordErrors
-from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
-from sottovoce.storage.folders import new_folder
-from sottovoce.storage.locks import output_lock
-from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.train.accuracy import text_errors
 from sottovoce.train.decoder.evaluation import general_clips
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
+from sottovoce.train.decoder.folders import (
+    check_new_checkpoint,
+    new_checkpoint,
+    sha256_of_speech,
+    unfinished_training,
+)
 from sottovoce.train.decoder.labels import LabelledClip, label_clips
 from sottovoce.train.decoder.model import FrozenWhisper, Method, Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
@@ -44,7 +45,7 @@ from sottovoce.train.speech import Division, audio_s, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
-SAID_NAME = "teacher.jsonl"
+TRANSCRIPTS_NAME = "teacher.jsonl"
 TOKENIZER_FOLDER = "tokenizer"
 
 MAX_EPOCHS = 16
@@ -92,7 +93,7 @@ def distil(
         out: the new folder, in Hugging Face's layout.
         spec: options.
         reporter: follows the work.
-        force: replace `out`.
+        force: replace `out`, if an earlier `distil` wrote it.
         restart: delete what an interrupted command left.
 
     Raises:
@@ -100,35 +101,34 @@ def distil(
         StageError: training fails.
     """
     began = time.monotonic()
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already; choose another --out, or pass --force to replace it")
+    check_new_checkpoint(out, REPORT_NAME, force=force)
     checkpoint = resolve_checkpoint(model)
     whisper = TorchWhisper(checkpoint.folder)
     layers = _layers(spec, whisper.config.decoder_layers)
     english_only = not whisper.model.generation_config.is_multilingual
+    division = load_division(
+        speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
+    )
     work = _Work(
         checkpoint=checkpoint,
         layers=layers,
-        division=load_division(
-            speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
-        ),
-        general=general_clips(speech.general, english_only=english_only, seed=spec.loop.seed),
+        division=division,
+        general=general_clips(speech.general, division.clips, english_only=english_only, seed=spec.loop.seed),
         general_name=speech.general.name,
         speech=tuple(each.name for each in speech.training),
         spec=spec,
         began=began,
     )
-    with translated_os_errors(out), output_lock(out, note=reporter.note):
-        unfinished = ResumableFolder(resumable_path(out), "training")
-        unfinished.begin(_settings(work), restart=restart)
+    with unfinished_training(
+        out, REPORT_NAME, _settings(work), reporter, force=force, restart=restart
+    ) as unfinished:
         with torch_threads(spec.threads or usable_cores()):
-            report, student = _Distillation(work, whisper, unfinished.folder, reporter).run()
-        with new_folder(out, force=force) as into:
+            report, student = _Distillation(work, whisper, unfinished, reporter).run()
+        with new_checkpoint(out, unfinished) as into:
             student.save_pretrained(into)
             whisper.processor.save_pretrained(into)
             write_text(into / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
             write_card(into, report)
-        unfinished.remove()
     return report
 
 
@@ -143,9 +143,7 @@ def _settings(work: _Work) -> dict[str, str]:
     spec = work.spec
     return {
         "model": f"{work.checkpoint.origin.name} {work.checkpoint.origin.sha256}",
-        "speech": canonical_sha256(
-            [[clip.audio_sha256, clip.clip.text] for clip in (*work.division.clips, *work.general)]
-        ),
+        "speech": sha256_of_speech(work.division.training, work.division.held_out, work.general),
         "layers": str(work.layers),
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "copies": str(spec.n_copies),
@@ -189,8 +187,8 @@ class _Distillation:
         work = self._work
         self._encode()
         clips = (*work.division.clips, *work.general)
-        said = kept_transcripts(clips, self._teacher_text, self._folder / SAID_NAME, self._reporter)
-        by_clip = dict(zip((clip.audio_sha256 for clip in clips), said, strict=True))
+        texts = kept_transcripts(clips, self._teacher_text, self._folder / TRANSCRIPTS_NAME, self._reporter)
+        by_clip = dict(zip((clip.audio_sha256 for clip in clips), texts, strict=True))
         self._training = self._taught(work.division.training, by_clip)
         self._held_out = self._taught(work.division.held_out, by_clip)
         self._describe()
@@ -210,17 +208,17 @@ class _Distillation:
                 self._book.write_missing(clips, n_copies, self._teacher.encode, self._reporter)
 
     def _taught(self, clips: Sequence[LoadedClip], by_clip: Mapping[str, str]) -> tuple[LabelledClip, ...]:
-        """Return clips with the tokens that the teacher says.
+        """Return clips with the tokens of the teacher's transcripts.
 
         Raises:
             InputError: none is left.
         """
-        said = [by_clip[clip.audio_sha256] for clip in clips]
-        taught = taught_clips(clips, said, max_wer=self._spec.max_wer, language=self._spec.language or "en")
+        texts = [by_clip[clip.audio_sha256] for clip in clips]
+        taught = taught_clips(clips, texts, max_wer=self._spec.max_wer, language=self._spec.language or "en")
         if not taught:
             raise InputError(
-                f"{self._work.checkpoint.name} understands none of {len(clips)} clips with at most "
-                f"{100 * self._spec.max_wer:.0f} % word errors, so there is nothing to learn; give other speech, or a higher --max-wer"
+                f"{self._work.checkpoint.name} has more than {100 * self._spec.max_wer:.0f} % word errors on each of {len(clips)} clips, "
+                "or its transcript is empty or loops, so that there is nothing to learn; give other speech, or a higher --max-wer"
             )
         return label_clips(taught, self._tokenizer, language=self._spec.language).clips
 
@@ -232,8 +230,9 @@ class _Distillation:
             f"{self._n_teacher_weights / 1e6:.0f} million weights"
         )
         self._reporter.note(
-            f"learns from {len(self._training)} clips, {taught_s / 60:.0f} minutes ({self._n_left_out} left out, since the teacher does not "
-            f"understand them); with few of many layers, a student of general use needs {ENOUGH_HOURS} hours and more"
+            f"learns from {len(self._training)} clips, {taught_s / 60:.0f} minutes; left out {self._n_left_out} on which the teacher has more "
+            f"than {100 * self._spec.max_wer:.0f} % word errors, loops or finds no words; with few of many layers, a student of general use "
+            f"needs {ENOUGH_HOURS} hours and more"
         )
 
     @property
@@ -341,12 +340,12 @@ class _Distillation:
             ]
             taught = [clip.clip.text or "" for clip in clips]
         with self._student.using(best):
-            said = transcripts(clips, self._student_text, self._reporter)
+            texts = transcripts(clips, self._student_text, self._reporter)
         return Comparison.of(
             name,
             "transcripts" if has_transcripts else "teacher",
             self._errors(clips, taught),
-            self._errors(clips, said),
+            self._errors(clips, texts),
             [speaker_of(clip.clip) for clip in clips],
         )
 

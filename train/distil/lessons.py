@@ -1,4 +1,4 @@
-"""What a student learns: the words of its teacher, and how likely the teacher holds each token.
+"""What a student learns: the transcripts of its teacher, and the teacher's probabilities of all tokens.
 
 Source: distil-whisper (Gandhi et al. 2023, arXiv:2311.00430, section 3): 0.8 of the cross-entropy and the KL divergence at temperature 2,
 on transcripts of the teacher that differ from the reference by at most 10 % of the words.
@@ -16,17 +16,17 @@ TEMPERATURE = 2.0
 
 
 def taught_clips(
-    clips: Sequence[LoadedClip], said: Sequence[str], *, max_wer: float, language: str
+    clips: Sequence[LoadedClip], transcripts: Sequence[str], *, max_wer: float, language: str
 ) -> tuple[LoadedClip, ...]:
-    """Return the clips whose transcript by the teacher is taught, with that transcript.
+    """Return the clips whose transcript by the teacher is learnt, with that transcript.
 
     Args:
         clips: with or without a reference.
-        said: what the teacher says of each; nothing where it loops.
+        transcripts: of the teacher; empty where it loops.
         max_wer: most word errors against the reference, as a share of its words; a clip without one is taken as it is.
         language: of clips that name none.
     """
-    pairs = ((clip, text) for clip, text in zip(clips, said, strict=True) if text.strip())
+    pairs = ((clip, text) for clip, text in zip(clips, transcripts, strict=True) if text.strip())
     return tuple(
         replace(clip, clip=replace(clip.clip, text=text))
         for clip, text in pairs

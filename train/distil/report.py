@@ -16,12 +16,12 @@ learnt from an hour and a half had 76 % word errors, its teacher 17 %."""
 
 
 class Comparison(Document):
-    """Word errors of teacher and student on a set; of characters in Chinese, Japanese and Thai."""
+    """Word errors of teacher and student on a set; of characters in languages written without spaces."""
 
     speech: str
     n_clips: int
     references: str
-    """`transcripts`, or `teacher` where the clips have none: its own words, of which it gets none wrong."""
+    """`transcripts`, or `teacher` where the clips have none: its own transcripts, on which it has no word errors."""
     teacher: WordErrors
     student: WordErrors
     delta: Interval

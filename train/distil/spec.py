@@ -28,7 +28,7 @@ class DistilSpec:
     layers: tuple[int, ...] | None = None
     language: str | None = None
     max_wer: float = MAX_WER
-    minutes: float = 30.0
+    minutes: float = 30
     n_steps: int | None = None
     n_copies: int = 2
     threads: int | None = None

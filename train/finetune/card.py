@@ -36,7 +36,7 @@ tags:
 # {report.model}, fine-tuned
 
 The decoder of {report.model} was trained by `sottovoce finetune` ({report.method}, {report.n_trained_weights:,} weights) on
-{report.n_clips} clips, {hours}, {report.n_steps} steps. The encoder is unchanged.
+{report.n_clips} clips, {hours}, {report.history[-1].step} steps. The encoder is unchanged.
 
 | word errors, % | before | after | clips |
 |---|---|---|---|

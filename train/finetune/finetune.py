@@ -12,31 +12,33 @@ from pathlib import Path
 from typing import Any
 
 from sottovoce import __version__
-from sottovoce.errors import InputError
-from sottovoce.machine.os_errors import translated_os_errors
 from sottovoce.machine.resources import usable_cores
 from sottovoce.optimize.checkpoint.resolve import Checkpoint, resolve_checkpoint
 from sottovoce.optimize.openvino.export import TorchWhisper
 from sottovoce.progress import Reporter
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
 from sottovoce.runtime.transcript import Task
+from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.conditions import speech_spectrum
 from sottovoce.speech.loading import LoadedClip
 from sottovoce.speech.properties import speaker_of
 from sottovoce.storage.artifacts import canonical_sha256
 from sottovoce.storage.documents import write_text
-from sottovoce.storage.folders import new_folder
-from sottovoce.storage.locks import output_lock
-from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.train.accuracy import Accuracy
 from sottovoce.train.decoder.evaluation import errors_of, general_clips, missed_terms, most_tokens
 from sottovoce.train.decoder.examples import CopySpec, ExampleBook
-from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips
+from sottovoce.train.decoder.folders import (
+    check_new_checkpoint,
+    new_checkpoint,
+    sha256_of_speech,
+    unfinished_training,
+)
+from sottovoce.train.decoder.labels import Labelled, LabelledClip, label_clips, without_capitals
 from sottovoce.train.decoder.model import Tensor, TrainableWhisper, count_weights
 from sottovoce.train.decoder.transcripts import MOST_OWN_TOKENS, kept_transcripts, own_text, transcripts
 from sottovoce.train.finetune.averaging import Average, best_share, measure_averages
 from sottovoce.train.finetune.card import write_card
-from sottovoce.train.finetune.rehearsal import rehearsed_clips, with_own_transcripts
+from sottovoce.train.finetune.rehearsal import divide_rehearsed, rehearsed_clips, with_own_transcripts
 from sottovoce.train.finetune.report import REPORT_NAME, FinetuneReport, TermErrors
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import (
@@ -47,7 +49,7 @@ from sottovoce.train.loop import (
     planned_steps,
     torch_threads,
 )
-from sottovoce.train.speech import Division, divide, load_division
+from sottovoce.train.speech import Division, audio_s, load_division
 
 EXAMPLES_NAME = "examples"
 PLAN_NAME = "plan.json"
@@ -81,11 +83,6 @@ class _Work:
     spec: FinetuneSpec
     began: float
 
-    @property
-    def loaded(self) -> tuple[LoadedClip, ...]:
-        """All clips."""
-        return self.division.clips + self.general + self.rehearsed
-
 
 def finetune(
     model: str,
@@ -105,7 +102,7 @@ def finetune(
         out: the new folder, in Hugging Face's layout.
         spec: options.
         reporter: follows the work.
-        force: replace `out`.
+        force: replace `out`, if an earlier `finetune` wrote it.
         restart: delete what an interrupted command left.
 
     Returns:
@@ -116,37 +113,51 @@ def finetune(
         StageError: training fails.
     """
     began = time.monotonic()
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already; choose another --out, or pass --force to replace it")
+    check_new_checkpoint(out, REPORT_NAME, force=force)
     checkpoint = resolve_checkpoint(model)
     whisper = TorchWhisper(checkpoint.folder)
     english_only = not whisper.model.generation_config.is_multilingual
     division = load_division(
-        speech.training, english_only=english_only, seed=spec.loop.seed, reporter=reporter
+        [_without_capitals(each, reporter) for each in speech.training],
+        english_only=english_only,
+        seed=spec.training.seed,
+        reporter=reporter,
     )
+    rehearsed = rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.training.seed)
     work = _Work(
         checkpoint=checkpoint,
         division=division,
-        general=general_clips(speech.general, english_only=english_only, seed=spec.loop.seed),
+        general=general_clips(
+            without_capitals(speech.general),
+            division.clips + rehearsed,
+            english_only=english_only,
+            seed=spec.training.seed,
+        ),
         general_name=speech.general.name,
-        rehearsed=rehearsed_clips(speech.rehearsed, english_only=english_only, seed=spec.loop.seed),
+        rehearsed=rehearsed,
         speech=tuple(each.name for each in speech.training),
         spec=spec,
         began=began,
     )
-    with translated_os_errors(out), output_lock(out, note=reporter.note):
-        unfinished = ResumableFolder(resumable_path(out), "training")
-        unfinished.begin(_settings(work), restart=restart)
+    with unfinished_training(
+        out, REPORT_NAME, _settings(work), reporter, force=force, restart=restart
+    ) as unfinished:
         with torch_threads(spec.threads or usable_cores()):
-            report, tuned = _Finetuning(work, whisper, unfinished.folder, reporter).run()
+            report, tuned = _Finetuning(work, whisper, unfinished, reporter).run()
         if report.kept:
-            with new_folder(out, force=force) as into:
+            with new_checkpoint(out, unfinished) as into:
                 tuned.save_pretrained(into)
                 whisper.processor.save_pretrained(into)
                 write_text(into / REPORT_NAME, report.model_dump_json(indent=2) + "\n")
                 write_card(into, report)
-        unfinished.remove()
     return report
+
+
+def _without_capitals(speech: ClipSet, reporter: Reporter) -> ClipSet:
+    found = without_capitals(speech)
+    if found is not speech:
+        reporter.note(f"the transcripts of {speech.name} are all capitals; trained in lower case")
+    return found
 
 
 def _settings(work: _Work) -> dict[str, str]:
@@ -154,15 +165,17 @@ def _settings(work: _Work) -> dict[str, str]:
     spec = work.spec
     return {
         "model": f"{work.checkpoint.origin.name} {work.checkpoint.origin.sha256}",
-        "speech": canonical_sha256([[clip.audio_sha256, clip.clip.text] for clip in work.loaded]),
+        "speech": sha256_of_speech(
+            work.division.training, work.division.held_out, work.general, work.rehearsed
+        ),
         "method": f"{spec.method} of rank {spec.rank}",
         "length": f"{spec.minutes:g} minutes" if spec.n_steps is None else f"{spec.n_steps} steps",
         "copies": str(spec.n_copies),
         "language": str(spec.language),
         "terms": canonical_sha256(list(spec.terms)),
         "most forgetting": str(spec.max_forgetting),
-        "seed": str(spec.loop.seed),
-        "settings of training": repr(spec.loop),
+        "seed": str(spec.training.seed),
+        "settings of training": repr(spec.training),
         "version": __version__,
     }
 
@@ -198,12 +211,14 @@ class _Finetuning:
         whisper.processor.save_pretrained(folder / TOKENIZER_FOLDER)
         whisper.model.generation_config.save_pretrained(folder / TOKENIZER_FOLDER)
         self._tokenizer = WhisperTokenizer.load(folder / TOKENIZER_FOLDER)
-        self._model = TrainableWhisper(whisper.model, self._spec.method, rank=self._spec.rank)
+        self._model = TrainableWhisper(
+            whisper.model, self._spec.method, rank=self._spec.rank, seed=self._spec.training.seed
+        )
         self._book = ExampleBook(
             folder / EXAMPLES_NAME,
             CopySpec(
                 n_mels=whisper.config.num_mel_bins,
-                seed=self._spec.loop.seed,
+                seed=self._spec.training.seed,
                 spectrum=speech_spectrum(clip.wave for clip in work.division.training[:SPECTRUM_CLIPS]),
             ),
         )
@@ -221,7 +236,7 @@ class _Finetuning:
             kept_transcripts(self._measured, self._transcript, self._folder / BEFORE_NAME, self._reporter)
         )
         self._rehearsed, self._rehearsed_held_out = self._label_own_transcripts()
-        training = Training(self._folder, self._spec.loop, self._model.parameters, self._add_gradients)
+        training = Training(self._folder, self._spec.training, self._model.parameters, self._add_gradients)
         n_steps = self._n_steps(training)
         best, progress = training.run(n_steps, partial(self._loss_with, self._held_out), self._reporter)
         averages = self._measure_averages(best)
@@ -238,6 +253,10 @@ class _Finetuning:
             share=share,
         )
         return self._report(outcome), self._model.merged(tuned)
+
+    @property
+    def _audio_s(self) -> float:
+        return audio_s([each.clip for each in self._training.clips])
 
     @property
     def _measured(self) -> tuple[LabelledClip, ...]:
@@ -262,15 +281,10 @@ class _Finetuning:
         return label_clips(clips, self._tokenizer, language=self._spec.language)
 
     def _describe(self) -> None:
-        division = self._work.division
         self._reporter.note(
-            f"trains on {len(self._training.clips)} clips, {division.audio_s / 60:.0f} minutes; measures on "
+            f"trains on {len(self._training.clips)} clips, {self._audio_s / 60:.0f} minutes; measures on "
             f"{len(self._held_out)} clips of other speakers, and on {len(self._general)} of {self._work.general_name}"
         )
-        if self._training.is_lowered:
-            self._reporter.note(
-                "the transcripts are all capitals; trained in lower case, without punctuation"
-            )
         if self._training.too_long:
             self._reporter.note(
                 f"left out {len(self._training.too_long)} clips of more than {MAX_TOKENS} tokens, such as "
@@ -286,7 +300,7 @@ class _Finetuning:
 
     def _add_gradients(self, step: int) -> float:
         """Add the gradients of one batch, and return its mean loss in nats a token."""
-        size, seed = self._spec.loop.batch_size, self._spec.loop.seed
+        size, seed = self._spec.training.batch_size, self._spec.training.seed
         examples = [(each, number) for number in range(self._spec.n_copies) for each in self._training.clips]
         own = [(each, 0) for each in self._rehearsed]
         batch = [
@@ -309,15 +323,11 @@ class _Finetuning:
         own = kept_transcripts(
             self._work.rehearsed, self._own_transcript, self._folder / REHEARSAL_NAME, self._reporter
         )
-        clips = with_own_transcripts(self._work.rehearsed, own)
-        if not clips:
-            return (), ()
-        division = divide(clips, self._spec.loop.seed)
-        held_out = self._label(division.held_out).clips if division.held_out else ()
-        return self._label(division.training).clips, held_out
+        division = divide_rehearsed(with_own_transcripts(self._work.rehearsed, own), self._spec.training.seed)
+        return self._label(division.training).clips, self._label(division.held_out).clips
 
     def _own_transcript(self, clip: LoadedClip) -> str:
-        """Return what the model says of a clip; nothing where it loops."""
+        """Return the model's transcript of a clip; nothing where it loops."""
         language = clip.clip.language or self._spec.language or "en"
         prompt = self._tokenizer.prompt(language=language, task=Task.TRANSCRIBE, with_timestamps=False)
         tokens = self._model.transcribe(self._book.read(clip, 0), prompt, MOST_OWN_TOKENS)
@@ -349,9 +359,9 @@ class _Finetuning:
         spent_s = time.monotonic() - self._work.began
         measured_s = time.monotonic()
         self._loss_with(self._held_out, self._model.parameters)
-        evaluation_s = (spec.loop.n_evaluations + 3) * (time.monotonic() - measured_s)
+        evaluation_s = (spec.training.n_evaluations + 3) * (time.monotonic() - measured_s)
         left_s = 60 * spec.minutes - spent_s - evaluation_s
-        most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.loop.batch_size
+        most = MAX_EPOCHS * spec.n_copies * len(self._training.clips) // spec.training.batch_size
         return min(most, round(left_s / training.time_a_step()))
 
     def _report(self, outcome: _Outcome) -> FinetuneReport:
@@ -364,9 +374,9 @@ class _Finetuning:
             kept=held_out.after.errors < held_out.before.errors,
             method=spec.method,
             n_trained_weights=count_weights(list(self._model.parameters.values())),
-            seed=spec.loop.seed,
+            seed=spec.training.seed,
             speech=work.speech,
-            audio_s=work.division.audio_s,
+            audio_s=self._audio_s,
             n_clips=len(self._training.clips),
             n_copies=spec.n_copies,
             n_steps=outcome.n_steps,

@@ -1,9 +1,9 @@
 """Options and speech of a fine-tuning."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sottovoce.speech.clips import ClipSet
-from sottovoce.train.decoder.model import Method
+from sottovoce.train.decoder.model import LEARNING_RATES, Method
 from sottovoce.train.loop import LoopSpec
 
 MAX_FORGETTING = 0.02
@@ -24,22 +24,26 @@ class FinetuneSpec:
         max_forgetting: most that the loss on rehearsed speech may rise, nats a token.
         terms: words or phrases that count for themselves.
         threads: None takes all cores.
+        loop: None takes the settings of the method.
     """
 
     method: Method = Method.LORA
     rank: int = 16
     language: str | None = None
-    minutes: float = 30.0
+    minutes: float = 30
     n_steps: int | None = None
     n_copies: int = 2
     max_forgetting: float = MAX_FORGETTING
     terms: tuple[str, ...] = ()
     threads: int | None = None
-    loop: LoopSpec = field(
-        default_factory=lambda: LoopSpec(
-            learning_rate=2e-4, batch_size=8, average=0.98, max_gradient_norm=1.0
+    loop: LoopSpec | None = None
+
+    @property
+    def training(self) -> LoopSpec:
+        """Settings of the training."""
+        return self.loop or LoopSpec(
+            learning_rate=LEARNING_RATES[self.method], batch_size=8, average=0.98, max_gradient_norm=1.0
         )
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

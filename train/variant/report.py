@@ -48,7 +48,7 @@ class Figures(Document):
 
 
 class HeldOutWords(Document):
-    """Word errors on held-out clips with transcripts; of characters in Chinese, Japanese and Thai."""
+    """Word errors on held-out clips with transcripts; of characters in languages written without spaces."""
 
     n_clips: int
     baseline: WordErrors

@@ -36,7 +36,7 @@ _OPTIONAL_POINTS = re.compile(
 
 
 class WordErrors(Document):
-    """Counts of a word alignment; in Chinese, Japanese and Thai a character counts as a word."""
+    """Counts of a word alignment; in languages written without spaces a character counts as a word."""
 
     substitutions: int = Field(ge=0)
     deletions: int = Field(ge=0)

@@ -8,9 +8,9 @@ import pytest
 
 from sottovoce.errors import InputError
 from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, WhisperTokenizer
-from sottovoce.speech.clips import Clip
+from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.loading import LoadedClip
-from sottovoce.train.decoder.labels import as_sentence, label_clips
+from sottovoce.train.decoder.labels import as_sentence, label_clips, without_capitals
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,28 @@ def test_clips_without_a_language_take_the_one_given(tokenizer: WhisperTokenizer
     assert labelled.language == "de"
 
 
-def test_capitals_are_trained_in_lower_case_only_where_all_transcripts_are(
-    tokenizer: WhisperTokenizer,
+def set_of(*texts: str | None) -> ClipSet:
+    return ClipSet(name="mine", clips=tuple(clip(text).clip for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("texts", "lowered"),
+    [
+        (["A TONE", "NO TONE"], ["A tone", "No tone"]),
+        (["A TONE IN", "1984", None, "O.K."], ["A tone in", "1984", None, "O.k."]),
+        (["1º DE MAYO"], ["1º de mayo"]),
+    ],
+)
+def test_transcripts_that_are_all_capitals_are_trained_in_lower_case(
+    texts: list[str | None], lowered: list[str | None]
 ) -> None:
-    loud = label_clips([clip("A TONE"), clip("NO TONE")], tokenizer, language=None)
-    assert loud.is_lowered
-    assert [tokenizer.text(each.labels) for each in loud.clips] == [" A tone", " No tone"]
-    mixed = label_clips([clip("A TONE"), clip("No tone")], tokenizer, language=None)
-    assert not mixed.is_lowered
-    assert tokenizer.text(mixed.clips[0].labels) == " A TONE"
+    assert [each.text for each in without_capitals(set_of(*texts)).clips] == lowered
+
+
+@pytest.mark.parametrize("texts", [["A TONE", "No tone"], ["1984"], ["我在看TV", "我用AI工作"], [None]])
+def test_other_transcripts_are_trained_as_they_are(texts: list[str | None]) -> None:
+    speech = set_of(*texts)
+    assert without_capitals(speech) is speech
 
 
 def test_the_english_pronoun_stays_a_capital() -> None:
@@ -62,7 +75,7 @@ def test_clips_without_transcripts_are_refused(tokenizer: WhisperTokenizer) -> N
 
 @pytest.mark.parametrize(
     ("text", "language", "found"),
-    [("Guten Morgen", "zh", "Latin"), ("早上好", "en", "Cjk"), ("доброе", "fr", "Cyrillic")],
+    [("Guten Morgen", "zh", "Latin"), ("早上好", "en", "Chinese"), ("доброе", "fr", "Cyrillic")],
 )
 def test_transcripts_in_another_script_are_refused(
     tokenizer: WhisperTokenizer, text: str, language: str, found: str
@@ -71,6 +84,13 @@ def test_transcripts_in_another_script_are_refused(
         InputError, match=f"100 % of the letters of the transcripts in {language} .* mostly {found}"
     ):
         label_clips([clip(text, language)], tokenizer, language=None)
+
+
+def test_the_scripts_of_a_language_are_listed_in_words(tokenizer: WhisperTokenizer) -> None:
+    with pytest.raises(
+        InputError, match="in ja are not Chinese, Hiragana or Katakana but mostly Latin; check the language"
+    ):
+        label_clips([clip("Guten Morgen", "ja")], tokenizer, language=None)
 
 
 def test_transcripts_that_do_not_fit_the_decoder_are_left_out(tokenizer: WhisperTokenizer) -> None:

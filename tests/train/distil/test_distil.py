@@ -1,5 +1,6 @@
-"""`distil` on the tiny model, tuned to a text: the student learns to say it, resumes, and is a checkpoint like others."""
+"""`distil` on the tiny model, tuned to a text: the student learns it, resumes, and is a checkpoint like others."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def one_text(speech: ClipSet) -> ClipSet:
 def teacher(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A model that says the text and ends. The tiny one has zeros for the end, which it cannot learn to say."""
+    """A model that gives the text and ends. The tiny one has zeros for the end, which it cannot learn."""
     folder = tmp_path_factory.mktemp("teacher")
     whisper = TorchWhisper(tiny)
     with torch.no_grad():
@@ -100,6 +101,7 @@ def test_the_student_is_a_checkpoint_with_the_encoder_of_its_teacher(
     assert same
     assert all((before[name] == after[name]).all() for name in same)
     assert (folder / "README.md").read_text(encoding="utf-8") == model_card(report)
+    assert ", 16 steps." in model_card(report.model_copy(update={"n_steps": 5000}))
 
 
 def test_an_interrupted_distillation_ends_with_the_same_student(
@@ -132,14 +134,43 @@ def test_without_transcripts_the_student_is_compared_with_its_teachers_words(
     assert report.n_left_out == 0
 
 
-def test_a_teacher_that_understands_nothing_is_refused(
+def test_a_teacher_with_errors_on_all_clips_is_refused(
     teacher: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
     other = ClipSet(
         name="other", clips=tuple(replace(clip, text="four other words here") for clip in one_text.clips)
     )
-    with pytest.raises(InputError, match="at most 10 % word errors, so there is nothing to learn"):
+    with pytest.raises(
+        InputError, match=r"has more than 10 % word errors on each of 6 clips, .* nothing to learn"
+    ):
         distil(str(teacher), DistilSpeech(training=(other,), general=general), tmp_path / "s", SPEC, Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_is_replaced_with_force(
+    distilled: tuple[Path, DistilReport], teacher: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "student"
+    shutil.copytree(distilled[0], out)
+    spec, speech = replace(SPEC, n_steps=2), DistilSpeech(training=(one_text,), general=general)
+    report = distil(str(teacher), speech, out, spec, Silent(), force=True)
+    assert DistilReport.model_validate_json((out / "distil.json").read_bytes()) == report
+    assert report.n_steps == 2
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_another_folder_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    nothing = ClipSet(name="none", clips=())
+    with pytest.raises(InputError, match=r"has no distil\.json of an earlier training"):
+        distil(
+            "no-model",
+            DistilSpeech(training=(nothing,), general=nothing),
+            tmp_path,
+            SPEC,
+            Silent(),
+            force=True,
+        )
 
 
 def test_layers_that_the_teacher_has_not_are_refused_before_any_work(

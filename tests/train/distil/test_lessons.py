@@ -23,7 +23,7 @@ REFERENCE = "the quick brown fox jumps over that lazy old dog"
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "is_taught"),
+    ("text", "transcript", "is_taught"),
     [
         (REFERENCE, REFERENCE, True),
         (REFERENCE, "THE quick brown fox jumps over that lazy old", True),
@@ -33,11 +33,11 @@ REFERENCE = "the quick brown fox jumps over that lazy old dog"
         (REFERENCE, "", False),
     ],
 )
-def test_a_clip_that_the_teacher_does_not_understand_does_not_teach(
-    text: str | None, said: str, *, is_taught: bool
+def test_a_clip_with_too_many_errors_of_the_teacher_does_not_teach(
+    text: str | None, transcript: str, *, is_taught: bool
 ) -> None:
-    found = taught_clips([clip(text)], [said], max_wer=0.1, language="en")
-    assert [each.clip.text for each in found] == ([said] if is_taught else [])
+    found = taught_clips([clip(text)], [transcript], max_wer=0.1, language="en")
+    assert [each.clip.text for each in found] == ([transcript] if is_taught else [])
 
 
 def test_the_loss_is_that_of_the_teachers_words_where_the_student_is_its_teacher() -> None:

@@ -1,5 +1,6 @@
 """`finetune` on the tiny model: it learns a text, forgets others, resumes, and writes what transformers and we load."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors.numpy import load_file
 from sottovoce.errors import InputError
 from sottovoce.optimize.checkpoint.check import check_checkpoint
 from sottovoce.progress import Silent
-from sottovoce.runtime.decoding.tokenizer import Tokens
+from sottovoce.runtime.decoding.tokenizer import MAX_TOKENS, Tokens
 from sottovoce.speech.clips import Clip, ClipSet
 from sottovoce.speech.sets import read_speech
 from sottovoce.storage.resumable import resumable_path
@@ -21,7 +22,9 @@ from sottovoce.train.finetune.finetune import finetune
 from sottovoce.train.finetune.report import FinetuneReport
 from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
 from sottovoce.train.loop import LoopSpec
+from sottovoce.train.speech import Division, load_division
 from tests.support.interrupts import CtrlC
+from tests.support.notes import Notes
 from tests.support.tones import write_tone_set
 
 N_STEPS = 16
@@ -58,12 +61,12 @@ def tuned(
         return out, finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
 
 
-def test_held_out_speakers_are_understood_better(tuned: tuple[Path, FinetuneReport]) -> None:
+def test_held_out_speakers_have_fewer_word_errors(tuned: tuple[Path, FinetuneReport]) -> None:
     _, report = tuned
     assert report.kept
     before, after = report.held_out.before, report.held_out.after
     assert (before.substitutions, after.substitutions) == (6, 0)
-    assert after.insertions < before.insertions  # a random model hardly ever says that the text ends
+    assert after.insertions < before.insertions  # a random model hardly ever ends a text
     assert report.history[-1].held_out < 0.5 * report.history[0].held_out
     assert report.terms is not None
     assert report.terms.n_terms == report.terms.missed_before == 2
@@ -79,6 +82,25 @@ def test_what_is_forgotten_is_in_the_report_and_on_the_card(tuned: tuple[Path, F
         f"| other speech | {100 * report.general.before.wer:.2f} | {100 * report.general.after.wer:.2f} | 2 |"
         in card
     )
+
+
+def test_the_card_has_the_steps_that_were_trained(tuned: tuple[Path, FinetuneReport]) -> None:
+    planned = tuned[1].model_copy(update={"n_steps": 5000})
+    assert f", {N_STEPS} steps." in model_card(planned)
+
+
+def test_capitals_and_long_transcripts_are_noted_and_do_not_train(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    first, *others = (replace(clip, text=TEXT.upper()) for clip in one_text.clips)
+    long = replace(first, text="TONE " * MAX_TOKENS)
+    notes = Notes()
+    speech = speech_of(replace(one_text, clips=(long, *others)), general)
+    report = finetune(str(tiny), speech, tmp_path / "mine", replace(SPEC, n_steps=1), notes)
+    assert "the transcripts of one text are all capitals; trained in lower case" in notes.texts
+    assert f"left out 1 clips of more than {MAX_TOKENS} tokens, such as tone-0" in notes.texts
+    assert report.n_clips == 5
+    assert report.audio_s == pytest.approx(10.25, abs=0.1)
 
 
 def test_the_folder_is_a_checkpoint_whose_encoder_is_unchanged(
@@ -120,15 +142,41 @@ def test_an_interrupted_training_ends_with_the_same_model(
     assert not resumable_path(out).exists()
 
 
-def test_a_transcript_that_loops_is_not_rehearsed(
-    tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+def test_a_training_is_not_resumed_with_other_speech(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
-    """A random model never ends by itself, so that none of its transcripts is."""
-    others = ClipSet(
-        name="others", clips=tuple(replace(clip, split=None, text=None) for clip in general.clips)
-    )
-    speech = replace(speech_of(one_text, general), rehearsed=(others,))
-    assert finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent()) == tuned[1]
+    out = tmp_path / "mine"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(str(tiny), speech_of(one_text, general), out, SPEC, CtrlC(1))
+    changes: tuple[dict[str, Any], ...] = ({"language": "de"}, {"text": "another tone"}, {"speaker": "s9"})
+    for changed in changes:
+        *others, last = one_text.clips
+        training = replace(one_text, clips=(*others, replace(last, **changed)))
+        with pytest.raises(InputError, match=r"unfinished training with other settings \(speech"):
+            finetune(str(tiny), speech_of(training, general), out, SPEC, Silent())
+
+
+def rehearsing(one_text: ClipSet, general: ClipSet, *clips: Clip) -> FinetuneSpeech:
+    return replace(speech_of(one_text, general), rehearsed=(ClipSet(name="others", clips=clips),))
+
+
+def test_speech_of_one_speaker_cannot_be_rehearsed(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainableWhisper, "encode", Mock(side_effect=AssertionError("refused too late")))
+    speech = rehearsing(one_text, general, *(replace(clip, speaker="s0") for clip in one_text.clips))
+    with pytest.raises(InputError, match="--rehearse has 8 usable clips, want at least 4 of 2 speakers"):
+        finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
+
+
+def test_transcripts_that_loop_cannot_be_rehearsed(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    """A random model never ends by itself, so that none of its transcripts can."""
+    speech = rehearsing(one_text, general, *one_text.clips[:4])
+    with pytest.raises(InputError, match="--rehearse has 0 usable clips, want at least 4 of 2 speakers"):
+        finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_more_is_taken_of_a_training_than_rehearsed_speech_allows(
@@ -139,7 +187,7 @@ def test_no_more_is_taken_of_a_training_than_rehearsed_speech_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same recordings are to be transcribed in another way: each step away from the checkpoint forgets."""
-    # The tiny model says the text that it was tuned to, but hardly ever ends it.
+    # The tiny model gives the text that it was tuned to, but hardly ever ends it.
     monkeypatch.setattr(
         "sottovoce.train.finetune.finetune.with_own_transcripts", lambda clips, *_: tuple(clips)
     )
@@ -180,11 +228,55 @@ def test_a_model_that_does_not_gain_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_exists_is_not_replaced(
+def test_a_fine_tuned_folder_is_replaced_with_force_as_often_as_one_likes(
+    tuned: tuple[Path, FinetuneReport], tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    shutil.copytree(tuned[0], out)
+    for seed in (1, 2):
+        (out / "old").touch()
+        spec = replace(SPEC, n_steps=8, loop=replace(LOOP, seed=seed))
+        report = finetune(str(tiny), speech_of(one_text, general), out, spec, Silent(), force=True)
+        assert FinetuneReport.model_validate_json((out / "finetune.json").read_bytes()) == report
+        assert report.seed == seed
+        assert not (out / "old").exists()
+        assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_that_exists_is_refused_before_the_work(tmp_path: Path) -> None:
+    nothing = speech_of(ClipSet(name="none", clips=()), ClipSet(name="none", clips=()))
+    (tmp_path / "finetune.json").write_text('{"rank": 16}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"exists already\. Choose another --out, or pass --force"):
+        finetune("no-model", nothing, tmp_path, SPEC, Silent())
+    with pytest.raises(InputError, match=r"has no finetune\.json of an earlier training"):
+        finetune("no-model", nothing, tmp_path, SPEC, Silent(), force=True)
+
+
+def test_a_folder_that_another_process_wrote_meanwhile_is_refused_before_the_training(
+    tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "mine"
+
+    def slow(*given: Any, **options: Any) -> Division:
+        out.mkdir()
+        return load_division(*given, **options)
+
+    monkeypatch.setattr("sottovoce.train.finetune.finetune.load_division", slow)
+    with pytest.raises(InputError, match="exists already"):
+        finetune(str(tiny), speech_of(one_text, general), out, SPEC, Silent())
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_command_that_is_refused_leaves_nothing_and_the_corrected_one_runs(
     tiny: Path, one_text: ClipSet, general: ClipSet, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="exists already; choose another --out, or pass --force"):
-        finetune(str(tiny), speech_of(one_text, general), tmp_path, SPEC, Silent())
+    spec = replace(SPEC, n_steps=1)
+    first, *others = one_text.clips
+    incomplete = ClipSet(name="one text", clips=(replace(first, text=None), *others))
+    with pytest.raises(InputError, match="1 of 6 clips have no transcript"):
+        finetune(str(tiny), speech_of(incomplete, general), tmp_path / "mine", spec, Silent())
+    assert list(tmp_path.iterdir()) == []
+    finetune(str(tiny), speech_of(one_text, general), tmp_path / "mine", spec, Silent())
 
 
 def test_general_speech_without_transcripts_is_refused(tiny: Path, one_text: ClipSet, tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from sottovoce.cli.commands.options import (
     show,
 )
 from sottovoce.errors import SpecError
+from sottovoce.train.distil.spec import DistilSpec
+
+DEFAULTS = DistilSpec()
 
 
 def distil(
@@ -45,7 +48,7 @@ def distil(
             metavar="N",
             help="Of the student's decoder, spaced over the teacher's; or their numbers from 0, such as 0,3,5.",
         ),
-    ] = "2",
+    ] = str(DEFAULTS.n_layers),
     general: Annotated[
         str | None,
         typer.Option(
@@ -64,7 +67,7 @@ def distil(
             max=1,
             help="A clip with a transcript teaches only if the teacher has at most this share of its words wrong.",
         ),
-    ] = 0.1,
+    ] = DEFAULTS.max_wer,
     language: Annotated[
         str | None,
         typer.Option("--language", help="Of clips that name none; English by default.", show_default=False),
@@ -77,9 +80,11 @@ def distil(
             max=20,
             help="Of each clip; all but the first get noise, another speed and masks.",
         ),
-    ] = 2,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", min=0, help="Highest.")] = 3e-4,
-    minutes: TrainingMinutes = 30,
+    ] = DEFAULTS.n_copies,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", min=0, help="Highest.")
+    ] = DEFAULTS.loop.learning_rate,
+    minutes: TrainingMinutes = DEFAULTS.minutes,
     steps: TrainingSteps = None,
     threads: Threads = None,
     seed: TrainingSeed = 0,
@@ -88,9 +93,9 @@ def distil(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Distil a checkpoint: a student with fewer decoder layers that says what its teacher says.
+    """Distil a checkpoint: a student with fewer decoder layers that transcribes as its teacher.
 
-    SPEECH needs no transcripts; where it has some, the student does not learn from clips that the teacher does not understand. The
+    SPEECH needs no transcripts; where it has some, clips on which the teacher has more than --max-wer word errors are left out. The
     encoder is the teacher's and stays. A student with few of many layers needs thousands of hours of speech for general use: with less it is one for a
     narrow domain, at best. After an interruption the same command resumes.
 
@@ -113,7 +118,7 @@ def distil(
     from sottovoce.speech.sets import read_speech
     from sottovoce.speech.synthetic import demo_speech
     from sottovoce.train.distil.distil import distil as train
-    from sottovoce.train.distil.spec import DistilSpec, DistilSpeech
+    from sottovoce.train.distil.spec import DistilSpeech
 
     session: Session = context.obj
     numbers = _read_layers(layers)

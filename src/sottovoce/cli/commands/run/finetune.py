@@ -1,5 +1,6 @@
 """`sottovoce finetune`."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,10 @@ from sottovoce.cli.commands.options import (
     show,
 )
 from sottovoce.errors import GateError, InputError
+from sottovoce.train.decoder.model import LEARNING_RATES, Method
+from sottovoce.train.finetune.spec import FinetuneSpec
+
+DEFAULTS = FinetuneSpec()
 
 
 def finetune(
@@ -52,8 +57,8 @@ def finetune(
         typer.Option(
             "--rehearse",
             metavar="SPEECH",
-            help="Other speech, without transcripts: half of each batch is of it, with what the model says of it, so "
-            "that it forgets less. May be repeated.",
+            help="Other speech, without transcripts: half of each batch is of it, with the model's own transcript, so that "
+            "it forgets less. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +70,7 @@ def finetune(
             help="With --rehearse: most that the loss on it may rise, nats a token. The trained weights are averaged with "
             "the checkpoint's until it does not.",
         ),
-    ] = 0.02,
+    ] = DEFAULTS.max_forgetting,
     terms: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +84,9 @@ def finetune(
         str | None,
         typer.Option("--language", help="Of clips that name none; English by default.", show_default=False),
     ] = None,
-    rank: Annotated[int, typer.Option("--rank", min=1, max=512, help="Of the adapters of --lora.")] = 16,
+    rank: Annotated[
+        int, typer.Option("--rank", min=1, max=512, help="Of the adapters of --lora.")
+    ] = DEFAULTS.rank,
     copies: Annotated[
         int,
         typer.Option(
@@ -88,17 +95,17 @@ def finetune(
             max=20,
             help="Of each clip; all but the first get noise, another speed and masks.",
         ),
-    ] = 2,
+    ] = DEFAULTS.n_copies,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             "--learning-rate",
             min=0,
-            help="Highest; 2e-4 with --lora, 1e-5 with --full.",
+            help=f"Highest; {LEARNING_RATES[Method.LORA]:g} with --lora, {LEARNING_RATES[Method.FULL]:g} with --full.",
             show_default=False,
         ),
     ] = None,
-    minutes: TrainingMinutes = 30,
+    minutes: TrainingMinutes = DEFAULTS.minutes,
     steps: TrainingSteps = None,
     threads: Threads = None,
     seed: TrainingSeed = 0,
@@ -130,20 +137,18 @@ def finetune(
     """
     from dataclasses import replace
 
-    import peft  # noqa: F401 - where it is missing, that is said before any work
+    import_module("peft" if lora else "torch")  # where it is missing, that is said before any work
 
     from sottovoce.cli.tables import finetune_table
     from sottovoce.languages import parse_language
     from sottovoce.speech.sets import read_speech
     from sottovoce.speech.synthetic import demo_speech
-    from sottovoce.train.decoder.model import LEARNING_RATES, Method
     from sottovoce.train.finetune.finetune import finetune as train
-    from sottovoce.train.finetune.spec import FinetuneSpec, FinetuneSpeech
+    from sottovoce.train.finetune.spec import FinetuneSpeech
 
     session: Session = context.obj
-    method = Method.LORA if lora else Method.FULL
     spec = FinetuneSpec(
-        method=method,
+        method=Method.LORA if lora else Method.FULL,
         rank=rank,
         language=None if language is None else parse_language(language),
         minutes=minutes,
@@ -153,7 +158,7 @@ def finetune(
         terms=() if terms is None else _read_terms(terms),
         threads=threads,
     )
-    loop = replace(spec.loop, seed=seed, learning_rate=learning_rate or LEARNING_RATES[method])
+    rate = spec.training.learning_rate if learning_rate is None else learning_rate
     report = train(
         model,
         FinetuneSpeech(
@@ -162,7 +167,7 @@ def finetune(
             rehearsed=tuple(read_speech(each) for each in rehearse or ()),
         ),
         out,
-        replace(spec, loop=loop),
+        replace(spec, loop=replace(spec.training, seed=seed, learning_rate=rate)),
         session.terminal,
         force=force,
         restart=restart,

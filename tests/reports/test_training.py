@@ -170,7 +170,7 @@ def test_the_page_of_a_trained_graph_says_what_was_trained() -> None:
     view = qat_view(report)
     assert view.setting == "sottovoce qat of int8-fast"
     facts = {fact.label: fact.value for fact in view.facts}
-    assert facts["Trained"] == "ranges, biases, LayerNorms, padding states"
+    assert facts["Trained"] == "ranges, biases, LayerNorms, and padding states if there are any"
     assert facts["Numbers"] == "0.05 million"
     assert view.source == QAT_REPORT
 

@@ -100,7 +100,7 @@ def training_clips(speech: ClipSet, *, english_only: bool) -> tuple[Clip, ...]:
 def divide(clips: Sequence[LoadedClip], seed: int) -> Division:
     """Hold out whole speakers, drawn by the seed, until they have 15 % of the clips, or 96; a speaker remains to train.
 
-    A clip of an unknown speaker counts as a speaker of its own. A speaker with more than twice as many clips as are wanted
+    A clip of an unknown speaker counts as a speaker of its own. Of one speaker, or none, nothing is held out. A speaker with more than twice as many clips as are wanted
     trains, unless all have: then the one with the fewest is held out.
     """
     speakers = Counter(_speaker(clip) for clip in clips)
@@ -112,8 +112,9 @@ def divide(clips: Sequence[LoadedClip], seed: int) -> Division:
     ]
     wanted = min(MAX_HELD_OUT, round(HELD_OUT_SHARE * len(clips)))
     fitting = [name for name in names if speakers[name] <= max(1, 2 * wanted)]
+    candidates = fitting or sorted(names, key=lambda each: speakers[each])[:1]
     held_out: set[str] = set()
-    for name in fitting[: len(names) - 1] or [min(names, key=lambda each: speakers[each])]:
+    for name in candidates[: len(names) - 1]:
         if held_out and sum(speakers[each] for each in held_out) >= wanted:
             break
         held_out.add(name)

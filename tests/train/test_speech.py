@@ -39,6 +39,16 @@ def test_no_speaker_trains_and_measures(speakers: list[int], seed: int) -> None:
     assert len(division.clips) == len(clips)
 
 
+@pytest.mark.parametrize("n_clips", [0, 1, 9])
+def test_of_one_speaker_nothing_is_held_out(n_clips: int) -> None:
+    division = divide(clips_of([0] * n_clips), 0)
+    assert (len(division.training), len(division.held_out)) == (n_clips, 0)
+
+
+def test_of_few_clips_one_is_held_out() -> None:
+    assert len(divide(clips_of([0, 1]), 0).held_out) == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_speaker_with_most_of_the_clips_trains(seed: int) -> None:
     division = divide(clips_of([0] * 90 + [1] * 6 + [2] * 4), seed)

@@ -34,7 +34,7 @@ def divide_rehearsed(clips: Sequence[LoadedClip], seed: int) -> Division:
     division = divide(clips, seed)
     if not division.held_out:
         raise InputError(
-            f"--rehearse has {len(clips)} usable clips, want at least 4 of 2 speakers, since one speaker is held out to measure what is "
+            f"--rehearse has {len(clips)} usable clips, want those of at least 2 speakers, since one is held out to measure what is "
             "forgotten; a clip is not usable where the model's transcript is empty or loops. Give more speech, or leave --rehearse out"
         )
     return division

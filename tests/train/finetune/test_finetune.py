@@ -165,7 +165,7 @@ def test_speech_of_one_speaker_cannot_be_rehearsed(
 ) -> None:
     monkeypatch.setattr(TrainableWhisper, "encode", Mock(side_effect=AssertionError("refused too late")))
     speech = rehearsing(one_text, general, *(replace(clip, speaker="s0") for clip in one_text.clips))
-    with pytest.raises(InputError, match="--rehearse has 8 usable clips, want at least 4 of 2 speakers"):
+    with pytest.raises(InputError, match="--rehearse has 8 usable clips, want those of at least 2 speakers"):
         finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
 
 
@@ -174,7 +174,7 @@ def test_transcripts_that_loop_cannot_be_rehearsed(
 ) -> None:
     """A random model never ends by itself, so that none of its transcripts can."""
     speech = rehearsing(one_text, general, *one_text.clips[:4])
-    with pytest.raises(InputError, match="--rehearse has 0 usable clips, want at least 4 of 2 speakers"):
+    with pytest.raises(InputError, match="--rehearse has 0 usable clips, want those of at least 2 speakers"):
         finetune(str(tiny), speech, tmp_path / "mine", SPEC, Silent())
     assert list(tmp_path.iterdir()) == []
 

@@ -59,7 +59,9 @@ from sottovoce.train.variant.words import measure_words
 LESSONS_NAME = "lessons"
 PLAN_NAME = "plan.json"
 
-MEASURED_GAINS = "tiny.en came 10 to 26 % nearer to fp32 with 15 minutes, 32 to 39 % with 83"
+MEASURED_GAINS = (
+    "on speech of the same kind, tiny.en came 10 to 26 % nearer to fp32 with 15 minutes, 32 to 39 % with 83"
+)
 """By `heal` and `qat`, of the divergence of held-out speakers (docs/lab-notes.md)."""
 
 FURTHER_EVALUATIONS = 5

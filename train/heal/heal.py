@@ -20,7 +20,8 @@ from sottovoce.train.variant.lessons import Lesson
 from sottovoce.train.variant.loss import ClipLoss, Examiner
 from sottovoce.train.variant.padding import measured_padding, write_encoder
 from sottovoce.train.variant.report import HEAL_REPORT, QAT_REPORT, HealReport, Outcome
-from sottovoce.train.variant.stage import TrainingSpec, Work, choose_variant, prepare, train_variant
+from sottovoce.train.variant.stage import choose_variant, prepare, train_variant
+from sottovoce.train.variant.work import TrainingSpec, Work
 
 SUFFIX = "-healed"
 

@@ -29,7 +29,8 @@ from sottovoce.train.variant.lessons import Lesson
 from sottovoce.train.variant.loss import ClipLoss, Examiner
 from sottovoce.train.variant.padding import no_padding, put_padding, read_padding
 from sottovoce.train.variant.report import QAT_REPORT, Outcome, QatReport, Trained
-from sottovoce.train.variant.stage import TrainingSpec, Work, choose_variant, prepare, train_variant
+from sottovoce.train.variant.stage import choose_variant, prepare, train_variant
+from sottovoce.train.variant.work import TrainingSpec, Work
 
 SUFFIX = "-qat"
 

@@ -6,55 +6,44 @@ nothing is lost.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from sottovoce import __version__
-from sottovoce.errors import InputError, SpecError, StageError
-from sottovoce.machine.environment import library_versions, read_host
+from sottovoce.errors import SpecError
 from sottovoce.machine.os_errors import translated_os_errors
-from sottovoce.machine.resources import usable_cores
-from sottovoce.optimize.checkpoint.resolve import Checkpoint, find_checkpoint
+from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison
-from sottovoce.optimize.openvino.tensor_names import renumber_nodes
-from sottovoce.optimize.pipeline import locked_run, refresh_run_manifest
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
 from sottovoce.recipes.recipe import VariantName
-from sottovoce.runs import Run, Variant, VariantFacts, read_run
+from sottovoce.runs import Run, Variant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
-from sottovoce.runtime.model.layout import component_path
 from sottovoce.runtime.model.requirements import check_machine
 from sottovoce.speech.clips import ClipSet
 from sottovoce.speech.properties import speaker_of
 from sottovoce.storage.artifacts import (
     MANIFEST_NAME,
-    Parent,
     canonical_sha256,
-    created_now,
-    list_files,
     sha256_of_file,
-    write_manifest,
 )
-from sottovoce.storage.documents import format_validation_error, write_text
-from sottovoce.storage.folders import new_folder
+from sottovoce.storage.documents import format_validation_error
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.terms import InferencePrecision
-from sottovoce.train.loop import LoopSpec, Progress, Tensors, Training, planned_steps, torch_threads
+from sottovoce.train.loop import Progress, Tensors, Training, planned_steps, torch_threads
 from sottovoce.train.speech import ENOUGH_AUDIO_S, Division, load_division
-from sottovoce.train.variant.bench import HeldOutBench, copy_variant
+from sottovoce.train.variant.bench import HeldOutBench
 from sottovoce.train.variant.gradients import LessonGradients
 from sottovoce.train.variant.lessons import LessonBook
-from sottovoce.train.variant.loss import LossWeights
-from sottovoce.train.variant.report import REPORT_NAMES, HeldOutWords, Outcome, VariantReport, loss_of
+from sottovoce.train.variant.report import HeldOutWords, Outcome, VariantReport, loss_of
 from sottovoce.train.variant.trainable import Trainable
 from sottovoce.train.variant.words import measure_words
+from sottovoce.train.variant.work import Method, ReportT_co, TrainingSpec, Work
+from sottovoce.train.variant.write import check_place, write_variant
 
 LESSONS_NAME = "lessons"
 PLAN_NAME = "plan.json"
@@ -66,88 +55,6 @@ MEASURED_GAINS = (
 
 FURTHER_EVALUATIONS = 5
 """Before the first step, at its uneven end, after it, and about two for the transcripts."""
-
-ReportT_co = TypeVar("ReportT_co", bound=VariantReport, covariant=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSpec:
-    """Options that `heal` and `qat` share.
-
-    Attributes:
-        variant: to train; None for the quantized variant of the run's recipe, or the only one that can be trained.
-        name: of the trained variant; None for the variant's with a suffix.
-        minutes: for everything, at least 50 steps; a step takes as long as the machine needs.
-        n_steps: instead of `minutes`: the same number gives the same result.
-        checkpoint: that the run was made from; None looks for it in the cache and on the hub.
-        threads: of training and inference; None takes all cores.
-        weights: of the parts of the loss.
-    """
-
-    variant: str | None = None
-    name: str | None = None
-    minutes: float = 30.0
-    n_steps: int | None = None
-    checkpoint: str | None = None
-    threads: int | None = None
-    weights: LossWeights = field(default_factory=LossWeights)
-    loop: LoopSpec = field(default_factory=LoopSpec)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Work:
-    """What a training has, checked.
-
-    Attributes:
-        variant_sha256: of its manifest.
-        out: folder of the trained variant.
-        speech: names of the sets.
-        began: of this process, monotonic seconds.
-    """
-
-    run: Run
-    variant: Variant
-    variant_sha256: str
-    out: Path
-    checkpoint: Checkpoint
-    speech: tuple[str, ...]
-    division: Division
-    spec: TrainingSpec
-    began: float
-
-    @property
-    def compute(self) -> ComputeSpec:
-        """What the variant computes in."""
-        return replace(self.variant.facts.compute, threads=self.threads)
-
-    @property
-    def threads(self) -> int:
-        """Of training and inference."""
-        return self.spec.threads or usable_cores()
-
-
-class Method(Protocol, Generic[ReportT_co]):
-    """A way to train a variant: what is trained, and what is said about it.
-
-    Attributes:
-        command: of the command line.
-        report_name: of the file in the folder of the trained variant.
-    """
-
-    command: str
-    report_name: str
-
-    def settings(self) -> Mapping[str, str]:
-        """Return settings of its own that must be the same to resume."""
-        ...
-
-    def trainable(self, work: Work, reporter: Reporter) -> Trainable:
-        """Prepare what is trained."""
-        ...
-
-    def report(self, outcome: Outcome) -> ReportT_co:
-        """Describe what training gained."""
-        ...
 
 
 def prepare(
@@ -168,7 +75,7 @@ def prepare(
     """
     began = time.monotonic()
     out = run.folder / _checked_name(spec.name or f"{variant.name}{suffix}", variant)
-    _check_place(out, force=force)
+    check_place(out, force=force)
     check_machine(variant.folder)
     _ = run.calibration_folder  # raises where there is none
     checkpoint = find_checkpoint(run, spec.checkpoint)
@@ -202,14 +109,14 @@ def train_variant(
     """
     with translated_os_errors(work.out), output_lock(work.out, note=reporter.note) as waited:
         if waited:
-            _check_place(work.out, force=force)
+            check_place(work.out, force=force)
         unfinished = ResumableFolder(resumable_path(work.out), "training")
         unfinished.begin(_settings(work, method), restart=restart)
         trainable = method.trainable(work, reporter)
         outcome, deltas = _train(work, trainable, unfinished.folder, reporter)
         report = method.report(outcome)
         if report.kept:
-            _write_variant(work, method, report, trainable, deltas, reporter, force=force)
+            write_variant(work, method, report, trainable, deltas, reporter, force=force)
         unfinished.remove()
     return report
 
@@ -263,22 +170,6 @@ def _checked_name(name: str, variant: Variant) -> str:
         return TypeAdapter(VariantName).validate_python(name)
     except ValidationError as cause:
         raise SpecError(f"--name {name}: {format_validation_error(cause)}") from cause
-
-
-def _check_place(out: Path, *, force: bool) -> None:
-    """Refuse to write where something else is.
-
-    Raises:
-        InputError: the folder exists, and is no trained variant or should not be replaced.
-    """
-    if not out.exists():
-        return
-    if not force:
-        raise InputError(f"{out} exists already; choose another --name, or pass --force to replace it")
-    if not any((out / name).is_file() for name in REPORT_NAMES):
-        raise InputError(
-            f"{out} was not trained by heal or qat, and --force does not replace it; choose another --name"
-        )
 
 
 def _describe(division: Division, reporter: Reporter) -> None:
@@ -398,70 +289,3 @@ def _outcome(
         words=words,
         progress=progress,
     )
-
-
-def _write_variant(
-    work: Work,
-    method: Method[VariantReport],
-    report: VariantReport,
-    trainable: Trainable,
-    deltas: Tensors,
-    reporter: Reporter,
-    *,
-    force: bool,
-) -> None:
-    """Write the trained variant into the run, with the report beside it.
-
-    Raises:
-        StageError: the variant was replaced during the training.
-    """
-    with locked_run(work.run, reporter):
-        now = read_run(work.run.folder)
-        if sha256_of_file(work.variant.folder / MANIFEST_NAME) != work.variant_sha256:
-            raise StageError(
-                f"{work.variant.folder} was made again while it was trained; repeat the command with --restart"
-            )
-        with new_folder(work.out, force=force) as into:
-            variant = now.variant(work.variant.name)
-            copy_variant(variant.folder, into)
-            trainable.write(deltas, into)
-            renumber_nodes(into)
-            write_text(into / method.report_name, report.model_dump_json(indent=2) + "\n")
-            _write_manifest(work, variant, into, method.command)
-        refresh_run_manifest(now, now.recipe)
-
-
-def _write_manifest(work: Work, variant: Variant, into: Path, command: str) -> None:
-    parents = tuple(
-        Parent(role="variant", name=each.name, sha256=sha256_of_file(each.folder / MANIFEST_NAME))
-        for each in (variant, work.run.baseline)
-    )
-    write_manifest(
-        into,
-        variant.manifest.model_copy(
-            update={
-                "name": into.name,
-                "created": created_now(),
-                "made_by": f"sottovoce {command} {__version__}",
-                "parents": (*variant.manifest.parents, *parents),
-                "host": read_host(),
-                "versions": library_versions(),
-                "facts": _facts(variant, into).model_dump(mode="json"),
-                "files": list_files(into),
-            }
-        ),
-    )
-
-
-def _facts(variant: Variant, folder: Path) -> VariantFacts:
-    """Return the facts of a variant whose graphs were written again."""
-    components = {}
-    for component, facts in variant.facts.components.items():
-        path = component_path(folder, component)
-        size_bytes = path.stat().st_size + path.with_suffix(".bin").stat().st_size
-        is_same = sha256_of_file(path.with_suffix(".bin")) == sha256_of_file(
-            component_path(variant.folder, component).with_suffix(".bin")
-        )
-        fidelity = facts.fidelity if is_same else None
-        components[component] = facts.model_copy(update={"size_bytes": size_bytes, "fidelity": fidelity})
-    return variant.facts.model_copy(update={"components": components})

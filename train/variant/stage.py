@@ -18,7 +18,7 @@ from sottovoce.optimize.checkpoint.resolve import find_checkpoint
 from sottovoce.optimize.checks.teacher_forcing import Candidate, Comparison
 from sottovoce.progress import Reporter
 from sottovoce.recipes.load import parse_recipe
-from sottovoce.recipes.recipe import VariantName
+from sottovoce.recipes.recipe import RESERVED_NAMES, VariantName
 from sottovoce.runs import Run, Variant
 from sottovoce.runtime.model.compute import ComputeSpec
 from sottovoce.runtime.model.encoder import Encoder
@@ -30,7 +30,6 @@ from sottovoce.storage.artifacts import (
     canonical_sha256,
     sha256_of_file,
 )
-from sottovoce.storage.documents import format_validation_error
 from sottovoce.storage.locks import output_lock
 from sottovoce.storage.resumable import ResumableFolder, resumable_path
 from sottovoce.terms import InferencePrecision
@@ -169,7 +168,10 @@ def _checked_name(name: str, variant: Variant) -> str:
     try:
         return TypeAdapter(VariantName).validate_python(name)
     except ValidationError as cause:
-        raise SpecError(f"--name {name}: {format_validation_error(cause)}") from cause
+        raise SpecError(
+            f"--name {name}: want lower-case letters, digits, dots, dashes and underscores, and none of "
+            f"{', '.join(sorted(RESERVED_NAMES))}"
+        ) from cause
 
 
 def _describe(division: Division, reporter: Reporter) -> None:
